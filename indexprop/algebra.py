@@ -1,0 +1,157 @@
+"""Named laws that rewrite a program without changing what it computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeAlias
+
+from indexprop import ir, notation
+from indexprop.functions import lookup
+from indexprop.ir import Access, Call, Expr, Program, Reason, Reduce, Step, Sum
+
+
+def reuses_value(function: str) -> bool:
+    """Whether the derivative of a function is written with its value `y`, so that the value deserves a name."""
+    record = lookup(function)
+    return any(
+        access.tensor == "y"
+        for text in record.derivative
+        if text
+        for access in ir.accesses(notation.parse_expression(text))
+    )
+
+
+def name_parts(program: Program, active: Callable[[str], bool] = lambda tensor: True) -> Program:
+    """Gives a step and a name to every part that differentiation has to refer to again.
+
+    1. A reduction inside an expression, `exp(Z[b,k]) / sum[j](exp(Z[b,j]))`: the sum gets a line of its own.
+    2. An argument of a function that holds a reduction, `tanh(sum[i](W[h,i] X[i,b]) + c[h])`: the whole argument does.
+    3. A function inside an expression whose derivative reuses its value, `X[b] sigmoid(Z[b])`: the value does.
+    4. What a maximum runs over, unless it is a tensor already: the winners are compared with it.
+
+    Equal parts get one name, whatever their indices are called. Parts that no active tensor enters stay where they are. New names are the target's with the operation: `P_sum`, `Y_sigmoid`.
+    """
+    namer = _Namer(program, active)
+    steps = [part for step in program.steps for part in namer.take_apart(step)]
+    return program if len(steps) == len(program.steps) else notation.with_steps(program, steps)
+
+
+Names: TypeAlias = dict[Expr, tuple[str, tuple[int, ...]]]
+"""For a part with its indices numbered by appearance: the tensor that holds it, and which index each of its axes is."""
+
+
+class _Namer:
+    """Takes steps apart, one after the other, and remembers what it has named."""
+
+    def __init__(self, program: Program, active: Callable[[str], bool]) -> None:
+        self.taken = set(program.names)
+        self.active = active
+        self.known: Names = {}
+        self.made: set[str] = set()
+        self.steps: list[Step] = []
+        self.step = program.steps[0]
+
+    def take_apart(self, step: Step) -> list[Step]:
+        """The step, after the steps that its parts were given."""
+        self.step, self.steps = step, []
+        terms = []
+        for term in step.terms:
+            alone = (
+                len(step.terms) == 1
+                and step.operation == "="
+                and term.factor == ir.Factor()
+                and not term.bound
+            )
+            body = self.children(term.body) if alone else self.expression(term.body)
+            terms.append(ir.term(term.bound, body, term.factor))
+        return [*self.steps, replace(step, terms=tuple(terms))]
+
+    def expression(self, expr: Expr) -> Expr:
+        """The expression with every part named that has to be, itself included."""
+        expr = self.children(expr)
+        if not self._is_active(expr):
+            return expr
+        match expr:
+            case Reduce(operation):
+                return self._name(expr, operation)
+            case Call(function) if reuses_value(function) and not _constant_power(expr):
+                return self._name(expr, function if function[0].isalpha() else "power")
+            case _:
+                return expr
+
+    def children(self, expr: Expr) -> Expr:
+        """The expression with its inner parts named, but not itself."""
+        if not self._is_active(expr):
+            return expr
+        match expr:
+            case Call(function, arguments):
+                return ir.call(function, *(self._argument(argument) for argument in arguments))
+            case Reduce("sum", names, body):
+                return ir.reduce("sum", names, self.expression(body))
+            case Reduce(operation, names, body):
+                body = self.expression(body)
+                if not isinstance(body, Access):
+                    body = self._name(body, "in")
+                return ir.reduce(operation, names, body)
+            case _:
+                return ir.rebuild(expr, self.expression)
+
+    def _argument(self, argument: Expr) -> Expr:
+        holds = any(isinstance(part, Reduce) for part in ir.walk(argument)) and self._is_active(argument)
+        if holds and not isinstance(argument, (Reduce, Call)):
+            return self._name(argument, "in")
+        return self.expression(argument)
+
+    def _is_active(self, expr: Expr) -> bool:
+        return any(access.tensor in self.made or self.active(access.tensor) for access in ir.accesses(expr))
+
+    def _name(self, expr: Expr, suffix: str) -> Access:
+        free = list(ir.free_indices(expr))
+        shape = ir.rename(expr, {index: f"_{k}" for k, index in enumerate(ir.indices(expr))})
+        if shape in self.known:
+            name, axes = self.known[shape]
+            return Access(name, tuple(free[axis] for axis in axes))
+        name = ir.fresh(f"{self.step.name}_{suffix}", self.taken)
+        self.taken.add(name)
+        self.made.add(name)
+        order = [index for index in dict.fromkeys([*self.step.target.slots, *free]) if index in free]
+        self.known[shape] = name, tuple(free.index(index) for index in order)
+        target = Access(name, tuple(order))
+        parts = expr.terms if isinstance(expr, Sum) else (expr,)
+        terms = ir.collect(ir.term((), part) for part in parts)
+        self.steps.append(Step(target, terms, because=Reason("name", self.step)))
+        return target
+
+
+def _constant_power(expr: Expr) -> bool:
+    """A power whose exponent is a number or a size: its derivative does not reuse the value."""
+    match expr:
+        case Call("^", (_, exponent)):
+            return not any(isinstance(part, Access) for part in ir.walk(exponent))
+        case _:
+            return False
+
+
+def needed(program: Program, outputs: tuple[str, ...]) -> Program:
+    """The steps that the outputs need, in their order; inputs that nothing reads any more go too."""
+    wanted = set(outputs)
+    kept: list[Step] = []
+    for step in reversed(program.steps):
+        if step.name in wanted:
+            kept.append(step)
+            wanted.update(access.tensor for access in step.reads)
+    sized: set[str] = set()  # indices whose size is used, though no tensor is read at them
+    for step in kept:
+        sized.update(set(step.indices).difference(*(read.slots for read in step.reads)))
+    inputs = tuple(one for one in program.inputs if one.tensor in wanted or sized.intersection(one.slots))
+    return replace(program, inputs=inputs, steps=tuple(reversed(kept)), outputs=outputs)
+
+
+def rename_tensors(program: Program, names: dict[str, str]) -> Program:
+    """The program with tensors renamed."""
+    inputs = tuple(Access(names.get(access.tensor, access.tensor), access.slots) for access in program.inputs)
+    steps = tuple(ir.rename_step(step, {}, names) for step in program.steps)
+    return replace(
+        program, inputs=inputs, steps=steps, outputs=tuple(names.get(name, name) for name in program.outputs)
+    )

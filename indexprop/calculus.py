@@ -1,0 +1,563 @@
+"""Derivatives of programs, as programs: `gradient`, `vjp` (reverse), `jvp` (forward).
+
+There is one rule. A step that reads a tensor at slots and writes a tensor at slots,
+
+    Y[o,b] = sum over h of  W[o,h] H[h,b]
+
+is differentiated, for every tensor it reads, by *swapping that operand with the output*:
+
+    dW[o,h] = sum over b of  dY[o,b] H[h,b]          dH[h,b] = sum over o of  W[o,h] dY[o,b]
+
+In general the summand is a scalar expression s, and `d leaf = sum of dY * ds/dleaf` over all indices that the leaf does not have;
+for a product ds/dleaf is the product of the other factors, for a function it is *upstream times local* from the table.
+A `where` keeps its condition around the whole contribution, so that what was not chosen cannot enter, not even as 0 * inf.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
+from typing import assert_never
+
+from indexprop import algebra, ir, notation
+from indexprop.errors import DerivationError, NameProblem, Problem, did_you_mean
+from indexprop.functions import lookup
+from indexprop.ir import (
+    Access,
+    Call,
+    Expr,
+    Index,
+    Number,
+    Product,
+    Program,
+    Reason,
+    Reduce,
+    Size,
+    Step,
+    Sum,
+    Term,
+)
+
+# --- the rule -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """What one read of a tensor adds to its cotangent: `d leaf = sum of body`."""
+
+    leaf: Access
+    body: Expr
+    rule: str
+
+
+def contributions(
+    expr: Expr, upstream: Expr, value: Access | None = None, rule: str = "swap"
+) -> Iterator[Contribution]:
+    """The reverse rule: for every leaf of a summand, upstream times the derivative of the summand by that leaf.
+
+    `value` is the tensor that already holds the expression, if there is one, so that a forward value is reused.
+    """
+    match expr:
+        case Number() | Size():
+            return
+        case Access():
+            yield Contribution(expr, upstream, rule)
+        case Sum(terms):
+            for part in terms:
+                yield from contributions(part, upstream, rule=rule)
+        case Product(factors):
+            for k, factor in enumerate(factors):
+                swapped = ir.multiply(*factors[:k], upstream, *factors[k + 1 :])
+                yield from contributions(factor, swapped, rule=rule)
+        case Call("where", (condition, yes, no)):
+            for one in contributions(yes, upstream, rule="map"):
+                yield replace(one, body=ir.call("where", condition, one.body, ir.ZERO))
+            for one in contributions(no, upstream, rule="map"):
+                yield replace(one, body=ir.call("where", condition, ir.ZERO, one.body))
+        case Call(function, arguments):
+            for k, argument in enumerate(arguments):
+                local = derivative(function, k, arguments, upstream, value or expr)
+                if local is not None and local != ir.ZERO:
+                    yield from contributions(argument, local, rule="map")
+        case Reduce("sum", _, body):
+            yield from contributions(body, upstream, rule=rule)
+        case Reduce():
+            raise AssertionError("maxima are steps of their own: algebra.name_parts")
+        case _:
+            assert_never(expr)
+
+
+def tangents(expr: Expr, tangent_of: dict[str, str], value: Access | None = None) -> Iterator[Expr]:
+    """The forward rule: for every leaf that has a tangent, the expression with the leaf's tangent times its derivative."""
+    match expr:
+        case Number() | Size():
+            return
+        case Access(tensor, slots):
+            if tensor in tangent_of:
+                yield Access(tangent_of[tensor], slots)
+        case Sum(terms):
+            for part in terms:
+                yield from tangents(part, tangent_of)
+        case Product(factors):
+            for k, factor in enumerate(factors):
+                for tangent in tangents(factor, tangent_of):
+                    yield ir.multiply(*factors[:k], tangent, *factors[k + 1 :])
+        case Call("where", (condition, yes, no)):
+            moved = ir.call(
+                "where", condition, ir.add(*tangents(yes, tangent_of)), ir.add(*tangents(no, tangent_of))
+            )
+            if moved != ir.ZERO:
+                yield moved
+        case Call(function, arguments):
+            for k, argument in enumerate(arguments):
+                inner = ir.add(*tangents(argument, tangent_of))
+                if inner != ir.ZERO:
+                    local = derivative(function, k, arguments, inner, value or expr)
+                    if local is not None and local != ir.ZERO:
+                        yield local
+        case Reduce("sum", names, body):
+            for tangent in tangents(body, tangent_of):
+                yield ir.reduce("sum", names, tangent)
+        case Reduce():
+            raise AssertionError("maxima are steps of their own: algebra.name_parts")
+        case _:
+            assert_never(expr)
+
+
+def derivative(function: str, k: int, arguments: Sequence[Expr], upstream: Expr, value: Expr) -> Expr | None:
+    """The table's `upstream times local` for the k-th argument of a function; None where nothing flows."""
+    record = lookup(function)
+    text = record.derivative[k]
+    if text is None:
+        return None
+    known = dict(zip(record.parameters, arguments, strict=True)) | {"d": upstream, "y": value}
+    return _substitute(_template(text), known)
+
+
+@cache
+def _template(text: str) -> Expr:
+    return notation.parse_expression(text)
+
+
+def _substitute(expr: Expr, known: dict[str, Expr]) -> Expr:
+    if isinstance(expr, Access):
+        return known[expr.tensor]
+    return ir.rebuild(expr, lambda child: _substitute(child, known))
+
+
+# --- reverse ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """A derived program, and what it was derived from.
+
+    `program` computes the forward values and the cotangents; `forward` is the program it came from. `cotangents` maps a tensor
+    to the name of its cotangent, `wrt` lists the tensors that were asked for, `notes` says what a reader should know.
+    Printed, it is the derivation table.
+    """
+
+    program: Program
+    forward: Program
+    of: tuple[str, ...]
+    wrt: tuple[str, ...]
+    cotangents: dict[str, str] = field(hash=False)
+    seeds: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @cached_property
+    def values(self) -> dict[str, str]:
+        """For every tensor asked for, the name that holds its gradient."""
+        return {name: self.cotangents[name] for name in self.wrt}
+
+    @cached_property
+    def backward(self) -> tuple[Step, ...]:
+        """The derived steps, in their order."""
+        forward = {step.name for step in self.forward.steps}
+        return tuple(
+            step
+            for step in self.program.steps
+            if step.name not in forward and (step.because is None or step.because.rule != "name")
+        )
+
+    def __str__(self) -> str:
+        from indexprop import exposition  # an object prints itself as its explanation
+
+        return exposition.table(self)
+
+    def _repr_latex_(self) -> str:
+        from indexprop import exposition
+
+        return exposition.table(self, format="latex")
+
+
+def gradient(program: Program, of: str | None = None, wrt: Sequence[str] | str | None = None) -> Gradient:
+    """The backward program of a scalar: every cotangent, line by line, in the program's own names.
+
+    >>> from indexprop import parse
+    >>> net = parse("Y[o] = W[o,i] x[i] \\n L = Y[o]^2 / 2")
+    >>> for step in gradient(net, of="L", wrt=["W"]).backward:
+    ...     print(notation.format_step(step))
+    dY[o] = Y[o]
+    dW[o,i] = dY[o] x[i]
+
+    `of` is the scalar (the only output unless given), `wrt` the tensors (all inputs unless given).
+    Raises DerivationError when `of` is not a scalar, NameProblem for unknown names.
+    """
+    of = of if of is not None else _only_output(program)
+    _known(program, [of], "tensor")
+    axes = program.axes[of]
+    if axes:
+        raise DerivationError(
+            Problem(
+                f"{of}[{','.join(axes)}] is not a scalar",
+                evidence="A gradient is of one number.",
+                way_out=f"Sum it: L = sum[{','.join(axes)}](...), or use vjp(program, of={of!r}) with a cotangent to pull back.",
+            )
+        )
+    return _reverse(program, (of,), wrt, seeded=True)
+
+
+def vjp(
+    program: Program, of: Sequence[str] | str | None = None, wrt: Sequence[str] | str | None = None
+) -> Gradient:
+    """The program that pulls cotangents of outputs back: it has `dY` as a further input for every output `Y`.
+
+    >>> from indexprop import parse
+    >>> print(vjp(parse("Y[o,b] = W[o,h] H[h,b]"), wrt="W").program)
+    dW[o,h] = dY[o,b] H[h,b]
+    """
+    outputs = tuple([of] if isinstance(of, str) else of if of is not None else program.outputs)
+    _known(program, outputs, "tensor")
+    return _reverse(program, outputs, wrt, seeded=False)
+
+
+def _only_output(program: Program) -> str:
+    if len(program.outputs) == 1:
+        return program.outputs[0]
+    raise DerivationError(
+        Problem(
+            f"the program has {len(program.outputs)} outputs: {', '.join(program.outputs)}",
+            way_out=f"Say which one: gradient(program, of={program.outputs[0]!r}).",
+        )
+    )
+
+
+def _known(program: Program, names: Iterable[str], kind: str) -> None:
+    problems = [
+        Problem(f"there is no {kind} {name!r}", way_out=_capital(did_you_mean(str(name), program.names)))
+        for name in names
+        if name not in program.axes
+    ]
+    if problems:
+        raise NameProblem(*problems)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _targets(program: Program, of: Sequence[str], wrt: Sequence[str] | str | None) -> tuple[str, ...]:
+    if wrt is None:
+        needed = algebra.needed(program, tuple(of))
+        reals = _conditions(program)
+        return tuple(access.tensor for access in needed.inputs if access.tensor not in reals)
+    names = (wrt,) if isinstance(wrt, str) else tuple(dict.fromkeys(wrt))
+    _known(program, names, "tensor")
+    return names
+
+
+def _conditions(program: Program) -> set[str]:
+    """Inputs that are only read as truth values: they have no cotangent."""
+    truths: set[str] = set()
+    others: set[str] = set()
+    for step in program.steps:
+        for term in step.terms:
+            for part in ir.walk(term.body):
+                if (
+                    isinstance(part, Call)
+                    and part.function == "where"
+                    and isinstance(part.arguments[0], Access)
+                ):
+                    truths.add(part.arguments[0].tensor)
+                others.update(
+                    child.tensor
+                    for k, child in enumerate(ir.children(part))
+                    if isinstance(child, Access)
+                    and not (isinstance(part, Call) and part.function == "where" and k == 0)
+                )
+            if isinstance(term.body, Access):
+                others.add(term.body.tensor)
+    return truths - others
+
+
+def _active(program: Program, of: Iterable[str], wrt: Iterable[str]) -> set[str]:
+    """The tensors on a path from what is asked for to what is differentiated."""
+    reached = set(wrt)
+    for step in program.steps:
+        if any(access.tensor in reached for access in step.reads):
+            reached.add(step.name)
+    used = set(of)
+    for step in reversed(program.steps):
+        if step.name in used:
+            used.update(access.tensor for access in step.reads)
+    return reached & used
+
+
+def _prefix(program: Program, tensors: Iterable[str], start: str) -> tuple[str, str]:
+    """The first of d, d2, d3, ... (t, t2, ...) that makes no name the program already has; and a note if it is not the first."""
+    taken = set(program.names)
+    names = list(tensors)
+    prefix, count = start, 1
+    clash = ""
+    while clashes := [
+        name for name in names if prefix + name in taken or notation.name_problem(prefix + name)
+    ]:
+        clash = clash or prefix + clashes[0]
+        count += 1
+        prefix = f"{start}{count}"
+    note = f"the prefix is {prefix!r}, because {clash!r} is already the name of something" if clash else ""
+    return prefix, note
+
+
+def _reverse(
+    program: Program, of: tuple[str, ...], wrt: Sequence[str] | str | None, *, seeded: bool
+) -> Gradient:
+    targets = _targets(program, of, wrt)
+    active = _active(program, of, targets)
+    named = algebra.name_parts(program, active.__contains__)
+    active = _active(named, of, targets)
+    asked = dict.fromkeys([*of, *targets])
+    prefix, note = _prefix(named, [*asked, *sorted(active - set(asked))], "d")
+    sweep = _Sweep(named, active, prefix)
+    upstream: dict[str, Expr] = {}
+    for name in of:
+        sweep.cotangents[name] = prefix + name
+        if seeded:
+            upstream[name] = ir.ONE
+        else:
+            sweep.written.add(prefix + name)  # an input: it may still be added to under another name
+    seeds = () if seeded else tuple(Access(prefix + name, named.axes[name]) for name in of)
+    for step in reversed(named.steps):
+        if step.name in active:
+            sweep.step(step, upstream.get(step.name, Access(prefix + step.name, step.target.slots)))
+    notes = [note] if note else []
+    for name in targets:
+        sweep.cotangents[name] = prefix + name
+        if name in of:
+            sweep.seed(name, named.axes[name], seeded)
+        elif prefix + name not in sweep.written:
+            sweep.zero(name, named.axes[name])
+            notes.append(f"{prefix}{name} is zero: {', '.join(of)} does not depend on {name}")
+    values = tuple(prefix + name for name in targets)
+    outputs = (*of, *values) if seeded else values
+    both = replace(named, inputs=(*named.inputs, *seeds), steps=(*named.steps, *sweep.steps), outputs=outputs)
+    whole = algebra.needed(both, tuple(dict.fromkeys(outputs)))
+    inputs = tuple(one for one in both.inputs if one in whole.inputs or one in seeds)
+    whole = replace(whole, inputs=inputs)
+    return Gradient(
+        whole,
+        program,
+        of,
+        targets,
+        dict(sweep.cotangents),
+        tuple(access.tensor for access in seeds),
+        tuple(notes),
+    )
+
+
+class _Sweep:
+    """The reverse sweep: collects the derived steps of one forward step after the other."""
+
+    def __init__(self, program: Program, active: set[str], prefix: str) -> None:
+        self.program = program
+        self.active = active
+        self.prefix = prefix
+        self.steps: list[Step] = []
+        self.written: set[str] = set()
+        self.cotangents: dict[str, str] = {}
+        self.taken = set(program.names)
+        self.parameters = set(program.input_names)
+
+    def step(self, step: Step, upstream: Expr) -> None:
+        """Appends what a forward step contributes: to its inputs first, then to what it read from earlier steps."""
+        found: dict[Access, list[tuple[Term, Contribution]]] = {}
+        for term in step.terms:
+            for one in self.of_term(step, term, upstream):
+                if one.leaf.tensor not in self.active:
+                    continue
+                target, names = self.left_side(one.leaf, step, term)
+                free = dict.fromkeys([*step.target.slots, *ir.indices(term.body), *term.bound])
+                bound = [names.get(index, index) for index in free if index not in one.leaf.slots]
+                body = ir.rename(one.body, names)
+                sizes = tuple(sorted((names.get(index, index), power) for index, power in term.factor.sizes))
+                derived = ir.term(bound, body, ir.Factor(term.factor.number, sizes))
+                found.setdefault(target, []).append((derived, one))
+        order = sorted(found, key=lambda target: target.tensor[len(self.prefix) :] not in self.parameters)
+        for target in order:
+            terms = ir.collect(derived for derived, _ in found[target])
+            _, first = found[target][0]
+            self.emit(target, terms, Reason(first.rule, step, first.leaf))
+
+    def of_term(self, step: Step, term: Term, upstream: Expr) -> Iterator[Contribution]:
+        plain = (
+            len(step.terms) == 1 and not term.bound and term.factor == ir.Factor() and step.operation == "="
+        )
+        match term.body:
+            case Reduce(operation, names, Access() as leaf) if operation != "sum":
+                yield self.share(step, leaf, names, upstream)
+            case body:
+                yield from contributions(body, upstream, step.target if plain else None)
+
+    def share(self, step: Step, leaf: Access, names: Sequence[Index], upstream: Expr) -> Contribution:
+        """The winners of a maximum share its cotangent evenly, which does not depend on the order of an index."""
+        wins = ir.call("==", leaf, step.target)
+        name = ir.fresh(f"{step.name}_ties", self.taken)
+        self.taken.add(name)
+        ties = Access(name, step.target.slots)
+        count = ir.reduce("sum", names, ir.call("where", wins, ir.ONE, ir.ZERO))
+        self.steps.append(Step(ties, (ir.term((), count),), because=Reason("share", step, leaf)))
+        return Contribution(leaf, ir.call("where", wins, ir.divide(upstream, ties), ir.ZERO), "share")
+
+    def left_side(self, leaf: Access, step: Step, term: Term) -> tuple[Access, dict[Index, Index]]:
+        """The target of a contribution, and the renaming that makes contributions of one step to one tensor alike.
+
+        A tensor read twice, `X[i,k] X[j,k]`, gets one line: the second read is renamed to the slots of the first.
+        """
+        name = self.prefix + leaf.tensor
+        self.cotangents[leaf.tensor] = name
+        plain = [
+            read
+            for read in step.reads
+            if read.tensor == leaf.tensor and len(set(read.slots)) == len(read.slots)
+        ]
+        if not plain or leaf == plain[0] or len(set(leaf.slots)) != len(leaf.slots):
+            return Access(name, leaf.slots), {}
+        wanted = plain[0].slots
+        names = dict(zip(leaf.slots, wanted, strict=True))
+        used = {*step.target.slots, *ir.indices(term.body), *term.bound}
+        for index in used - set(leaf.slots):  # whoever holds a wanted name makes room
+            if index in wanted:
+                spare = [old for old in leaf.slots if old not in wanted and old not in names.values()]
+                same = [old for old in spare if self._size(old) == self._size(index)]
+                names[index] = (
+                    same[0] if same else ir.fresh(index, set(self.program.indices) | set(names.values()))
+                )
+        return Access(name, wanted), names
+
+    def _size(self, index: Index) -> Index:
+        return self.program.same_size.get(index, index)
+
+    def emit(self, target: Access, terms: tuple[Term, ...], because: Reason) -> None:
+        operation = "+=" if target.tensor in self.written else "="
+        self.written.add(target.tensor)
+        self.steps.append(Step(target, terms, operation, because))
+
+    def zero(self, name: str, axes: tuple[Index, ...]) -> None:
+        self.emit(Access(self.prefix + name, axes), ir.collect(()), Reason("zero", leaf=Access(name, axes)))
+
+    def seed(self, name: str, axes: tuple[Index, ...], seeded: bool) -> None:
+        """The cotangent of what is differentiated itself: one, for a gradient."""
+        if seeded:
+            self.emit(
+                Access(self.prefix + name, axes),
+                (ir.term((), ir.ONE),),
+                Reason("zero", leaf=Access(name, axes)),
+            )
+
+
+# --- forward ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Tangent:
+    """A program in forward mode: `program` computes the values and, for every tensor that moves, its tangent."""
+
+    program: Program
+    forward: Program
+    of: tuple[str, ...]
+    wrt: tuple[str, ...]
+    tangents: dict[str, str] = field(hash=False)
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return str(self.program)
+
+
+def jvp(
+    program: Program, of: Sequence[str] | str | None = None, wrt: Sequence[str] | str | None = None
+) -> Tangent:
+    """The program that pushes tangents forward: it has `tW` as a further input for every `W` asked for.
+
+    >>> from indexprop import parse
+    >>> print(jvp(parse("Y[o,b] = W[o,h] H[h,b]")).program)
+    input W[o,h], H[h,b], tW[o,h], tH[h,b]
+    tY[o,b] = tW[o,h] H[h,b] + W[o,h] tH[h,b]
+    """
+    outputs = tuple([of] if isinstance(of, str) else of if of is not None else program.outputs)
+    _known(program, outputs, "tensor")
+    targets = _targets(program, outputs, wrt)
+    moving = [name for name in targets if name not in program.input_names]
+    if moving:
+        raise DerivationError(
+            Problem(
+                f"{moving[0]!r} is computed, so its tangent follows from the inputs",
+                way_out="Give inputs as wrt: " + ", ".join(program.input_names) + ".",
+            )
+        )
+    active = _active(program, outputs, targets)
+    named = algebra.name_parts(program, active.__contains__)
+    active = _active(named, outputs, targets) | set(targets)
+    prefix, note = _prefix(named, [*dict.fromkeys([*outputs, *targets]), *sorted(active)], "t")
+    names = {name: prefix + name for name in named.names if name in active}
+    steps: list[Step] = []
+    taken = set(named.names)
+    for step in named.steps:
+        steps.append(step)
+        if step.name not in active:
+            continue
+        terms = [
+            derived for term in step.terms for derived in _tangent_terms(step, term, names, steps, taken)
+        ]
+        target = Access(names[step.name], step.target.slots)
+        steps.append(Step(target, ir.collect(terms), step.operation, Reason("tangent", step)))
+    notes = [note] if note else []
+    for name in outputs:
+        if name not in active:
+            target = Access(prefix + name, named.axes[name])
+            names[name] = target.tensor
+            steps.append(
+                Step(target, ir.collect(()), because=Reason("zero", leaf=Access(name, target.slots)))
+            )
+            notes.append(f"{target.tensor} is zero: {name} does not depend on {', '.join(targets)}")
+    seeds = tuple(Access(names[name], named.axes[name]) for name in targets)
+    results = tuple(names[name] for name in outputs)
+    both = replace(named, inputs=(*named.inputs, *seeds), steps=tuple(steps), outputs=results)
+    whole = algebra.needed(both, tuple(dict.fromkeys(results)))
+    inputs = tuple(one for one in both.inputs if one in whole.inputs or one in seeds)
+    return Tangent(replace(whole, inputs=inputs), program, outputs, targets, names, tuple(notes))
+
+
+def _tangent_terms(
+    step: Step, term: Term, names: dict[str, str], steps: list[Step], taken: set[str]
+) -> Iterator[Term]:
+    match term.body:
+        case Reduce(operation, bound, Access() as leaf) if operation != "sum":
+            wins = ir.call("==", leaf, step.target)
+            name = ir.fresh(f"{step.name}_ties", taken)
+            taken.add(name)
+            ties = Access(name, step.target.slots)
+            count = ir.reduce("sum", bound, ir.call("where", wins, ir.ONE, ir.ZERO))
+            steps.append(Step(ties, (ir.term((), count),), because=Reason("share", step, leaf)))
+            moved = Access(names[leaf.tensor], leaf.slots)
+            yield ir.term(bound, ir.call("where", wins, ir.divide(moved, ties), ir.ZERO))
+        case body:
+            plain = (
+                len(step.terms) == 1
+                and not term.bound
+                and term.factor == ir.Factor()
+                and step.operation == "="
+            )
+            for tangent in tangents(body, names, step.target if plain else None):
+                yield ir.term(term.bound, tangent, term.factor)

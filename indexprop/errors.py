@@ -1,0 +1,99 @@
+"""Errors that teach: the fact, the place, the evidence, the way out.
+
+Every error of indexprop is an `IndexpropError` made of one or more `Problem`s, all clashes of one call at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong: the fact, where it stands, what is known, what to do about it."""
+
+    fact: str
+    place: str = ""
+    evidence: str = ""
+    way_out: str = ""
+
+    def __str__(self) -> str:
+        parts = [self.fact]
+        if self.place:
+            parts.append("\n" + "\n".join("    " + line for line in self.place.splitlines()) + "\n")
+        parts.extend("    " + text for text in (self.evidence, self.way_out) if text)
+        return "\n".join(parts).rstrip("\n")
+
+
+class IndexpropError(Exception):
+    """The base of every error raised on purpose by indexprop.
+
+    >>> print(IndexpropError(Problem("index 'h' is 4 and 5", way_out="Rename one of them.")))
+    index 'h' is 4 and 5
+        Rename one of them.
+    """
+
+    def __init__(self, *problems: Problem) -> None:
+        super().__init__(*problems)
+        self.problems = problems
+
+    def __str__(self) -> str:
+        return "\n\n".join(str(problem) for problem in self.problems)
+
+
+class NotationError(IndexpropError, ValueError):
+    """The text, the einsum string or the expression does not say something that can be computed."""
+
+
+class NameProblem(IndexpropError, KeyError):
+    """A name that is not there, was not expected, or cannot be a name."""
+
+    __str__ = IndexpropError.__str__
+
+
+class SizeError(IndexpropError, ValueError):
+    """One index name stands at axes of different sizes."""
+
+
+class TypeProblem(IndexpropError, TypeError):
+    """A value of a kind that cannot stand in a computation."""
+
+
+class LayoutError(IndexpropError, ValueError):
+    """A layout that is unknown, or that does not say where every axis of a tensor goes."""
+
+
+class DerivationError(IndexpropError, ValueError):
+    """A derivative that does not exist or was not asked for in a meaningful way."""
+
+
+class CheckError(IndexpropError, AssertionError):
+    """A gradient, a law or a report that did not hold."""
+
+
+def underline(line: str, spans: Iterable[tuple[int, int]]) -> str:
+    """The line with carets under the given half-open column ranges.
+
+    >>> print(underline("Y[o] = W[o,h]", [(11, 12)]))
+    Y[o] = W[o,h]
+               ^
+    """
+    marks = [" "] * (len(line) + 1)
+    for start, end in spans:
+        for column in range(start, max(end, start + 1)):
+            if column < len(marks):
+                marks[column] = "^"
+    return f"{line}\n{''.join(marks).rstrip()}"
+
+
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """A suggestion and the list of what exists.
+
+    >>> did_you_mean("W4", ["W1", "W2", "b"])
+    "did you mean 'W2'? There are: W1, W2, b"
+    """
+    listed = ", ".join(known) if known else "none"
+    close = get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}? There are: {listed}" if close else f"there are: {listed}"

@@ -1,0 +1,377 @@
+"""THE table of functions: one record each, and nothing else to write.
+
+A record says what the function is (`value`, for one float), what the rule of differentiation makes of it (`derivative`), how it
+is set in LaTeX and spelled in numpy, where tests may draw its arguments, and what is agreed at kinks and poles.
+
+The derivative is text in the notation: *upstream times local*, with `d` for what comes in, the parameters by their names, and
+`y` for the value of the function itself, so that a forward value is reused. Because it is linear in `d`, the same text serves
+both directions: `d` is the cotangent of the result in reverse mode, and the tangent of the parameter in forward mode.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from indexprop.errors import NameProblem, Problem, did_you_mean
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function of single entries.
+
+    `derivative`: one text per parameter, None where nothing flows (conditions).
+    `value`: over floats, without overflow; `math.<name>` unless given.
+    `definition`: the textbook formula in the notation, where `numpy` spells a stabler one; it is analytic, so that the complex
+    step can use it.
+    `numpy`: an expression over the parameters in braces, or the source of a small function; `np.<name>(...)` unless given.
+    `domain`: where tests draw each parameter; `kinks`: arguments that tests stay away from.
+    `defaults`: values for trailing parameters that may be left out.
+    """
+
+    name: str
+    derivative: tuple[str | None, ...]
+    latex: str
+    parameters: tuple[str, ...] = ("x",)
+    value: Callable[..., float | bool] | None = None
+    definition: str = ""
+    numpy: str = ""
+    domain: tuple[tuple[float, float], ...] = ((-2.0, 2.0),)
+    kinks: tuple[float, ...] = ()
+    convention: str = ""
+    defaults: tuple[str, ...] = ()
+    infix: bool = False
+    condition: bool = field(default=False)
+
+    def __call__(self, *arguments: float) -> float | bool:
+        """The value at numbers.
+
+        >>> TABLE["sigmoid"](0.0)
+        0.5
+        """
+        value: Callable[..., float | bool] = self.value or getattr(math, self.name)
+        return value(*arguments)
+
+
+def _power(a: float, b: float) -> float:
+    if a == 0 and b < 0:
+        return math.copysign(math.inf, a) if b == int(b) and int(b) % 2 else math.inf
+    try:
+        result = a**b
+    except OverflowError:
+        return math.inf
+    return math.nan if isinstance(result, complex) and not isinstance(a, complex) else result
+
+
+def _sigmoid(x: float) -> float:
+    small = math.exp(-abs(x))
+    return (1.0 if x >= 0 else small) / (1.0 + small)
+
+
+def _softplus(x: float) -> float:
+    return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
+
+
+def _gelu_tanh(x: float) -> float:
+    return 0.5 * x * (1.0 + math.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3)))
+
+
+SIGMOID = '''
+def sigmoid(x):
+    """1 / (1 + exp(-x)); the exponential only ever sees -|x|, so nothing overflows."""
+    small = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1, small) / (1 + small)
+'''
+
+SOFTPLUS = '''
+def softplus(x):
+    """log(1 + exp(x)); the exponential only ever sees -|x|, so nothing overflows."""
+    return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+'''
+
+LOGSIGMOID = '''
+def logsigmoid(x):
+    """log(sigmoid(x)); the exponential only ever sees -|x|, so nothing overflows."""
+    return np.minimum(x, 0) - np.log1p(np.exp(-np.abs(x)))
+'''
+
+ELU = '''
+def elu(x, a):
+    """x where it is positive, a (exp(x) - 1) elsewhere."""
+    return np.where(x > 0, x, a * np.expm1(np.minimum(x, 0)))
+'''
+
+ERF = '''
+def erf(x):
+    """The error function of the standard library, entry by entry."""
+    x = np.asarray(x)
+    return np.vectorize(math.erf, otypes=[x.dtype])(x)
+'''
+
+SILU = '''
+def silu(x):
+    """x sigmoid(x), also called swish."""
+    return x * sigmoid(x)
+'''
+
+GELU = '''
+def gelu(x):
+    """x times the probability that a standard normal variable is below x."""
+    return x * (1 + erf(x / math.sqrt(2))) / 2
+'''
+
+GELU_TANH = '''
+def gelu_tanh(x):
+    """The approximation of gelu by a hyperbolic tangent."""
+    return x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x))) / 2
+'''
+
+POSITIVE = ((0.2, 3.0),)
+
+_RECORDS = (
+    # name, derivative, LaTeX: a rule reads like the mathematics
+    Function("exp", ("d y",), r"\exp\left(#1\right)"),
+    Function("log", ("d / x",), r"\log\left(#1\right)", domain=POSITIVE, convention="-inf at 0"),
+    Function(
+        "log1p", ("d / (1 + x)",), r"\log\left(1 + #1\right)", domain=((-0.8, 3.0),), convention="-inf at -1"
+    ),
+    Function("expm1", ("d (y + 1)",), r"\left(\exp\left(#1\right) - 1\right)"),
+    Function("sqrt", ("d / (2 y)",), r"\sqrt{#1}", domain=POSITIVE, convention="the derivative is inf at 0"),
+    Function("square", ("2 d x",), r"\left(#1\right)^2", value=lambda x: x * x),
+    Function(
+        "abs",
+        ("d sign(x)",),
+        r"\left|#1\right|",
+        value=abs,
+        kinks=(0.0,),
+        convention="the derivative is 0 at 0",
+    ),
+    Function(
+        "sign",
+        ("0",),
+        r"\operatorname{sign}\left(#1\right)",
+        value=lambda x: float((x > 0) - (x < 0)),
+        kinks=(0.0,),
+        convention="0 at 0; the derivative is 0 everywhere",
+    ),
+    Function("sin", ("d cos(x)",), r"\sin\left(#1\right)"),
+    Function("cos", ("-d sin(x)",), r"\cos\left(#1\right)"),
+    Function(
+        "tan", ("d (1 + y^2)",), r"\tan\left(#1\right)", domain=((-1.2, 1.2),), convention="poles at odd pi/2"
+    ),
+    Function("arctan", ("d / (1 + x^2)",), r"\arctan\left(#1\right)", value=math.atan),
+    Function("sinh", ("d cosh(x)",), r"\sinh\left(#1\right)"),
+    Function("cosh", ("d sinh(x)",), r"\cosh\left(#1\right)"),
+    Function("tanh", ("d (1 - y^2)",), r"\tanh\left(#1\right)"),
+    Function(
+        "sigmoid",
+        ("d y (1 - y)",),
+        r"\sigma\left(#1\right)",
+        value=_sigmoid,
+        definition="1 / (1 + exp(-x))",
+        numpy=SIGMOID,
+    ),
+    Function(
+        "softplus",
+        ("d sigmoid(x)",),
+        r"\operatorname{softplus}\left(#1\right)",
+        value=_softplus,
+        definition="log(1 + exp(x))",
+        numpy=SOFTPLUS,
+    ),
+    Function(
+        "logsigmoid",
+        ("d sigmoid(-x)",),
+        r"\log\sigma\left(#1\right)",
+        value=lambda x: -_softplus(-x),
+        definition="-log(1 + exp(-x))",
+        numpy=LOGSIGMOID,
+    ),
+    Function(
+        "relu",
+        ("where(x > 0, d, 0)",),
+        r"\operatorname{relu}\left(#1\right)",
+        value=lambda x: max(x, 0.0),
+        definition="where(x > 0, x, 0)",
+        numpy="np.maximum({x}, 0)",
+        kinks=(0.0,),
+        convention="the derivative is 0 at 0",
+    ),
+    Function(
+        "leaky_relu",
+        ("where(x > 0, d, d slope)", "where(x > 0, 0, d x)"),
+        r"\operatorname{leaky\_relu}\left(#1, #2\right)",
+        parameters=("x", "slope"),
+        value=lambda x, slope: x if x > 0 else slope * x,
+        definition="where(x > 0, x, slope x)",
+        numpy="np.where({x} > 0, {x}, {slope} * {x})",
+        domain=((-2.0, 2.0), (0.01, 0.5)),
+        kinks=(0.0,),
+        convention="the derivative is the slope at 0",
+        defaults=("0.01",),
+    ),
+    Function(
+        "elu",
+        ("where(x > 0, d, d (y + a))", "where(x > 0, 0, d expm1(minimum(x, 0)))"),
+        r"\operatorname{elu}\left(#1, #2\right)",
+        parameters=("x", "a"),
+        value=lambda x, a: x if x > 0 else a * math.expm1(x),
+        definition="where(x > 0, x, a (exp(x) - 1))",
+        numpy=ELU,
+        domain=((-2.0, 2.0), (0.5, 1.5)),
+        kinks=(0.0,),
+        convention="the derivative is a at 0",
+        defaults=("1",),
+    ),
+    Function(
+        "silu",
+        ("d sigmoid(x) (1 + x (1 - sigmoid(x)))",),
+        r"\operatorname{silu}\left(#1\right)",
+        value=lambda x: x * _sigmoid(x),
+        definition="x / (1 + exp(-x))",
+        numpy=SILU,
+    ),
+    Function(
+        "gelu",
+        ("d ((1 + erf(x / sqrt(2))) / 2 + x exp(-x^2 / 2) / sqrt(2 pi))",),
+        r"\operatorname{gelu}\left(#1\right)",
+        value=lambda x: 0.5 * x * (1.0 + math.erf(x / math.sqrt(2.0))),
+        definition="x (1 + erf(x / sqrt(2))) / 2",
+        numpy=GELU,
+    ),
+    Function(
+        "gelu_tanh",
+        (
+            "d ((1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2"
+            " + x (1 - tanh(sqrt(2 / pi) (x + 0.044715 x^3))^2) sqrt(2 / pi) (1 + 0.134145 x^2) / 2)",
+        ),
+        r"\operatorname{gelu_{\tanh}}\left(#1\right)",
+        value=_gelu_tanh,
+        definition="x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2",
+        numpy=GELU_TANH,
+    ),
+    Function("erf", ("2 d exp(-x^2) / sqrt(pi)",), r"\operatorname{erf}\left(#1\right)", numpy=ERF),
+    Function(
+        "maximum",
+        ("where(a > b, d, where(a == b, d / 2, 0))", "where(a < b, d, where(a == b, d / 2, 0))"),
+        r"\max\left(#1, #2\right)",
+        parameters=("a", "b"),
+        value=max,
+        definition="where(a > b, a, b)",
+        domain=((-2.0, 2.0), (-2.0, 2.0)),
+        convention="equal arguments share the cotangent evenly",
+    ),
+    Function(
+        "minimum",
+        ("where(a < b, d, where(a == b, d / 2, 0))", "where(a > b, d, where(a == b, d / 2, 0))"),
+        r"\min\left(#1, #2\right)",
+        parameters=("a", "b"),
+        value=min,
+        definition="where(a < b, a, b)",
+        domain=((-2.0, 2.0), (-2.0, 2.0)),
+        convention="equal arguments share the cotangent evenly",
+    ),
+    Function(
+        "clip",
+        (
+            "where(x < low, 0, where(x > high, 0, d))",
+            "where(x < low, d, 0)",
+            "where(x > high, d, 0)",
+        ),
+        r"\operatorname{clip}\left(#1, #2, #3\right)",
+        parameters=("x", "low", "high"),
+        value=lambda x, low, high: min(max(x, low), high),
+        definition="where(x < low, low, where(x > high, high, x))",
+        domain=((-2.0, 2.0), (-1.5, -0.5), (0.5, 1.5)),
+        convention="at a bound the cotangent goes to x",
+    ),
+    Function(
+        "where",
+        (None, "where(c, d, 0)", "where(c, 0, d)"),
+        r"\begin{cases} #2 & #1 \\ #3 & \text{otherwise} \end{cases}",
+        parameters=("c", "a", "b"),
+        value=lambda c, a, b: a if c else b,
+        domain=((-2.0, 2.0), (-2.0, 2.0), (-2.0, 2.0)),
+        convention="the branch that was not chosen gets exactly 0, whatever its value",
+    ),
+    Function(
+        "^",
+        ("b d a^(b - 1)", "d y log(where(a > 0, a, 1))"),
+        r"#1^{#2}",
+        parameters=("a", "b"),
+        value=_power,
+        numpy="{a}**{b}",
+        domain=((0.2, 3.0), (-2.0, 2.0)),
+        infix=True,
+        convention="x^0 is 1; the derivative by the exponent is 0 where the base is not positive",
+    ),
+    Function("pi", (), r"\pi", parameters=(), value=lambda: math.pi, numpy="np.pi", domain=()),
+    *(
+        Function(
+            sign,
+            (None, None),
+            latex,
+            parameters=("a", "b"),
+            value=value,
+            numpy=f"{{a}} {sign} {{b}}",
+            domain=((-2.0, 2.0), (-2.0, 2.0)),
+            infix=True,
+            condition=True,
+        )
+        for sign, latex, value in (
+            ("<", r"#1 < #2", lambda a, b: a < b),
+            ("<=", r"#1 \le #2", lambda a, b: a <= b),
+            (">", r"#1 > #2", lambda a, b: a > b),
+            (">=", r"#1 \ge #2", lambda a, b: a >= b),
+            ("==", r"#1 = #2", lambda a, b: a == b),
+            ("!=", r"#1 \ne #2", lambda a, b: a != b),
+        )
+    ),
+)
+
+TABLE: dict[str, Function] = {}
+
+
+def register(function: Function) -> Function:
+    """Adds a record to the table, after which parsing, deriving, printing, running and checking know the function.
+
+    Raises NameProblem when the name is taken or is no plain name, or when the record does not fit its own parameters.
+    """
+    problems = []
+    if function.name in TABLE:
+        problems.append(Problem(f"a function named {function.name!r} exists", way_out="Choose another name."))
+    if not function.infix and not function.name.isidentifier():
+        problems.append(
+            Problem(f"{function.name!r} is not a plain name", way_out="Use letters, digits and _.")
+        )
+    if len(function.derivative) != len(function.parameters) or len(function.domain) != len(
+        function.parameters
+    ):
+        problems.append(
+            Problem(
+                f"the record of {function.name!r} does not fit its parameters {', '.join(function.parameters)}",
+                evidence=f"derivatives: {len(function.derivative)}, domains: {len(function.domain)}",
+                way_out="Give one derivative and one domain per parameter.",
+            )
+        )
+    if problems:
+        raise NameProblem(*problems)
+    TABLE[function.name] = function
+    return function
+
+
+def lookup(name: str) -> Function:
+    """The record of a function, or an error that says which exist."""
+    if name not in TABLE:
+        raise NameProblem(Problem(f"there is no function {name!r}", way_out=did_you_mean(name, named(TABLE))))
+    return TABLE[name]
+
+
+def named(names: Iterable[str]) -> list[str]:
+    """The functions that are written by name, sorted."""
+    return sorted(name for name in names if name[0].isalpha())
+
+
+for _record in _RECORDS:
+    register(_record)

@@ -1,0 +1,494 @@
+"""The intermediate representation: one kind of step.
+
+    program = inputs: tensor*   step*   outputs: name*
+    step    = target[slots]  (= | +=)  term + term + ...        because: reason
+    term    = factor * sum over the bound indices of body
+    factor  = rational * product of sizes                       1/2, 1/|b|: kept apart, so that a wrong factor can be named
+    body    = a scalar expression over accesses: sums, products, powers, functions of one entry
+
+When the body is a product of accesses, a term is an einsum; when nothing is bound, it is an elementwise map.
+
+Expressions are built with `add`, `multiply`, `power`, `call` and `reduce`, which keep them in one normal form: flat sums and
+products, numbers folded, the number first in a product and the divisors last, `a / b` as `a b^-1`. That is why `parse` and
+`str` are inverse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from functools import cached_property
+from typing import TypeAlias, assert_never
+
+Index: TypeAlias = str
+Slot: TypeAlias = Index
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A rational constant."""
+
+    value: Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """The number of values an index takes: `|b|`."""
+
+    index: Index
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A tensor read or written at slots: `X[i,b]`."""
+
+    tensor: str
+    slots: tuple[Slot, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """Two or more terms, added: `1 - H[h,b]`."""
+
+    terms: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """Two or more factors, multiplied; a number, if any, comes first."""
+
+    factors: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A function of the table applied to single entries: `exp(Z[b])`, `Z[b]^2`, `Z[b] > 0`."""
+
+    function: str
+    arguments: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reduce:
+    """A sum, maximum or minimum over indices inside an expression: `sum[j](exp(Z[b,j]))`."""
+
+    operation: str
+    indices: tuple[Index, ...]
+    body: Expr
+
+
+Expr: TypeAlias = Number | Size | Access | Sum | Product | Call | Reduce
+
+REDUCTIONS = ("sum", "max", "min")
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """A rational number times powers of sizes, sorted by index: `1 / (2 |b|)`."""
+
+    number: Fraction = Fraction(1)
+    sizes: tuple[tuple[Index, int], ...] = ()
+
+    def __mul__(self, other: Factor) -> Factor:
+        powers: dict[Index, int] = dict(self.sizes)
+        for index, exponent in other.sizes:
+            powers[index] = powers.get(index, 0) + exponent
+        sizes = tuple(sorted((index, exponent) for index, exponent in powers.items() if exponent))
+        return Factor(self.number * other.number, sizes)
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """`factor * sum over the bound indices of body`; made by `term`, which keeps it normal."""
+
+    factor: Factor
+    bound: tuple[Index, ...]
+    body: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a derived step is there: the forward step, the tensor it reads, and the rule that turned one into the other.
+
+    `rule` is one of "swap" (operand and output exchanged), "map" (upstream times local derivative), "share" (the winners of
+    a maximum share), "zero" (nothing reads it) for cotangents; "tangent" for forward mode; "name" for a forward part that was
+    given a name of its own because the derivative reuses it.
+    """
+
+    rule: str
+    step: Step | None = None
+    leaf: Access | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """One line: `target[slots] = term + term`. Comments and reasons do not take part in comparison."""
+
+    target: Access
+    terms: tuple[Term, ...]
+    operation: str = "="
+    because: Reason | None = field(default=None, compare=False, repr=False)
+    comment: str = field(default="", compare=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        return self.target.tensor
+
+    @cached_property
+    def reads(self) -> tuple[Access, ...]:
+        """Every access on the right, in the order of writing."""
+        return tuple(access for term in self.terms for access in accesses(term.body))
+
+    @cached_property
+    def indices(self) -> tuple[Index, ...]:
+        """Every index of the line, each once: first the target's, then by appearance."""
+        seen = dict.fromkeys(self.target.slots)
+        for term in self.terms:
+            seen.update(dict.fromkeys(indices(term.body)))
+            seen.update(dict.fromkeys(term.bound))
+            seen.update(dict.fromkeys(index for index, _ in term.factor.sizes))
+        return tuple(seen)
+
+
+@dataclass(frozen=True)
+class Program:
+    """Inputs, steps, outputs. In one program one index name has one size; several names may share a size.
+
+    `inputs` are the tensors that no step writes, with names for their axes. `batch` is the declared batch index, if any.
+    """
+
+    inputs: tuple[Access, ...]
+    steps: tuple[Step, ...]
+    outputs: tuple[str, ...]
+    batch: Index | None = None
+
+    @cached_property
+    def axes(self) -> Mapping[str, tuple[Index, ...]]:
+        """Names for the axes of every tensor: an input's declaration, or the slots of the first step that writes it."""
+        found = {access.tensor: access.slots for access in self.inputs}
+        for step in self.steps:
+            if step.name not in found or len(set(step.target.slots)) > len(set(found[step.name])):
+                found[step.name] = step.target.slots
+        return found
+
+    @cached_property
+    def input_names(self) -> tuple[str, ...]:
+        return tuple(access.tensor for access in self.inputs)
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Every tensor: inputs first, then in the order of writing."""
+        return tuple(self.axes)
+
+    @cached_property
+    def indices(self) -> tuple[Index, ...]:
+        """Every index name, in the order of appearance."""
+        seen: dict[Index, None] = {}
+        for access in self.inputs:
+            seen.update(dict.fromkeys(access.slots))
+        for step in self.steps:
+            seen.update(dict.fromkeys(step.indices))
+        return tuple(seen)
+
+    @cached_property
+    def same_size(self) -> Mapping[Index, Index]:
+        """For every index the first index that must have its size, because both stand at one axis of one tensor."""
+        parent: dict[Index, Index] = {index: index for index in self.indices}
+
+        def find(index: Index) -> Index:
+            while parent[index] != index:
+                parent[index] = parent[parent[index]]
+                index = parent[index]
+            return index
+
+        rank = {index: position for position, index in enumerate(self.indices)}
+        for step in self.steps:
+            for access in (step.target, *step.reads):
+                for one, other in zip(access.slots, self.axes.get(access.tensor, ()), strict=False):
+                    first, second = sorted((find(one), find(other)), key=rank.__getitem__)
+                    parent[second] = first
+        return {index: find(index) for index in self.indices}
+
+    def __str__(self) -> str:
+        from indexprop import notation  # the one upward reference: an object prints itself in the notation
+
+        return notation.format_program(self)
+
+
+# --- normal form --------------------------------------------------------------------------------------------------------
+
+ZERO = Number(Fraction(0))
+ONE = Number(Fraction(1))
+MINUS_ONE = Number(Fraction(-1))
+HALF = Number(Fraction(1, 2))
+
+
+def number(value: int | Fraction) -> Number:
+    return Number(Fraction(value))
+
+
+def split_number(expr: Expr) -> tuple[Fraction, Expr]:
+    """The leading number of a product and the rest: `-2 x` is (-2, x)."""
+    match expr:
+        case Number(value):
+            return value, ONE
+        case Product((Number(value), *rest)):
+            return value, rest[0] if len(rest) == 1 else Product(tuple(rest))
+        case _:
+            return Fraction(1), expr
+
+
+def is_divisor(expr: Expr) -> bool:
+    """Whether a factor is written below the line: a power with a negative integer exponent."""
+    match expr:
+        case Call("^", (_, Number(value))):
+            return value < 0 and value.denominator == 1
+        case _:
+            return False
+
+
+def multiply(*factors: Expr) -> Expr:
+    """The product in normal form.
+
+    >>> multiply(Access("x"), number(2), ONE, number(3))
+    Product(factors=(Number(value=Fraction(6, 1)), Access(tensor='x', slots=())))
+    """
+    coefficient = Fraction(1)
+    above: list[Expr] = []
+    below: list[Expr] = []
+    for factor in factors:
+        value, body = split_number(factor)
+        coefficient *= value
+        for part in body.factors if isinstance(body, Product) else (body,):
+            if part != ONE:
+                (below if is_divisor(part) else above).append(part)
+    if not coefficient:
+        return ZERO
+    rest = above + below
+    if coefficient != 1 or not rest:
+        rest.insert(0, Number(coefficient))
+    return rest[0] if len(rest) == 1 else Product(tuple(rest))
+
+
+def add(*terms: Expr) -> Expr:
+    """The sum in normal form: flat, zeros dropped, equal terms counted, each at its first place."""
+    counts: dict[Expr, Fraction] = {}
+    for term in terms:
+        for part in term.terms if isinstance(term, Sum) else (term,):
+            value, body = split_number(part)
+            counts[body] = counts.get(body, Fraction(0)) + value
+    parts = [multiply(Number(count), body) for body, count in counts.items() if count]
+    if not parts:
+        return ZERO
+    return parts[0] if len(parts) == 1 else Sum(tuple(parts))
+
+
+def negate(expr: Expr) -> Expr:
+    return multiply(MINUS_ONE, expr)
+
+
+def power(base: Expr, exponent: Expr) -> Expr:
+    """`base ^ exponent` in normal form; `x^0` is 1, as in Python and numpy."""
+    match exponent:
+        case Number(value) if value.denominator == 1:
+            exact = int(value)
+            match base:
+                case Number(inner) if inner or exact >= 0:
+                    return Number(inner**exact)
+                case Call("^", (inner_base, Number(inner_value))) if inner_value.denominator == 1:
+                    return power(inner_base, Number(inner_value * value))
+                case Product(factors) if exact == -1:
+                    return multiply(*(power(factor, exponent) for factor in factors))
+            if exact == 1:
+                return base
+            if exact == 0:
+                return ONE
+    return Call("^", (base, exponent))
+
+
+def divide(numerator: Expr, denominator: Expr) -> Expr:
+    return multiply(numerator, power(denominator, MINUS_ONE))
+
+
+def call(function: str, *arguments: Expr) -> Expr:
+    """A function of the table at expressions; powers take their own normal form."""
+    if function == "^":
+        return power(*arguments)
+    if function == "where" and arguments[1] == arguments[2]:
+        return arguments[1]
+    return Call(function, arguments)
+
+
+def reduce(operation: str, bound: Iterable[Index], body: Expr) -> Expr:
+    """A reduction in normal form: its indices in the order of appearance, nested sums joined."""
+    wanted = dict.fromkeys(bound)
+    if operation == "sum" and isinstance(body, Reduce) and body.operation == "sum":
+        wanted.update(dict.fromkeys(body.indices))
+        body = body.body
+    if not wanted:
+        return body
+    present = indices(body)
+    ordered = tuple(index for index in present if index in wanted)
+    if operation != "sum":
+        return Reduce(operation, ordered, body) if ordered else body
+    absent = [Size(index) for index in wanted if index not in present]
+    return multiply(*absent, Reduce(operation, ordered, body)) if ordered else multiply(*absent, body)
+
+
+def term(bound: Iterable[Index], body: Expr, factor: Factor | None = None) -> Term:
+    """The term in normal form: numbers and sizes in the factor, a lone inner sum joined, bound indices by appearance.
+
+    A bound index that the body does not mention counts: it leaves its size in the factor.
+    """
+    factor = factor or Factor()
+    wanted = dict.fromkeys(bound)
+    while True:
+        rest: list[Expr] = []
+        for part in body.factors if isinstance(body, Product) else (body,):
+            match part:
+                case Number(value):
+                    factor *= Factor(value)
+                case Size(index):
+                    factor *= Factor(sizes=((index, 1),))
+                case Call("^", (Size(index), Number(value))) if value.denominator == 1:
+                    factor *= Factor(sizes=((index, int(value)),))
+                case _:
+                    rest.append(part)
+        body = multiply(*rest)
+        if not (isinstance(body, Reduce) and body.operation == "sum"):
+            break
+        wanted.update(dict.fromkeys(body.indices))
+        body = body.body
+    if not factor.number:
+        return Term(Factor(Fraction(0)), (), ONE)
+    present = indices(body)
+    for index in wanted:
+        if index not in present:
+            factor *= Factor(sizes=((index, 1),))
+    return Term(factor, tuple(index for index in present if index in wanted), body)
+
+
+def collect(terms: Iterable[Term]) -> tuple[Term, ...]:
+    """Terms with equal bodies joined by adding their factors, zeros dropped; one zero if nothing is left."""
+    sums: dict[tuple[tuple[Index, ...], Expr, tuple[tuple[Index, int], ...]], Fraction] = {}
+    for one in terms:
+        key = (one.bound, one.body, one.factor.sizes)
+        sums[key] = sums.get(key, Fraction(0)) + one.factor.number
+    kept = tuple(
+        Term(Factor(value, sizes), bound, body) for (bound, body, sizes), value in sums.items() if value
+    )
+    return kept or (Term(Factor(Fraction(0)), (), ONE),)
+
+
+# --- walks --------------------------------------------------------------------------------------------------------------
+
+
+def children(expr: Expr) -> tuple[Expr, ...]:
+    match expr:
+        case Number() | Size() | Access():
+            return ()
+        case Sum(parts) | Product(parts) | Call(_, parts):
+            return parts
+        case Reduce(_, _, body):
+            return (body,)
+        case _:
+            assert_never(expr)
+
+
+def walk(expr: Expr) -> Iterator[Expr]:
+    """The expression and everything inside it, in the order of writing."""
+    stack = [expr]
+    while stack:
+        top = stack.pop()
+        yield top
+        stack.extend(reversed(children(top)))
+
+
+def accesses(expr: Expr) -> Iterator[Access]:
+    return (part for part in walk(expr) if isinstance(part, Access))
+
+
+def indices(expr: Expr) -> dict[Index, None]:
+    """The indices that the expression mentions, in the order of appearance (an ordered set)."""
+    seen: dict[Index, None] = {}
+    for part in walk(expr):
+        match part:
+            case Access(_, slots):
+                seen.update(dict.fromkeys(slots))
+            case Reduce(_, names, _):
+                seen.update(dict.fromkeys(names))
+            case Size(index):
+                pass
+    return seen
+
+
+def free_indices(expr: Expr) -> dict[Index, None]:
+    """The indices of an expression that no reduction inside it binds."""
+    match expr:
+        case Access(_, slots):
+            return dict.fromkeys(slots)
+        case Reduce(_, names, body):
+            return {index: None for index in free_indices(body) if index not in names}
+        case _:
+            return {index: None for child in children(expr) for index in free_indices(child)}
+
+
+def rebuild(expr: Expr, change: Callable[[Expr], Expr]) -> Expr:
+    """The expression with every child changed, in normal form."""
+    match expr:
+        case Number() | Size() | Access():
+            return expr
+        case Sum(parts):
+            return add(*map(change, parts))
+        case Product(parts):
+            return multiply(*map(change, parts))
+        case Call(function, parts):
+            return call(function, *map(change, parts))
+        case Reduce(operation, names, body):
+            return reduce(operation, names, change(body))
+        case _:
+            assert_never(expr)
+
+
+def rename(expr: Expr, names: Mapping[Index, Index], tensors: Mapping[str, str] | None = None) -> Expr:
+    """The expression with indices, and tensors, renamed."""
+    tensors = tensors or {}
+    match expr:
+        case Size(index):
+            return Size(names.get(index, index))
+        case Access(tensor, slots):
+            return Access(tensors.get(tensor, tensor), tuple(names.get(slot, slot) for slot in slots))
+        case Reduce(operation, bound, body):
+            bound = tuple(names.get(index, index) for index in bound)
+            return Reduce(operation, bound, rename(body, names, tensors))
+        case _:
+            return rebuild(expr, lambda child: rename(child, names, tensors))
+
+
+def rename_term(one: Term, names: Mapping[Index, Index], tensors: Mapping[str, str] | None = None) -> Term:
+    sizes = tuple(sorted((names.get(index, index), exponent) for index, exponent in one.factor.sizes))
+    bound = (names.get(index, index) for index in one.bound)
+    return term(bound, rename(one.body, names, tensors), Factor(one.factor.number, sizes))
+
+
+def rename_step(step: Step, names: Mapping[Index, Index], tensors: Mapping[str, str] | None = None) -> Step:
+    """The step with indices, and tensors, renamed everywhere."""
+    target = rename(step.target, names, tensors)
+    assert isinstance(target, Access)
+    return replace(step, target=target, terms=tuple(rename_term(one, names, tensors) for one in step.terms))
+
+
+def fresh(base: str, taken: Iterable[str]) -> str:
+    """`base`, or `base2`, `base3`, ...: the first that is not taken.
+
+    >>> fresh("b", {"b", "b2"})
+    'b3'
+    """
+    used = taken if isinstance(taken, (set, dict, frozenset)) else set(taken)
+    if base not in used:
+        return base
+    count = 2
+    while f"{base}{count}" in used:
+        count += 1
+    return f"{base}{count}"

@@ -1,0 +1,1060 @@
+"""The notation: `parse` text into a program, `format_program` a program into text; each is the inverse of the other.
+
+    Z1[h,b] = W1[h,i] X[i,b] + b1[h]              # a comment
+    L       = sum[o,b]((Y[o,b] - T[o,b])^2) / (2 |b|)
+
+The grammar is one page of the documentation (reference/notation). An implicit sum exists only at a top-level additive term,
+around the whole term, over the indices that occur bare in it and not on the left; everything else says `sum[j](...)`.
+"""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import assert_never
+
+from indexprop import ir
+from indexprop.errors import NameProblem, NotationError, Problem, did_you_mean, underline
+from indexprop.functions import TABLE, lookup, named
+from indexprop.ir import (
+    Access,
+    Call,
+    Expr,
+    Factor,
+    Index,
+    Number,
+    Product,
+    Program,
+    Reduce,
+    Size,
+    Step,
+    Sum,
+    Term,
+)
+
+MAX_NESTING = 60
+RESERVED = frozenset(
+    {"np", "numpy", "math", "input", "output", "batch", "sum", "mean", "max", "min", "contract"}
+)
+COMPARISONS = ("<=", ">=", "==", "!=", "<", ">")
+
+# --- names --------------------------------------------------------------------------------------------------------------
+
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_DOTTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*")
+
+
+def name_problem(name: str, *, index: bool = False) -> str:
+    """Why a text cannot be the name of a tensor, or of an index; empty if it can.
+
+    >>> name_problem("lambda")
+    "'lambda' is a word of Python"
+    >>> name_problem("encoder.2.Wq")
+    ''
+    """
+    if not isinstance(name, str) or not (_PLAIN if index else _DOTTED).fullmatch(name):
+        return f"{name!r} is not a plain name: ASCII letters, digits and _" + (
+            "" if index else ", parts joined by dots"
+        )
+    if keyword.iskeyword(name) or (keyword.issoftkeyword(name) and name != "_"):
+        return f"{name!r} is a word of Python"
+    if name.startswith("__"):
+        return f"{name!r} starts with two underscores, which Python keeps for itself"
+    if not index and (name in RESERVED or name in TABLE):
+        return f"{name!r} is reserved: it names a function or a word of the notation"
+    return ""
+
+
+def check_name(name: str, *, index: bool = False) -> str:
+    """The name, if it can be one; otherwise NameProblem."""
+    problem = name_problem(name, index=index)
+    if problem:
+        raise NameProblem(Problem(problem, way_out="Choose another name, such as 'W1' or 'encoder.2.Wq'."))
+    return name
+
+
+# --- text out -----------------------------------------------------------------------------------------------------------
+
+SUM_LEVEL, PRODUCT_LEVEL, POWER_LEVEL, ATOM_LEVEL = range(1, 5)
+
+
+def format_number(value: Fraction) -> str:
+    """A rational as text: an integer, a short fraction, or the decimals that somebody wrote.
+
+    >>> format_number(Fraction(1, 2)), format_number(Fraction("0.044715"))
+    ('1/2', '0.044715')
+    """
+    if value.denominator <= 20 or not _terminates(value.denominator):
+        return str(value)
+    digits = 0
+    while (value * 10**digits).denominator != 1:
+        digits += 1
+    whole = str(abs(int(value * 10**digits))).rjust(digits + 1, "0")
+    return f"{'-' if value < 0 else ''}{whole[:-digits]}.{whole[-digits:]}"
+
+
+def _terminates(denominator: int) -> bool:
+    for prime in (2, 5):
+        while denominator % prime == 0:
+            denominator //= prime
+    return denominator == 1
+
+
+def format_access(access: Access) -> str:
+    return f"{access.tensor}[{','.join(access.slots)}]" if access.slots else access.tensor
+
+
+@dataclass
+class Fractional:
+    """A product sorted for writing: what stands above the line, what below, and the sign."""
+
+    negative: bool
+    above: list[Expr]
+    below: list[Expr]
+
+
+def fractional(factors: Iterable[Expr], factor: Factor | None = None) -> Fractional:
+    """Sorts the factors of a product, and of a term's factor, into numerator and denominator."""
+    factor = factor or Factor()
+    coefficient = factor.number
+    above: list[Expr] = []
+    below: list[Expr] = []
+    for index, exponent in factor.sizes:
+        (above if exponent > 0 else below).append(ir.power(Size(index), ir.number(abs(exponent))))
+    for part in factors:
+        match part:
+            case Number(value):
+                coefficient *= value
+            case Call("^", (base, Number(value))) if ir.is_divisor(part):
+                below.append(ir.power(base, Number(-value)))
+            case _:
+                above.append(part)
+    size = abs(coefficient)
+    if "." in format_number(size):
+        above.insert(0, Number(size))
+    else:
+        if size.numerator != 1 or not above:
+            above.insert(0, ir.number(size.numerator))
+        if size.denominator != 1:
+            below.insert(0, ir.number(size.denominator))
+    return Fractional(coefficient < 0, above, below)
+
+
+def _format_fractional(parts: Fractional) -> str:
+    above = " ".join(format_expr(part, POWER_LEVEL) for part in parts.above)
+    if not parts.below:
+        return above
+    below = " ".join(format_expr(part, POWER_LEVEL) for part in parts.below)
+    return f"{above} / {below}" if len(parts.below) == 1 else f"{above} / ({below})"
+
+
+def _signed(expr: Expr) -> tuple[bool, str]:
+    """The sign of a term of a sum, and its text without the sign."""
+    match expr:
+        case Number(value):
+            return value < 0, format_number(abs(value))
+        case Product(factors):
+            parts = fractional(factors)
+            return parts.negative, _format_fractional(parts)
+        case _:
+            return False, format_expr(expr, PRODUCT_LEVEL)
+
+
+def _join_signed(parts: Sequence[tuple[bool, str]]) -> str:
+    first, *rest = parts
+    text = ("-" if first[0] else "") + first[1]
+    return text + "".join((" - " if negative else " + ") + part for negative, part in rest)
+
+
+def format_expr(expr: Expr, level: int = SUM_LEVEL) -> str:
+    """An expression as text, in parentheses where its surroundings bind more tightly than `level` allows."""
+    match expr:
+        case Number(value):
+            text = format_number(value)
+            own = SUM_LEVEL if value < 0 else PRODUCT_LEVEL if "/" in text else ATOM_LEVEL
+        case Size(index):
+            text, own = f"|{index}|", ATOM_LEVEL
+        case Access():
+            text, own = format_access(expr), ATOM_LEVEL
+        case Sum(terms):
+            text, own = _join_signed([_signed(part) for part in terms]), SUM_LEVEL
+        case Product():
+            negative, text = _signed(expr)
+            text, own = ("-" + text, SUM_LEVEL) if negative else (text, PRODUCT_LEVEL)
+        case Call() if ir.is_divisor(expr):
+            text, own = _format_fractional(fractional([expr])), PRODUCT_LEVEL
+        case Call("^", (base, exponent)):
+            text = f"{format_expr(base, ATOM_LEVEL)}^{format_expr(exponent, ATOM_LEVEL)}"
+            own = POWER_LEVEL
+        case Call(function, (left, right)) if TABLE[function].infix:
+            text, own = f"{format_expr(left)} {function} {format_expr(right)}", SUM_LEVEL
+        case Call(function, ()):
+            text, own = function, ATOM_LEVEL
+        case Call(function, arguments):
+            text, own = f"{function}({', '.join(format_expr(part) for part in arguments)})", ATOM_LEVEL
+        case Reduce(operation, names, body):
+            text, own = f"{operation}[{','.join(names)}]({format_expr(body)})", ATOM_LEVEL
+        case _:
+            assert_never(expr)
+    return text if own >= level else f"({text})"
+
+
+def is_bare(expr: Expr) -> bool:
+    """Whether a factor shows its indices outside parentheses, functions and denominators."""
+    match expr:
+        case Access():
+            return True
+        case Call("^", (Access(), Number(value))):
+            return value > 0
+        case _:
+            return False
+
+
+def implicit_clashes(factors: Sequence[Expr], summed: Iterable[Index]) -> tuple[list[Index], list[Index]]:
+    """The summed indices that an implicit sum cannot mean: those that are not bare, and those of one factor of several."""
+    counted = [part for part in factors if not isinstance(part, (Number, Size))]
+    hidden, lonely = [], []
+    for index in summed:
+        holders = [part for part in counted if index in ir.free_indices(part)]
+        if not any(is_bare(part) for part in holders):
+            hidden.append(index)
+        elif len(holders) < 2 and len(counted) > 1:
+            lonely.append(index)
+    return hidden, lonely
+
+
+def _signed_term(one: Term) -> tuple[bool, str]:
+    factors = one.body.factors if isinstance(one.body, Product) else (one.body,)
+    if one.bound and any(implicit_clashes(factors, one.bound)):
+        factors = (Reduce("sum", one.bound, one.body),)
+    parts = fractional(factors if factors != (ir.ONE,) else (), one.factor)
+    return parts.negative, _format_fractional(parts)
+
+
+def format_terms(terms: Sequence[Term]) -> str:
+    """The right-hand side of a step."""
+    return _join_signed([_signed_term(one) for one in terms])
+
+
+def format_step(step: Step, width: int = 0) -> str:
+    """One line, its target padded to `width`."""
+    gap = max(width - _target_width(step), 0)
+    return f"{format_access(step.target)}{' ' * gap} {step.operation} {format_terms(step.terms)}"
+
+
+def _target_width(step: Step) -> int:
+    return len(format_access(step.target)) + len(step.operation) - 1
+
+
+def target_width(steps: Sequence[Step]) -> int:
+    """The width that lines up the signs of some steps, unless a target is very long."""
+    return min(max(map(_target_width, steps), default=0), 24)
+
+
+def format_program(program: Program) -> str:
+    """The program as text that `parse` turns into the same program."""
+    width = target_width(program.steps)
+    lines = []
+    inferred = _assemble(program.steps, {}, None, None)
+    if inferred.inputs != program.inputs:
+        lines.append("input " + ", ".join(map(format_access, program.inputs)))
+    if program.batch:
+        lines.append(f"batch {program.batch}")
+    for step in program.steps:
+        text = format_step(step, width)
+        lines.append(f"{text}  # {step.comment}" if step.comment else text)
+    if inferred.outputs != program.outputs:
+        lines.append("output " + ", ".join(program.outputs))
+    return "\n".join(lines)
+
+
+# --- a program from its steps -------------------------------------------------------------------------------------------
+
+
+def _assemble(
+    steps: Sequence[Step], declared: dict[str, Access], outputs: Sequence[str] | None, batch: Index | None
+) -> Program:
+    """A program whose inputs are what is read and not written, and whose outputs are what is written and not read."""
+    written = {step.name for step in steps}
+    inputs = dict(declared)
+    read: set[str] = set()
+    for step in steps:
+        for access in step.reads:
+            read.add(access.tensor)
+            if access.tensor in written or access.tensor in declared:
+                continue
+            known = inputs.get(access.tensor)
+            if known is None or len(set(access.slots)) > len(set(known.slots)):
+                inputs[access.tensor] = Access(access.tensor, access.slots)
+    if outputs is None:
+        outputs = tuple(dict.fromkeys(step.name for step in steps if step.name not in read))
+    return Program(tuple(inputs.values()), tuple(steps), tuple(outputs), batch)
+
+
+def assemble(
+    steps: Iterable[Step],
+    *,
+    inputs: Iterable[Access] = (),
+    outputs: Iterable[str] | None = None,
+    batch: Index | None = None,
+) -> Program:
+    """A valid program from steps; inputs and outputs that are not given follow from what is read and written."""
+    declared = {access.tensor: access for access in inputs}
+    program = _assemble(tuple(steps), declared, None if outputs is None else tuple(outputs), batch)
+    validate(program)
+    return program
+
+
+Place = Callable[[int, Access | None, int | None], str]
+"""Shows the line of a step with carets under an access, or under one of its slots."""
+
+
+def show(step: Step, access: Access | None = None, slot: int | None = None) -> str:
+    """The line of a step with carets under an access, or under one of its slots."""
+    line = format_step(step)
+    if access is None:
+        return underline(line, [(0, len(format_access(step.target)))])
+    return underline(line, [find_access(line, access, slot)])
+
+
+def find_access(line: str, access: Access, slot: int | None = None) -> tuple[int, int]:
+    """The columns of an access, or of one of its slots, in a formatted line."""
+    text = format_access(access)
+    found = re.search(r"(?<![A-Za-z0-9_.])" + re.escape(text) + r"(?![A-Za-z0-9_.\[])", line)
+    start = found.start() if found else 0
+    if slot is None:
+        return start, start + len(text)
+    start += len(access.tensor) + 1 + sum(len(other) + 1 for other in access.slots[:slot])
+    return start, start + len(access.slots[slot])
+
+
+def validate(program: Program, place: Place | None = None) -> None:
+    """Raises NotationError with everything that keeps a list of steps from being a program."""
+    steps = program.steps
+    at: Place = place or (lambda number, access, slot: show(steps[number], access, slot))
+    problems: list[Problem] = []
+    problems.extend(_name_problems(program, at))
+    problems.extend(_order_problems(program, at))
+    problems.extend(_rank_problems(program, at))
+    problems.extend(_index_problems(program, at))
+    if problems:
+        raise NotationError(*problems)
+
+
+def _name_problems(program: Program, at: Place) -> Iterable[Problem]:
+    for access in program.inputs:
+        for text, is_index in ((access.tensor, False), *((slot, True) for slot in access.slots)):
+            if problem := name_problem(text, index=is_index):
+                yield Problem(problem, f"input {format_access(access)}", way_out="Choose another name.")
+    seen: set[str] = set()
+    for number, step in enumerate(program.steps):
+        if step.name not in seen and (problem := name_problem(step.name)):
+            yield Problem(problem, at(number, step.target, None), way_out="Choose another name.")
+        seen.add(step.name)
+        for index in step.indices:
+            if problem := name_problem(index, index=True):
+                yield Problem(problem, at(number, None, None), way_out="Choose another name for the index.")
+
+
+def _order_problems(program: Program, at: Place) -> Iterable[Problem]:
+    first: dict[str, int] = {}
+    last: dict[str, int] = {}
+    for number, step in enumerate(program.steps):
+        first.setdefault(step.name, number)
+        last[step.name] = number
+    inputs = set(program.input_names)
+    for number, step in enumerate(program.steps):
+        name = step.name
+        if name in inputs:
+            yield Problem(
+                f"{name!r} is declared as an input and written here",
+                at(number, step.target, None),
+                way_out="Give one of them another name.",
+            )
+        elif step.operation == "=" and first[name] != number:
+            yield Problem(
+                f"{name!r} is written twice",
+                at(number, step.target, None),
+                evidence=f"first written in: {format_step(program.steps[first[name]])}",
+                way_out="Give the second one another name, or add to the first with '+='.",
+            )
+        elif step.operation == "+=" and first[name] == number:
+            yield Problem(
+                f"{name!r} is added to before it is written",
+                at(number, step.target, None),
+                way_out="Write the first one with '='.",
+            )
+        for access in step.reads:
+            if last.get(access.tensor, -1) >= number:
+                if access.tensor == name and first[name] == number:
+                    fact = f"{name!r} is defined by itself"
+                    way_out = "Give the new value another name."
+                else:
+                    fact = f"{access.tensor!r} is read before it is written"
+                    way_out = "Move the line down, below the last line that writes it."
+                evidence = f"last written in: {format_step(program.steps[last[access.tensor]])}"
+                yield Problem(fact, at(number, access, None), evidence, way_out)
+    known = inputs | set(first)
+    for output in program.outputs:
+        if output not in known:
+            yield Problem(f"output {output!r} is never written", way_out=did_you_mean(output, sorted(known)))
+
+
+def _rank_problems(program: Program, at: Place) -> Iterable[Problem]:
+    first: dict[str, Access] = {access.tensor: access for access in program.inputs}
+    for number, step in enumerate(program.steps):
+        for access in (step.target, *step.reads):
+            known = first.setdefault(access.tensor, access)
+            if len(known.slots) != len(access.slots):
+                yield Problem(
+                    f"{access.tensor!r} has {_axes(len(known.slots))} in {format_access(known)}"
+                    f" and {_axes(len(access.slots))} in {format_access(access)}",
+                    at(number, access, None),
+                    way_out="Write one index per axis, the same number everywhere.",
+                )
+
+
+def _axes(count: int) -> str:
+    return "no axes" if count == 0 else "1 axis" if count == 1 else f"{count} axes"
+
+
+def _index_problems(program: Program, at: Place) -> Iterable[Problem]:
+    sized = {
+        program.same_size[slot]
+        for access in program.inputs
+        for slot in access.slots
+        if slot in program.same_size
+    }
+    if program.batch is not None and program.batch not in program.indices:
+        yield Problem(
+            f"the batch index {program.batch!r} occurs nowhere",
+            way_out=did_you_mean(program.batch, program.indices),
+        )
+    for number, step in enumerate(program.steps):
+        left = set(step.target.slots)
+        for one in step.terms:
+            for index in ir.free_indices(one.body):
+                if index not in left and index not in one.bound:
+                    yield Problem(
+                        f"index {index!r} is neither on the left nor summed",
+                        at(number, None, None),
+                        way_out=f"Write sum[{index}](...) around what is summed.",
+                    )
+            yield from _shadow_problems(one.body, left | set(one.bound), at, number)
+        for index in step.indices:
+            if program.same_size[index] in sized:
+                continue
+            if any(index in access.slots for access in step.reads):
+                continue
+            slot = step.target.slots.index(index) if index in left else None
+            yield Problem(
+                f"the size of index {index!r} follows from nothing",
+                at(number, step.target, slot),
+                evidence="No input has an axis of that name.",
+                way_out=f"Read a tensor that has {index!r}, or correct the name.",
+            )
+
+
+def _shadow_problems(expr: Expr, outside: set[Index], at: Place, number: int) -> Iterable[Problem]:
+    """Inner sums over a name that already means something outside, at any depth (iteratively: bodies can be wide)."""
+    stack = [(expr, outside)]
+    while stack:
+        top, used = stack.pop()
+        if isinstance(top, Reduce):
+            for index in top.indices:
+                if index in used:
+                    yield Problem(
+                        f"index {index!r} is summed inside an expression that already uses it",
+                        at(number, None, None),
+                        way_out=f"Give the inner one another name: {top.operation}[{index}2](...).",
+                    )
+            used = used | set(top.indices)
+        stack.extend((child, used) for child in ir.children(top))
+
+
+# --- text in ------------------------------------------------------------------------------------------------------------
+
+_TOKEN = re.compile(
+    r"(?P<space>[ \t]+)|(?P<comment>\#.*)"
+    r"|(?P<number>(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?)"
+    r"|(?P<name>[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*)"
+    r"|(?P<sign>\+=|<=|>=|==|!=|[-+*/^=<>()\[\],|])"
+)
+
+
+@dataclass(frozen=True)
+class Token:
+    kind: str
+    text: str
+    start: int
+    end: int
+
+
+@dataclass
+class Piece:
+    """A parsed expression and where it stands."""
+
+    expr: Expr
+    start: int
+    end: int
+
+
+class _Failure(Exception):
+    """A problem that ends the parsing of one line."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+
+
+class _Line:
+    """A parser for one line: recursive descent, one method per rule of the grammar."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.tokens, self.comment = self._scan(text)
+        self.position = 0
+        self.depth = 0
+        self.spans: list[tuple[Access, list[tuple[int, int]]]] = []
+
+    def fail(self, fact: str, start: int, end: int, way_out: str = "", evidence: str = "") -> _Failure:
+        return _Failure(Problem(fact, underline(self.text, [(start, end)]), evidence, way_out))
+
+    def _scan(self, text: str) -> tuple[list[Token], str]:
+        tokens, position, comment = [], 0, ""
+        while position < len(text):
+            found = _TOKEN.match(text, position)
+            if not found:
+                character = text[position]
+                hint = "Names are ASCII: letters, digits, _ and dots." if not character.isascii() else ""
+                raise self.fail(f"{character!r} is not part of the notation", position, position + 1, hint)
+            kind = str(found.lastgroup)
+            if kind == "comment":
+                comment = found.group()[1:].strip()
+            elif kind != "space":
+                tokens.append(Token(kind, found.group(), found.start(), found.end()))
+            position = found.end()
+        end = max((token.end for token in tokens), default=0)
+        tokens.append(Token("end", "", end, end + 1))
+        return tokens, comment
+
+    # reading tokens
+
+    @property
+    def next(self) -> Token:
+        return self.tokens[self.position]
+
+    def take(self, *texts: str) -> Token | None:
+        token = self.next
+        if token.text in texts and token.kind in ("sign", "name"):
+            self.position += 1
+            return token
+        return None
+
+    def expect(self, text: str, meaning: str) -> Token:
+        token = self.take(text)
+        if token is None:
+            found = repr(self.next.text) if self.next.text else "the end of the line"
+            raise self.fail(f"expected {text!r} {meaning}, found {found}", self.next.start, self.next.end)
+        return token
+
+    def name(self, meaning: str, *, index: bool = False) -> Token:
+        token = self.next
+        if token.kind != "name":
+            found = repr(token.text) if token.text else "the end of the line"
+            raise self.fail(f"expected {meaning}, found {found}", token.start, token.end)
+        self.position += 1
+        if problem := name_problem(token.text, index=index):
+            raise self.fail(problem, token.start, token.end, "Choose another name.")
+        return token
+
+    def finish(self) -> None:
+        token = self.next
+        if token.kind == "end":
+            return
+        if token.text in COMPARISONS:
+            raise self.fail(
+                "a comparison is a condition, not a number",
+                token.start,
+                token.end,
+                "Write where(condition, 1, 0) to count it.",
+            )
+        raise self.fail(f"unexpected {token.text!r}", token.start, token.end)
+
+    # statements
+
+    def access(self) -> Access:
+        token = self.name("the name of a tensor")
+        slots: list[Index] = []
+        spans = [(token.start, token.end)]
+        if self.take("["):
+            while not self.take("]"):
+                if slots:
+                    self.expect(",", "or ']' after an index")
+                slot = self.name("an index", index=True)
+                slots.append(slot.text)
+                spans.append((slot.start, slot.end))
+            spans[0] = (token.start, self.tokens[self.position - 1].end)
+        made = Access(token.text, tuple(slots))
+        self.spans.append((made, spans))
+        return made
+
+    def accesses(self) -> list[Access]:
+        found = [self.access()]
+        while self.take(","):
+            found.append(self.access())
+        self.finish()
+        return found
+
+    def step(self) -> Step:
+        target = self.access()
+        operation = self.take("=", "+=")
+        if operation is None:
+            found = repr(self.next.text) if self.next.text else "the end of the line"
+            raise self.fail(
+                f"expected '=' or '+=' after the target, found {found}", self.next.start, self.next.end
+            )
+        products = self.sum()
+        self.finish()
+        terms = [self.top_term(target, sign, above, below) for sign, above, below in products]
+        return Step(target, ir.collect(terms), operation.text, comment=self.comment)
+
+    def top_term(self, target: Access, sign: int, above: list[Piece], below: list[Piece]) -> Term:
+        """A top-level additive term: the only place where a sum may be implicit."""
+        pieces = above + below
+        factors = [piece.expr for piece in above] + [ir.power(piece.expr, ir.MINUS_ONE) for piece in below]
+        free = dict.fromkeys(index for factor in factors for index in ir.free_indices(factor))
+        summed = [index for index in free if index not in target.slots]
+        hidden, lonely = implicit_clashes(factors, summed)
+        start, end = pieces[0].start, pieces[-1].end
+        text = self.text[start:end]
+        if hidden:
+            listed = ",".join(hidden)
+            raise self.fail(
+                f"it is not clear what is summed over {_and(hidden)}",
+                *self._first_index(hidden[0], start, end),
+                f"Write sum[{listed}](...) around exactly what is summed, for example sum[{listed}]({text}).",
+                f"An implicit sum needs the index outside parentheses, functions and denominators,"
+                f" and {_and(hidden)} {'is' if len(hidden) == 1 else 'are'} not on the left.",
+            )
+        if lonely:
+            listed = ",".join(lonely)
+            raise self.fail(
+                f"index {_and(lonely)} occurs in one factor only, and not on the left",
+                *self._first_index(lonely[0], start, end),
+                f"If the sum is meant, write sum[{listed}]({text}); otherwise correct the name.",
+                f"The left side has {','.join(target.slots) or 'no index'}.",
+            )
+        return ir.term(summed, ir.multiply(ir.number(sign), *factors))
+
+    def _first_index(self, index: Index, start: int, end: int) -> tuple[int, int]:
+        for made, spans in self.spans:
+            for slot, span in zip(made.slots, spans[1:], strict=True):
+                if slot == index and start <= span[0] < end:
+                    return span
+        return start, end
+
+    # expressions
+
+    def sum(self) -> list[tuple[int, list[Piece], list[Piece]]]:
+        sign = -1 if self.take("-") else 1
+        products = [(sign, *self.product())]
+        while found := self.take("+", "-"):
+            products.append((1 if found.text == "+" else -1, *self.product()))
+        return products
+
+    def expression(self) -> Expr:
+        self.depth += 1
+        if self.depth > MAX_NESTING:
+            raise self.fail(
+                f"more than {MAX_NESTING} parentheses inside each other",
+                self.next.start,
+                self.next.end,
+                "Give an inner part a line and a name of its own.",
+            )
+        terms = []
+        for sign, above, below in self.sum():
+            down = [ir.power(piece.expr, ir.MINUS_ONE) for piece in below]
+            terms.append(ir.multiply(ir.number(sign), *(piece.expr for piece in above), *down))
+        self.depth -= 1
+        return ir.add(*terms)
+
+    def product(self) -> tuple[list[Piece], list[Piece]]:
+        above, below = [self.factor()], []
+        while True:
+            if slash := self.take("/"):
+                if below:
+                    raise self.fail(
+                        "a second '/' in one product can be read in two ways",
+                        slash.start,
+                        slash.end,
+                        "Write parentheses: (a / b) / c, or a / (b c).",
+                    )
+                below.append(self.factor())
+            elif (star := self.take("*")) or self.starts_factor():
+                if below:
+                    where = star or self.next
+                    raise self.fail(
+                        "what follows a quotient can be read in two ways",
+                        where.start,
+                        where.end,
+                        "Write parentheses: (a / b) c, or a / (b c).",
+                    )
+                above.append(self.factor())
+            else:
+                return above, below
+
+    def starts_factor(self) -> bool:
+        token = self.next
+        if token.text == "|":
+            return True
+        return token.kind in ("number", "name") or token.text == "("
+
+    def factor(self) -> Piece:
+        base = self.atom()
+        if not self.take("^"):
+            return base
+        sign = -1 if self.take("-") else 1
+        exponent = self.factor()
+        return Piece(
+            ir.power(base.expr, ir.multiply(ir.number(sign), exponent.expr)), base.start, exponent.end
+        )
+
+    def atom(self) -> Piece:
+        token = self.next
+        if token.kind == "number":
+            self.position += 1
+            return Piece(Number(Fraction(token.text)), token.start, token.end)
+        if self.take("("):
+            inner = self.expression()
+            self._refuse_comparison()
+            end = self.expect(")", "to close the parenthesis").end
+            return Piece(inner, token.start, end)
+        if self.take("|"):
+            index = self.name("an index between the bars of a size", index=True)
+            end = self.expect("|", "to close the size").end
+            return Piece(Size(index.text), token.start, end)
+        if token.kind != "name":
+            found = repr(token.text) if token.text else "the end of the line"
+            raise self.fail(
+                f"expected a number, a tensor, a function or '(', found {found}", token.start, token.end
+            )
+        following = self.tokens[self.position + 1]
+        if token.text in (*ir.REDUCTIONS, "mean"):
+            return self.reduction()
+        if token.text in TABLE:
+            return self.function()
+        if following.text == "(" and following.start == token.end:
+            raise self.fail(
+                f"there is no function {token.text!r}",
+                token.start,
+                token.end,
+                f"If {token.text!r} is a tensor, put a space before the parenthesis.",
+                _capital(did_you_mean(token.text, named(TABLE))),
+            )
+        made = self.access()
+        return Piece(made, token.start, self.tokens[self.position - 1].end)
+
+    def reduction(self) -> Piece:
+        word = self.next
+        self.position += 1
+        if self.next.text != "[":
+            raise self.fail(
+                f"{word.text!r} does not say over which index",
+                word.start,
+                word.end,
+                f"Write {word.text}[j](...), with the indices it runs over in brackets.",
+            )
+        self.position += 1
+        names = [self.name("an index", index=True).text]
+        while self.take(","):
+            names.append(self.name("an index", index=True).text)
+        self.expect("]", "after the indices")
+        self.expect("(", f"after {word.text}[{','.join(names)}]")
+        body = self.expression()
+        self._refuse_comparison()
+        end = self.expect(")", f"to close {word.text}[...](").end
+        if word.text != "mean":
+            return Piece(ir.reduce(word.text, names, body), word.start, end)
+        sizes = [ir.power(Size(name), ir.MINUS_ONE) for name in dict.fromkeys(names)]
+        return Piece(ir.multiply(*sizes, ir.reduce("sum", names, body)), word.start, end)
+
+    def function(self) -> Piece:
+        word = self.next
+        self.position += 1
+        record = lookup(word.text)
+        if not record.parameters:
+            return Piece(Call(record.name, ()), word.start, word.end)
+        self.expect("(", f"after the function {word.text}")
+        arguments: list[Expr] = []
+        while not self.take(")"):
+            if arguments:
+                self.expect(",", f"or ')' after an argument of {word.text}")
+            argument = self.expression()
+            relation = self.take(*COMPARISONS)
+            if relation and word.text == "where" and not arguments:
+                argument = ir.call(relation.text, argument, self.expression())
+            elif relation:
+                self.position -= 1
+                self._refuse_comparison()
+            elif word.text == "where" and not arguments and not isinstance(argument, Access):
+                raise self.fail(
+                    "the first argument of where is a condition",
+                    word.start,
+                    self.next.start,
+                    "Write a comparison, such as where(x > 0, a, b), or a tensor of truth values.",
+                )
+            arguments.append(argument)
+        end = self.tokens[self.position - 1].end
+        missing = len(record.parameters) - len(arguments)
+        if 0 < missing <= len(record.defaults):
+            arguments.extend(Number(Fraction(text)) for text in record.defaults[-missing:])
+            missing = 0
+        if missing:
+            raise self.fail(
+                f"{word.text} takes {', '.join(record.parameters)}: {len(record.parameters)}, not {len(arguments)}",
+                word.start,
+                end,
+            )
+        return Piece(ir.call(record.name, *arguments), word.start, end)
+
+    def _refuse_comparison(self) -> None:
+        if self.next.text in COMPARISONS:
+            self.finish()
+
+
+def _and(names: Sequence[str]) -> str:
+    return " and ".join(repr(name) for name in names)
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def parse_expression(text: str) -> Expr:
+    """One expression, for the records of the table: every name is a scalar.
+
+    >>> format_expr(parse_expression("d y (1 - y)"))
+    'd y (1 - y)'
+    """
+    try:
+        line = _Line(text)
+        expr = line.expression()
+        line.finish()
+    except _Failure as failure:
+        raise NotationError(failure.problem) from None
+    return expr
+
+
+def _logical_lines(text: str) -> Iterable[str]:
+    """Lines, joined while a parenthesis or bracket is open."""
+    pending, depth = "", 0
+    for line in text.splitlines():
+        code = line.split("#", 1)[0]
+        depth += sum(code.count(sign) for sign in "([") - sum(code.count(sign) for sign in ")]")
+        pending = f"{pending} {line.strip()}" if pending else line
+        if depth > 0 and code.strip():
+            pending = pending.split("#", 1)[0]
+            continue
+        yield pending
+        pending, depth = "", 0
+    if pending:
+        yield pending
+
+
+def parse(source: str | Path) -> Program:
+    """The program that a text in the notation, or an `.ixp` file, describes.
+
+    >>> print(parse("Y[o,b] = W[o,i] X[i,b] + c[o]"))
+    Y[o,b] = W[o,i] X[i,b] + c[o]
+
+    Raises NotationError with every line that is wrong, each shown with carets and a way out.
+    """
+    if isinstance(source, Path):
+        try:
+            text = source.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise NotationError(Problem(f"cannot read {str(source)!r}: {error}")) from None
+    elif isinstance(source, str):
+        text = source
+    else:
+        raise NotationError(
+            Problem(
+                f"parse takes text or a pathlib.Path, not {type(source).__name__}",
+                way_out='For example ip.parse("Y[o,b] = W[o,i] X[i,b]").',
+            )
+        )
+    steps: list[Step] = []
+    lines: list[_Line] = []
+    declared: dict[str, Access] = {}
+    outputs: list[str] | None = None
+    batch: Index | None = None
+    problems: list[Problem] = []
+    for raw in _logical_lines(text):
+        try:
+            line = _Line(raw.strip())
+            if line.next.kind == "end":
+                continue
+            word = line.next.text
+            following = line.tokens[1]
+            if word in ("input", "output", "batch") and following.kind == "name":
+                line.position += 1
+                if word == "input":
+                    for access in line.accesses():
+                        if access.tensor in declared:
+                            raise line.fail(
+                                f"input {access.tensor!r} is declared twice", *line.spans[-1][1][0]
+                            )
+                        declared[access.tensor] = access
+                elif word == "output":
+                    outputs = (outputs or []) + [access.tensor for access in line.accesses()]
+                else:
+                    batch = line.name("the batch index", index=True).text
+                    line.finish()
+                continue
+            steps.append(line.step())
+            lines.append(line)
+        except _Failure as failure:
+            problems.append(failure.problem)
+    if problems:
+        raise NotationError(*problems)
+    if not steps:
+        raise NotationError(
+            Problem("there is no step", way_out="Write at least one line such as 'Y[o,b] = W[o,i] X[i,b]'.")
+        )
+    program = _assemble(steps, declared, outputs, batch)
+
+    def place(number: int, access: Access | None, slot: int | None) -> str:
+        line = lines[number]
+        if access is None:
+            return underline(line.text, [line.spans[0][1][0]])
+        for made, spans in line.spans:
+            if made == access:
+                return underline(line.text, [spans[0 if slot is None else slot + 1]])
+        return show(steps[number], access, slot)
+
+    validate(program, place)
+    return program
+
+
+# --- einsum strings -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class EinsumSpec:
+    """The names of every operand's axes, and of the result's."""
+
+    operands: tuple[tuple[Index, ...], ...]
+    result: tuple[Index, ...]
+
+
+def parse_einsum(text: str, ranks: Sequence[int]) -> EinsumSpec:
+    """An einsum string for operands of the given ranks.
+
+    Worded (names between spaces) when it contains spaces, otherwise letter by letter; the ranks decide when that leaves a doubt.
+    `...` stands for the axes that are not named, aligned at the right.
+
+    >>> parse_einsum("ob,hb->oh", [2, 2])
+    EinsumSpec(operands=(('o', 'b'), ('h', 'b')), result=('o', 'h'))
+    >>> parse_einsum("out batch, hidden batch -> out hidden", [2, 2]).result
+    ('out', 'hidden')
+    """
+
+    def fail(fact: str, start: int = 0, end: int = 0, way_out: str = "", evidence: str = "") -> NotationError:
+        return NotationError(Problem(fact, underline(text, [(start, end or len(text))]), evidence, way_out))
+
+    if not isinstance(text, str):
+        raise NotationError(Problem(f"an einsum string is text, not {type(text).__name__}"))
+    left, arrow, right = text.partition("->")
+    if "->" in right:
+        raise fail("more than one '->' in an einsum string", text.rindex("->"), text.rindex("->") + 2)
+    parts = left.split(",")
+    if len(parts) != len(ranks):
+        raise fail(
+            f"the string describes {len(parts)} operands and {len(ranks)} are given",
+            0,
+            len(left),
+            "Write one group of indices per operand, separated by commas.",
+        )
+    groups = [*parts, right] if arrow else parts
+    spaced = [group.replace("...", " ... ").split() for group in groups]
+    lettered = [_letters(group) for group in groups]
+
+    def fits(reading: list[list[str]]) -> bool:
+        return all(
+            len(group) == rank or ("..." in group and len(group) - 1 <= rank)
+            for group, rank in zip(reading, ranks, strict=False)
+        )
+
+    worded = any(len([word for word in group if word != "..."]) > 1 for group in spaced)
+    reading = spaced if worded or (not fits(lettered) and fits(spaced)) else lettered
+    problems = []
+    offset = 0
+    for number, group in enumerate(reading):
+        raw = groups[number]
+        span = (offset, offset + len(raw))
+        offset += len(raw) + (2 if arrow and number == len(parts) - 1 else 1)
+        for word in group:
+            if word != "..." and (problem := name_problem(word, index=True)):
+                column = span[0] + max(raw.find(word), 0)
+                problems.append(Problem(problem, underline(text, [(column, column + len(word))])))
+        if group.count("...") > 1:
+            problems.append(Problem("'...' stands twice in one group", underline(text, [span])))
+        if number < len(ranks):
+            named_axes = len(group) - ("..." in group)
+            if named_axes > ranks[number] or ("..." not in group and named_axes != ranks[number]):
+                problems.append(
+                    Problem(
+                        f"operand {number + 1} has {_axes(ranks[number])} and {raw.strip()!r} names {named_axes}",
+                        underline(text, [span]),
+                        way_out="Write one index per axis, or '...' for the rest.",
+                    )
+                )
+    if problems:
+        raise NotationError(*problems)
+    taken = {word for group in reading for word in group}
+    longest = max(
+        (rank - len(group) + 1 for group, rank in zip(reading, ranks, strict=False) if "..." in group),
+        default=0,
+    )
+    rest: list[Index] = []
+    for count in range(longest):
+        rest.append(ir.fresh(f"e{count + 1}", taken | set(rest)))
+
+    def expand(group: list[str], rank: int) -> tuple[Index, ...]:
+        missing = rank - len(group) + 1
+        return tuple(
+            index for word in group for index in (rest[len(rest) - missing :] if word == "..." else [word])
+        )
+
+    operands = tuple(expand(group, rank) for group, rank in zip(reading, ranks, strict=False))
+    if arrow:
+        result = expand(reading[-1], len(reading[-1]) - 1 + len(rest))
+    else:
+        counts: dict[Index, int] = {}
+        for index in (index for operand in operands for index in operand):
+            counts[index] = counts.get(index, 0) + 1
+        result = (
+            *rest,
+            *sorted(index for index, count in counts.items() if count == 1 and index not in rest),
+        )
+    return EinsumSpec(operands, result)
+
+
+def _letters(group: str) -> list[str]:
+    letters: list[str] = []
+    text = group.replace(" ", "")
+    while text:
+        size = 3 if text.startswith("...") else 1
+        letters.append(text[:size])
+        text = text[size:]
+    return letters
+
+
+def with_steps(program: Program, steps: Iterable[Step], outputs: Iterable[str] | None = None) -> Program:
+    """The program with other steps, and other outputs if given; inputs that nothing reads any more stay."""
+    kept = tuple(outputs) if outputs is not None else program.outputs
+    return replace(program, steps=tuple(steps), outputs=kept)

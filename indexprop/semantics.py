@@ -1,0 +1,427 @@
+"""The meaning of a program: a short, slow interpreter in nested loops, and the sizes that the shapes of its inputs give.
+
+This module is the definition that everything else is tested against. A tensor is a `Table`: a shape and one number per position.
+The numbers may be floats, `Fraction`s or dual numbers; a `Field` says how a constant and a function become numbers of its kind.
+No numpy here.
+"""
+
+from __future__ import annotations
+
+import cmath
+import itertools
+import math
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import lru_cache
+from typing import Any, assert_never
+
+from indexprop import notation
+from indexprop.errors import NameProblem, Problem, SizeError, TypeProblem, did_you_mean, underline
+from indexprop.functions import lookup
+from indexprop.ir import Access, Call, Expr, Index, Number, Product, Program, Reduce, Size, Step, Sum, Term
+
+Scalar = Any
+"""A number of the field: float, complex, Fraction, bool, Dual."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A tensor as a shape and one number per position.
+
+    >>> Table.of([[1, 2, 3], [4, 5, 6]])[1, 2]
+    6
+    """
+
+    shape: tuple[int, ...]
+    entries: dict[tuple[int, ...], Scalar] = field(repr=False)
+
+    @staticmethod
+    def of(value: Any) -> Table:
+        """A table from a number, nested lists, or anything with `shape` and indexing."""
+        if isinstance(value, Table):
+            return value
+        if hasattr(value, "shape"):
+            shape = tuple(int(size) for size in value.shape)
+            plain = value.tolist() if hasattr(value, "tolist") else value
+        else:
+            plain, level, found = value, value, []
+            while isinstance(level, (list, tuple)):
+                found.append(len(level))
+                if not level:
+                    break
+                level = level[0]
+            shape = tuple(found)
+        entries = {}
+        for position in positions(shape):
+            entry = plain
+            for number in position:
+                entry = entry[number]
+            entries[position] = entry
+        return Table(shape, entries)
+
+    def __getitem__(self, position: int | tuple[int, ...]) -> Scalar:
+        return self.entries[position if isinstance(position, tuple) else (position,)]
+
+    def tolist(self) -> Any:
+        """The numbers as nested lists, or the number itself."""
+
+        def build(prefix: tuple[int, ...]) -> Any:
+            if len(prefix) == len(self.shape):
+                return self.entries[prefix]
+            return [build((*prefix, number)) for number in range(self.shape[len(prefix)])]
+
+        return build(())
+
+
+def positions(shape: Iterable[int]) -> Iterable[tuple[int, ...]]:
+    return itertools.product(*(range(size) for size in shape))
+
+
+# --- sizes --------------------------------------------------------------------------------------------------------------
+
+
+def sizes_of(program: Program, shapes: Mapping[str, Sequence[int]]) -> dict[Index, int]:
+    """The size of every index, from the shapes of the inputs, in the axis order of the program.
+
+    Raises NameProblem for missing or unknown tensors, SizeError with all clashes at once.
+    """
+    check_names(program.input_names, shapes)
+    problems: list[Problem] = []
+    found: dict[Index, tuple[int, Access, int]] = {}
+    for access in program.inputs:
+        shape = tuple(shapes[access.tensor])
+        if len(shape) != len(access.slots):
+            problems.append(
+                Problem(
+                    f"{access.tensor} has {len(shape)} axes, shape {shape}, and "
+                    f"{notation.format_access(access)} has {len(access.slots)}",
+                    evidence=_sizes_so_far(program, found),
+                    way_out=f"Give an array with the axes {' '.join(access.slots) or '() (a single number)'}.",
+                )
+            )
+            continue
+        for axis, (index, size) in enumerate(zip(access.slots, shape, strict=True)):
+            root = program.same_size[index]
+            known = found.setdefault(root, (size, access, axis))
+            if known[0] != size:
+                problems.append(_clash(program, found, known, (size, access, axis)))
+    if problems:
+        raise SizeError(*problems)
+    return {index: found[root][0] for index, root in program.same_size.items()}
+
+
+def check_names(expected: Sequence[str], given: Iterable[str]) -> None:
+    """Raises NameProblem unless exactly the expected names are given."""
+    given = list(given)
+    problems = [
+        Problem(f"{name!r} is not an input", way_out=_sentence(did_you_mean(str(name), expected)))
+        for name in given
+        if name not in expected
+    ]
+    missing = [name for name in expected if name not in given]
+    if missing:
+        listed = ", ".join(repr(name) for name in missing)
+        problems.append(
+            Problem(
+                f"missing: {listed}",
+                evidence=f"Given: {', '.join(map(str, given)) or 'nothing'}.",
+                way_out="Pass every input by name.",
+            )
+        )
+    if problems:
+        raise NameProblem(*problems)
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + ("" if text.endswith("?") else ".")
+
+
+def _clash(
+    program: Program,
+    found: Mapping[Index, tuple[int, Access, int]],
+    one: tuple[int, Access, int],
+    other: tuple[int, Access, int],
+) -> Problem:
+    """Index h is 4 in W3[o,h] and 5 in H2[h,b]: shown where both are read, if one line reads both."""
+    (size, access, axis), (size2, access2, axis2) = one, other
+    index, index2 = access.slots[axis], access2.slots[axis2]
+    place = ""
+    for step in program.steps:
+        reads = {read.tensor: read for read in step.reads}
+        if access.tensor in reads and access2.tensor in reads:
+            line = notation.format_step(step)
+            first, second = reads[access.tensor], reads[access2.tensor]
+            index, index2, access, access2 = first.slots[axis], second.slots[axis2], first, second
+            place = underline(
+                line, [notation.find_access(line, first, axis), notation.find_access(line, second, axis2)]
+            )
+            break
+    names = (
+        f"index {index!r} is"
+        if index == index2
+        else f"indices {index!r} and {index2!r} have one size, but are"
+    )
+    fact = (
+        f"{names} {size} in {notation.format_access(access)} and {size2} in {notation.format_access(access2)}"
+    )
+    if (access.tensor, axis) != (access2.tensor, axis2) and access.tensor == access2.tensor:
+        fact = f"{names} {size} and {size2} in {notation.format_access(access)}"
+    way_out = "If these are different indices, give one of them another name."
+    return Problem(fact, place, _sizes_so_far(program, found), way_out)
+
+
+def _sizes_so_far(program: Program, found: Mapping[Index, tuple[int, Access, int]]) -> str:
+    known = ", ".join(f"{index}={size} ({access.tensor})" for index, (size, access, _) in found.items())
+    return f"sizes so far: {known}" if known else ""
+
+
+# --- numbers ------------------------------------------------------------------------------------------------------------
+
+
+class Field:
+    """How constants and functions become numbers. This one is the real numbers, as floats."""
+
+    def constant(self, value: Fraction) -> Scalar:
+        return float(value)
+
+    def call(self, function: str, arguments: Sequence[Scalar]) -> Scalar:
+        if function == "^" and isinstance(arguments[1], float) and arguments[1].is_integer() and arguments[0]:
+            return arguments[0] ** int(arguments[1])
+        return lookup(function)(*arguments)
+
+    def choose(self, condition: Scalar, yes: Callable[[], Scalar], no: Callable[[], Scalar]) -> Scalar:
+        """`where`: only the chosen branch is evaluated."""
+        return yes() if condition else no()
+
+
+class Exact(Field):
+    """The rational numbers, with stand-ins for functions: at every rational argument a function has one arbitrary rational value.
+
+    Index bookkeeping is right or wrong whatever the functions are; with stand-ins it is decided without a tolerance.
+    Powers with integer exponents, comparisons, where, maximum, minimum, clip, abs and sign stay what they are.
+    """
+
+    KEPT = frozenset({"abs", "sign", "maximum", "minimum", "clip", "square", "relu", "leaky_relu"})
+
+    def constant(self, value: Fraction) -> Scalar:
+        return value
+
+    def call(self, function: str, arguments: Sequence[Scalar]) -> Scalar:
+        record = lookup(function)
+        if function == "^" and Fraction(arguments[1]).denominator == 1:
+            return Fraction(arguments[0]) ** int(arguments[1])
+        if record.condition:
+            return record(*arguments)
+        if function in self.KEPT:
+            return Fraction(record(*map(Fraction, arguments)))  # type: ignore[arg-type]
+        return _stand_in(function, tuple(map(Fraction, arguments)))
+
+
+@lru_cache(maxsize=100_000)
+def _stand_in(function: str, arguments: tuple[Fraction, ...]) -> Fraction:
+    chosen = random.Random(repr((function, arguments)))
+    return Fraction(chosen.choice((-1, 1)) * chosen.randint(1, 9), chosen.randint(2, 7))
+
+
+class Analytic(Field):
+    """Complex numbers, through the analytic definitions of the table: for the complex step."""
+
+    def constant(self, value: Fraction) -> Scalar:
+        return complex(float(value))
+
+    def call(self, function: str, arguments: Sequence[Scalar]) -> Scalar:
+        record = lookup(function)
+        if record.condition:
+            return record(*(_real(value) for value in arguments))
+        if record.definition:
+            expr = notation.parse_expression(record.definition)
+            return evaluate_expression(expr, dict(zip(record.parameters, arguments, strict=True)), self)
+        match function:
+            case "^":
+                return arguments[0] ** (
+                    int(_real(arguments[1])) if _is_integer(arguments[1]) else arguments[1]
+                )
+            case "abs":
+                return -arguments[0] if _real(arguments[0]) < 0 else arguments[0]
+            case "sign":
+                return complex(record(_real(arguments[0])))
+            case "square":
+                return arguments[0] * arguments[0]
+            case "log1p":
+                return cmath.log(1 + arguments[0])
+            case "expm1":
+                return cmath.exp(arguments[0]) - 1
+            case "arctan":
+                return cmath.atan(arguments[0])
+            case "pi":
+                return complex(math.pi)
+        native = getattr(cmath, function, None)
+        if native is None:
+            raise TypeProblem(
+                Problem(f"{function} has no analytic definition, so the complex step cannot be taken")
+            )
+        return native(*arguments)
+
+
+def _real(value: Scalar) -> float:
+    return value.real if isinstance(value, complex) else value
+
+
+def _is_integer(value: Scalar) -> bool:
+    return not (isinstance(value, complex) and value.imag) and float(_real(value)).is_integer()
+
+
+@dataclass(frozen=True)
+class Dual:
+    """A number and its tangent: `value + tangent ε` with ε² = 0."""
+
+    value: Scalar
+    tangent: Scalar
+
+    def __add__(self, other: Scalar) -> Dual:
+        other = _dual(other)
+        return Dual(self.value + other.value, self.tangent + other.tangent)
+
+    def __mul__(self, other: Scalar) -> Dual:
+        other = _dual(other)
+        return Dual(self.value * other.value, self.tangent * other.value + self.value * other.tangent)
+
+    __radd__ = __add__
+    __rmul__ = __mul__
+
+
+def _dual(value: Scalar) -> Dual:
+    return value if isinstance(value, Dual) else Dual(value, 0 * value)
+
+
+class Duals(Field):
+    """Dual numbers over another field; the tangent of a function is its derivative text, evaluated with `d` the tangent in."""
+
+    def __init__(self, base: Field) -> None:
+        self.base = base
+
+    def constant(self, value: Fraction) -> Scalar:
+        return Dual(self.base.constant(value), self.base.constant(Fraction(0)))
+
+    def call(self, function: str, arguments: Sequence[Scalar]) -> Scalar:
+        record = lookup(function)
+        duals = [_dual(argument) for argument in arguments]
+        result = self.base.call(function, [dual.value for dual in duals])
+        if record.condition:
+            return result
+        tangent = self.base.constant(Fraction(0))
+        known = dict(zip(record.parameters, (dual.value for dual in duals), strict=True)) | {"y": result}
+        for dual, text in zip(duals, record.derivative, strict=True):
+            if text is not None and dual.tangent != 0:
+                expr = notation.parse_expression(text)
+                tangent = tangent + evaluate_expression(expr, known | {"d": dual.tangent}, self.base)
+        return Dual(result, tangent)
+
+    def choose(self, condition: Scalar, yes: Callable[[], Scalar], no: Callable[[], Scalar]) -> Scalar:
+        return yes() if (condition.value if isinstance(condition, Dual) else condition) else no()
+
+
+# --- evaluation ---------------------------------------------------------------------------------------------------------
+
+
+class Evaluation:
+    """Tensors so far, sizes, and a field: enough to give every expression its number."""
+
+    def __init__(self, tables: dict[str, Table], sizes: Mapping[Index, int], numbers: Field) -> None:
+        self.tables = tables
+        self.sizes = sizes
+        self.numbers = numbers
+
+    def expression(self, expr: Expr, at: Mapping[Index, int]) -> Scalar:
+        match expr:
+            case Number(value):
+                return self.numbers.constant(value)
+            case Size(index):
+                return self.numbers.constant(Fraction(self.sizes[index]))
+            case Access(tensor, slots):
+                return self.tables[tensor].entries[tuple(at[slot] for slot in slots)]
+            case Sum(terms):
+                first, *rest = (self.expression(part, at) for part in terms)
+                for value in rest:
+                    first = first + value
+                return first
+            case Product(factors):
+                first, *rest = (self.expression(part, at) for part in factors)
+                for value in rest:
+                    first = first * value
+                return first
+            case Call("where", (condition, yes, no)):
+                chosen = self.expression(condition, at)
+                return self.numbers.choose(
+                    chosen, lambda: self.expression(yes, at), lambda: self.expression(no, at)
+                )
+            case Call(function, arguments):
+                return self.numbers.call(function, [self.expression(part, at) for part in arguments])
+            case Reduce("sum", names, body):
+                return self.total(names, body, at)
+            case Reduce(operation, names, body):
+                values = [self.expression(body, inner) for inner in self._inner(names, at)]
+                if not values:
+                    raise SizeError(Problem(f"{operation} over no value: {', '.join(names)} has size 0"))
+                best = values[0]
+                for value in values[1:]:
+                    best = self.numbers.call("maximum" if operation == "max" else "minimum", [best, value])
+                return best
+            case _:
+                assert_never(expr)
+
+    def total(self, names: Sequence[Index], body: Expr, at: Mapping[Index, int]) -> Scalar:
+        total = self.numbers.constant(Fraction(0))
+        for inner in self._inner(names, at):
+            total = total + self.expression(body, inner)
+        return total
+
+    def _inner(self, names: Sequence[Index], at: Mapping[Index, int]) -> Iterable[dict[Index, int]]:
+        for position in positions(self.sizes[name] for name in names):
+            yield dict(at) | dict(zip(names, position, strict=True))
+
+    def term(self, one: Term, at: Mapping[Index, int]) -> Scalar:
+        factor = one.factor.number
+        sizes = Fraction(1)
+        for index, exponent in one.factor.sizes:
+            if self.sizes[index] == 0 and exponent < 0:
+                return self.numbers.constant(Fraction(0)) * math.nan  # a mean over nothing
+            sizes *= Fraction(self.sizes[index]) ** exponent
+        return self.numbers.constant(factor * sizes) * self.total(one.bound, one.body, at)
+
+    def step(self, step: Step, shape: tuple[int, ...]) -> None:
+        zero = self.numbers.constant(Fraction(0))
+        if step.operation == "=":
+            entries = dict.fromkeys(positions(shape), zero)
+        else:
+            entries = dict(self.tables[step.name].entries)
+        left = tuple(dict.fromkeys(step.target.slots))
+        for position in positions(self.sizes[index] for index in left):
+            at = dict(zip(left, position, strict=True))
+            place = tuple(at[slot] for slot in step.target.slots)
+            for one in step.terms:
+                entries[place] = entries[place] + self.term(one, at)
+        self.tables[step.name] = Table(shape, entries)
+
+
+def evaluate(program: Program, inputs: Mapping[str, Any], numbers: Field | None = None) -> dict[str, Table]:
+    """Every tensor of the program, input or written, by its definition.
+
+    >>> program = notation.parse("Y[o] = W[o,i] x[i]")
+    >>> evaluate(program, {"W": [[1, 2], [3, 4]], "x": [Fraction(1, 2), 1]}, Exact())["Y"].tolist()
+    [Fraction(5, 2), Fraction(11, 2)]
+    """
+    tables = {name: Table.of(value) for name, value in inputs.items()}
+    sizes = sizes_of(program, {name: table.shape for name, table in tables.items()})
+    run = Evaluation(tables, sizes, numbers or Field())
+    for step in program.steps:
+        run.step(step, tuple(sizes[index] for index in program.axes[step.name]))
+    return run.tables
+
+
+def evaluate_expression(expr: Expr, scalars: Mapping[str, Scalar], numbers: Field) -> Scalar:
+    """An expression over scalars, such as a derivative of the table."""
+    tables = {name: Table((), {(): value}) for name, value in scalars.items()}
+    return Evaluation(tables, {}, numbers).expression(expr, {})
