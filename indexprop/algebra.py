@@ -57,12 +57,7 @@ class _Namer:
         self.step, self.steps = step, []
         terms = []
         for term in step.terms:
-            alone = (
-                len(step.terms) == 1
-                and step.operation == "="
-                and term.factor == ir.Factor()
-                and not term.bound
-            )
+            alone = len(step.terms) == 1 and step.operation == "=" and term.factor == ir.Factor() and not term.bound
             body = self.children(term.body) if alone else self.expression(term.body)
             terms.append(ir.term(term.bound, body, term.factor))
         return [*self.steps, replace(step, terms=tuple(terms))]

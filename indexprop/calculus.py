@@ -104,9 +104,7 @@ def tangents(expr: Expr, tangent_of: dict[str, str], value: Access | None = None
                 for tangent in tangents(factor, tangent_of):
                     yield ir.multiply(*factors[:k], tangent, *factors[k + 1 :])
         case Call("where", (condition, yes, no)):
-            moved = ir.call(
-                "where", condition, ir.add(*tangents(yes, tangent_of)), ir.add(*tangents(no, tangent_of))
-            )
+            moved = ir.call("where", condition, ir.add(*tangents(yes, tangent_of)), ir.add(*tangents(no, tangent_of)))
             if moved != ir.ZERO:
                 yield moved
         case Call(function, arguments):
@@ -150,7 +148,7 @@ def _substitute(expr: Expr, known: dict[str, Expr]) -> Expr:
 
 
 @dataclass(frozen=True)
-class Gradient:
+class Gradient(ir.Shown):
     """A derived program, and what it was derived from.
 
     `program` computes the forward values and the cotangents; `forward` is the program it came from. `cotangents` maps a tensor
@@ -181,16 +179,6 @@ class Gradient:
             if step.name not in forward and (step.because is None or step.because.rule != "name")
         )
 
-    def __str__(self) -> str:
-        from indexprop import exposition  # an object prints itself as its explanation
-
-        return exposition.table(self)
-
-    def _repr_latex_(self) -> str:
-        from indexprop import exposition
-
-        return exposition.table(self, format="latex")
-
 
 def gradient(program: Program, of: str | None = None, wrt: Sequence[str] | str | None = None) -> Gradient:
     """The backward program of a scalar: every cotangent, line by line, in the program's own names.
@@ -219,9 +207,7 @@ def gradient(program: Program, of: str | None = None, wrt: Sequence[str] | str |
     return _reverse(program, (of,), wrt, seeded=True)
 
 
-def vjp(
-    program: Program, of: Sequence[str] | str | None = None, wrt: Sequence[str] | str | None = None
-) -> Gradient:
+def vjp(program: Program, of: Sequence[str] | str | None = None, wrt: Sequence[str] | str | None = None) -> Gradient:
     """The program that pulls cotangents of outputs back: it has `dY` as a further input for every output `Y`.
 
     >>> from indexprop import parse
@@ -275,11 +261,7 @@ def _conditions(program: Program) -> set[str]:
     for step in program.steps:
         for term in step.terms:
             for part in ir.walk(term.body):
-                if (
-                    isinstance(part, Call)
-                    and part.function == "where"
-                    and isinstance(part.arguments[0], Access)
-                ):
+                if isinstance(part, Call) and part.function == "where" and isinstance(part.arguments[0], Access):
                     truths.add(part.arguments[0].tensor)
                 others.update(
                     child.tensor
@@ -311,9 +293,7 @@ def _prefix(program: Program, tensors: Iterable[str], start: str) -> tuple[str, 
     names = list(tensors)
     prefix, count = start, 1
     clash = ""
-    while clashes := [
-        name for name in names if prefix + name in taken or notation.name_problem(prefix + name)
-    ]:
+    while clashes := [name for name in names if prefix + name in taken or notation.name_problem(prefix + name)]:
         clash = clash or prefix + clashes[0]
         count += 1
         prefix = f"{start}{count}"
@@ -321,9 +301,7 @@ def _prefix(program: Program, tensors: Iterable[str], start: str) -> tuple[str, 
     return prefix, note
 
 
-def _reverse(
-    program: Program, of: tuple[str, ...], wrt: Sequence[str] | str | None, *, seeded: bool
-) -> Gradient:
+def _reverse(program: Program, of: tuple[str, ...], wrt: Sequence[str] | str | None, *, seeded: bool) -> Gradient:
     targets = _targets(program, of, wrt)
     active = _active(program, of, targets)
     named = algebra.name_parts(program, active.__contains__)
@@ -401,9 +379,7 @@ class _Sweep:
             self.emit(target, terms, Reason(first.rule, step, first.leaf))
 
     def of_term(self, step: Step, term: Term, upstream: Expr) -> Iterator[Contribution]:
-        plain = (
-            len(step.terms) == 1 and not term.bound and term.factor == ir.Factor() and step.operation == "="
-        )
+        plain = len(step.terms) == 1 and not term.bound and term.factor == ir.Factor() and step.operation == "="
         match term.body:
             case Reduce(operation, names, Access() as leaf) if operation != "sum":
                 yield self.share(step, leaf, names, upstream)
@@ -427,11 +403,7 @@ class _Sweep:
         """
         name = self.prefix + leaf.tensor
         self.cotangents[leaf.tensor] = name
-        plain = [
-            read
-            for read in step.reads
-            if read.tensor == leaf.tensor and len(set(read.slots)) == len(read.slots)
-        ]
+        plain = [read for read in step.reads if read.tensor == leaf.tensor and len(set(read.slots)) == len(read.slots)]
         if not plain or leaf == plain[0] or len(set(leaf.slots)) != len(leaf.slots):
             return Access(name, leaf.slots), {}
         wanted = plain[0].slots
@@ -441,9 +413,7 @@ class _Sweep:
             if index in wanted:
                 spare = [old for old in leaf.slots if old not in wanted and old not in names.values()]
                 same = [old for old in spare if self._size(old) == self._size(index)]
-                names[index] = (
-                    same[0] if same else ir.fresh(index, set(self.program.indices) | set(names.values()))
-                )
+                names[index] = same[0] if same else ir.fresh(index, set(self.program.indices) | set(names.values()))
         return Access(name, wanted), names
 
     def _size(self, index: Index) -> Index:
@@ -471,7 +441,7 @@ class _Sweep:
 
 
 @dataclass(frozen=True)
-class Tangent:
+class Tangent(ir.Shown):
     """A program in forward mode: `program` computes the values and, for every tensor that moves, its tangent."""
 
     program: Program
@@ -481,13 +451,8 @@ class Tangent:
     tangents: dict[str, str] = field(hash=False)
     notes: tuple[str, ...] = ()
 
-    def __str__(self) -> str:
-        return str(self.program)
 
-
-def jvp(
-    program: Program, of: Sequence[str] | str | None = None, wrt: Sequence[str] | str | None = None
-) -> Tangent:
+def jvp(program: Program, of: Sequence[str] | str | None = None, wrt: Sequence[str] | str | None = None) -> Tangent:
     """The program that pushes tangents forward: it has `tW` as a further input for every `W` asked for.
 
     >>> from indexprop import parse
@@ -517,9 +482,7 @@ def jvp(
         steps.append(step)
         if step.name not in active:
             continue
-        terms = [
-            derived for term in step.terms for derived in _tangent_terms(step, term, names, steps, taken)
-        ]
+        terms = [derived for term in step.terms for derived in _tangent_terms(step, term, names, steps, taken)]
         target = Access(names[step.name], step.target.slots)
         steps.append(Step(target, ir.collect(terms), step.operation, Reason("tangent", step)))
     notes = [note] if note else []
@@ -527,9 +490,7 @@ def jvp(
         if name not in active:
             target = Access(prefix + name, named.axes[name])
             names[name] = target.tensor
-            steps.append(
-                Step(target, ir.collect(()), because=Reason("zero", leaf=Access(name, target.slots)))
-            )
+            steps.append(Step(target, ir.collect(()), because=Reason("zero", leaf=Access(name, target.slots))))
             notes.append(f"{target.tensor} is zero: {name} does not depend on {', '.join(targets)}")
     seeds = tuple(Access(names[name], named.axes[name]) for name in targets)
     results = tuple(names[name] for name in outputs)
@@ -539,9 +500,7 @@ def jvp(
     return Tangent(replace(whole, inputs=inputs), program, outputs, targets, names, tuple(notes))
 
 
-def _tangent_terms(
-    step: Step, term: Term, names: dict[str, str], steps: list[Step], taken: set[str]
-) -> Iterator[Term]:
+def _tangent_terms(step: Step, term: Term, names: dict[str, str], steps: list[Step], taken: set[str]) -> Iterator[Term]:
     match term.body:
         case Reduce(operation, bound, Access() as leaf) if operation != "sum":
             wins = ir.call("==", leaf, step.target)
@@ -553,11 +512,6 @@ def _tangent_terms(
             moved = Access(names[leaf.tensor], leaf.slots)
             yield ir.term(bound, ir.call("where", wins, ir.divide(moved, ties), ir.ZERO))
         case body:
-            plain = (
-                len(step.terms) == 1
-                and not term.bound
-                and term.factor == ir.Factor()
-                and step.operation == "="
-            )
+            plain = len(step.terms) == 1 and not term.bound and term.factor == ir.Factor() and step.operation == "="
             for tangent in tangents(body, names, step.target if plain else None):
                 yield ir.term(term.bound, tangent, term.factor)

@@ -133,9 +133,7 @@ _RECORDS = (
     # name, derivative, LaTeX: a rule reads like the mathematics
     Function("exp", ("d y",), r"\exp\left(#1\right)"),
     Function("log", ("d / x",), r"\log\left(#1\right)", domain=POSITIVE, convention="-inf at 0"),
-    Function(
-        "log1p", ("d / (1 + x)",), r"\log\left(1 + #1\right)", domain=((-0.8, 3.0),), convention="-inf at -1"
-    ),
+    Function("log1p", ("d / (1 + x)",), r"\log\left(1 + #1\right)", domain=((-0.8, 3.0),), convention="-inf at -1"),
     Function("expm1", ("d (y + 1)",), r"\left(\exp\left(#1\right) - 1\right)"),
     Function("sqrt", ("d / (2 y)",), r"\sqrt{#1}", domain=POSITIVE, convention="the derivative is inf at 0"),
     Function("square", ("2 d x",), r"\left(#1\right)^2", value=lambda x: x * x),
@@ -157,9 +155,7 @@ _RECORDS = (
     ),
     Function("sin", ("d cos(x)",), r"\sin\left(#1\right)"),
     Function("cos", ("-d sin(x)",), r"\cos\left(#1\right)"),
-    Function(
-        "tan", ("d (1 + y^2)",), r"\tan\left(#1\right)", domain=((-1.2, 1.2),), convention="poles at odd pi/2"
-    ),
+    Function("tan", ("d (1 + y^2)",), r"\tan\left(#1\right)", domain=((-1.2, 1.2),), convention="poles at odd pi/2"),
     Function("arctan", ("d / (1 + x^2)",), r"\arctan\left(#1\right)", value=math.atan),
     Function("sinh", ("d cosh(x)",), r"\sinh\left(#1\right)"),
     Function("cosh", ("d sinh(x)",), r"\cosh\left(#1\right)"),
@@ -342,12 +338,8 @@ def register(function: Function) -> Function:
     if function.name in TABLE:
         problems.append(Problem(f"a function named {function.name!r} exists", way_out="Choose another name."))
     if not function.infix and not function.name.isidentifier():
-        problems.append(
-            Problem(f"{function.name!r} is not a plain name", way_out="Use letters, digits and _.")
-        )
-    if len(function.derivative) != len(function.parameters) or len(function.domain) != len(
-        function.parameters
-    ):
+        problems.append(Problem(f"{function.name!r} is not a plain name", way_out="Use letters, digits and _."))
+    if len(function.derivative) != len(function.parameters) or len(function.domain) != len(function.parameters):
         problems.append(
             Problem(
                 f"the record of {function.name!r} does not fit its parameters {', '.join(function.parameters)}",

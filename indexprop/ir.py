@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
-from typing import TypeAlias, assert_never
+from typing import Any, TypeAlias, assert_never
 
 Index: TypeAlias = str
 Slot: TypeAlias = Index
@@ -151,8 +151,21 @@ class Step:
         return tuple(seen)
 
 
+class Shown:
+    """An object that prints itself: `READINGS` holds, for its class, what the modules above know about showing it."""
+
+    def __str__(self) -> str:
+        return READINGS[type(self)](self, "text")
+
+    def _repr_latex_(self) -> str:
+        return READINGS[type(self)](self, "latex")
+
+
+READINGS: dict[type, Callable[[Any, str], str]] = {}
+
+
 @dataclass(frozen=True)
-class Program:
+class Program(Shown):
     """Inputs, steps, outputs. In one program one index name has one size; several names may share a size.
 
     `inputs` are the tensors that no step writes, with names for their axes. `batch` is the declared batch index, if any.
@@ -209,11 +222,6 @@ class Program:
                     first, second = sorted((find(one), find(other)), key=rank.__getitem__)
                     parent[second] = first
         return {index: find(index) for index in self.indices}
-
-    def __str__(self) -> str:
-        from indexprop import notation  # the one upward reference: an object prints itself in the notation
-
-        return notation.format_program(self)
 
 
 # --- normal form --------------------------------------------------------------------------------------------------------
@@ -375,9 +383,7 @@ def collect(terms: Iterable[Term]) -> tuple[Term, ...]:
     for one in terms:
         key = (one.bound, one.body, one.factor.sizes)
         sums[key] = sums.get(key, Fraction(0)) + one.factor.number
-    kept = tuple(
-        Term(Factor(value, sizes), bound, body) for (bound, body, sizes), value in sums.items() if value
-    )
+    kept = tuple(Term(Factor(value, sizes), bound, body) for (bound, body, sizes), value in sums.items() if value)
     return kept or (Term(Factor(Fraction(0)), (), ONE),)
 
 

@@ -37,9 +37,7 @@ from indexprop.ir import (
 )
 
 MAX_NESTING = 60
-RESERVED = frozenset(
-    {"np", "numpy", "math", "input", "output", "batch", "sum", "mean", "max", "min", "contract"}
-)
+RESERVED = frozenset({"np", "numpy", "math", "input", "output", "batch", "sum", "mean", "max", "min", "contract"})
 COMPARISONS = ("<=", ">=", "==", "!=", "<", ">")
 
 # --- names --------------------------------------------------------------------------------------------------------------
@@ -423,12 +421,7 @@ def _axes(count: int) -> str:
 
 
 def _index_problems(program: Program, at: Place) -> Iterable[Problem]:
-    sized = {
-        program.same_size[slot]
-        for access in program.inputs
-        for slot in access.slots
-        if slot in program.same_size
-    }
+    sized = {program.same_size[slot] for access in program.inputs for slot in access.slots if slot in program.same_size}
     if program.batch is not None and program.batch not in program.indices:
         yield Problem(
             f"the batch index {program.batch!r} occurs nowhere",
@@ -614,9 +607,7 @@ class _Line:
         operation = self.take("=", "+=")
         if operation is None:
             found = repr(self.next.text) if self.next.text else "the end of the line"
-            raise self.fail(
-                f"expected '=' or '+=' after the target, found {found}", self.next.start, self.next.end
-            )
+            raise self.fail(f"expected '=' or '+=' after the target, found {found}", self.next.start, self.next.end)
         products = self.sum()
         self.finish()
         terms = [self.top_term(target, sign, above, below) for sign, above, below in products]
@@ -683,7 +674,8 @@ class _Line:
         return ir.add(*terms)
 
     def product(self) -> tuple[list[Piece], list[Piece]]:
-        above, below = [self.factor()], []
+        above = [self.factor()]
+        below: list[Piece] = []
         while True:
             if slash := self.take("/"):
                 if below:
@@ -719,9 +711,7 @@ class _Line:
             return base
         sign = -1 if self.take("-") else 1
         exponent = self.factor()
-        return Piece(
-            ir.power(base.expr, ir.multiply(ir.number(sign), exponent.expr)), base.start, exponent.end
-        )
+        return Piece(ir.power(base.expr, ir.multiply(ir.number(sign), exponent.expr)), base.start, exponent.end)
 
     def atom(self) -> Piece:
         token = self.next
@@ -739,9 +729,7 @@ class _Line:
             return Piece(Size(index.text), token.start, end)
         if token.kind != "name":
             found = repr(token.text) if token.text else "the end of the line"
-            raise self.fail(
-                f"expected a number, a tensor, a function or '(', found {found}", token.start, token.end
-            )
+            raise self.fail(f"expected a number, a tensor, a function or '(', found {found}", token.start, token.end)
         following = self.tokens[self.position + 1]
         if token.text in (*ir.REDUCTIONS, "mean"):
             return self.reduction()
@@ -905,9 +893,7 @@ def parse(source: str | Path) -> Program:
                 if word == "input":
                     for access in line.accesses():
                         if access.tensor in declared:
-                            raise line.fail(
-                                f"input {access.tensor!r} is declared twice", *line.spans[-1][1][0]
-                            )
+                            raise line.fail(f"input {access.tensor!r} is declared twice", *line.spans[-1][1][0])
                         declared[access.tensor] = access
                 elif word == "output":
                     outputs = (outputs or []) + [access.tensor for access in line.accesses()]
@@ -1026,9 +1012,7 @@ def parse_einsum(text: str, ranks: Sequence[int]) -> EinsumSpec:
 
     def expand(group: list[str], rank: int) -> tuple[Index, ...]:
         missing = rank - len(group) + 1
-        return tuple(
-            index for word in group for index in (rest[len(rest) - missing :] if word == "..." else [word])
-        )
+        return tuple(index for word in group for index in (rest[len(rest) - missing :] if word == "..." else [word]))
 
     operands = tuple(expand(group, rank) for group, rank in zip(reading, ranks, strict=False))
     if arrow:

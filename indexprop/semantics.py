@@ -158,14 +158,8 @@ def _clash(
                 line, [notation.find_access(line, first, axis), notation.find_access(line, second, axis2)]
             )
             break
-    names = (
-        f"index {index!r} is"
-        if index == index2
-        else f"indices {index!r} and {index2!r} have one size, but are"
-    )
-    fact = (
-        f"{names} {size} in {notation.format_access(access)} and {size2} in {notation.format_access(access2)}"
-    )
+    names = f"index {index!r} is" if index == index2 else f"indices {index!r} and {index2!r} have one size, but are"
+    fact = f"{names} {size} in {notation.format_access(access)} and {size2} in {notation.format_access(access2)}"
     if (access.tensor, axis) != (access2.tensor, axis2) and access.tensor == access2.tensor:
         fact = f"{names} {size} and {size2} in {notation.format_access(access)}"
     way_out = "If these are different indices, give one of them another name."
@@ -240,9 +234,7 @@ class Analytic(Field):
             return evaluate_expression(expr, dict(zip(record.parameters, arguments, strict=True)), self)
         match function:
             case "^":
-                return arguments[0] ** (
-                    int(_real(arguments[1])) if _is_integer(arguments[1]) else arguments[1]
-                )
+                return arguments[0] ** (int(_real(arguments[1])) if _is_integer(arguments[1]) else arguments[1])
             case "abs":
                 return -arguments[0] if _real(arguments[0]) < 0 else arguments[0]
             case "sign":
@@ -259,9 +251,7 @@ class Analytic(Field):
                 return complex(math.pi)
         native = getattr(cmath, function, None)
         if native is None:
-            raise TypeProblem(
-                Problem(f"{function} has no analytic definition, so the complex step cannot be taken")
-            )
+            raise TypeProblem(Problem(f"{function} has no analytic definition, so the complex step cannot be taken"))
         return native(*arguments)
 
 
@@ -354,9 +344,7 @@ class Evaluation:
                 return first
             case Call("where", (condition, yes, no)):
                 chosen = self.expression(condition, at)
-                return self.numbers.choose(
-                    chosen, lambda: self.expression(yes, at), lambda: self.expression(no, at)
-                )
+                return self.numbers.choose(chosen, lambda: self.expression(yes, at), lambda: self.expression(no, at))
             case Call(function, arguments):
                 return self.numbers.call(function, [self.expression(part, at) for part in arguments])
             case Reduce("sum", names, body):
