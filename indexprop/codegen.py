@@ -1,0 +1,782 @@
+"""Programs as numpy source that people can keep, and as callables that run exactly that text.
+
+`source` prints; `compile` executes what `source` prints. Two readings of one program: `style="einsum"` shows every contraction
+with its indices, `style="matmul"` places `@`, `.T` and `.sum(axis=...)` as a good hand would. Text never depends on sizes.
+
+An expression becomes a `Code`: text, the axes of the array it makes, and how tightly it binds. Everything below is bookkeeping
+on named axes; the layout has the last word on their order.
+"""
+
+from __future__ import annotations
+
+import builtins
+import linecache
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import cached_property
+from itertools import count
+from string import ascii_letters
+from typing import Any, assert_never
+
+from indexprop import ir, notation, semantics
+from indexprop.calculus import Gradient, Tangent
+from indexprop.errors import NotationError, Problem, SizeError, TypeProblem, did_you_mean
+from indexprop.functions import TABLE, lookup
+from indexprop.ir import Access, Call, Expr, Factor, Index, Number, Product, Program, Reduce, Size, Step, Sum, Term
+from indexprop.layouts import Arrangement, Derived, LayoutLike, arrange, program_of
+
+COMPARISON, ADDED, MULTIPLIED, POWERED, ATOM = range(5)
+STYLES = ("matmul", "einsum")
+
+Axes = tuple[Index | None, ...]
+
+
+@dataclass(frozen=True)
+class Code:
+    """A piece of source: its text, the axes of its value (None: an axis of size one), how tightly it binds.
+
+    `view` tells that the value may share memory with a tensor that has a name.
+    """
+
+    text: str
+    axes: Axes
+    level: int = ATOM
+    view: bool = False
+
+    def at(self, level: int) -> str:
+        return self.text if self.level >= level else f"({self.text})"
+
+    @property
+    def named(self) -> tuple[Index, ...]:
+        return tuple(axis for axis in self.axes if axis is not None)
+
+
+# --- moving axes --------------------------------------------------------------------------------------------------------
+
+
+def squeeze(code: Code) -> Code:
+    """Without its axes of size one."""
+    if None not in code.axes:
+        return code
+    items = ["0" if axis is None else ":" for axis in code.axes]
+    while items and items[-1] == ":":
+        items.pop()
+    return Code(f"{code.at(ATOM)}[{', '.join(items)}]", code.named, view=code.view)
+
+
+def transpose(code: Code, order: Sequence[Index]) -> Code:
+    """With its named axes in the given order."""
+    code = squeeze(code)
+    if code.axes == tuple(order):
+        return code
+    if len(order) == 2:
+        return Code(f"{code.at(ATOM)}.T", tuple(order), view=code.view)
+    positions = ", ".join(str(code.axes.index(index)) for index in order)
+    return Code(f"{code.at(ATOM)}.transpose({positions})", tuple(order), view=code.view)
+
+
+def align(code: Code, want: Axes) -> Code:
+    """Ready to broadcast against arrays with the axes `want`: `b1[:, None]`."""
+    tail = want[len(want) - len(code.axes) :] if len(code.axes) <= len(want) else ()
+    if len(tail) == len(code.axes) and all(own in (None, other) for own, other in zip(code.axes, tail, strict=True)):
+        return code
+    wanted = [axis for axis in want if axis in code.named]
+    if list(code.named) != wanted:
+        code = transpose(code, wanted)
+    first = next((k for k, axis in enumerate(want) if axis in wanted), len(want))
+    items: list[str] = []
+    axes: list[Index | None] = []
+    own = list(code.axes)
+    for axis in want[first:]:
+        if axis in wanted:
+            while own and own[0] is None:
+                own.pop(0)
+                items.append("0")
+            own.pop(0)
+            items.append(":")
+            axes.append(axis)
+        else:
+            items.append("None")
+            axes.append(None)
+    items.extend("0" for _ in own)
+    if all(item == ":" for item in items):
+        return replace(code, axes=tuple(axes))
+    return Code(f"{code.at(ATOM)}[{', '.join(items)}]", tuple(axes), view=code.view)
+
+
+def broadcast(parts: Iterable[Code], want: Axes) -> Axes:
+    """The axes that aligned parts have together."""
+    parts = list(parts)
+    length = max((len(part.axes) for part in parts), default=0)
+    return tuple(
+        want[-k] if any(len(part.axes) >= k and part.axes[-k] is not None for part in parts) else None
+        for k in range(length, 0, -1)
+    )
+
+
+# --- one program, one layout, one style ---------------------------------------------------------------------------------
+
+
+class Writer:
+    """Writes the steps of one program in one layout and one style.
+
+    `bare` is the textbook spelling for reading aloud: no `np.`, sizes as `|b|`.
+    """
+
+    def __init__(self, program: Program, arrangement: Arrangement, style: str, *, bare: bool = False) -> None:
+        if style not in STYLES:
+            raise NotationError(Problem(f"there is no style {style!r}", way_out=did_you_mean(style, STYLES)))
+        self.program = program
+        self.arrangement = arrangement
+        self.einsums = style == "einsum"
+        self.bare = bare
+        self.outputs = set(program.outputs)
+        self.helpers: dict[str, None] = {}
+        self.sizes: dict[Index, str] = {}
+        self.uses: set[str] = set()
+
+    @cached_property
+    def names(self) -> Mapping[str, str]:
+        """A Python identifier for every tensor, one-to-one."""
+        if self.bare:
+            return {name: name for name in self.program.names}
+        taken = {"np", "math", "dtype", "contract", "gradient", "forward", "tangent", *TABLE}
+        found: dict[str, str] = {}
+        for name in sorted(self.program.names, key=lambda name: "." in name):
+            found[name] = ir.fresh(name.replace(".", "_"), taken)
+            taken.add(found[name])
+        return found
+
+    # small words
+
+    def np(self, name: str) -> str:
+        return name if self.bare else f"np.{name}"
+
+    def size(self, index: Index) -> str:
+        root = self.program.same_size[index]
+        if self.bare:
+            return f"|{index}|"
+        if root not in self.sizes:
+            self.sizes[root] = ir.fresh(f"n_{root}", {*self.names.values(), *self.sizes.values()})
+        return self.sizes[root]
+
+    @property
+    def dtype(self) -> str:
+        self.uses.add("dtype")
+        return "dtype"
+
+    def shape(self, axes: Axes) -> str:
+        sizes = ["1" if axis is None else self.size(axis) for axis in axes]
+        return f"({sizes[0]},)" if len(sizes) == 1 else f"({', '.join(sizes)})"
+
+    def function(self, name: str) -> str:
+        """The call of a function of the table, after making sure that its source will be there."""
+        record = lookup(name)
+        if not record.numpy:
+            return self.np(name)
+        for other in TABLE:
+            if other in self.helpers or not TABLE[other].numpy.startswith("\ndef"):
+                continue
+            if other == name or re.search(rf"\b{other}\(", record.numpy):
+                self.helpers[other] = None
+                if other != name:
+                    self.function(other)
+        return name
+
+    # expressions, entry by entry
+
+    def read(self, access: Access) -> Code:
+        """A tensor where it is read; a repeated index takes the diagonal."""
+        memory = self.arrangement.memory(access)
+        code = Code(self.names[access.tensor], memory, view=True)
+        if len(set(code.named)) == len(code.named):
+            return code
+        code = squeeze(code)
+        once = tuple(dict.fromkeys(code.named))
+        letters = self.letters(code.named)
+        text = f'"{letters(code.named)}->{letters(once)}"'
+        return Code(f"{self.np('einsum')}({text}, {code.text})", once, view=True)
+
+    def letters(self, names: Iterable[Index]) -> Callable[[Iterable[Index]], str]:
+        """One letter per index name: its own if it is one, otherwise its first letter or the next free one."""
+        unique = list(dict.fromkeys(names))
+        found = {name: name for name in unique if len(name) == 1 and name in ascii_letters}
+        for name in unique:
+            if name not in found:
+                free = [letter for letter in name[0] + ascii_letters if letter not in found.values() and letter != "_"]
+                if not free:
+                    raise NotationError(
+                        Problem(f"{len(unique)} indices in one contraction; numpy's einsum has 52 letters")
+                    )
+                found[name] = free[0]
+        return lambda wanted: "".join(found[name] for name in wanted)
+
+    def order_for(self, expr: Expr) -> Axes:
+        """An order for the axes of an expression that has no target: that of a tensor it reads, if one has them all."""
+        free = ir.free_indices(expr)
+        memories = [
+            tuple(dict.fromkeys(axis for axis in self.arrangement.memory(access) if axis is not None))
+            for access in ir.accesses(expr)
+        ]
+        for memory in memories:
+            if set(memory) == set(free):
+                return memory
+        return tuple(index for index in dict.fromkeys(axis for memory in memories for axis in memory) if index in free)
+
+    def expression(self, expr: Expr, want: Axes) -> Code:
+        """An expression entry by entry, aligned to the axes `want`."""
+        match expr:
+            case Number(value):
+                return self.number(value)
+            case Size(index):
+                return Code(self.size(index), ())
+            case Access():
+                return align(self.read(expr), want)
+            case Sum(terms):
+                return self.joined([self.signed(part, want) for part in terms], want)
+            case Product(factors):
+                parts = notation.fractional(factors)
+                return self.negated(parts.negative, self.fraction(parts.above, parts.below, want))
+            case Call("^", (_, Number(value))) if ir.is_divisor(expr):
+                parts = notation.fractional([expr])
+                return self.fraction(parts.above, parts.below, want)
+            case Call(function, arguments):
+                return self.call(function, arguments, want)
+            case Reduce("sum", names, body):
+                inner = tuple(axis for axis in want if axis in ir.free_indices(expr))
+                return align(self.contraction(_factors(body), names, inner), want)
+            case Reduce(operation, names, body):
+                return align(self.reduction(operation, self.expression(body, self.order_for(body)), names, want), want)
+            case _:
+                assert_never(expr)
+
+    def number(self, value: Fraction) -> Code:
+        text = notation.format_number(value)
+        level = ADDED if value < 0 else MULTIPLIED if "/" in text else ATOM
+        return Code(text.replace("/", " / "), (), level)
+
+    def signed(self, expr: Expr, want: Axes) -> tuple[bool, Code]:
+        match expr:
+            case Number(value):
+                return value < 0, self.number(abs(value))
+            case Product(factors):
+                parts = notation.fractional(factors)
+                return parts.negative, self.fraction(parts.above, parts.below, want)
+            case _:
+                return False, self.expression(expr, want)
+
+    def negated(self, negative: bool, code: Code) -> Code:
+        return Code(f"-{code.at(MULTIPLIED)}", code.axes, ADDED) if negative else code
+
+    def joined(self, parts: Sequence[tuple[bool, Code]], want: Axes) -> Code:
+        """Signed terms, added."""
+        if len(parts) == 1:
+            return self.negated(*parts[0])
+        (negative, first), *rest = parts
+        text = ("-" if negative else "") + first.at(MULTIPLIED if negative else ADDED)
+        text += "".join((" - " if minus else " + ") + code.at(MULTIPLIED) for minus, code in rest)
+        return Code(text, broadcast((code for _, code in parts), want), ADDED)
+
+    def fraction(self, above: Sequence[Expr], below: Sequence[Expr], want: Axes) -> Code:
+        return self.quotient(
+            [self.expression(part, want) for part in above], [self.expression(part, want) for part in below], want
+        )
+
+    def quotient(self, above: Sequence[Code], below: Sequence[Code], want: Axes) -> Code:
+        """Codes multiplied, divided by codes."""
+        axes = broadcast((*above, *below), want)
+        if len(above) == 1 and not below:
+            return above[0]
+        text = above[0].at(MULTIPLIED) if len(above) == 1 else " * ".join(code.at(POWERED) for code in above)
+        if len(below) == 1:
+            text += f" / {below[0].at(POWERED)}"
+        elif below:
+            text += f" / ({' * '.join(code.at(POWERED) for code in below)})"
+        return Code(text, axes, MULTIPLIED)
+
+    def call(self, function: str, arguments: Sequence[Expr], want: Axes) -> Code:
+        if not any(isinstance(part, Access) for argument in arguments for part in ir.walk(argument)):
+            return self.constant(function, arguments)
+        codes = [self.expression(argument, want) for argument in arguments]
+        axes = broadcast(codes, want)
+        record = lookup(function)
+        if function == "^":
+            return Code(f"{codes[0].at(ATOM)}**{codes[1].at(ATOM)}", axes, POWERED)
+        if record.condition:
+            return Code(f"{codes[0].at(ADDED)} {function} {codes[1].at(ADDED)}", axes, COMPARISON)
+        if record.numpy and not record.numpy.startswith("\ndef") and not self.bare:
+            return Code(_fill(record.numpy, dict(zip(record.parameters, codes, strict=True))), axes)
+        name = function if self.bare else self.function(function)
+        text = f"{name}({', '.join(code.text for code in codes)})"
+        if function == "where" and not any(isinstance(part, Access) for part in _branches(arguments)) and not self.bare:
+            text += f".astype({self.dtype})"
+        return Code(text, axes)
+
+    def constant(self, function: str, arguments: Sequence[Expr]) -> Code:
+        """A function of numbers and sizes is a Python float, which leaves the precision of arrays alone."""
+        codes = [self.expression(argument, ()) for argument in arguments]
+        if function == "^":
+            return Code(f"{codes[0].at(ATOM)}**{codes[1].at(ATOM)}", (), POWERED)
+        if self.bare:
+            return Code(f"{function}({', '.join(code.text for code in codes)})" if codes else function, ())
+        if hasattr(math, function):
+            self.uses.add("math")
+            return Code(f"math.{function}({', '.join(code.text for code in codes)})" if codes else f"math.{function}", ())
+        return Code(f"float({self.function(function)}({', '.join(code.text for code in codes)}))", ())
+
+    # contractions
+
+    def contraction(self, factors: Sequence[Expr], bound: Sequence[Index], want: Axes) -> Code:
+        """The sum over the bound indices of a product, its axes in the order of `want` where they are there."""
+        parts = notation.fractional(factors)
+        scalars = [part for part in parts.above if not ir.free_indices(part)]
+        above = [part for part in parts.above if ir.free_indices(part)]
+        divisors = [part for part in parts.below if not ir.free_indices(part)]
+        below = [part for part in parts.below if ir.free_indices(part)]
+        operands = self.operands(above, below)
+        free = {index for operand in operands for index in operand.named}
+        out = tuple(axis for axis in want if axis in free and axis not in bound)
+        if len(operands) == 1 and not self.einsums:
+            core = self.reduction("sum", operands[0], bound, want)
+        else:
+            core = (None if self.einsums else self.product(operands, out)) or self.einsum(operands, out)
+        scale = [self.expression(part, ()) for part in scalars if part != ir.ONE]
+        code = self.quotient([*scale, core], [self.expression(part, ()) for part in divisors], core.axes)
+        return self.negated(parts.negative, replace(code, axes=core.axes))
+
+    def operands(self, above: Sequence[Expr], below: Sequence[Expr]) -> list[Code]:
+        """The factors of a contraction, grouped so that what has the same indices is multiplied first.
+
+        In einsum style only expressions are grouped, with the tensors of their indices, and the first factor stays by itself:
+        `einsum("hb,hb->h", dH, H * (1 - H))`. In matrix style everything that fits into another factor joins it.
+        """
+        groups: list[tuple[set[Index], list[Expr], list[Expr]]] = []
+        mixed = [set(ir.free_indices(part)) for part in above if not isinstance(part, Access)]
+        for position, part in enumerate(above):
+            own = set(ir.free_indices(part))
+            if self.einsums and (position == 0 or own not in mixed):
+                groups.append((own, [part], []))
+                continue
+            host = next((group for group in groups[1 if self.einsums else 0 :] if group[0] == own), None)
+            if host is None:
+                groups.append((own, [part], []))
+            else:
+                host[1].append(part)
+        for part in below:
+            own = set(ir.free_indices(part))
+            host = next((group for group in groups if group[0] >= own), None)
+            if host is None:
+                groups.append((own, [ir.ONE], [part]))
+            else:
+                host[2].append(part)
+        if not self.einsums:
+            for group in [group for group in groups if len(groups) > 2]:
+                host = next((other for other in groups if other[0] > group[0]), None)
+                if host is not None and len(groups) > 2:
+                    host[1].extend(group[1])
+                    host[2].extend(group[2])
+                    groups.remove(group)
+        codes = []
+        for _, over, under in groups:
+            order = self.order_for(ir.multiply(*over, *(ir.power(part, ir.MINUS_ONE) for part in under)))
+            codes.append(squeeze(self.fraction(over, under, order)))
+        return codes
+
+    def einsum(self, operands: Sequence[Code], out: tuple[Index, ...]) -> Code:
+        letters = self.letters(index for operand in operands for index in operand.named)
+        inputs = ",".join(letters(operand.named) for operand in operands)
+        arguments = ", ".join(operand.text for operand in operands)
+        view = len(operands) == 1 and set(operands[0].named) == set(out) and operands[0].view
+        name = self.np("einsum")
+        if len(operands) > 2:
+            self.uses.add("contract")
+            name = "einsum" if self.bare else "contract"
+        return Code(f'{name}("{inputs}->{letters(out)}", {arguments})', out, view=view)
+
+    def product(self, operands: Sequence[Code], out: tuple[Index, ...]) -> Code | None:
+        """Two operands as a matrix product, if they are one."""
+        if len(operands) != 2:
+            return None
+        one, other = operands
+        a, b = set(one.named), set(other.named)
+        summed = [index for index in one.named if index in b and index not in out]
+        if len(summed) != 1 or (a ^ b) - set(out):
+            return None
+        batch = tuple(index for index in out if index in a and index in b)
+        only_a = tuple(index for index in out if index not in b)
+        only_b = tuple(index for index in out if index not in a)
+        if len(only_a) > 1 or len(only_b) > 1:
+            return None
+        if out == (*batch, *only_b, *only_a) and only_a and only_b:
+            one, other, only_a, only_b = other, one, only_b, only_a
+        elif out != (*batch, *only_a, *only_b):
+            return None
+        if batch:
+            if not (only_a and only_b):
+                return None
+            left = self.oriented(one, (*batch, *only_a, summed[0]), len(batch))
+            right = self.oriented(other, (*batch, summed[0], *only_b), len(batch))
+            if left is None or right is None:
+                return None
+        elif not only_a and len(other.named) == 2 and other.named[1] == summed[0]:
+            left, right = other, one  # W @ x reads better than x @ W.T
+        else:
+            left = transpose(one, (*only_a, summed[0]))
+            right = transpose(other, (summed[0], *only_b))
+        return Code(f"{left.at(ATOM)} @ {right.at(ATOM)}", out, MULTIPLIED)
+
+    def oriented(self, code: Code, want: tuple[Index, ...], batch: int) -> Code | None:
+        """A stack of matrices as it is, or with its last two axes exchanged."""
+        if code.named == want:
+            return code
+        if code.named == (*want[:batch], want[-1], want[-2]):
+            return Code(f"{code.at(ATOM)}.mT", want)
+        return None
+
+    def reduction(self, operation: str, code: Code, bound: Sequence[Index], want: Axes) -> Code:
+        """A sum, maximum or minimum over axes of one array."""
+        code = squeeze(code)
+        axes = [k for k, axis in enumerate(code.axes) if axis in bound]
+        rest = tuple(axis for axis in code.axes if axis not in bound)
+        if not axes:
+            return code
+        if not rest and not any(axis is None for axis in want):
+            return Code(f"{code.at(ATOM)}.{operation}()", ())
+        where = f"axis={axes[0]}" if len(axes) == 1 else f"axis=({', '.join(map(str, axes))})"
+        kept = tuple(None if axis in bound else axis for axis in code.axes)
+        if kept == want:
+            return Code(f"{code.at(ATOM)}.{operation}({where}, keepdims=True)", kept)
+        if not rest:
+            return Code(f"{code.at(ATOM)}.{operation}()", ())
+        return Code(f"{code.at(ATOM)}.{operation}({where})", rest)
+
+    # terms and steps
+
+    def term(self, one: Term, want: Axes) -> tuple[bool, Code]:
+        """A term aligned to the axes of its target, and whether it is subtracted."""
+        scale = notation.fractional((), Factor(abs(one.factor.number), one.factor.sizes))
+        above = [self.expression(part, ()) for part in scale.above if part != ir.ONE]
+        below = [self.expression(part, ()) for part in scale.below]
+        negative = one.factor.number < 0
+        factors = _factors(one.body)
+        tensors = [part for part in factors if ir.free_indices(part)]
+        contracted = one.bound or (self.einsums and len(tensors) > 1 and not any(map(_reduces, factors)))
+        if not contracted:
+            parts = notation.fractional(factors, one.factor)
+            return parts.negative, self.fraction(parts.above, parts.below, want)
+        core = self.contraction(factors, one.bound, want)
+        core = core if core.axes == want else align(core, want)
+        return negative, self.quotient([*above, core], below, want)
+
+    def value(self, step: Step, want: Axes) -> Code:
+        """The right-hand side of a step with exactly the axes of its target."""
+        code = self.joined([self.term(one, want) for one in step.terms], want)
+        if code.axes == want:
+            return code
+        if self.bare:
+            return code
+        if not want:
+            return Code(f"{self.np('asarray')}({code.text}, {self.dtype})", want)
+        if not any(code.axes):
+            return Code(f"{self.np('full')}({self.shape(want)}, {code.text}, {self.dtype})", want)
+        missing = [axis for axis in want if axis is not None and axis not in code.axes]
+        if missing:
+            return Code(f"{self.np('broadcast_to')}({code.text}, {self.shape(want)})", want, view=True)
+        items = ["None"] * (len(want) - len(code.axes)) + [":"] * len(code.axes)
+        return Code(f"{code.at(ATOM)}[{', '.join(items)}]", want, view=code.view)
+
+    def right_side(self, step: Step) -> Code:
+        want = self.arrangement.memory(step.target)
+        named = [axis for axis in want if axis is not None]
+        if len(set(named)) == len(named):
+            code = self.value(step, want)
+            constant = not want and not any(isinstance(part, Access) for one in step.terms for part in ir.walk(one.body))
+            if constant and step.operation == "=" and not self.bare:
+                code = Code(f"{self.np('asarray')}({code.text}, {self.dtype})", want)
+            return code
+        once = tuple(dict.fromkeys(named))
+        code = self.value(step, once)
+        letters = self.letters(named)
+        return Code(f'{self.np("einsum")}("{letters(once)}->{letters(named)}", {code.text})', once) if self.bare else code
+
+    def step(self, step: Step) -> list[str]:
+        """The lines of one step."""
+        name = self.names[step.name]
+        want = self.arrangement.memory(step.target)
+        code = self.right_side(step)
+        comment = " ".join(f"{axis or 1}" for axis in want)
+        comment = f"  # {comment}" if comment else ""
+        named = [axis for axis in want if axis is not None]
+        if len(set(named)) == len(named):
+            if step.operation == "+=":
+                return [f"{name} = {name} + {code.at(MULTIPLIED)}{comment}"]
+            text = f"{code.at(ATOM)}.copy()" if code.view and step.name in self.outputs else code.text
+            return [f"{name} = {text}{comment}"]
+        letters = self.letters(named)
+        start = f"{self.np('zeros')}({self.shape(want)}, {self.dtype})" if step.operation == "=" else f"{name}.copy()"
+        spec = f'"{letters(named)}->{letters(dict.fromkeys(named))}"'
+        squeezed = squeeze(Code(name, want)).text
+        return [
+            f"{name} = {start}{comment}",
+            f"{self.np('einsum')}({spec}, {squeezed})[...] += {code.text}  # the diagonal",
+        ]
+
+
+def _factors(body: Expr) -> tuple[Expr, ...]:
+    return body.factors if isinstance(body, Product) else (body,)
+
+
+def _reduces(expr: Expr) -> bool:
+    return any(isinstance(part, Reduce) for part in ir.walk(expr))
+
+
+def _branches(arguments: Sequence[Expr]) -> Iterable[Expr]:
+    return (part for branch in arguments[1:] for part in ir.walk(branch))
+
+
+def _fill(template: str, codes: Mapping[str, Code]) -> str:
+    """A spelling of the table with its parameters filled in; parentheses where the place does not bring its own."""
+
+    def place(found: re.Match[str]) -> str:
+        before, after = template[: found.start()].rstrip()[-1:], template[found.end() :].lstrip()[:1]
+        whole = before in ("(", ",") and after in (")", ",")
+        return codes[found[1]].at(COMPARISON if whole else ATOM)
+
+    return re.sub(r"\{(\w+)\}", place, template)
+
+
+def right_side(
+    program: Derived, step: Step, layout: LayoutLike = None, style: str = "matmul", *, bare: bool = False
+) -> str:
+    """The right-hand side of one step as an expression; `bare` is the textbook spelling.
+
+    >>> net = notation.parse("Z[h,b] = W[h,i] X[i,b] + c[h] \\n batch b")
+    >>> right_side(net, net.steps[0], "row"), right_side(net, net.steps[0], style="einsum", bare=True)
+    ('X @ W + c', 'einsum("hi,ib->hb", W, X) + c[:, None]')
+    """
+    return Writer(program_of(program), arrange(program, layout), style, bare=bare).right_side(step).text
+
+
+# --- whole functions ----------------------------------------------------------------------------------------------------
+
+
+def source(program: Derived, layout: LayoutLike = None, style: str = "matmul") -> str:
+    """A program as a numpy module with one function, for people to keep.
+
+    >>> print(source(notation.parse("Y[o,b] = W[o,i] X[i,b] + c[o]")))
+    import numpy as np
+    <BLANKLINE>
+    <BLANKLINE>
+    def forward(*, W, X, c):
+        # W: o i, X: i b, c: o
+        Y = W @ X + c[:, None]  # o b
+        return {"Y": Y}
+
+    A gradient becomes `gradient(...)`, which returns the scalar and a dictionary of gradients; a program becomes `forward(...)`,
+    which returns a dictionary of its outputs. `layout`: as written unless given; `style`: "matmul" or "einsum".
+    Raises LayoutError where the layout does not say enough.
+    """
+    whole = program_of(program)
+    arrangement = arrange(program, layout)
+    writer = Writer(whole, arrangement, style)
+    lines = [line for step in whole.steps for line in writer.step(step)]
+    names = writer.names
+    inputs = [names[name] for name in whole.input_names]
+    head = [f"def {_title(program)}({'*, ' if inputs else ''}{', '.join(inputs)}):"]
+    shapes = [f"{names[name]}: {arrangement.pattern(name)}" for name in whole.input_names if arrangement.pattern(name)]
+    head.extend(f"    # {line}" for line in _wrapped(shapes))
+    if "dtype" in writer.uses:
+        lines.insert(0, f"dtype = np.result_type({', '.join([*inputs, 'np.float16'])})")
+    lines[:0] = [f"{name} = {_size_source(writer, root)}  # |{root}|" for root, name in writer.sizes.items()]
+    body = [f"    {line}" for line in lines]
+    body.append(f"    return {_results(program, names)}")
+    imports = ["import math"] if "math" in writer.uses or "erf" in writer.helpers or _mentions_math(writer) else []
+    imports += ["import numpy as np"]
+    if "contract" in writer.uses:
+        imports += ["from opt_einsum import contract"]
+    if imports[0] == "import math":
+        imports.insert(1, "")
+    helpers = [TABLE[name].numpy.strip("\n") for name in TABLE if name in writer.helpers]
+    blocks = ["\n".join(imports), *helpers, "\n".join(head + body)]
+    return "\n\n\n".join(blocks) + "\n"
+
+
+def _mentions_math(writer: Writer) -> bool:
+    return any("math." in TABLE[name].numpy for name in writer.helpers)
+
+
+def _wrapped(parts: Sequence[str]) -> list[str]:
+    lines: list[str] = []
+    for part in parts:
+        if lines and len(lines[-1]) + len(part) < 90:
+            lines[-1] += f", {part}"
+        else:
+            lines.append(part)
+    return lines
+
+
+def _title(program: Derived) -> str:
+    match program:
+        case Gradient():
+            return "gradient"
+        case Tangent():
+            return "tangent"
+        case Program():
+            return "forward"
+
+
+def _size_source(writer: Writer, root: Index) -> str:
+    for access in writer.program.inputs:
+        for axis, index in enumerate(writer.arrangement.memory(access)):
+            if index is not None and writer.program.same_size[index] == root:
+                return f"{writer.names[access.tensor]}.shape[{axis}]"
+    raise AssertionError(f"validate lets no index without a size through: {root}")
+
+
+def _results(program: Derived, names: Mapping[str, str]) -> str:
+    inputs = program_of(program).input_names
+
+    def fresh(name: str) -> str:
+        return f"{names[name]}.copy()" if name in inputs else names[name]
+
+    if isinstance(program, Gradient):
+        values = ", ".join(f'"{name}": {fresh(derived)}' for name, derived in program.values.items())
+        if program.seeds:
+            return f"{{{values}}}"
+        return f"{fresh(program.of[0])}, {{{values}}}"
+    return "{" + ", ".join(f'"{name}": {fresh(name)}' for name in program_of(program).outputs) + "}"
+
+
+_numbers = count(1)
+
+
+class Compiled:
+    """A program that runs: `step(X=..., W=...)` executes `step.source`, after checking every size by name.
+
+    Integers are promoted to float64, other precisions are kept; inputs are never changed, and no result shares their memory.
+    """
+
+    def __init__(self, program: Derived, layout: LayoutLike = None, style: str = "matmul") -> None:
+        self.program = program
+        self.layout = layout
+        self.style = style
+        self.arrangement = arrange(program, layout)
+        self.source = source(program, layout, style)
+        self.function = _execute(self.source, _title(program))
+        whole = program_of(program)
+        self._inputs = whole.input_names
+        self._identifiers = Writer(whole, self.arrangement, style).names
+        self._conditions = conditions(whole)
+        self._extremes = [
+            (step, index)
+            for step in whole.steps
+            for one in step.terms
+            for part in ir.walk(one.body)
+            if isinstance(part, Reduce) and part.operation != "sum"
+            for index in part.indices
+        ]
+
+    def __call__(self, **arrays: Any) -> Any:
+        semantics.check_names(self._inputs, arrays)
+        prepared = self._prepare(arrays)
+        return self.function(**{self._identifiers[name]: array for name, array in prepared.items()})
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Compiled, (self.program, self.layout, self.style)
+
+    def __repr__(self) -> str:
+        return f"<compiled {_title(self.program)}({', '.join(self._inputs)})>"
+
+    def _prepare(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
+        import numpy as np
+
+        problems: list[Problem] = []
+        wrong: list[Problem] = []
+        prepared: dict[str, Any] = {}
+        shapes: dict[str, tuple[int, ...]] = {}
+        for name in self._inputs:
+            given = arrays[name]
+            try:
+                array = np.asarray(given)
+            except (ValueError, TypeError) as error:
+                wrong.append(Problem(f"{name} is not an array: {error}", way_out="Give nested lists of equal length."))
+                continue
+            if array.dtype.kind not in "fciub":
+                wrong.append(
+                    Problem(
+                        f"{name} holds {array.dtype} and not numbers",
+                        evidence=f"It is a {type(given).__name__} of shape {array.shape}.",
+                        way_out="Give an array of floats, integers or truth values.",
+                    )
+                )
+                continue
+            if array.dtype.kind in "iub" and not (array.dtype.kind == "b" and name in self._conditions):
+                array = array.astype(np.float64)
+            order = self.arrangement.orders[name]
+            if len(array.shape) != len(order) or any(
+                size != 1 for size, axis in zip(array.shape, order, strict=True) if axis is None
+            ):
+                problems.append(
+                    Problem(
+                        f"{name} has shape {array.shape}, which is not {self.arrangement.pattern(name) or 'a number'!r}",
+                        evidence=f"layout: {self.arrangement.layout.base or 'as written'}",
+                        way_out="Give the axes in this order; ip.convert brings arrays from one layout to another.",
+                    )
+                )
+                continue
+            positions = [axis for axis in order if axis is not None]
+            sizes = dict(zip(positions, (s for s, axis in zip(array.shape, order, strict=True) if axis is not None), strict=True))
+            shapes[name] = tuple(sizes[axis] for axis in range(len(sizes)))
+            prepared[name] = given if isinstance(given, (float, int)) and not isinstance(given, bool) else array
+        if wrong:
+            raise TypeProblem(*wrong)
+        whole = program_of(self.program)
+        if not problems:
+            sizes_by_name = semantics.sizes_of(whole, shapes)
+            for step, index in self._extremes:
+                if sizes_by_name[index] == 0:
+                    problems.append(
+                        Problem(f"no value to choose from: index {index!r} has size 0", notation.show(step))
+                    )
+        if problems:
+            raise SizeError(*problems)
+        return prepared
+
+
+def conditions(program: Program) -> set[str]:
+    """The inputs that are read as truth values."""
+    return {
+        part.arguments[0].tensor
+        for step in program.steps
+        for one in step.terms
+        for part in ir.walk(one.body)
+        if isinstance(part, Call) and part.function == "where" and isinstance(part.arguments[0], Access)
+    } & set(program.input_names)
+
+
+def compile(program: Derived, layout: LayoutLike = None, style: str = "matmul") -> Compiled:
+    """The program as a callable that executes a text it can show.
+
+    >>> import numpy as np
+    >>> step = compile(notation.parse("Y[o] = W[o,i] x[i]"))
+    >>> step(W=np.array([[1.0, 2.0]]), x=np.array([3.0, 4.0]))
+    {'Y': array([11.])}
+
+    Every input is given by name, in the layout. Raises NameProblem for missing and unknown names, TypeProblem for what is not
+    numbers, SizeError with every clash of sizes at once, all before anything is computed.
+    """
+    return Compiled(program, layout, style)
+
+
+def _execute(text: str, name: str) -> Callable[..., Any]:
+    """The function that a generated module defines; tracebacks show its lines."""
+    filename = f"<indexprop {name} {next(_numbers)}>"
+    linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
+    namespace: dict[str, Any] = {"__name__": "indexprop.generated"}
+    exec(builtins.compile(text, filename, "exec"), namespace)
+    function = namespace[name]
+    assert callable(function)
+    return function  # type: ignore[no-any-return]

@@ -1,0 +1,326 @@
+"""Layouts: in which order the axes of every tensor stand in memory.
+
+A layout is a convention, exceptions, or both. The conventions are those of the two documents everybody has seen:
+
+    column   features x batch: the batch index last, weights out-in, vectors `o`       W @ X + b[:, None]
+    row      batch x features: the batch index first, weights in-out, vectors `1 o`    X @ W + b
+
+Applied to a program, a layout becomes an `Arrangement`, which says for every tensor the order of its axes. Without a layout the
+axes stand as they are written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from indexprop import ir, notation
+from indexprop.calculus import Gradient, Tangent
+from indexprop.errors import LayoutError, NameProblem, Problem, did_you_mean
+from indexprop.ir import Access, Index, Program, Size
+
+CONVENTIONS = ("column", "row")
+
+Order: TypeAlias = tuple[int | None, ...]
+"""The axes of a tensor in memory, by their position in the program; None is an axis of size one that the program does not have."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A convention, or None for "as written", and patterns in einops' words for the tensors that differ from it.
+
+    >>> Layout("row", {"K": "o i k"}).base
+    'row'
+    """
+
+    base: str | None = None
+    patterns: Mapping[str, str] = field(default_factory=dict)
+
+
+LayoutLike: TypeAlias = str | Layout | Mapping[str, str] | None
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """A layout applied to a program: the order of the axes of every tensor. Printed, it is a table."""
+
+    layout: Layout
+    axes: Mapping[str, tuple[Index, ...]]
+    orders: Mapping[str, Order]
+
+    def memory(self, access: Access) -> tuple[Index | None, ...]:
+        """The slots of an access in the order of memory; None stands for an axis of size one."""
+        return tuple(None if axis is None else access.slots[axis] for axis in self.orders[access.tensor])
+
+    def pattern(self, tensor: str) -> str:
+        """The axes of a tensor in memory, in einops' words."""
+        names = self.axes[tensor]
+        return " ".join("1" if axis is None else names[axis] for axis in self.orders[tensor])
+
+    def __str__(self) -> str:
+        width = max(map(len, self.axes), default=0)
+        rows = [f"{name:{width}}  {self.pattern(name) or '(a number)'}" for name in self.axes]
+        return "\n".join([f"layout: {self.layout.base or 'as written'}", *rows])
+
+
+Derived: TypeAlias = Program | Gradient | Tangent
+
+
+def program_of(source: Derived) -> Program:
+    """The program of a derivative, or the program itself."""
+    return source if isinstance(source, Program) else source.program
+
+
+def arrange(source: Derived, layout: LayoutLike = None) -> Arrangement:
+    """The order of the axes of every tensor of a program, or of a derived program, in a layout.
+
+    >>> net = notation.parse("Z[h,b] = W[h,i] X[i,b] + c[h] \\n L = sum[h,b](Z[h,b]^2) / |b|")
+    >>> print(arrange(net, "row"))
+    layout: row
+    W  i h
+    X  b i
+    c  1 h
+    Z  b h
+    L  (a number)
+
+    Cotangents and tangents have the axes of their tensors. Raises LayoutError where the convention does not say enough: an unknown
+    batch index, a matrix that never meets the batch, a tensor of three and more axes.
+    """
+    program = program_of(source)
+    layout = _layout(layout)
+    unknown = [name for name in layout.patterns if name not in program.axes]
+    if unknown:
+        raise NameProblem(
+            *(Problem(f"there is no tensor {name!r} to lay out", way_out=did_you_mean(name, program.names)) for name in unknown)
+        )
+    orders = {name: tuple(range(len(axes))) for name, axes in program.axes.items()}
+    partners = _partners(source)
+    if layout.base is not None:
+        convention = _Convention(program, layout.base)
+        problems = []
+        for name, axes in program.axes.items():
+            if name in layout.patterns or partners.get(name) in layout.patterns:
+                continue
+            found = convention.order(partners.get(name, name), program.axes[partners.get(name, name)])
+            if isinstance(found, Problem):
+                if name in program.input_names or name in program.outputs:
+                    problems.append(found)
+                continue
+            assert len([axis for axis in found if axis is not None]) == len(axes)
+            orders[name] = found
+        if problems:
+            raise LayoutError(*dict.fromkeys(problems))
+    for name in program.axes:
+        pattern = layout.patterns.get(name, layout.patterns.get(partners.get(name, name)))
+        if pattern is not None:
+            orders[name] = parse_pattern(pattern, program.axes[partners.get(name, name)], name)
+    return Arrangement(layout, program.axes, orders)
+
+
+def _layout(layout: LayoutLike) -> Layout:
+    if layout is None:
+        return Layout()
+    if isinstance(layout, Mapping):
+        return Layout(None, dict(layout))
+    if isinstance(layout, str):
+        layout = Layout(layout)
+    if not isinstance(layout, Layout):
+        raise LayoutError(
+            Problem(
+                f"{type(layout).__name__} is not a layout",
+                way_out="Give 'column', 'row', a dictionary such as {'X': 'b i'}, or a Layout.",
+            )
+        )
+    if layout.base is not None and layout.base not in CONVENTIONS:
+        raise LayoutError(
+            Problem(f"there is no layout {layout.base!r}", way_out=did_you_mean(layout.base, CONVENTIONS))
+        )
+    return layout
+
+
+def _partners(source: Derived) -> dict[str, str]:
+    """For every cotangent or tangent, the tensor it belongs to."""
+    match source:
+        case Gradient():
+            return {derived: name for name, derived in source.cotangents.items()}
+        case Tangent():
+            return {derived: name for name, derived in source.tangents.items()}
+        case Program():
+            return {}
+
+
+def parse_pattern(pattern: str, axes: tuple[Index, ...], name: str) -> Order:
+    """The order that a pattern such as `"i b"` or `"1 h"` gives to the axes of a tensor.
+
+    >>> parse_pattern("b i", ("i", "b"), "X")
+    (1, 0)
+    """
+    words = pattern.split() if isinstance(pattern, str) else []
+    expected = " ".join(axes)
+    if sorted(word for word in words if word != "1") != sorted(axes) or len(set(axes)) != len(axes):
+        raise LayoutError(
+            Problem(
+                f"the pattern {pattern!r} does not name the axes of {name}",
+                evidence=f"{name} has the axes: {expected or 'none'}",
+                way_out="Name every axis once, in the order of memory; 1 stands for an axis of size one.",
+            )
+        )
+    return tuple(None if word == "1" else axes.index(word) for word in words)
+
+
+# --- the two conventions ------------------------------------------------------------------------------------------------
+
+
+def batch_index(program: Program) -> Index:
+    """The declared batch index, or the one the loss averages over.
+
+    >>> batch_index(notation.parse("L = sum[o,b](Y[o,b]^2) / (2 |b|)"))
+    'b'
+
+    Raises LayoutError when there is none, or more than one.
+    """
+    if program.batch is not None:
+        return program.batch
+    found: dict[Index, None] = {}
+    for step in program.steps:
+        if step.target.slots:
+            continue
+        for term in step.terms:
+            divided = [index for index, exponent in term.factor.sizes if exponent < 0]
+            divided += [
+                part.arguments[0].index
+                for part in ir.walk(term.body)
+                if isinstance(part, ir.Call) and ir.is_divisor(part) and isinstance(part.arguments[0], Size)
+            ]
+            found.update(dict.fromkeys(index for index in divided if index in term.bound))
+    if len(found) == 1:
+        return next(iter(found))
+    listed = " and ".join(found)
+    raise LayoutError(
+        Problem(
+            f"the loss averages over {listed}: which one is the batch?" if found else "no loss averages over an index",
+            evidence=f"indices: {', '.join(program.indices)}",
+            way_out="Declare the batch index with a line such as 'batch b'.",
+        )
+    )
+
+
+class _Convention:
+    """`column` or `row`, for one program."""
+
+    def __init__(self, program: Program, base: str) -> None:
+        self.column = base == "column"
+        self.batch = program.same_size.get(batch_index(program), batch_index(program))
+        self.same = program.same_size
+        self.roles: dict[str, tuple[int, int]] = {}
+        self.pairs: dict[frozenset[Index], tuple[Index, Index]] = {}
+        for step in program.steps:
+            self._find_roles(step)
+
+    def _is_batch(self, index: Index) -> bool:
+        return self.same.get(index, index) == self.batch
+
+    def _find_roles(self, step: ir.Step) -> None:
+        """A matrix that meets a tensor with the batch: the summed index is `in`, the one that stays is `out`."""
+        for term in step.terms:
+            reads = [part for part in ir.walk(term.body) if isinstance(part, Access)]
+            data = {slot for read in reads if any(map(self._is_batch, read.slots)) for slot in read.slots}
+            for read in reads:
+                if len(set(read.slots)) != 2 or any(map(self._is_batch, read.slots)):
+                    continue
+                inner = [axis for axis, slot in enumerate(read.slots) if slot in data and slot not in step.target.slots]
+                outer = [axis for axis, slot in enumerate(read.slots) if slot in step.target.slots]
+                if len(inner) == 1 and len(outer) == 1 and inner != outer:
+                    role = (outer[0], inner[0])
+                    self.roles.setdefault(read.tensor, role)
+                    out, into = read.slots[role[0]], read.slots[role[1]]
+                    self.pairs.setdefault(frozenset((out, into)), (out, into))
+
+    def order(self, tensor: str, axes: tuple[Index, ...]) -> Order | Problem:
+        batches = [axis for axis, index in enumerate(axes) if self._is_batch(index)]
+        others = [axis for axis in range(len(axes)) if axis not in batches]
+        if len(axes) <= 2 and len(batches) == 1:
+            return (*others, *batches) if self.column else (*batches, *others)
+        if not axes:
+            return ()
+        if len(axes) == 1:
+            return (0,) if self.column else (None, 0)
+        shown = notation.format_access(Access(tensor, axes))
+        if len(axes) == 2 and not batches:
+            role = self.roles.get(tensor)
+            pair = self.pairs.get(frozenset(axes))
+            if role is None and pair is not None:
+                role = (axes.index(pair[0]), axes.index(pair[1]))
+            if role is not None:
+                return role if self.column else (role[1], role[0])
+            return Problem(
+                f"it is not known which axis of {shown} is out and which is in",
+                evidence="It is not multiplied with anything that has the batch index.",
+                way_out=f"Say how it lies in memory: layout=Layout({self._base!r}, {{{tensor!r}: '{' '.join(axes)}'}}).",
+            )
+        return Problem(
+            f"{shown} has {len(axes)} axes, for which the layout {self._base!r} has no rule",
+            way_out=f"Say how it lies in memory: layout=Layout({self._base!r}, {{{tensor!r}: '{' '.join(axes)}'}}).",
+        )
+
+    @property
+    def _base(self) -> str:
+        return "column" if self.column else "row"
+
+
+# --- arrays -------------------------------------------------------------------------------------------------------------
+
+
+def convert(
+    arrays: Mapping[str, Any], *, from_: LayoutLike = None, to: LayoutLike = None, program: Derived
+) -> dict[str, Any]:
+    """The same tensors in another layout, as views where einops can.
+
+    >>> import numpy as np
+    >>> net = notation.parse("Z[h,b] = W[h,i] X[i,b] + c[h] \\n L = sum[h,b](Z[h,b]^2) / |b|")
+    >>> row = convert({"W": np.ones((4, 3)), "c": np.ones(4)}, from_="column", to="row", program=net)
+    >>> row["W"].shape, row["c"].shape
+    ((3, 4), (1, 4))
+
+    Inputs, intermediates and gradients alike: `dW`, and a `W` in a dictionary of gradients, travel with `W`.
+    Raises NameProblem for names that the program does not have, LayoutError for shapes that do not fit.
+    """
+    import einops  # loads numpy
+
+    before, after = arrange(program, from_), arrange(program, to)
+    known = program_of(program).axes
+    problems: list[Problem] = []
+    result = {}
+    for name, array in arrays.items():
+        tensor = name if name in known else _base_name(name, known)
+        if tensor is None:
+            problems.append(Problem(f"the program has no tensor {name!r}", way_out=did_you_mean(name, list(known))))
+            continue
+        one, other = before.orders[tensor], after.orders[tensor]
+        shape = tuple(getattr(array, "shape", ()))
+        extra = [size for size, axis in zip(shape, one, strict=False) if axis is None and size != 1]
+        if len(shape) != len(one) or extra:
+            problems.append(
+                Problem(
+                    f"{name} has shape {shape}, which is not {before.pattern(tensor) or 'a number'!r}",
+                    evidence=f"layout: {before.layout.base or 'as written'}",
+                    way_out="Check `from_`, or the order of the axes.",
+                )
+            )
+            continue
+        result[name] = array if not one and not other else einops.rearrange(array, f"{_words(one)} -> {_words(other)}")
+    if problems:
+        raise LayoutError(*problems)
+    return result
+
+
+def _base_name(name: str, known: Iterable[str]) -> str | None:
+    """`W1` for `dW1` or `d2W1`, when the program knows only the former."""
+    names = set(known)
+    stripped = name[1:].lstrip("0123456789") if name.startswith("d") else ""
+    return stripped if stripped in names else None
+
+
+def _words(order: Order) -> str:
+    return " ".join("1" if axis is None else f"axis{axis}" for axis in order)
