@@ -1,0 +1,455 @@
+"""The testing kit: hypothesis strategies for names, sizes, einsum strings, operands and whole programs.
+
+It needs hypothesis: `pip install "indexprop[testing]"`. The strategies build what they promise from small pieces, so
+that a counterexample shrinks to a short program with small sizes.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+try:
+    from hypothesis import strategies as st
+except ImportError:
+    raise ImportError('indexprop.testing needs hypothesis: pip install "indexprop[testing]"') from None
+
+from indexprop import ir, notation
+from indexprop.functions import TABLE
+from indexprop.ir import Access, Call, Expr, Index, Program, Step, Term
+from indexprop.notation import EinsumSpec
+from indexprop.semantics import Table, positions
+
+# --- names and sizes ------------------------------------------------------------------------------------------------
+
+_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_SIGNS = _LETTERS + "0123456789_"
+
+
+def _plain(index: bool) -> st.SearchStrategy[str]:
+    made = st.builds(str.__add__, st.sampled_from(_LETTERS), st.text(_SIGNS, max_size=6))
+    return made.filter(lambda name: not notation.name_problem(name, index=index))  # words of Python: rare
+
+
+def index_names() -> st.SearchStrategy[str]:
+    """Names that an index can have: letters, digits and `_`, no word of Python.
+
+    >>> from hypothesis import find
+    >>> find(index_names(), lambda name: len(name) == 2)
+    'a0'
+    """
+    return _plain(True)
+
+
+def names() -> st.SearchStrategy[str]:
+    """Names that a tensor can have: as an index, or several parts joined by dots, and no function of the table.
+
+    >>> from hypothesis import find
+    >>> find(names(), lambda name: "." in name)
+    'a.0'
+    """
+    parts = st.lists(st.text(_SIGNS, min_size=1, max_size=4), max_size=2)
+    return st.builds(lambda first, rest: ".".join([first, *rest]), _plain(False), parts)
+
+
+@st.composite
+def sizes(
+    draw: st.DrawFn,
+    indices: Iterable[Index] | Program,
+    *,
+    low: int = 2,
+    high: int | None = None,
+    special: Sequence[int] = (),
+) -> dict[Index, int]:
+    """A size for every index, all different, for equal sizes hide transposes; `special` ones, such as 1, on purpose.
+
+    >>> from hypothesis import find
+    >>> find(sizes(["o", "i", "b"]), lambda drawn: True)
+    {'o': 2, 'i': 3, 'b': 4}
+
+    Of a program, indices that must have one size get one. Sizes run from `low` to `high`; without `high` two
+    further than being different takes.
+    """
+    root: Mapping[Index, Index]
+    root = indices.same_size if isinstance(indices, Program) else {index: index for index in indices}
+    groups = list(dict.fromkeys(root.values()))
+    top = max(high if high is not None else low + len(groups) + 1, low)
+    count = min(len(groups), top - low + 1)
+    numbers: list[int] = []
+    for _ in groups[:count]:
+        numbers.append(draw(st.sampled_from([size for size in range(low, top + 1) if size not in numbers])))
+    while len(numbers) < len(groups):  # fewer sizes than indices: some must be equal
+        numbers.append(draw(st.integers(low, top)))
+    if special:
+        numbers = [draw(st.sampled_from([size, size, size, *special])) for size in numbers]
+    known = dict(zip(groups, numbers, strict=True))
+    return {index: known[group] for index, group in root.items()}
+
+
+# --- operands -------------------------------------------------------------------------------------------------------
+
+KINDS = ("float64", "float32", "fraction")
+
+
+def operands(
+    axes: Mapping[str, Sequence[Index]] | Program,
+    sizes: Mapping[Index, int],
+    *,
+    kind: str = "float64",
+) -> st.SearchStrategy[dict[str, Any]]:
+    """Random values for tensors with named axes: normal numbers of order one, or rationals, every entry its own.
+
+    >>> from hypothesis import find
+    >>> drawn = find(operands({"W": "oi", "s": ""}, {"o": 2, "i": 3}), lambda drawn: True)
+    >>> drawn["W"].shape, drawn["s"].shape
+    ((2, 3), ())
+
+    `kind` is "float64" or "float32" for numpy arrays, "fraction" for `semantics.Table`s of nonzero `Fraction`s.
+    Of a program, its inputs are drawn; those that it reads as conditions are True or False. hypothesis draws one seed,
+    not the entries: structured data (zeros, equal entries) blesses wrong formulas.
+    """
+    if isinstance(axes, Program):
+        named: dict[str, Sequence[Index]] = {access.tensor: access.slots for access in axes.inputs}
+        truths = _truths(axes)
+    else:
+        named, truths = dict(axes), set()
+    shapes = {name: tuple(sizes[index] for index in slots) for name, slots in named.items()}
+    return st.integers(0, 2**32 - 1).map(lambda seed: fill(shapes, seed, kind=kind, truths=truths))
+
+
+def fill(
+    shapes: Mapping[str, tuple[int, ...]], seed: int, *, kind: str = "float64", truths: Iterable[str] = ()
+) -> dict[str, Any]:
+    """The values that `operands` draws for a seed.
+
+    >>> fill({"x": (2,)}, seed=1, kind="fraction")["x"].tolist()
+    [Fraction(-19, 3), Fraction(4, 5)]
+    """
+    if kind not in KINDS:
+        raise ValueError(f"kind is one of {', '.join(KINDS)}, not {kind!r}")
+    made: dict[str, Any] = {}
+    if kind == "fraction":
+        chosen = random.Random(seed)
+        for name, shape in shapes.items():
+            if name in truths:
+                entries: dict[tuple[int, ...], Any] = {place: chosen.random() < 0.5 for place in positions(shape)}
+            else:
+                entries = {place: _rational(chosen) for place in positions(shape)}
+            made[name] = Table(shape, entries)
+        return made
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    for name, shape in shapes.items():
+        drawn = rng.standard_normal(shape)
+        made[name] = np.asarray(drawn > 0) if name in truths else np.asarray(drawn, dtype=kind)
+    return made
+
+
+def _rational(chosen: random.Random) -> Fraction:
+    return Fraction(chosen.choice((-1, 1)) * chosen.randint(1, 19), chosen.choice((3, 5, 7)))
+
+
+def _truths(program: Program) -> set[str]:
+    """The inputs that are read as conditions."""
+    return {
+        part.arguments[0].tensor
+        for step in program.steps
+        for term in step.terms
+        for part in ir.walk(term.body)
+        if isinstance(part, Call) and part.function == "where" and isinstance(part.arguments[0], Access)
+    }
+
+
+# --- einsum strings -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class EinsumExample:
+    """An einsum string, the ranks of its operands, and what it means."""
+
+    text: str
+    ranks: tuple[int, ...]
+    spec: EinsumSpec
+
+
+_WORDS = ("batch", "in", "out", "head", "row", "col")
+_SHORT = ("i", "j", "k", "b", "o", "h")
+
+
+@st.composite
+def einsum_specs(draw: st.DrawFn, *, ellipsis: bool = True, repeated: bool = True) -> EinsumExample:
+    """Einsum strings of one to four operands: letter by letter or worded, with repeated indices, `...`, or no arrow.
+
+    >>> from hypothesis import find
+    >>> find(einsum_specs(), lambda drawn: len(drawn.ranks) == 2 and "->" in drawn.text).text
+    ',->'
+    """
+    worded = draw(st.booleans())
+    pool = [name for name in _WORDS if not notation.name_problem(name, index=True)] if worded else list(_SHORT)
+    groups: list[list[str]] = []
+    for _ in range(draw(st.integers(1, 4))):
+        groups.append(draw(st.lists(st.sampled_from(pool), max_size=3, unique=not repeated)))
+    rests = [0] * len(groups)
+    dotted = [False] * len(groups)
+    if ellipsis and draw(st.booleans()):
+        for number in range(len(groups)):
+            dotted[number] = draw(st.booleans())
+            rests[number] = draw(st.integers(0, 2)) if dotted[number] else 0
+    rest = tuple(f"e{count + 1}" for count in range(max(rests)))
+    at = [draw(st.integers(0, len(group))) if dotted[number] else 0 for number, group in enumerate(groups)]
+    operands = tuple(
+        (*group[:cut], *rest[len(rest) - count :], *group[cut:])
+        for group, count, cut in zip(groups, rests, at, strict=True)
+    )
+    spelled = [
+        [*group[:cut], "...", *group[cut:]] if dots else group
+        for group, dots, cut in zip(groups, dotted, at, strict=True)
+    ]
+    used = list(dict.fromkeys(index for group in groups for index in group))
+    arrow = draw(st.booleans())
+    if arrow:
+        kept = draw(st.lists(st.sampled_from(used), max_size=3, unique=True)) if used else []
+        result = (*rest, *kept)
+        spelled.append((["..."] if any(dotted) else []) + kept)
+    else:
+        counts = {index: sum(group.count(index) for group in groups) for index in used}
+        result = (*rest, *sorted(index for index in used if counts[index] == 1))
+    worded = worded and any(len([word for word in group if word != "..."]) > 1 for group in spelled)
+    if not worded and any(len(index) > 1 for group in groups for index in group):
+        # a single word per group is letters to the reader: say it in letters
+        short = dict(zip(pool, _SHORT, strict=False))
+        spelled = [[short.get(index, index) for index in group] for group in spelled]
+        operands = tuple(tuple(short.get(index, index) for index in group) for group in operands)
+        result = tuple(short.get(index, index) for index in result)
+        if not arrow:
+            result = (*rest, *sorted(result[len(rest) :]))
+    glue = " " if worded else ""
+    texts = [glue.join(group) for group in spelled]
+    inner = ", " if worded else ","
+    text = f"{inner.join(texts[:-1])}{glue}->{glue}{texts[-1]}" if arrow else inner.join(texts)
+    return EinsumExample(text, tuple(map(len, operands)), EinsumSpec(operands, result))
+
+
+# --- programs -------------------------------------------------------------------------------------------------------
+
+POOL = ("i", "j", "k", "b", "h")
+SHARP = frozenset({"maximum", "minimum", "clip", "where"})
+GROWING = frozenset({"exp", "expm1", "sinh", "cosh", "tan", "square"})
+
+
+@st.composite
+def programs(
+    draw: st.DrawFn,
+    *,
+    functions: Iterable[str] | None = None,
+    smooth: bool = False,
+    scalar: bool | None = None,
+    max_steps: int = 4,
+) -> Program:
+    """Valid programs: contractions, maps, broadcasts, diagonals, one tensor twice in a term, inner sums, sizes, `+=`.
+
+    >>> from hypothesis import find
+    >>> print(find(programs(scalar=True), lambda program: len(program.steps[0].reads) == 2))
+    Y0 = A0 A0
+    L = Y0
+
+    `functions` restricts the functions of the table that occur; `smooth` leaves out everything with a kink (`where`,
+    maxima, comparisons, `relu`, ...). `scalar=True` ends in a scalar `L`, False does not, None draws it. Values are
+    defined, and of moderate size, wherever inputs are of order one: what is divided by is never zero, and logarithms
+    and roots see positive numbers.
+    """
+    allowed = {
+        name
+        for name, record in TABLE.items()
+        if not record.infix and record.parameters and name != "where" and (functions is None or name in set(functions))
+    }
+    if smooth:
+        allowed = {name for name in allowed if name not in SHARP and not TABLE[name].kinks}
+    grower = _Grower(draw, sorted(allowed), smooth)
+    for _ in range(draw(st.integers(1, max_steps))):
+        grower.step()
+    if scalar is None:
+        scalar = draw(st.booleans())
+    if scalar:
+        grower.loss()
+    return notation.assemble(grower.steps)
+
+
+class _Grower:
+    """A program in the making: what can be read, which indices have a size, and the steps so far."""
+
+    def __init__(self, draw: st.DrawFn, functions: Sequence[str], smooth: bool) -> None:
+        self.draw = draw
+        self.functions = functions
+        self.smooth = smooth
+        self.inputs: dict[str, tuple[Index, ...]] = {}
+        self.written: dict[str, tuple[Index, ...]] = {}
+        self.masks: dict[str, tuple[Index, ...]] = {}
+        self.sized: dict[Index, None] = {}
+        self.steps: list[Step] = []
+
+    def pick(self, *options: Any) -> Any:
+        return self.draw(st.sampled_from(options))
+
+    def some(self, pool: Sequence[Index], most: int, *, unique: bool = True) -> tuple[Index, ...]:
+        if not pool:
+            return ()
+        least = min(self.pick(0, 1, 1, 2), most, len(pool))
+        return tuple(self.draw(st.lists(st.sampled_from(pool), min_size=least, max_size=most, unique=unique)))
+
+    # lines
+
+    def step(self) -> None:
+        """A line, and sometimes one that adds to it."""
+        name = self.pick(f"Y{len(self.steps)}", f"net.{len(self.steps)}.y")
+        target = self.line(name, self.some(POOL, 2, unique=self.pick(True, True, False)), "=")
+        axes = target.slots
+        if self.pick(False, False, True):
+            slots = tuple(self.pick(index, index, *POOL) for index in axes)
+            added = self.line(name, slots, "+=", keep=True)
+            axes = added.slots if len(set(added.slots)) > len(set(axes)) else axes
+        self.written[name] = axes
+
+    def line(self, name: str, slots: tuple[Index, ...], operation: str, *, keep: bool = False) -> Access:
+        summed = self.some([index for index in POOL if index not in slots], 2)
+        open_ = (*dict.fromkeys(slots), *summed)
+        terms = [self.term(slots, open_) for _ in range(self.draw(st.integers(1, 2)))]
+        read = {index for term in terms for access in ir.accesses(term.body) for index in access.slots}
+        self.sized.update(dict.fromkeys(sorted(read)))
+        if keep and any(index not in self.sized for index in slots):
+            terms.append(ir.term((), self.input(slots)))
+            self.sized.update(dict.fromkeys(slots))
+        target = Access(name, tuple(index for index in slots if index in self.sized))
+        self.steps.append(Step(target, ir.collect(terms), operation))
+        return target
+
+    def term(self, left: Sequence[Index], open_: tuple[Index, ...]) -> Term:
+        kind = self.pick("contraction", "expression")
+        if kind == "contraction":
+            body = ir.multiply(*(self.access(open_) for _ in range(self.draw(st.integers(1, 4)))))
+        else:
+            body = self.expression(open_, open_, 2)
+        factor = ir.Factor(Fraction(self.pick("1", "1", "-1", "2", "1/2", "0.1", "-2/3")))
+        present = list(dict.fromkeys(index for access in ir.accesses(body) for index in access.slots))
+        if present and self.pick(False, False, True):
+            factor *= ir.Factor(sizes=((self.pick(*present), self.pick(-1, 1)),))
+        bound = [index for index in ir.free_indices(body) if index not in left]
+        return ir.term(bound, body, factor)
+
+    def loss(self) -> None:
+        """A scalar that everything flows into."""
+        read = {access.tensor for step in self.steps for access in step.reads}
+        terms = []
+        for name, slots in self.written.items():
+            if name in read:
+                continue
+            value = Access(name, slots)
+            distinct = tuple(dict.fromkeys(slots))
+            body = self.pick("plain", "square", "weighted")
+            expr: Expr = value
+            if body == "square":
+                expr = ir.power(value, ir.number(2))
+            elif body == "weighted":
+                expr = ir.multiply(value, self.input(slots))
+            factor = ir.Factor(self.pick(Fraction(1), Fraction(1, 2)))
+            if distinct and self.pick(False, True):
+                factor *= ir.Factor(sizes=((distinct[-1], -1),))
+            terms.append(ir.term(distinct, expr, factor))
+        self.steps.append(Step(Access("L"), ir.collect(terms)))
+
+    # expressions: `open_` may be read at, `used` are all names that mean something here
+
+    def input(self, slots: tuple[Index, ...]) -> Access:
+        name = self.pick(f"A{len(self.inputs)}", f"enc.{len(self.inputs)}.W")
+        self.inputs[name] = slots
+        return Access(name, slots)
+
+    def access(self, open_: tuple[Index, ...]) -> Access:
+        """A tensor read at some of the open indices: one that exists, under its own names or others, or a new input."""
+        known = {**self.inputs, **self.written}
+        fitting = [name for name, axes in known.items() if open_ or not axes]
+        name = self.pick(*fitting, None) if fitting else None
+        if name is None:
+            return self.input(self.some(open_, 3, unique=self.pick(True, True, True, False)))
+        own = known[name]
+        slots = tuple(self.pick(index, index, *open_) if index in open_ else self.pick(*open_) for index in own)
+        return Access(name, slots)
+
+    def expression(self, open_: tuple[Index, ...], used: tuple[Index, ...], depth: int) -> Expr:
+        if not depth:
+            return self.leaf(open_)
+        kinds = ["leaf", "sum", "product", "power", "quotient"]
+        if self.functions:
+            kinds += ["function", "function"]
+        kinds += ["reduce", "reduce"]
+        if not self.smooth:
+            kinds.append("where")
+
+        def inner() -> Expr:
+            return self.expression(open_, used, depth - 1)
+
+        match self.pick(*kinds):
+            case "leaf":
+                return self.leaf(open_)
+            case "sum":
+                return ir.add(inner(), ir.multiply(ir.number(self.pick(1, -1)), inner()))
+            case "product":
+                return ir.multiply(inner(), inner())
+            case "power":
+                exponent = self.pick(2, 3, -1, -2, Fraction(1, 2), None)
+                if exponent in (2, 3):
+                    return ir.power(inner(), ir.number(exponent))
+                shown = self.access(open_) if exponent is None else ir.number(exponent)
+                return ir.power(self.positive(inner()), shown)
+            case "quotient":
+                return ir.divide(inner(), self.positive(inner()))
+            case "reduce":
+                return self.reduction(open_, used, depth)
+            case "where":
+                return ir.call("where", self.condition(open_), inner(), inner())
+            case _:
+                name = self.pick(*self.functions)
+                domains = TABLE[name].domain
+                return ir.call(name, *(self.within(inner(), name, domain) for domain in domains))
+
+    def leaf(self, open_: tuple[Index, ...]) -> Expr:
+        kind = self.pick("access", "access", "access", "number", "size", "pi")
+        if kind == "number":
+            return ir.number(self.pick(1, 2, -1, Fraction(1, 2), Fraction("0.3")))
+        if kind == "size" and self.sized:
+            return ir.Size(self.pick(*self.sized))
+        return Call("pi", ()) if kind == "pi" else self.access(open_)
+
+    def reduction(self, open_: tuple[Index, ...], used: tuple[Index, ...], depth: int) -> Expr:
+        free = [index for index in POOL if index not in used]
+        if not free:
+            return self.leaf(open_)
+        index = self.pick(*free)
+        operation = "sum" if self.smooth else self.pick("sum", "sum", "max", "min")
+        body = self.expression((*open_, index), (*used, index), depth - 1)
+        return ir.reduce(operation, [index], body) if index in ir.free_indices(body) else body
+
+    def condition(self, open_: tuple[Index, ...]) -> Expr:
+        if self.pick("comparison", "comparison", "mask") == "comparison":
+            sign = self.pick(">", "<", ">=", "<=", "==", "!=")
+            return ir.call(sign, self.access(open_), self.leaf(open_))
+        name = f"M{len(self.masks)}"
+        self.masks[name] = self.some(open_, 2)
+        return Access(name, self.masks[name])
+
+    def positive(self, expr: Expr) -> Expr:
+        return ir.add(ir.ONE, ir.power(expr, ir.number(2)))
+
+    def within(self, expr: Expr, function: str, domain: tuple[float, float]) -> Expr:
+        """Something in a function's domain, made from any expression by rational operations."""
+        if domain[0] > 0:
+            return self.positive(expr)
+        if domain[0] > -1:  # log1p
+            return ir.power(expr, ir.number(2))
+        if function in GROWING:
+            return ir.divide(expr, self.positive(expr))
+        return expr
