@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from indexprop import ir, notation
 from indexprop.functions import lookup
-from indexprop.ir import Access, Call, Expr, Program, Reason, Reduce, Step, Sum
+from indexprop.ir import Access, Call, Expr, Program, Reason, Reduce, Step, Sum, Term
 
 
 def reuses_value(function: str) -> bool:
@@ -30,7 +30,8 @@ def name_parts(program: Program, active: Callable[[str], bool] = lambda tensor: 
     3. A function inside an expression whose derivative reuses its value, `X[b] sigmoid(Z[b])`: the value does.
     4. What a maximum runs over, unless it is a tensor already: the winners are compared with it.
 
-    Equal parts get one name, whatever their indices are called. Parts that no active tensor enters stay where they are. New names are the target's with the operation: `P_sum`, `Y_sigmoid`.
+    Equal parts get one name, whatever their indices are called. Parts that no active tensor enters stay where they
+    are. New names are the target's with the operation: `P_sum`, `Y_sigmoid`.
     """
     namer = _Namer(program, active)
     steps = [part for step in program.steps for part in namer.take_apart(step)]
@@ -95,13 +96,18 @@ class _Namer:
     def _argument(self, argument: Expr) -> Expr:
         holds = any(isinstance(part, Reduce) for part in ir.walk(argument)) and self._is_active(argument)
         if holds and not isinstance(argument, (Reduce, Call)):
-            return self._name(argument, "in")
+            return self._name(argument, "in", self._terms(argument))
         return self.expression(argument)
+
+    def _terms(self, expr: Expr) -> tuple[Term, ...]:
+        """The terms of a line for an expression: a lone sum needs no name there, what is inside does."""
+        lines = [ir.term((), part) for part in (expr.terms if isinstance(expr, Sum) else (expr,))]
+        return ir.collect(ir.term(line.bound, self.expression(line.body), line.factor) for line in lines)
 
     def _is_active(self, expr: Expr) -> bool:
         return any(access.tensor in self.made or self.active(access.tensor) for access in ir.accesses(expr))
 
-    def _name(self, expr: Expr, suffix: str) -> Access:
+    def _name(self, expr: Expr, suffix: str, terms: tuple[Term, ...] | None = None) -> Access:
         free = list(ir.free_indices(expr))
         shape = ir.rename(expr, {index: f"_{k}" for k, index in enumerate(ir.indices(expr))})
         if shape in self.known:
@@ -113,8 +119,8 @@ class _Namer:
         order = [index for index in dict.fromkeys([*self.step.target.slots, *free]) if index in free]
         self.known[shape] = name, tuple(free.index(index) for index in order)
         target = Access(name, tuple(order))
-        parts = expr.terms if isinstance(expr, Sum) else (expr,)
-        terms = ir.collect(ir.term((), part) for part in parts)
+        if terms is None:
+            terms = ir.collect(ir.term((), part) for part in (expr.terms if isinstance(expr, Sum) else (expr,)))
         self.steps.append(Step(target, terms, because=Reason("name", self.step)))
         return target
 
@@ -150,3 +156,22 @@ def rename_tensors(program: Program, names: dict[str, str]) -> Program:
     return replace(
         program, inputs=inputs, steps=steps, outputs=tuple(names.get(name, name) for name in program.outputs)
     )
+
+
+def expand_definitions(program: Program) -> Program:
+    """The program with every function that has a textbook definition replaced by it: analytic, though not as stable."""
+
+    def expand(expr: Expr) -> Expr:
+        expr = ir.rebuild(expr, expand)
+        if isinstance(expr, Call):
+            record = lookup(expr.function)
+            if record.definition:
+                known = dict(zip(record.parameters, expr.arguments, strict=True))
+                return expand(notation.substitute(notation.parse_expression(record.definition), known))
+        return expr
+
+    steps = [
+        replace(step, terms=tuple(ir.term(one.bound, expand(one.body), one.factor) for one in step.terms))
+        for step in program.steps
+    ]
+    return notation.with_steps(program, steps)

@@ -8,9 +8,10 @@ is differentiated, for every tensor it reads, by *swapping that operand with the
 
     dW[o,h] = sum over b of  dY[o,b] H[h,b]          dH[h,b] = sum over o of  W[o,h] dY[o,b]
 
-In general the summand is a scalar expression s, and `d leaf = sum of dY * ds/dleaf` over all indices that the leaf does not have;
-for a product ds/dleaf is the product of the other factors, for a function it is *upstream times local* from the table.
-A `where` keeps its condition around the whole contribution, so that what was not chosen cannot enter, not even as 0 * inf.
+In general the summand is a scalar expression s, and `d leaf = sum of dY * ds/dleaf` over all indices that the leaf
+does not have; for a product ds/dleaf is the product of the other factors, for a function it is *upstream times
+local* from the table. A `where` keeps its condition around the whole contribution, so that what was not chosen
+cannot enter, not even as 0 * inf.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from indexprop.ir import (
     Term,
 )
 
-# --- the rule -----------------------------------------------------------------------------------------------------------
+# --- the rule -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,9 @@ def contributions(
 
 
 def tangents(expr: Expr, tangent_of: dict[str, str], value: Access | None = None) -> Iterator[Expr]:
-    """The forward rule: for every leaf that has a tangent, the expression with the leaf's tangent times its derivative."""
+    """The forward rule: for every leaf that has a tangent, the expression with the leaf's tangent times its
+    derivative.
+    """
     match expr:
         case Number() | Size():
             return
@@ -130,7 +133,7 @@ def derivative(function: str, k: int, arguments: Sequence[Expr], upstream: Expr,
     if text is None:
         return None
     known = dict(zip(record.parameters, arguments, strict=True)) | {"d": upstream, "y": value}
-    return _substitute(_template(text), known)
+    return notation.substitute(_template(text), known)
 
 
 @cache
@@ -138,22 +141,16 @@ def _template(text: str) -> Expr:
     return notation.parse_expression(text)
 
 
-def _substitute(expr: Expr, known: dict[str, Expr]) -> Expr:
-    if isinstance(expr, Access):
-        return known[expr.tensor]
-    return ir.rebuild(expr, lambda child: _substitute(child, known))
-
-
-# --- reverse ------------------------------------------------------------------------------------------------------------
+# --- reverse --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Gradient(ir.Shown):
     """A derived program, and what it was derived from.
 
-    `program` computes the forward values and the cotangents; `forward` is the program it came from. `cotangents` maps a tensor
-    to the name of its cotangent, `wrt` lists the tensors that were asked for, `notes` says what a reader should know.
-    Printed, it is the derivation table.
+    `program` computes the forward values and the cotangents; `forward` is the program it came from. `cotangents`
+    maps a tensor to the name of its cotangent, `wrt` lists the tensors that were asked for, `notes` says what a
+    reader should know. Printed, it is the derivation table.
     """
 
     program: Program
@@ -201,7 +198,7 @@ def gradient(program: Program, of: str | None = None, wrt: Sequence[str] | str |
             Problem(
                 f"{of}[{','.join(axes)}] is not a scalar",
                 evidence="A gradient is of one number.",
-                way_out=f"Sum it: L = sum[{','.join(axes)}](...), or use vjp(program, of={of!r}) with a cotangent to pull back.",
+                way_out=f"Sum it, L = sum[{','.join(axes)}](...), or pull a cotangent back: vjp(program, of={of!r}).",
             )
         )
     return _reverse(program, (of,), wrt, seeded=True)
@@ -212,6 +209,7 @@ def vjp(program: Program, of: Sequence[str] | str | None = None, wrt: Sequence[s
 
     >>> from indexprop import parse
     >>> print(vjp(parse("Y[o,b] = W[o,h] H[h,b]"), wrt="W").program)
+    input H[h,b], dY[o,b]
     dW[o,h] = dY[o,b] H[h,b]
     """
     outputs = tuple([of] if isinstance(of, str) else of if of is not None else program.outputs)
@@ -288,7 +286,9 @@ def _active(program: Program, of: Iterable[str], wrt: Iterable[str]) -> set[str]
 
 
 def _prefix(program: Program, tensors: Iterable[str], start: str) -> tuple[str, str]:
-    """The first of d, d2, d3, ... (t, t2, ...) that makes no name the program already has; and a note if it is not the first."""
+    """The first of d, d2, d3, ... (t, t2, ...) that makes no name the program already has; and a note if it is not
+    the first.
+    """
     taken = set(program.names)
     names = list(tensors)
     prefix, count = start, 1
@@ -318,7 +318,7 @@ def _reverse(program: Program, of: tuple[str, ...], wrt: Sequence[str] | str | N
             sweep.written.add(prefix + name)  # an input: it may still be added to under another name
     seeds = () if seeded else tuple(Access(prefix + name, named.axes[name]) for name in of)
     for step in reversed(named.steps):
-        if step.name in active:
+        if step.name in active and (step.name in upstream or prefix + step.name in sweep.written):
             sweep.step(step, upstream.get(step.name, Access(prefix + step.name, step.target.slots)))
     notes = [note] if note else []
     for name in targets:
@@ -437,7 +437,7 @@ class _Sweep:
             )
 
 
-# --- forward ------------------------------------------------------------------------------------------------------------
+# --- forward --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,11 @@
 """Programs as numpy source that people can keep, and as callables that run exactly that text.
 
-`source` prints; `compile` executes what `source` prints. Two readings of one program: `style="einsum"` shows every contraction
-with its indices, `style="matmul"` places `@`, `.T` and `.sum(axis=...)` as a good hand would. Text never depends on sizes.
+`source` prints; `compile` executes what `source` prints. Two readings of one program: `style="einsum"` shows every
+contraction with its indices, `style="matmul"` places `@`, `.T` and `.sum(axis=...)` as a good hand would. Text
+never depends on sizes.
 
-An expression becomes a `Code`: text, the axes of the array it makes, and how tightly it binds. Everything below is bookkeeping
-on named axes; the layout has the last word on their order.
+An expression becomes a `Code`: text, the axes of the array it makes, and how tightly it binds. Everything below is
+bookkeeping on named axes; the layout has the last word on their order.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class Code:
         return tuple(axis for axis in self.axes if axis is not None)
 
 
-# --- moving axes --------------------------------------------------------------------------------------------------------
+# --- moving axes ----------------------------------------------------------------------------------
 
 
 def squeeze(code: Code) -> Code:
@@ -117,7 +118,7 @@ def broadcast(parts: Iterable[Code], want: Axes) -> Axes:
     )
 
 
-# --- one program, one layout, one style ---------------------------------------------------------------------------------
+# --- one program, one layout, one style -----------------------------------------------------------
 
 
 class Writer:
@@ -324,7 +325,9 @@ class Writer:
             return Code(f"{function}({', '.join(code.text for code in codes)})" if codes else function, ())
         if hasattr(math, function):
             self.uses.add("math")
-            return Code(f"math.{function}({', '.join(code.text for code in codes)})" if codes else f"math.{function}", ())
+            return Code(
+                f"math.{function}({', '.join(code.text for code in codes)})" if codes else f"math.{function}", ()
+            )
         return Code(f"float({self.function(function)}({', '.join(code.text for code in codes)}))", ())
 
     # contractions
@@ -350,8 +353,9 @@ class Writer:
     def operands(self, above: Sequence[Expr], below: Sequence[Expr]) -> list[Code]:
         """The factors of a contraction, grouped so that what has the same indices is multiplied first.
 
-        In einsum style only expressions are grouped, with the tensors of their indices, and the first factor stays by itself:
-        `einsum("hb,hb->h", dH, H * (1 - H))`. In matrix style everything that fits into another factor joins it.
+        In einsum style only expressions are grouped, with the tensors of their indices, and the first factor stays
+        by itself: `einsum("hb,hb->h", dH, H * (1 - H))`. In matrix style everything that fits into another factor
+        joins it.
         """
         groups: list[tuple[set[Index], list[Expr], list[Expr]]] = []
         mixed = [set(ir.free_indices(part)) for part in above if not isinstance(part, Access)]
@@ -493,14 +497,18 @@ class Writer:
         named = [axis for axis in want if axis is not None]
         if len(set(named)) == len(named):
             code = self.value(step, want)
-            constant = not want and not any(isinstance(part, Access) for one in step.terms for part in ir.walk(one.body))
+            constant = not want and not any(
+                isinstance(part, Access) for one in step.terms for part in ir.walk(one.body)
+            )
             if constant and step.operation == "=" and not self.bare:
                 code = Code(f"{self.np('asarray')}({code.text}, {self.dtype})", want)
             return code
         once = tuple(dict.fromkeys(named))
         code = self.value(step, once)
         letters = self.letters(named)
-        return Code(f'{self.np("einsum")}("{letters(once)}->{letters(named)}", {code.text})', once) if self.bare else code
+        return (
+            Code(f'{self.np("einsum")}("{letters(once)}->{letters(named)}", {code.text})', once) if self.bare else code
+        )
 
     def step(self, step: Step) -> list[str]:
         """The lines of one step."""
@@ -560,7 +568,7 @@ def right_side(
     return Writer(program_of(program), arrange(program, layout), style, bare=bare).right_side(step).text
 
 
-# --- whole functions ----------------------------------------------------------------------------------------------------
+# --- whole functions ------------------------------------------------------------------------------
 
 
 def source(program: Derived, layout: LayoutLike = None, style: str = "matmul") -> str:
@@ -575,9 +583,9 @@ def source(program: Derived, layout: LayoutLike = None, style: str = "matmul") -
         Y = W @ X + c[:, None]  # o b
         return {"Y": Y}
 
-    A gradient becomes `gradient(...)`, which returns the scalar and a dictionary of gradients; a program becomes `forward(...)`,
-    which returns a dictionary of its outputs. `layout`: as written unless given; `style`: "matmul" or "einsum".
-    Raises LayoutError where the layout does not say enough.
+    A gradient becomes `gradient(...)`, which returns the scalar and a dictionary of gradients; a program becomes
+    `forward(...)`, which returns a dictionary of its outputs. `layout`: as written unless given; `style`: "matmul"
+    or "einsum". Raises LayoutError where the layout does not say enough.
     """
     whole = program_of(program)
     arrangement = arrange(program, layout)
@@ -656,7 +664,8 @@ _numbers = count(1)
 class Compiled:
     """A program that runs: `step(X=..., W=...)` executes `step.source`, after checking every size by name.
 
-    Integers are promoted to float64, other precisions are kept; inputs are never changed, and no result shares their memory.
+    Integers are promoted to float64, other precisions are kept; inputs are never changed, and no result shares
+    their memory.
     """
 
     def __init__(self, program: Derived, layout: LayoutLike = None, style: str = "matmul") -> None:
@@ -681,7 +690,7 @@ class Compiled:
 
     def __call__(self, **arrays: Any) -> Any:
         semantics.check_names(self._inputs, arrays)
-        prepared = self._prepare(arrays)
+        prepared = self.prepare(arrays)
         return self.function(**{self._identifiers[name]: array for name, array in prepared.items()})
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -690,7 +699,8 @@ class Compiled:
     def __repr__(self) -> str:
         return f"<compiled {_title(self.program)}({', '.join(self._inputs)})>"
 
-    def _prepare(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
+    def prepare(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
+        """The arrays as the function takes them, after every check; nothing is computed yet."""
         import numpy as np
 
         problems: list[Problem] = []
@@ -721,14 +731,17 @@ class Compiled:
             ):
                 problems.append(
                     Problem(
-                        f"{name} has shape {array.shape}, which is not {self.arrangement.pattern(name) or 'a number'!r}",
+                        f"{name} has shape {array.shape}, "
+                        f"which is not {self.arrangement.pattern(name) or 'a number'!r}",
                         evidence=f"layout: {self.arrangement.layout.base or 'as written'}",
                         way_out="Give the axes in this order; ip.convert brings arrays from one layout to another.",
                     )
                 )
                 continue
             positions = [axis for axis in order if axis is not None]
-            sizes = dict(zip(positions, (s for s, axis in zip(array.shape, order, strict=True) if axis is not None), strict=True))
+            sizes = dict(
+                zip(positions, (s for s, axis in zip(array.shape, order, strict=True) if axis is not None), strict=True)
+            )
             shapes[name] = tuple(sizes[axis] for axis in range(len(sizes)))
             prepared[name] = given if isinstance(given, (float, int)) and not isinstance(given, bool) else array
         if wrong:
@@ -765,8 +778,8 @@ def compile(program: Derived, layout: LayoutLike = None, style: str = "matmul") 
     >>> step(W=np.array([[1.0, 2.0]]), x=np.array([3.0, 4.0]))
     {'Y': array([11.])}
 
-    Every input is given by name, in the layout. Raises NameProblem for missing and unknown names, TypeProblem for what is not
-    numbers, SizeError with every clash of sizes at once, all before anything is computed.
+    Every input is given by name, in the layout. Raises NameProblem for missing and unknown names, TypeProblem for
+    what is not numbers, SizeError with every clash of sizes at once, all before anything is computed.
     """
     return Compiled(program, layout, style)
 

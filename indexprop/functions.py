@@ -1,11 +1,13 @@
 """THE table of functions: one record each, and nothing else to write.
 
-A record says what the function is (`value`, for one float), what the rule of differentiation makes of it (`derivative`), how it
-is set in LaTeX and spelled in numpy, where tests may draw its arguments, and what is agreed at kinks and poles.
+A record says what the function is (`value`, for one float), what the rule of differentiation makes of it
+(`derivative`), how it is set in LaTeX and spelled in numpy, where tests may draw its arguments, and what is agreed
+at kinks and poles.
 
-The derivative is text in the notation: *upstream times local*, with `d` for what comes in, the parameters by their names, and
-`y` for the value of the function itself, so that a forward value is reused. Because it is linear in `d`, the same text serves
-both directions: `d` is the cotangent of the result in reverse mode, and the tangent of the parameter in forward mode.
+The derivative is text in the notation: *upstream times local*, with `d` for what comes in, the parameters by their
+names, and `y` for the value of the function itself, so that a forward value is reused. Because it is linear in `d`,
+the same text serves both directions: `d` is the cotangent of the result in reverse mode, and the tangent of the
+parameter in forward mode.
 """
 
 from __future__ import annotations
@@ -23,11 +25,10 @@ class Function:
 
     `derivative`: one text per parameter, None where nothing flows (conditions).
     `value`: over floats, without overflow; `math.<name>` unless given.
-    `definition`: the textbook formula in the notation, where `numpy` spells a stabler one; it is analytic, so that the complex
-    step can use it.
-    `numpy`: an expression over the parameters in braces, or the source of a small function; `np.<name>(...)` unless given.
-    `domain`: where tests draw each parameter; `kinks`: arguments that tests stay away from.
-    `defaults`: values for trailing parameters that may be left out.
+    `definition`: the textbook formula in the notation, where `numpy` spells a stabler one; it is analytic, so that
+    the complex step can use it. `numpy`: an expression over the parameters in braces, or the source of a small
+    function; `np.<name>(...)` unless given. `domain`: where tests draw each parameter; `kinks`: arguments that
+    tests stay away from. `defaults`: values for trailing parameters that may be left out.
     """
 
     name: str
@@ -142,6 +143,7 @@ _RECORDS = (
         ("d sign(x)",),
         r"\left|#1\right|",
         value=abs,
+        definition="where(x < 0, -x, x)",
         kinks=(0.0,),
         convention="the derivative is 0 at 0",
     ),
@@ -150,6 +152,7 @@ _RECORDS = (
         ("0",),
         r"\operatorname{sign}\left(#1\right)",
         value=lambda x: float((x > 0) - (x < 0)),
+        definition="where(x > 0, 1, where(x < 0, -1, 0))",
         kinks=(0.0,),
         convention="0 at 0; the derivative is 0 everywhere",
     ),

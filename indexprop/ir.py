@@ -3,14 +3,14 @@
     program = inputs: tensor*   step*   outputs: name*
     step    = target[slots]  (= | +=)  term + term + ...        because: reason
     term    = factor * sum over the bound indices of body
-    factor  = rational * product of sizes                       1/2, 1/|b|: kept apart, so that a wrong factor can be named
+    factor  = rational * product of sizes                       1/2, 1/|b|: apart, so that a wrong one can be named
     body    = a scalar expression over accesses: sums, products, powers, functions of one entry
 
 When the body is a product of accesses, a term is an einsum; when nothing is bound, it is an elementwise map.
 
-Expressions are built with `add`, `multiply`, `power`, `call` and `reduce`, which keep them in one normal form: flat sums and
-products, numbers folded, the number first in a product and the divisors last, `a / b` as `a b^-1`. That is why `parse` and
-`str` are inverse.
+Expressions are built with `add`, `multiply`, `power`, `call` and `reduce`, which keep them in one normal form: flat
+sums and products, numbers folded, the number first in a product and the divisors last, `a / b` as `a b^-1`. That is
+why `parse` and `str` are inverse.
 """
 
 from __future__ import annotations
@@ -111,9 +111,9 @@ class Term:
 class Reason:
     """Why a derived step is there: the forward step, the tensor it reads, and the rule that turned one into the other.
 
-    `rule` is one of "swap" (operand and output exchanged), "map" (upstream times local derivative), "share" (the winners of
-    a maximum share), "zero" (nothing reads it) for cotangents; "tangent" for forward mode; "name" for a forward part that was
-    given a name of its own because the derivative reuses it.
+    `rule` is one of "swap" (operand and output exchanged), "map" (upstream times local derivative), "share" (the
+    winners of a maximum share), "zero" (nothing reads it) for cotangents; "tangent" for forward mode; "name" for a
+    forward part that was given a name of its own because the derivative reuses it.
     """
 
     rule: str
@@ -168,7 +168,8 @@ READINGS: dict[type, Callable[[Any, str], str]] = {}
 class Program(Shown):
     """Inputs, steps, outputs. In one program one index name has one size; several names may share a size.
 
-    `inputs` are the tensors that no step writes, with names for their axes. `batch` is the declared batch index, if any.
+    `inputs` are the tensors that no step writes, with names for their axes. `batch` is the declared batch index, if
+    any.
     """
 
     inputs: tuple[Access, ...]
@@ -224,7 +225,7 @@ class Program(Shown):
         return {index: find(index) for index in self.indices}
 
 
-# --- normal form --------------------------------------------------------------------------------------------------------
+# --- normal form ----------------------------------------------------------------------------------
 
 ZERO = Number(Fraction(0))
 ONE = Number(Fraction(1))
@@ -387,7 +388,7 @@ def collect(terms: Iterable[Term]) -> tuple[Term, ...]:
     return kept or (Term(Factor(Fraction(0)), (), ONE),)
 
 
-# --- walks --------------------------------------------------------------------------------------------------------------
+# --- walks ----------------------------------------------------------------------------------------
 
 
 def children(expr: Expr) -> tuple[Expr, ...]:
@@ -424,8 +425,6 @@ def indices(expr: Expr) -> dict[Index, None]:
                 seen.update(dict.fromkeys(slots))
             case Reduce(_, names, _):
                 seen.update(dict.fromkeys(names))
-            case Size(index):
-                pass
     return seen
 
 

@@ -5,8 +5,8 @@ A layout is a convention, exceptions, or both. The conventions are those of the 
     column   features x batch: the batch index last, weights out-in, vectors `o`       W @ X + b[:, None]
     row      batch x features: the batch index first, weights in-out, vectors `1 o`    X @ W + b
 
-Applied to a program, a layout becomes an `Arrangement`, which says for every tensor the order of its axes. Without a layout the
-axes stand as they are written.
+Applied to a program, a layout becomes an `Arrangement`, which says for every tensor the order of its axes. Without
+a layout the axes stand as they are written.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from indexprop.ir import Access, Index, Program, Size
 CONVENTIONS = ("column", "row")
 
 Order: TypeAlias = tuple[int | None, ...]
-"""The axes of a tensor in memory, by their position in the program; None is an axis of size one that the program does not have."""
+"""The axes of a tensor in memory, by their position in the program; None is an axis of size one that the program
+does not have.
+"""
 
 
 @dataclass(frozen=True)
@@ -84,17 +86,20 @@ def arrange(source: Derived, layout: LayoutLike = None) -> Arrangement:
     Z  b h
     L  (a number)
 
-    Cotangents and tangents have the axes of their tensors. Raises LayoutError where the convention does not say enough: an unknown
-    batch index, a matrix that never meets the batch, a tensor of three and more axes.
+    Cotangents and tangents have the axes of their tensors. Raises LayoutError where the convention does not say
+    enough: an unknown batch index, a matrix that never meets the batch, a tensor of three and more axes.
     """
     program = program_of(source)
     layout = _layout(layout)
     unknown = [name for name in layout.patterns if name not in program.axes]
     if unknown:
         raise NameProblem(
-            *(Problem(f"there is no tensor {name!r} to lay out", way_out=did_you_mean(name, program.names)) for name in unknown)
+            *(
+                Problem(f"there is no tensor {name!r} to lay out", way_out=did_you_mean(name, program.names))
+                for name in unknown
+            )
         )
-    orders = {name: tuple(range(len(axes))) for name, axes in program.axes.items()}
+    orders: dict[str, Order] = {name: tuple(range(len(axes))) for name, axes in program.axes.items()}
     partners = _partners(source)
     if layout.base is not None:
         convention = _Convention(program, layout.base)
@@ -169,7 +174,7 @@ def parse_pattern(pattern: str, axes: tuple[Index, ...], name: str) -> Order:
     return tuple(None if word == "1" else axes.index(word) for word in words)
 
 
-# --- the two conventions ------------------------------------------------------------------------------------------------
+# --- the two conventions --------------------------------------------------------------------------
 
 
 def batch_index(program: Program) -> Index:
@@ -257,19 +262,22 @@ class _Convention:
             return Problem(
                 f"it is not known which axis of {shown} is out and which is in",
                 evidence="It is not multiplied with anything that has the batch index.",
-                way_out=f"Say how it lies in memory: layout=Layout({self._base!r}, {{{tensor!r}: '{' '.join(axes)}'}}).",
+                way_out=self._example(tensor, axes),
             )
         return Problem(
             f"{shown} has {len(axes)} axes, for which the layout {self._base!r} has no rule",
-            way_out=f"Say how it lies in memory: layout=Layout({self._base!r}, {{{tensor!r}: '{' '.join(axes)}'}}).",
+            way_out=self._example(tensor, axes),
         )
+
+    def _example(self, tensor: str, axes: tuple[Index, ...]) -> str:
+        return f"Say how it lies in memory: Layout({self._base!r}, {{{tensor!r}: {' '.join(axes)!r}}})."
 
     @property
     def _base(self) -> str:
         return "column" if self.column else "row"
 
 
-# --- arrays -------------------------------------------------------------------------------------------------------------
+# --- arrays ---------------------------------------------------------------------------------------
 
 
 def convert(

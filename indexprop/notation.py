@@ -3,15 +3,16 @@
     Z1[h,b] = W1[h,i] X[i,b] + b1[h]              # a comment
     L       = sum[o,b]((Y[o,b] - T[o,b])^2) / (2 |b|)
 
-The grammar is one page of the documentation (reference/notation). An implicit sum exists only at a top-level additive term,
-around the whole term, over the indices that occur bare in it and not on the left; everything else says `sum[j](...)`.
+The grammar is one page of the documentation (reference/notation). An implicit sum exists only at a top-level
+additive term, around the whole term, over the indices that occur bare in it and not on the left; everything else
+says `sum[j](...)`.
 """
 
 from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -40,7 +41,7 @@ MAX_NESTING = 60
 RESERVED = frozenset({"np", "numpy", "math", "input", "output", "batch", "sum", "mean", "max", "min", "contract"})
 COMPARISONS = ("<=", ">=", "==", "!=", "<", ">")
 
-# --- names --------------------------------------------------------------------------------------------------------------
+# --- names ----------------------------------------------------------------------------------------
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _DOTTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*")
@@ -75,7 +76,7 @@ def check_name(name: str, *, index: bool = False) -> str:
     return name
 
 
-# --- text out -----------------------------------------------------------------------------------------------------------
+# --- text out -------------------------------------------------------------------------------------
 
 SUM_LEVEL, PRODUCT_LEVEL, POWER_LEVEL, ATOM_LEVEL = range(1, 5)
 
@@ -213,8 +214,10 @@ def is_bare(expr: Expr) -> bool:
 
 
 def implicit_clashes(factors: Sequence[Expr], summed: Iterable[Index]) -> tuple[list[Index], list[Index]]:
-    """The summed indices that an implicit sum cannot mean: those that are not bare, and those of one factor of several."""
-    counted = [part for part in factors if not isinstance(part, (Number, Size))]
+    """The summed indices that an implicit sum cannot mean: those that are not bare, and those of one factor of
+    several.
+    """
+    counted = [part for part in factors if any(ir.accesses(part))]  # numbers and sizes hold no index
     hidden, lonely = [], []
     for index in summed:
         holders = [part for part in counted if index in ir.free_indices(part)]
@@ -270,7 +273,7 @@ def format_program(program: Program) -> str:
     return "\n".join(lines)
 
 
-# --- a program from its steps -------------------------------------------------------------------------------------------
+# --- a program from its steps ---------------------------------------------------------------------
 
 
 def _assemble(
@@ -469,7 +472,7 @@ def _shadow_problems(expr: Expr, outside: set[Index], at: Place, number: int) ->
         stack.extend((child, used) for child in ir.children(top))
 
 
-# --- text in ------------------------------------------------------------------------------------------------------------
+# --- text in --------------------------------------------------------------------------------------
 
 _TOKEN = re.compile(
     r"(?P<space>[ \t]+)|(?P<comment>\#.*)"
@@ -837,6 +840,13 @@ def parse_expression(text: str) -> Expr:
     return expr
 
 
+def substitute(expr: Expr, known: Mapping[str, Expr]) -> Expr:
+    """The expression with scalars replaced by expressions."""
+    if isinstance(expr, Access):
+        return known[expr.tensor]
+    return ir.rebuild(expr, lambda child: substitute(child, known))
+
+
 def _logical_lines(text: str) -> Iterable[str]:
     """Lines, joined while a parenthesis or bracket is open."""
     pending, depth = "", 0
@@ -926,7 +936,7 @@ def parse(source: str | Path) -> Program:
     return program
 
 
-# --- einsum strings -----------------------------------------------------------------------------------------------------
+# --- einsum strings -------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -940,8 +950,8 @@ class EinsumSpec:
 def parse_einsum(text: str, ranks: Sequence[int]) -> EinsumSpec:
     """An einsum string for operands of the given ranks.
 
-    Worded (names between spaces) when it contains spaces, otherwise letter by letter; the ranks decide when that leaves a doubt.
-    `...` stands for the axes that are not named, aligned at the right.
+    Worded (names between spaces) when it contains spaces, otherwise letter by letter; the ranks decide when that
+    leaves a doubt. `...` stands for the axes that are not named, aligned at the right.
 
     >>> parse_einsum("ob,hb->oh", [2, 2])
     EinsumSpec(operands=(('o', 'b'), ('h', 'b')), result=('o', 'h'))
@@ -975,7 +985,7 @@ def parse_einsum(text: str, ranks: Sequence[int]) -> EinsumSpec:
             for group, rank in zip(reading, ranks, strict=False)
         )
 
-    worded = any(len([word for word in group if word != "..."]) > 1 for group in spaced)
+    worded = any(len([word for word in group.split() if word != "..."]) > 1 for group in groups)
     reading = spaced if worded or (not fits(lettered) and fits(spaced)) else lettered
     problems = []
     offset = 0

@@ -1,8 +1,8 @@
-"""The meaning of a program: a short, slow interpreter in nested loops, and the sizes that the shapes of its inputs give.
+"""The meaning of a program: a short, slow interpreter in nested loops, and the sizes that its inputs' shapes give.
 
-This module is the definition that everything else is tested against. A tensor is a `Table`: a shape and one number per position.
-The numbers may be floats, `Fraction`s or dual numbers; a `Field` says how a constant and a function become numbers of its kind.
-No numpy here.
+This module is the definition that everything else is tested against. A tensor is a `Table`: a shape and one number
+per position. The numbers may be floats, `Fraction`s or dual numbers; a `Field` says how a constant and a function
+become numbers of its kind. No numpy here.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def positions(shape: Iterable[int]) -> Iterable[tuple[int, ...]]:
     return itertools.product(*(range(size) for size in shape))
 
 
-# --- sizes --------------------------------------------------------------------------------------------------------------
+# --- sizes ----------------------------------------------------------------------------------------
 
 
 def sizes_of(program: Program, shapes: Mapping[str, Sequence[int]]) -> dict[Index, int]:
@@ -171,7 +171,7 @@ def _sizes_so_far(program: Program, found: Mapping[Index, tuple[int, Access, int
     return f"sizes so far: {known}" if known else ""
 
 
-# --- numbers ------------------------------------------------------------------------------------------------------------
+# --- numbers --------------------------------------------------------------------------------------
 
 
 class Field:
@@ -191,7 +191,7 @@ class Field:
 
 
 class Exact(Field):
-    """The rational numbers, with stand-ins for functions: at every rational argument a function has one arbitrary rational value.
+    """The rational numbers, with stand-ins for functions: one arbitrary rational value at every rational argument.
 
     Index bookkeeping is right or wrong whatever the functions are; with stand-ins it is decided without a tolerance.
     Powers with integer exponents, comparisons, where, maximum, minimum, clip, abs and sign stay what they are.
@@ -287,7 +287,9 @@ def _dual(value: Scalar) -> Dual:
 
 
 class Duals(Field):
-    """Dual numbers over another field; the tangent of a function is its derivative text, evaluated with `d` the tangent in."""
+    """Dual numbers over another field; the tangent of a function is its derivative text, evaluated with `d` the
+    tangent in.
+    """
 
     def __init__(self, base: Field) -> None:
         self.base = base
@@ -313,7 +315,7 @@ class Duals(Field):
         return yes() if (condition.value if isinstance(condition, Dual) else condition) else no()
 
 
-# --- evaluation ---------------------------------------------------------------------------------------------------------
+# --- evaluation -----------------------------------------------------------------------------------
 
 
 class Evaluation:

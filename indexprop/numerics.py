@@ -1,0 +1,848 @@
+"""`check`: is this gradient right? Decided exactly where possible, numerically otherwise, never by one number alone.
+
+Methods, from the strictest:
+
+    exact                 rational arithmetic, functions replaced by stand-ins: the indices are right without a tolerance
+    vjp against jvp       <u, J v> = <J^T u, v> for random u and v
+    complex step          Im f(x + ih) / h, on the analytic definitions of the functions; nothing cancels
+    central differences   at h, h/2, h/4, extrapolated (Richardson), with an estimate of its own error and its slope in h
+
+Every entry of every tensor is compared when there are few; of large tensors random entries, and one random
+direction that moves all of them at once. Random numbers everywhere, never ones.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from typing import Any, TypeAlias
+
+from indexprop import algebra, calculus, codegen, ir, layouts, notation, semantics
+from indexprop.calculus import Gradient
+from indexprop.errors import CheckError, NameProblem, Problem, SizeError, TypeProblem, did_you_mean
+from indexprop.functions import TABLE
+from indexprop.ir import Access, Index, Program
+
+Array: TypeAlias = Any
+Position: TypeAlias = tuple[int, ...]
+
+MAX_ENTRIES = 400
+"""Tensors with more entries than this are compared at this many random entries, and in one random direction."""
+
+EXACT, TRANSPOSED, COMPLEX, CENTRAL = "exact", "vjp against jvp", "complex step", "central differences"
+
+TOLERANCES = {EXACT: 0.0, TRANSPOSED: 1e-10, COMPLEX: 1e-10, CENTRAL: 1e-7}
+"""Largest deviation in float64, relative to the tensor's largest entry."""
+
+SINGLE = 2e-4
+"""The same where the gradient is computed in float32; the reference always is in float64."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One tensor, by one method: where its gradient is worst, and both numbers there."""
+
+    tensor: str
+    method: str
+    place: str
+    got: float
+    expected: float
+    error: float
+    tolerance: float
+
+    @property
+    def ok(self) -> bool:
+        return self.error <= self.tolerance
+
+
+@dataclass(frozen=True)
+class Report(ir.Shown):
+    """What a check found. Printed, it is a table; `ok` is the verdict, `assert_ok()` raises CheckError with the
+    table.
+    """
+
+    rows: tuple[Row, ...]
+    methods: tuple[tuple[str, str], ...]
+    sizes: tuple[tuple[str, int], ...]
+    seed: int
+    gradients: tuple[tuple[str, str], ...]
+
+    @property
+    def ok(self) -> bool:
+        return bool(self.rows) and all(row.ok for row in self.rows)
+
+    @property
+    def worst(self) -> tuple[Row, ...]:
+        """For every tensor the row that decides: the worst failure, else the first of the most precise numerical
+        method.
+        """
+        rank = {COMPLEX: 0, CENTRAL: 1, TRANSPOSED: 2, EXACT: 3}
+
+        def weight(row: Row) -> tuple[bool, float, int]:
+            return row.ok, 0.0 if row.ok else -row.error, rank[row.method]
+
+        tensors = dict.fromkeys(row.tensor for row in self.rows)
+        return tuple(min((row for row in self.rows if row.tensor == tensor), key=weight) for tensor in tensors)
+
+    def assert_ok(self) -> None:
+        if not self.ok:
+            raise CheckError(Problem("the gradient is wrong" if self.rows else "nothing was checked", str(self)))
+
+
+def show_report(report: Report, form: str = "text") -> str:
+    """The table of a report, at most 80 columns."""
+    sizes = ", ".join(f"{index}={size}" for index, size in report.sizes)
+    lines = [f"gradient check on {sizes or 'scalars'} (seed {report.seed})", ""]
+    names = dict(report.gradients)
+    table = [("gradient", "worst at", "derived", "reference", "error", "verdict")]
+    for row in report.worst:
+        numbers = (f"{row.got:.6g}", f"{row.expected:.6g}", f"{row.error:.1e}")
+        table.append((names.get(row.tensor, row.tensor), row.place, *numbers, "ok" if row.ok else "WRONG"))
+    widths = [max(len(line[k]) for line in table) for k in range(len(table[0]))]
+    for line in table:
+        cells = [
+            text.ljust(width) if k in (0, 1) else text.rjust(width)
+            for k, (text, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    lines.append("")
+    width = max((len(name) for name, _ in report.methods), default=0)
+    lines.extend(f"{name:{width}}  {status}" for name, status in report.methods)
+    lines.append("")
+    wrong = [names.get(row.tensor, row.tensor) for row in report.worst if not row.ok]
+    if not report.rows:
+        lines.append("verdict: nothing was checked, which counts as failure")
+    elif wrong:
+        lines.append(f"verdict: WRONG: {', '.join(wrong)}")
+    else:
+        lines.append("verdict: ok")
+    return "\n".join(lines)
+
+
+def relative(difference: float, largest: float) -> float:
+    """A deviation relative to the tensor's largest entry; a tensor of zeros is compared absolutely."""
+    if math.isnan(difference) or math.isnan(largest):
+        return math.inf
+    return difference / largest if largest else difference
+
+
+# --- what is checked ------------------------------------------------------------------------------
+
+
+@dataclass
+class Subject:
+    """A scalar function of named arrays and the gradients that somebody claims for it.
+
+    `value(name, arrays)` is the scalar as a function of `arrays[name]`, everything else being held; `analytic` is
+    the same over complex numbers, or says why there is none.
+    """
+
+    value: Callable[[str, Mapping[str, Array]], Any]
+    analytic: Callable[[str, Mapping[str, Array]], Any] | str
+    arrays: Mapping[str, Array]
+    gradients: Mapping[str, Array]
+    axes: Mapping[str, tuple[str, ...]]
+    rng: Any
+
+    def entries(self, name: str) -> Iterator[Position]:
+        """Every position of a tensor, or random ones when there are many."""
+        shape = self.arrays[name].shape
+        count = math.prod(shape)
+        if count <= MAX_ENTRIES:
+            yield from semantics.positions(shape)
+            return
+        for flat in self.rng.choice(count, MAX_ENTRIES, replace=False):
+            position = []
+            for size in reversed(shape):
+                flat, remainder = divmod(int(flat), size)
+                position.append(remainder)
+            yield tuple(reversed(position))
+
+    def directions(self, name: str) -> Iterator[tuple[str, Array]]:
+        """Unit steps along the entries, and for a large tensor one random step along all of them."""
+        import numpy as np
+
+        array = self.arrays[name]
+        for position in self.entries(name):
+            step = np.zeros(array.shape)
+            step[position] = 1.0
+            yield self.place(name, position), step
+        if array.size > MAX_ENTRIES:
+            yield "a random direction", self.rng.normal(size=array.shape) / math.sqrt(array.size)
+
+    def place(self, name: str, position: Position) -> str:
+        """An entry by index name: `W2[g=1,h=3]`."""
+        named = ",".join(f"{axis}={number}" for axis, number in zip(self.axes[name], position, strict=True))
+        return f"{name}[{named}]" if named else name
+
+    def compare(self, method: str, derivative: Callable[[str, Array], tuple[float, float]]) -> list[Row]:
+        """One row per tensor: the direction in which the claim is furthest from `derivative`, and both numbers.
+
+        `derivative` gives a number and its own uncertainty, which is added to the tolerance.
+        """
+        import numpy as np
+
+        rows = []
+        for name, claimed in self.gradients.items():
+            single = claimed.dtype.itemsize < 8
+            tolerance = max(TOLERANCES[method], SINGLE if single else 0.0)
+            found = []
+            for place, step in self.directions(name):
+                got = float(np.sum(claimed * step))
+                expected, uncertainty = derivative(name, step)
+                found.append((place, got, expected, uncertainty))
+            largest = max(
+                [float(np.max(np.abs(claimed), initial=0.0)), *(abs(expected) for _, _, expected, _ in found)]
+            )
+            candidates = [
+                Row(
+                    name,
+                    method,
+                    place,
+                    got,
+                    expected,
+                    relative(abs(got - expected), largest),
+                    tolerance + relative(doubt, largest),
+                )
+                for place, got, expected, doubt in found
+            ]
+            rows.append(
+                max(candidates, key=lambda row: (not row.ok, row.error))
+                if candidates
+                else Row(name, method, "(no entry)", 0.0, 0.0, 0.0, tolerance)
+            )
+        return rows
+
+
+class _NotApplicable(Exception):
+    """A method that cannot decide here, and why."""
+
+
+def _complex_step(subject: Subject) -> tuple[list[Row], str]:
+    if isinstance(subject.analytic, str):
+        raise _NotApplicable(subject.analytic)
+    analytic = subject.analytic
+    h = 1e-30
+
+    def derivative(name: str, step: Array) -> tuple[float, float]:
+        moved = {**subject.arrays, name: subject.arrays[name] + 1j * h * step}
+        return float(analytic(name, moved).imag) / h, 0.0
+
+    return subject.compare(COMPLEX, derivative), f"h = {h:g}"
+
+
+def _central_differences(subject: Subject) -> tuple[list[Row], str]:
+    slopes: list[float] = []
+
+    def derivative(name: str, step: Array) -> tuple[float, float]:
+        best = (0.0, math.inf)
+        for h in (1e-3, 1e-5):  # the second if a kink may lie within reach of the first
+            raw, magnitude = [], 0.0
+            for width in (h, h / 2, h / 4):
+                array = subject.arrays[name]
+                above = float(subject.value(name, {**subject.arrays, name: array + width * step}))
+                below = float(subject.value(name, {**subject.arrays, name: array - width * step}))
+                raw.append((above - below) / (2 * width))
+                magnitude = max(magnitude, abs(above), abs(below))
+            once = [(4 * fine - coarse) / 3 for coarse, fine in pairwise(raw)]
+            value = (16 * once[1] - once[0]) / 15
+            noise = 8 * magnitude * 2.3e-16 / (h / 4)
+            doubt = abs(value - once[1]) + noise
+            first, second = abs(raw[0] - value), abs(raw[1] - value)
+            if h == 1e-3 and second > 100 * noise:
+                slopes.append(math.log2(first / second))
+            if doubt < best[1]:
+                best = (value, doubt)
+            if doubt <= 1e-8 * max(1.0, abs(value)):
+                break
+        return best
+
+    rows = subject.compare(CENTRAL, derivative)
+    undecided = [row for row in rows if row.tolerance > 1e-3 and row.tolerance > 2 * SINGLE]
+    if undecided:
+        raise _NotApplicable(f"a kink or too much noise near {undecided[0].place}")
+    slope = f"; error falls as h^{sorted(slopes)[len(slopes) // 2]:.1f}" if slopes else ""
+    return rows, f"h = 0.001, extrapolated{slope}"
+
+
+def _run(methods: Iterable[tuple[str, Callable[[], tuple[list[Row], str]]]]) -> tuple[list[Row], list[tuple[str, str]]]:
+    rows: list[Row] = []
+    statuses: list[tuple[str, str]] = []
+    for name, method in methods:
+        try:
+            found, status = method()
+        except _NotApplicable as reason:
+            statuses.append((name, f"not applicable: {reason}"))
+            continue
+        rows.extend(found)
+        failed = sum(not row.ok for row in found)
+        verdict = f"{failed} of {len(found)} tensors WRONG" if failed else "ok"
+        statuses.append((name, f"{verdict} ({status})"))
+    return rows, statuses
+
+
+# --- of a program ---------------------------------------------------------------------------------
+
+
+def check(
+    subject: Gradient | Program | Callable[..., Any],
+    backward: Callable[..., Any] | None = None,
+    *,
+    axes: Mapping[str, str] | None = None,
+    without: Sequence[str] = (),
+    layout: layouts.LayoutLike = None,
+    seed: int = 0,
+    **arrays: Any,
+) -> Report:
+    """Whether a gradient is right: of a derived program, or of any pair of functions over named arrays.
+
+    >>> net = notation.parse("Y[o] = W[o,i] x[i] \\n L = sum[o]((Y[o] - t[o])^2) / 2")
+    >>> check(calculus.gradient(net, wrt=["W"])).ok
+    True
+
+    *Of a program*: `check(gradient)` draws random sizes (all different, above one) and random arrays;
+    `check(gradient, X=X, ...)` takes yours, in `layout`. A Program is differentiated by all its inputs first.
+
+    *Of functions*: `check(forward, backward, axes={"X": "i b", "W": "o i"})`. `forward(X=..., W=...)` returns a
+    number or an array, or a tuple that begins with it. `backward(X=..., W=...)` returns `{"W": dW, "X": dX}`, the gradients of the
+    number; for an array it takes the cotangent as a further argument `dy`. `without` names the arguments that have
+    no gradient.
+
+    Raises NameProblem, SizeError, TypeProblem for what cannot be checked at all; a wrong gradient is a report with
+    `ok` False.
+    """
+    if isinstance(subject, Program):
+        scalar = len(subject.outputs) == 1 and not subject.axes[subject.outputs[0]]
+        subject = calculus.gradient(subject) if scalar else calculus.vjp(subject)
+    if isinstance(subject, Gradient):
+        if backward is not None or axes is not None or without:
+            raise TypeProblem(
+                Problem("a derived program is checked by itself", way_out="Leave out backward, axes and without.")
+            )
+        return _check_gradient(subject, arrays, layout, seed)
+    if not callable(subject) or not callable(backward):
+        raise TypeProblem(
+            Problem(
+                f"cannot check {type(subject).__name__}",
+                way_out="Give a Gradient, a Program, or two functions: check(forward, backward, axes={...}).",
+            )
+        )
+    return check_functions(subject, backward, axes, without=without, seed=seed, arrays=arrays)
+
+
+def draw_sizes(program: Program, seed: int = 0) -> dict[Index, int]:
+    """Random sizes, one per group of indices that share one: all different, and above one."""
+    roots = list(dict.fromkeys(program.same_size.values()))
+    chosen = list(range(2, 2 + len(roots)))
+    random.Random(seed).shuffle(chosen)
+    by_root = dict(zip(roots, chosen, strict=True))
+    return {index: by_root[root] for index, root in program.same_size.items()}
+
+
+def draw_arrays(program: Program, sizes: Mapping[Index, int], seed: int = 0) -> dict[str, Array]:
+    """Random arrays of order one for every input; positive ones where signed ones give no finite value."""
+    import numpy as np
+
+    truths = codegen.conditions(program)
+    forward = codegen.compile(program)
+    arrays: dict[str, Array] = {}
+    for positive in (False, True):
+        rng = np.random.default_rng(seed)
+        for access in program.inputs:
+            drawn = rng.normal(size=[sizes[slot] for slot in access.slots])
+            if access.tensor in truths:
+                arrays[access.tensor] = np.asarray(drawn > 0)
+            else:
+                arrays[access.tensor] = np.asarray(0.3 + abs(drawn) if positive else drawn)
+        with np.errstate(all="ignore"):
+            values = forward(**arrays)
+        if all(np.all(np.isfinite(value)) for value in values.values()):
+            return arrays
+    raise CheckError(
+        Problem(
+            "random inputs give no finite value",
+            evidence="Normal and positive arrays were tried.",
+            way_out="Give arrays from the domain of the program: check(gradient, X=X, ...).",
+        )
+    )
+
+
+def _check_gradient(gradient: Gradient, arrays: Mapping[str, Any], layout: layouts.LayoutLike, seed: int) -> Report:
+    import numpy as np
+
+    program = gradient.program
+    whole = notation.assemble(program.steps, inputs=program.inputs, outputs=(*gradient.of, *program.outputs))
+    if arrays:
+        given = _with_cotangents(gradient, arrays, layout, seed)
+        prepared = codegen.compile(gradient, layout).prepare(given)
+        orders = layouts.arrange(gradient, layout).orders
+        written = {name: _as_written(np.asarray(value), orders[name]) for name, value in prepared.items()}
+        sizes = semantics.sizes_of(program, {name: value.shape for name, value in written.items()})
+    else:
+        sizes = draw_sizes(program, seed)
+        written = draw_arrays(whole, sizes, seed)
+    compiled = codegen.compile(gradient)
+    result = compiled(**written)
+    claimed = result if gradient.seeds else result[1]
+    exact_inputs = {
+        name: array.astype(np.float64) if array.dtype.kind == "f" else array for name, array in written.items()
+    }
+    forward = Forward(gradient, exact_inputs)
+    subject = Subject(
+        forward.value,
+        forward.analytic if not forward.obstacle else forward.obstacle,
+        exact_inputs | {name: forward.values[name] for name in gradient.wrt if name not in exact_inputs},
+        {name: np.asarray(claimed[name]) for name in gradient.wrt},
+        gradient.forward.axes,
+        np.random.default_rng(seed),
+    )
+    rows, methods = _run(
+        (
+            (EXACT, lambda: _exact(gradient, seed)),
+            (TRANSPOSED, lambda: _transposition(gradient, subject)),
+            (COMPLEX, lambda: _complex_step(subject)),
+            (CENTRAL, lambda: _central_differences(subject)),
+        )
+    )
+    shown = tuple((index, sizes[index]) for index in program.indices if program.same_size[index] == index)
+    return Report(tuple(rows), tuple(methods), shown, seed, tuple(gradient.values.items()))
+
+
+def _as_written(array: Array, order: layouts.Order) -> Array:
+    """An array in the axis order of the program."""
+    positions = [axis for axis in order if axis is not None]
+    squeezed = array.reshape([size for size, axis in zip(array.shape, order, strict=True) if axis is not None])
+    return squeezed.transpose([positions.index(axis) for axis in range(len(positions))])
+
+
+def _with_cotangents(
+    gradient: Gradient, arrays: Mapping[str, Any], layout: layouts.LayoutLike, seed: int
+) -> dict[str, Any]:
+    """The given arrays, with random cotangents for outputs whose cotangent was not given."""
+    import numpy as np
+
+    missing = [name for name in gradient.of if gradient.seeds and gradient.cotangents[name] not in arrays]
+    if not missing:
+        return dict(arrays)
+    forward = notation.assemble(gradient.forward.steps, inputs=gradient.forward.inputs, outputs=gradient.of)
+    known = {name: value for name, value in arrays.items() if name not in gradient.seeds}
+    values = codegen.compile(forward, layout)(**known)
+    rng = np.random.default_rng(seed)
+    return {**arrays, **{gradient.cotangents[name]: rng.normal(size=np.shape(values[name])) for name in missing}}
+
+
+class Forward:
+    """The forward pass of a gradient as a scalar function of one tensor: <cotangents, outputs>.
+
+    A tensor that the program computes is cut loose first: its steps go, and it becomes an input.
+    """
+
+    def __init__(self, gradient: Gradient, arrays: Mapping[str, Array]) -> None:
+        import numpy as np
+
+        self.gradient = gradient
+        self.program = algebra.needed(gradient.forward, tuple(dict.fromkeys([*gradient.of, *gradient.wrt])))
+        everything = codegen.compile(
+            notation.assemble(
+                self.program.steps, inputs=self.program.inputs, outputs=[step.name for step in self.program.steps]
+            )
+        )
+        inputs = {name: arrays[name] for name in self.program.input_names}
+        self.values = {name: np.asarray(value) for name, value in (inputs | everything(**inputs)).items()}
+        self.weights = {
+            name: arrays[gradient.cotangents[name]] if gradient.seeds else np.asarray(1.0) for name in gradient.of
+        }
+        used = {
+            part.function
+            for step in self.program.steps
+            for one in step.terms
+            for part in ir.walk(one.body)
+            if isinstance(part, ir.Call)
+        }
+        blocked = sorted(name for name in used if not _analytic(name))
+        self.obstacle = f"no complex {', '.join(blocked)} in numpy" if blocked else ""
+        self._compiled: dict[tuple[str, bool], codegen.Compiled] = {}
+
+    def _function(self, name: str, complex_: bool) -> codegen.Compiled:
+        computed = name if name not in self.program.input_names else ""
+        key = (computed, complex_)
+        if key not in self._compiled:
+            program = cut(self.program, computed) if computed else self.program
+            if complex_:
+                program = algebra.expand_definitions(program)
+            program = notation.assemble(program.steps, inputs=program.inputs, outputs=self.gradient.of)
+            self._compiled[key] = codegen.compile(program)
+        return self._compiled[key]
+
+    def _scalar(self, name: str, arrays: Mapping[str, Array], complex_: bool) -> Any:
+        import numpy as np
+
+        function = self._function(name, complex_)
+        expected = layouts.program_of(function.program).input_names
+        with np.errstate(all="ignore"):
+            outputs = function(**{key: arrays[key] if key in arrays else self.values[key] for key in expected})
+            return sum(np.sum(self.weights[key] * value) for key, value in outputs.items())
+
+    def value(self, name: str, arrays: Mapping[str, Array]) -> Any:
+        return self._scalar(name, arrays, False)
+
+    def analytic(self, name: str, arrays: Mapping[str, Array]) -> Any:
+        return self._scalar(name, arrays, True)
+
+
+def _analytic(function: str) -> bool:
+    """Whether numpy can take a function, or its definition, at complex arguments."""
+    record = TABLE[function]
+    if record.definition:
+        inner = notation.parse_expression(record.definition)
+        return all(_analytic(part.function) for part in ir.walk(inner) if isinstance(part, ir.Call))
+    return not record.numpy.startswith("\ndef")
+
+
+def cut(program: Program, name: str) -> Program:
+    """The program with a computed tensor as an input; its steps go."""
+    steps = [step for step in program.steps if step.name != name]
+    return notation.assemble(steps, inputs=(*program.inputs, Access(name, program.axes[name])), outputs=program.outputs)
+
+
+# the two methods that need a program
+
+
+def _exact(gradient: Gradient, seed: int) -> tuple[list[Row], str]:
+    """Rational arithmetic: the derived program against dual numbers pushed through the forward program."""
+    program = gradient.program
+    if not _inputs_of(gradient):
+        raise _NotApplicable("only computed tensors were asked for, and dual numbers start at inputs")
+    rng = random.Random(seed)
+    roots = list(dict.fromkeys(program.same_size.values()))
+    by_root = {root: 2 + k % 2 for k, root in enumerate(roots)}
+    truths = codegen.conditions(program)
+    for _ in range(20):
+        tables = {}
+        for access in program.inputs:
+            shape = tuple(by_root[program.same_size[slot]] for slot in access.slots)
+            tables[access.tensor] = semantics.Table(
+                shape,
+                {
+                    position: rng.random() < 0.5 if access.tensor in truths else _rational(rng)
+                    for position in semantics.positions(shape)
+                },
+            )
+        try:
+            return _exactly(gradient, tables, rng)
+        except ZeroDivisionError:
+            continue
+    raise _NotApplicable("every random draw divided by zero")
+
+
+def _inputs_of(gradient: Gradient) -> list[str]:
+    """The tensors asked for that are inputs, where forward mode can start."""
+    return [name for name in gradient.wrt if name in gradient.forward.input_names]
+
+
+def _rational(rng: random.Random) -> Fraction:
+    return Fraction(rng.choice((-1, 1)) * rng.randint(1, 9), rng.randint(1, 5))
+
+
+def _exactly(gradient: Gradient, tables: dict[str, semantics.Table], rng: random.Random) -> tuple[list[Row], str]:
+    derived = semantics.evaluate(gradient.program, tables, semantics.Exact())
+    forward = gradient.forward
+    inputs = {
+        name: tables[name] if name in tables else _any_table(gradient, name, tables) for name in forward.input_names
+    }
+
+    def along(steps: Mapping[str, Mapping[Position, Fraction]]) -> Fraction:
+        """The derivative of <cotangents, outputs> along a step in the inputs."""
+        duals = {
+            name: semantics.Table(
+                table.shape,
+                {
+                    at: value
+                    if isinstance(value, bool)
+                    else semantics.Dual(value, steps.get(name, {}).get(at, Fraction(0)))
+                    for at, value in table.entries.items()
+                },
+            )
+            for name, table in inputs.items()
+        }
+        values = semantics.evaluate(forward, duals, semantics.Duals(semantics.Exact()))
+        total = Fraction(0)
+        for name in gradient.of:
+            weights: dict[Position, Any] = {(): Fraction(1)}
+            if gradient.seeds:
+                weights = tables[gradient.cotangents[name]].entries
+            for at, entry in values[name].entries.items():
+                total += weights[at] * (entry.tangent if isinstance(entry, semantics.Dual) else 0)
+        return total
+
+    claims = {name: derived[gradient.values[name]].entries for name in _inputs_of(gradient)}
+    steps = {name: {at: _rational(rng) for at in claim} for name, claim in claims.items()}
+
+    def agrees(names: Iterable[str]) -> bool:
+        chosen = {name: steps[name] for name in names}
+        return bool(
+            along(chosen) == sum(claims[name][at] * v for name, step in chosen.items() for at, v in step.items())
+        )
+
+    wrong = [] if agrees(claims) else [name for name in claims if not agrees([name])]
+    rows = []
+    for name in claims:
+        row = Row(name, EXACT, "every entry", 0.0, 0.0, 0.0, 0.0)
+        for at in claims[name] if name in wrong else ():
+            expected = along({name: {at: Fraction(1)}})
+            if claims[name][at] != expected:
+                got = claims[name][at]
+                named = ",".join(f"{axis}={k}" for axis, k in zip(forward.axes[name], at, strict=True))
+                place = f"{name}[{named}]" if named else name
+                row = Row(name, EXACT, place, float(got), float(expected), max(float(abs(got - expected)), 1e-300), 0.0)
+                break
+        rows.append(row)
+    return rows, "rational numbers, functions replaced by stand-ins"
+
+
+def _any_table(gradient: Gradient, name: str, tables: Mapping[str, semantics.Table]) -> semantics.Table:
+    """Numbers for an input that the gradient does not need, with the sizes that the others have."""
+    sizes = semantics.sizes_of(gradient.program, {key: table.shape for key, table in tables.items()})
+    slots = gradient.forward.axes[name]
+    shape = tuple(sizes.get(slot, 2) for slot in slots)
+    return semantics.Table(shape, dict.fromkeys(semantics.positions(shape), Fraction(1)))
+
+
+def _transposition(gradient: Gradient, subject: Subject) -> tuple[list[Row], str]:
+    """The claimed <g, v> against the forward-mode derivative along v, one random v per tensor."""
+    import numpy as np
+
+    inputs = _inputs_of(gradient)
+    if not inputs:
+        raise _NotApplicable("only computed tensors were asked for, and tangents start at inputs")
+    tangent = calculus.jvp(gradient.forward, gradient.of, inputs)
+    push = codegen.compile(tangent)
+    values = {name: subject.arrays[name] for name in tangent.program.input_names if name in subject.arrays}
+    rows = []
+    for name in inputs:
+        claimed = subject.gradients[name]
+        moves = {tangent.tangents[other]: np.zeros(subject.arrays[other].shape) for other in inputs}
+        step = subject.rng.normal(size=claimed.shape)
+        moves[tangent.tangents[name]] = step
+        pushed = push(**values, **moves)
+        expected = 0.0
+        size = 0.0
+        for output in gradient.of:
+            weight = subject.arrays[gradient.cotangents[output]] if gradient.seeds else np.asarray(1.0)
+            products = weight * pushed[tangent.tangents[output]]
+            expected += float(np.sum(products))
+            size += float(np.sum(np.abs(products)))
+        got = float(np.sum(claimed * step))
+        size = max(size, float(np.sum(np.abs(claimed * step))))
+        tolerance = TOLERANCES[TRANSPOSED] if claimed.dtype.itemsize >= 8 else SINGLE
+        rows.append(
+            Row(name, TRANSPOSED, "a random direction", got, expected, relative(abs(got - expected), size), tolerance)
+        )
+    return rows, "<u, J v> = <J^T u, v>"
+
+
+# --- of functions ---------------------------------------------------------------------------------
+
+
+def check_functions(
+    forward: Callable[..., Any],
+    backward: Callable[..., Any],
+    axes: Mapping[str, str] | None,
+    *,
+    without: Sequence[str] = (),
+    seed: int = 0,
+    arrays: Mapping[str, Any] | None = None,
+    sizes: Mapping[str, int] | None = None,
+    wrap: Callable[[Array], Any] = lambda array: array,
+) -> Report:
+    """`check` for a pair of functions, with sizes and the kind of array (`wrap=torch.from_numpy`) under control."""
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    if axes is None:
+        raise TypeProblem(
+            Problem(
+                "the axes of the arguments are not known",
+                way_out='Name them: check(forward, backward, axes={"X": "i b", "W": "o i"}).',
+            )
+        )
+    named = {name: tuple(pattern.split()) for name, pattern in axes.items()}
+    problems = [
+        Problem(f"{name!r} is not an argument in axes", way_out=did_you_mean(name, list(axes)))
+        for name in [*(arrays or ()), *without]
+        if name not in axes
+    ]
+    if problems:
+        raise NameProblem(*problems)
+    chosen = _sizes_for(named, arrays or {}, sizes, seed)
+    plain = {
+        name: np.array(arrays[name]) if arrays and name in arrays else rng.normal(size=[chosen[axis] for axis in words])
+        for name, words in named.items()
+    }
+
+    def call(given: Mapping[str, Array]) -> Array:
+        result = forward(**{name: wrap(array.copy()) for name, array in given.items()})
+        return to_numpy(result[0] if isinstance(result, tuple) else result, "forward")
+
+    output = call(plain)
+    weight = rng.normal(size=output.shape) if output.shape else np.asarray(1.0)
+    extra = {"dy": wrap(weight.astype(output.dtype))} if _takes_cotangent(backward, output.shape) else {}
+    before = {name: array.copy() for name, array in plain.items()}
+    handed = {name: wrap(array.copy()) for name, array in plain.items()}
+    claimed = _claimed(backward(**handed, **extra), named, without, plain)
+    changed = [
+        name
+        for name, array in handed.items()
+        if not np.array_equal(to_numpy(array, name), before[name], equal_nan=True)
+    ]
+    exact = {name: array.astype(np.float64) if array.dtype.kind == "f" else array for name, array in plain.items()}
+
+    def value(name: str, given: Mapping[str, Array]) -> float:
+        kept = {
+            key: array.astype(plain[key].dtype) if array.dtype.kind == "f" else array for key, array in given.items()
+        }
+        return float(np.sum(weight * call(kept)))
+
+    def analytic(name: str, given: Mapping[str, Array]) -> Any:
+        return np.sum(weight * call(given))
+
+    subject = Subject(value, _can_be_complex(analytic, exact, claimed), exact, claimed, named, rng)
+    rows, methods = _run(((COMPLEX, lambda: _complex_step(subject)), (CENTRAL, lambda: _central_differences(subject))))
+    if changed:
+        methods.append(("note", f"backward changed its argument {', '.join(changed)}"))
+    return Report(
+        tuple(rows), tuple(methods), tuple(chosen.items()), seed, tuple((name, f"d{name}") for name in claimed)
+    )
+
+
+def _sizes_for(
+    named: Mapping[str, tuple[str, ...]], arrays: Mapping[str, Any], sizes: Mapping[str, int] | None, seed: int
+) -> dict[str, int]:
+    import numpy as np
+
+    found: dict[str, int] = dict(sizes or {})
+    problems = []
+    for name, array in arrays.items():
+        shape = np.shape(array)
+        if len(shape) != len(named[name]):
+            problems.append(
+                Problem(
+                    f"{name} has shape {shape}, which is not {' '.join(named[name])!r}", way_out="Correct the axes."
+                )
+            )
+            continue
+        for axis, size in zip(named[name], shape, strict=True):
+            if found.setdefault(axis, size) != size:
+                problems.append(
+                    Problem(
+                        f"index {axis!r} is {size} in {name} and {found[axis]} elsewhere",
+                        way_out="If these are different indices, give one of them another name.",
+                    )
+                )
+    if problems:
+        raise SizeError(*problems)
+    missing = [axis for axis in dict.fromkeys(axis for words in named.values() for axis in words) if axis not in found]
+    free = [size for size in range(2, 2 + len(missing) + len(found)) if size not in found.values()][: len(missing)]
+    random.Random(seed).shuffle(free)
+    found.update(zip(missing, free, strict=True))
+    return {axis: 1 if axis == "1" else size for axis, size in found.items()}
+
+
+def to_numpy(value: Any, what: str) -> Array:
+    """A numpy array from a number, a numpy or a torch array."""
+    import numpy as np
+
+    if hasattr(value, "detach"):
+        value = value.detach().cpu().numpy()
+    array = np.asarray(value)
+    if array.dtype.kind not in "fciub":
+        raise TypeProblem(
+            Problem(
+                f"{what} gave {type(value).__name__}, which is not an array of numbers",
+                way_out="forward returns a number or an array, backward a dictionary of arrays.",
+            )
+        )
+    return array
+
+
+def _takes_cotangent(backward: Callable[..., Any], shape: tuple[int, ...]) -> bool:
+    parameters = inspect.signature(backward).parameters
+    takes = "dy" in parameters
+    if shape and not takes:
+        raise TypeProblem(
+            Problem(
+                f"forward returns an array of shape {shape}, and backward takes no cotangent",
+                way_out="Give backward a further argument dy, shaped like the output; or let forward return the loss.",
+            )
+        )
+    return takes
+
+
+def _claimed(
+    result: Any, named: Mapping[str, tuple[str, ...]], without: Sequence[str], arrays: Mapping[str, Array]
+) -> dict[str, Array]:
+    """The gradients that backward returned, by argument; every argument has one, or is named in `without`."""
+    if not isinstance(result, Mapping):
+        raise TypeProblem(
+            Problem(
+                f"backward returned {type(result).__name__}",
+                way_out='Return a dictionary of gradients by argument: {"W": dW, "X": dX}.',
+            )
+        )
+    by_argument = {name if name in named else name.removeprefix("d"): value for name, value in result.items()}
+    problems = [
+        Problem(f"backward returned {name!r}, which is no argument", way_out=did_you_mean(name, list(named)))
+        for name in by_argument
+        if name not in named
+    ]
+    missing = [name for name in named if name not in by_argument and name not in without]
+    if missing:
+        problems.append(
+            Problem(
+                f"backward returned no gradient for {', '.join(missing)}",
+                evidence=f"It returned: {', '.join(map(str, result)) or 'nothing'}.",
+                way_out=f"Return it, or say that there is none: without={missing!r}.",
+            )
+        )
+    if problems:
+        raise NameProblem(*problems)
+    claimed = {name: to_numpy(by_argument[name], f"d{name}") for name in named if name in by_argument}
+    shapes = [
+        Problem(
+            f"the gradient of {name} has shape {claimed[name].shape}, and {name} has {arrays[name].shape}",
+            evidence=f"axes: {' '.join(named[name]) or 'a number'}",
+            way_out="A gradient has the shape of its tensor.",
+        )
+        for name in claimed
+        if claimed[name].shape != arrays[name].shape
+    ]
+    if shapes:
+        raise SizeError(*shapes)
+    return claimed
+
+
+def _can_be_complex(
+    analytic: Callable[[str, Mapping[str, Array]], Any], arrays: Mapping[str, Array], claimed: Mapping[str, Array]
+) -> Callable[[str, Mapping[str, Array]], Any] | str:
+    """The function over complex numbers, if it takes them and agrees with itself on real ones."""
+    import warnings
+
+    import numpy as np
+
+    for name in claimed:
+        step = np.full(arrays[name].shape, 1e-30j)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                value = analytic(name, {**arrays, name: arrays[name] + step})
+                swapped = analytic(name, {**arrays, name: arrays[name] - step})
+        except Exception as error:  # whatever the user's function raises: it was not made for complex numbers
+            return f"forward does not take complex arrays ({type(error).__name__})"
+        if not np.iscomplexobj(value) or value.imag != -swapped.imag:
+            return "forward is not analytic: it loses the imaginary part"
+    return analytic
