@@ -135,18 +135,35 @@ def _constant_power(expr: Expr) -> bool:
 
 
 def needed(program: Program, outputs: tuple[str, ...]) -> Program:
-    """The steps that the outputs need, in their order; inputs that nothing reads any more go too."""
+    """The steps that the outputs need, in their order; inputs that nothing reads any more go too.
+
+    What only says how large an index is stays: an input that has it, and a step if nothing else ties it to an input.
+    """
     wanted = set(outputs)
-    kept: list[Step] = []
-    for step in reversed(program.steps):
-        if step.name in wanted:
-            kept.append(step)
-            wanted.update(access.tensor for access in step.reads)
-    sized: set[str] = set()  # indices whose size is used, though no tensor is read at them
-    for step in kept:
-        sized.update(set(step.indices).difference(*(read.slots for read in step.reads)))
-    inputs = tuple(one for one in program.inputs if one.tensor in wanted or sized.intersection(one.slots))
-    return replace(program, inputs=inputs, steps=tuple(reversed(kept)), outputs=outputs)
+    while True:
+        for step in reversed(program.steps):
+            if step.name in wanted:
+                wanted.update(access.tensor for access in step.reads)
+        kept = replace(program, steps=tuple(step for step in program.steps if step.name in wanted), outputs=outputs)
+        same = kept.same_size
+        sized = {same[slot] for access in kept.inputs for slot in access.slots}
+        lost = {index for step in kept.steps for index in step.indices if same[index] not in sized}
+        if not lost:
+            break
+        groups = {program.same_size[index] for index in lost}
+        dropped = [step for step in program.steps if step.name not in wanted]
+        ties = [step.name for step in dropped if lost.intersection(step.indices)]
+        ties += [step.name for step in dropped if any(program.same_size[index] in groups for index in step.indices)]
+        wanted.add(ties[0])
+    unknown = {same[index] for step in kept.steps for index in step.indices}
+    unknown -= {same[slot] for access in kept.inputs if access.tensor in wanted for slot in access.slots}
+    inputs = []
+    for access in kept.inputs:
+        group = {same[slot] for slot in access.slots}
+        if access.tensor in wanted or group & unknown:
+            inputs.append(access)
+            unknown -= group
+    return replace(kept, inputs=tuple(inputs))
 
 
 def rename_tensors(program: Program, names: dict[str, str]) -> Program:

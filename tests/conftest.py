@@ -1,0 +1,15 @@
+"""Profiles of hypothesis: short by default, `HYPOTHESIS_PROFILE=long pytest` for a night."""
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "short",
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    print_blob=True,
+)
+settings.register_profile("long", settings.get_profile("short"), max_examples=5_000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
