@@ -401,31 +401,34 @@ def _operand(value: object, where: str, *, condition: bool = False) -> Tensor:
                 )
             )
         return value
-    if isinstance(value, bool):
-        raise TypeProblem(
-            Problem(
-                "a truth value cannot stand in a symbolic expression",
-                where,
-                "'==' and '!=' between symbolic tensors compare Python objects.",
-                "Compare entries with equal(a, b), not_equal(a, b), <, <=, > or >=.",
-            )
-        )
-    if isinstance(value, Rational):
-        return Tensor((), ir.number(Fraction(int(value.numerator), int(value.denominator))))
-    if isinstance(value, Real):
-        if isfinite(value):
-            return Tensor((), Number(Fraction(repr(float(value)))))
-        raise NotationError(Problem(f"{value} is not a number of the notation", where, way_out="Use finite numbers."))
     kind = type(value).__name__
+    if isinstance(value, Real) and kind != "bool":
+        return Tensor((), Number(constant(value)))
     way_out = "Use symbolic tensors, ip.tensor(name, axes), and numbers."
     evidence = ""
     if hasattr(value, "shape"):
         evidence = f"It has the shape {tuple(value.shape)}; a program is written before there are arrays."
         axes = " ".join("ijklmnop"[: len(value.shape)])
         way_out = f'Write A = ip.tensor("A", "{axes}") in its place, and pass the array by name when the program runs.'
+    elif isinstance(value, bool):
+        evidence = "'==' and '!=' between symbolic tensors compare Python objects."
+        way_out = "Compare entries with equal(a, b), not_equal(a, b), <, <=, > or >=."
     elif isinstance(value, str):
         way_out = f'Write ip.tensor("{value}", axes) for the tensor of that name.'
     raise TypeProblem(Problem(f"a {kind} cannot stand in a symbolic expression", where, evidence, way_out))
+
+
+def constant(value: float | Real) -> Fraction:
+    """A number of Python as the notation reads it: 0.1 is a tenth.
+
+    >>> constant(0.1)
+    Fraction(1, 10)
+    """
+    if isinstance(value, Rational):
+        return Fraction(int(value.numerator), int(value.denominator))
+    if isinstance(value, Real) and isfinite(value):
+        return Fraction(repr(float(value)))
+    raise NotationError(Problem(f"{value!r} is not a number of the notation", way_out="Use finite numbers."))
 
 
 def _combine(sign: str, build: Callable[..., Expr], *values: object, condition: bool = False) -> Tensor:

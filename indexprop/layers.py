@@ -1,0 +1,732 @@
+"""Layers: programs with roles, which run alone, know their backward pass, and compose.
+
+    net = Sequential(Linear("i -> h"), Sigmoid(), Linear("h -> g"), Sigmoid(), Linear("g -> o"), SquaredLoss())
+    params = net.init(np.random.default_rng(0), i=3, h=4, g=4, o=2)
+    L, saved = net.forward(params, X, T=T)
+    dX, dparams = net.backward(params, saved)
+
+A layer is notation and three roles: which input is the data, which inputs are parameters, which tensor is the output.
+That is all one has to write for a layer of one's own; its derivative is derived:
+
+    Scale = Layer("Y[i,b] = g[i] X[i,b] + c[i]", parameters="g c")
+
+Layers hold no numbers: parameters, saved values and gradients are plain dictionaries of arrays.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import cached_property, partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from indexprop import calculus, codegen, exposition, ir, layouts, notation, semantics, symbols
+from indexprop.calculus import Gradient
+from indexprop.codegen import Compiled
+from indexprop.errors import NameProblem, NotationError, Problem, SizeError, TypeProblem, did_you_mean
+from indexprop.functions import TABLE, named
+from indexprop.ir import Access, Index, Program, Step, Sum
+from indexprop.layouts import Layout, LayoutLike
+
+Arrays = Mapping[str, Any]
+"""Plain arrays by name."""
+
+SCHEMES = ("glorot", "small")
+
+
+@dataclass(frozen=True, init=False, repr=False)
+class Layer:
+    """A program with roles: one input is the data, some are parameters, one tensor is the output.
+
+    >>> import numpy as np
+    >>> scale = Layer("Y[i,b] = g[i] X[i,b]", parameters="g")
+    >>> print(scale)
+    Layer: X[i,b] -> Y[i,b], parameters g[i]
+    forward
+        Y[i,b]  = g[i] X[i,b]
+    backward
+        dg[i]   = dY[i,b] X[i,b]  einsum("ib,ib->i", dY, X)
+        dX[i,b] = g[i] dY[i,b]    einsum("i,ib->ib", g, dY)
+    >>> y, saved = scale.forward({"g": np.array([2.0, 3.0])}, np.ones((2, 4)))
+    >>> dx, dparams = scale.backward({"g": np.array([2.0, 3.0])}, saved, np.ones((2, 4)))
+    >>> dparams["g"]
+    array([4., 4.])
+
+    `text` is notation or a program, with index names of its own; `parameters` are names with spaces between them;
+    `output` is the only output unless given. Inputs without a role, such as targets, are given to `forward` by
+    keyword. The batch index is `batch`, or the one the text declares, or `b` if there is one. `name` goes before the
+    names of all tensors when the layer is composed: `encoder.W`. Raises NameProblem for roles that do not fit the
+    text.
+    """
+
+    definition: Program
+    data: str
+    parameters: tuple[str, ...]
+    output: str
+    name: str
+
+    def __init__(
+        self,
+        text: str | Path | Program,
+        data: str = "X",
+        parameters: str = "",
+        output: str = "",
+        *,
+        batch: str | None = None,
+        name: str = "",
+    ) -> None:
+        program = text if isinstance(text, Program) else notation.parse(text)
+        if name:
+            notation.check_name(name)
+        words = tuple(dict.fromkeys(parameters.split()))
+        if not output and len(program.outputs) != 1:
+            raise NameProblem(
+                Problem(
+                    f"it is not clear which tensor is the output: {', '.join(program.outputs)}",
+                    str(program),
+                    way_out=f"Say which: Layer(text, output={program.outputs[0]!r}).",
+                )
+            )
+        output = output or program.outputs[0]
+        written = tuple(dict.fromkeys(step.name for step in program.steps))
+        problems = [
+            Problem(
+                f"the {role} {tensor!r} is not {what}", str(program), way_out=_sentence(did_you_mean(tensor, known))
+            )
+            for role, tensor, what, known in (
+                ("data", data, "an input", program.input_names),
+                *(("parameter", word, "an input", program.input_names) for word in words),
+                ("output", output, "written by a step", written),
+            )
+            if tensor not in known
+        ]
+        if data in words:
+            problems.append(
+                Problem(
+                    f"{data!r} is the data and a parameter", str(program), way_out="Give every input one role at most."
+                )
+            )
+        if problems:
+            raise NameProblem(*problems)
+        if batch is None:
+            batch = program.batch or ("b" if "b" in program.indices else None)
+        first = {data: 0} | dict.fromkeys(words, 1)
+        inputs = sorted(program.inputs, key=lambda access: first.get(access.tensor, 2))
+        definition = notation.assemble(program.steps, inputs=inputs, outputs=[output], batch=batch)
+        self._set(definition, data, words, output, name)
+
+    def _set(self, definition: Program, data: str, parameters: tuple[str, ...], output: str, name: str) -> None:
+        self.__dict__.update(definition=definition, data=data, parameters=parameters, output=output, name=name)
+
+    # what it is
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """The inputs that are neither data nor parameters, such as targets."""
+        roles = {self.data, *self.parameters}
+        return tuple(name for name in self.definition.input_names if name not in roles)
+
+    @property
+    def stages(self) -> int:
+        """How many numbers it takes in a composition: one, if it has parameters."""
+        return 1 if self.parameters else 0
+
+    def program(self) -> Program:
+        """The layer as a program."""
+        return self.definition
+
+    @cached_property
+    def gradient(self) -> Gradient:
+        """The derived program that pulls a cotangent of the output back to the data and the parameters."""
+        return calculus.vjp(self.definition, of=self.output, wrt=[self.data, *self.parameters])
+
+    def __repr__(self) -> str:
+        return f"<{self._title()}>"
+
+    def _title(self) -> str:
+        axes = self.definition.axes
+        shown = {name: notation.format_access(Access(name, axes[name])) for name in self.definition.names}
+        name = f" {self.name}" if self.name else ""
+        parameters = ", ".join(shown[parameter] for parameter in self.parameters)
+        others = "".join(f", {shown[other]}" for other in self.others)
+        return f"{type(self).__name__}{name}: {shown[self.data]}{others} -> {shown[self.output]}" + (
+            f", parameters {parameters}" if parameters else ""
+        )
+
+    def __str__(self) -> str:
+        forward, backward = self.definition.steps, self.gradient.backward
+        width = notation.target_width([*forward, *backward])
+        lines = [notation.format_step(step, width) for step in backward]
+        codes = exposition.format(self.gradient, "einsum").splitlines()
+        column = max(len(line) for line in lines)
+        return "\n".join(
+            [
+                self._title(),
+                "forward",
+                *(f"    {notation.format_step(step, width)}" for step in forward),
+                "backward",
+                *(
+                    f"    {line:{column}}  {code.partition(f' {step.operation} ')[2]}"
+                    for line, step, code in zip(lines, backward, codes, strict=True)
+                ),
+            ]
+        )
+
+    # running it
+
+    def forward(
+        self, params: Arrays, x: Any, *, layout: LayoutLike = None, **others: Any
+    ) -> tuple[Any, dict[str, Any]]:
+        """The output, and the values that `backward` needs.
+
+        >>> import numpy as np
+        >>> y, saved = Linear().forward({"W": np.array([[2.0, 3.0]]), "b": np.array([1.0])}, np.array([[1.0], [1.0]]))
+        >>> y, list(saved)
+        (array([[6.]]), ['X'])
+
+        Every array has the axes that the program gives it, in `layout`; targets and the like are given by name. What is
+        saved is not copied: do not change it before `backward`. Raises NameProblem for missing and unknown names,
+        SizeError for sizes that clash.
+        """
+        semantics.check_names(self.parameters, params)
+        semantics.check_names(self.others, others)
+        given = {self.data: x, **params, **others}
+        run, _ = self._compiled(layout)
+        values = run(**given)
+        kept = {name: given.get(name, values.get(name)) for name in self._saved}
+        return values[self.output], kept
+
+    def backward(
+        self, params: Arrays, saved: Arrays, dy: Any = None, *, layout: LayoutLike = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """The cotangents of the data and of every parameter, from the cotangent of the output.
+
+        >>> import numpy as np
+        >>> loss = SquaredLoss()
+        >>> L, saved = loss.forward({}, np.array([[3.0, 1.0]]), T=np.array([[1.0, 1.0]]))
+        >>> loss.backward({}, saved)
+        (array([[1., 0.]]), {})
+
+        `saved` is what `forward` returned, in the same layout. `dy` may be left out where the output is a single
+        number: then it is 1.
+        """
+        semantics.check_names(self.parameters, params)
+        semantics.check_names(self._saved, saved)
+        (seed,) = self.gradient.seeds
+        if dy is None:
+            if self.definition.axes[self.output]:
+                output = notation.format_access(Access(self.output, self.definition.axes[self.output]))
+                raise TypeProblem(
+                    Problem(
+                        f"backward needs {seed}, the cotangent of {output}",
+                        self._title(),
+                        "Only the cotangent of a single number is 1 unless given.",
+                        f"Pass an array with the axes {' '.join(self.definition.axes[self.output])}.",
+                    )
+                )
+            dy = 1.0
+        _, run = self._compiled(layout)
+        given = {seed: dy, **params, **saved}
+        values = run(**{name: given[name] for name in self._halves[1].input_names})
+        gradients = {name: values[derived] for name, derived in self.gradient.values.items()}
+        return gradients.pop(self.data), gradients
+
+    @cached_property
+    def _halves(self) -> tuple[Program, Program]:
+        return halves(self.gradient)
+
+    @cached_property
+    def _saved(self) -> tuple[str, ...]:
+        known = {*self.gradient.seeds, *self.parameters}
+        return tuple(name for name in self._halves[1].input_names if name not in known)
+
+    @cached_property
+    def _runs(self) -> dict[str, tuple[Compiled, Compiled]]:
+        return {}
+
+    def _compiled(self, layout: LayoutLike) -> tuple[Compiled, Compiled]:
+        """The two halves, compiled; in a layout every tensor lies as in the whole, where its role is visible."""
+        key = repr(layout)
+        if key not in self._runs:
+            forward, backward = self._halves
+            values = [self.output, *(name for name in self._saved if name not in forward.input_names)]
+            forward = replace(forward, outputs=tuple(dict.fromkeys(values)))
+            if layout is None:
+                patterns: dict[str, str] = {}
+            else:
+                both = replace(self.gradient.program, inputs=forward.inputs, steps=forward.steps)
+                seeds = tuple(Access(name, backward.axes[name]) for name in self.gradient.seeds)
+                both = replace(both, inputs=(*both.inputs, *seeds), steps=(*both.steps, *backward.steps))
+                arrangement = layouts.arrange(replace(self.gradient, program=both), layout)
+                patterns = {
+                    name: arrangement.pattern(name) for name, axes in both.axes.items() if len(set(axes)) == len(axes)
+                }
+            run, back = (
+                codegen.compile(half, Layout(None, {name: patterns[name] for name in half.axes if name in patterns}))
+                for half in (forward, backward)
+            )
+            self._runs[key] = run, back
+        return self._runs[key]
+
+    # numbers to start from
+
+    def init(self, rng: Any, /, *, scheme: str = "glorot", layout: LayoutLike = None, **sizes: int) -> dict[str, Any]:
+        """Parameters to start training from, as a dictionary of float64 arrays.
+
+        >>> import numpy as np
+        >>> {name: array.shape for name, array in Linear().init(np.random.default_rng(0), i=3, o=2).items()}
+        {'W': (2, 3), 'b': (2,)}
+
+        Sizes are given by index name. A parameter that is added by itself, such as a bias, is zero; the others are
+        drawn from a normal distribution, in the order of `parameters`. Its standard deviation is 0.01 with
+        `scheme="small"`, and with `"glorot"` (Glorot and Bengio, 2010) sqrt(2 / (n_in + n_out)): n_in counts the
+        entries that the layer sums over, n_out those that stay. Raises NameProblem for missing and unknown sizes,
+        SizeError for sizes that clash.
+        """
+        import numpy as np
+
+        if scheme not in SCHEMES:
+            raise NameProblem(
+                Problem(f"there is no scheme {scheme!r}", way_out=_sentence(did_you_mean(scheme, SCHEMES)))
+            )
+        if not hasattr(rng, "standard_normal"):
+            raise TypeProblem(
+                Problem(
+                    f"a {type(rng).__name__} does not draw numbers",
+                    f"{type(self).__name__}.init(rng, ...)",
+                    way_out="Pass a generator, such as numpy.random.default_rng(0).",
+                )
+            )
+        known = self._sizes(sizes)
+        arrays = {}
+        for name in self.parameters:
+            axes = self.definition.axes[name]
+            shape = tuple(known[index] for index in axes)
+            if _is_added(self.definition, name):
+                arrays[name] = np.zeros(shape)
+            else:
+                inner, outer = _fans(self.definition, name)
+                total = math.prod(shape[axis] for axis in inner) + math.prod(shape[axis] for axis in outer)
+                scale = 0.01 if scheme == "small" else math.sqrt(2 / max(total, 1))
+                arrays[name] = scale * np.asarray(rng.standard_normal(shape))
+        if layout is None:
+            return arrays
+        moved = layouts.convert(arrays, to=layout, program=self.gradient)
+        return {name: np.ascontiguousarray(array) for name, array in moved.items()}
+
+    def _sizes(self, given: Mapping[str, int]) -> dict[Index, int]:
+        """The size of every index of a parameter."""
+        definition = self.definition
+        needed = dict.fromkeys(index for name in self.parameters for index in definition.axes[name])
+        names: list[Problem] = []
+        kinds: list[Problem] = []
+        clashes: list[Problem] = []
+        roots: dict[Index, Index] = {}
+        for index, value in given.items():
+            if index not in definition.indices:
+                way_out = _sentence(did_you_mean(index, tuple(needed)))
+                names.append(Problem(f"there is no index {index!r}", self._title(), way_out=way_out))
+                continue
+            if isinstance(value, bool) or not hasattr(value, "__index__") or operator.index(value) < 0:
+                fact = f"the size of {index!r} is {value!r}"
+                kinds.append(Problem(fact, self._title(), way_out="Give a whole number, 0 or more."))
+                continue
+            other = roots.setdefault(definition.same_size[index], index)
+            if given[other] != value:
+                clashes.append(
+                    Problem(
+                        f"indices {other!r} and {index!r} have one size, but are {given[other]} and {value}",
+                        self._title(),
+                        way_out="Give one of them only.",
+                    )
+                )
+        missing = [index for index in needed if definition.same_size[index] not in roots and index not in given]
+        if missing:
+            shown = ", ".join(
+                notation.format_access(Access(name, definition.axes[name]))
+                for name in self.parameters
+                if set(missing) & set(definition.axes[name])
+            )
+            names.append(
+                Problem(
+                    f"missing sizes: {', '.join(map(repr, missing))}",
+                    self._title(),
+                    f"They are axes of {shown}.",
+                    f"Pass them by name: init(rng, {', '.join(f'{index}=...' for index in missing)}).",
+                )
+            )
+        if names:
+            raise NameProblem(*names)
+        if kinds:
+            raise TypeProblem(*kinds)
+        if clashes:
+            raise SizeError(*clashes)
+        return {index: operator.index(given[roots[definition.same_size[index]]]) for index in needed}
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + ("" if text.endswith("?") else ".")
+
+
+def halves(gradient: Gradient) -> tuple[Program, Program]:
+    """A derived program cut in two: the forward pass, and the backward pass from its values.
+
+    >>> forward, backward = halves(calculus.vjp(notation.parse("H[b] = tanh(Z[b])"), wrt="Z"))
+    >>> print(backward)
+    dZ[b] = dH[b] (1 - H[b]^2)
+
+    The inputs of the second are the cotangents that come in, and the inputs and values of the first that it reads.
+    """
+    derived = gradient.backward
+    ids = set(map(id, derived))
+    steps = [step for step in gradient.program.steps if id(step) not in ids]
+    present = {step.name for step in steps}
+    steps += [step for step in gradient.forward.steps if step.name not in present]  # no derivative reads these
+    whole = gradient.forward
+    forward = notation.assemble(steps, inputs=whole.inputs, outputs=whole.outputs, batch=whole.batch)
+    written = {step.name for step in derived}
+    read = {access.tensor for step in derived for access in step.reads} - written
+    seeds = [access for access in gradient.program.inputs if access.tensor in gradient.seeds]
+    axes = forward.axes
+    same = {**gradient.program.same_size, **forward.same_size}
+    sized = {same[slot] for name in read & set(axes) for slot in axes[name]}
+    sized |= {same[slot] for access in seeds for slot in access.slots}
+    for step in derived:
+        for index in step.indices:
+            if same[index] not in sized:  # a broadcast: something has to say how far
+                holders = [name for name in axes if same[index] in {same[slot] for slot in axes[name]}]
+                read.add(holders[0])
+                sized |= {same[slot] for slot in axes[holders[0]]}
+    inputs = [*seeds, *(Access(name, axes[name]) for name in axes if name in read)]
+    indices = {index for step in derived for index in step.indices} | {slot for one in inputs for slot in one.slots}
+    batch = whole.batch if whole.batch in indices else None
+    return forward, notation.assemble(derived, inputs=inputs, outputs=gradient.values.values(), batch=batch)
+
+
+def _is_added(program: Program, name: str) -> bool:
+    """Whether a tensor is a term of a sum by itself, as a bias is."""
+    return any(
+        (isinstance(part, Access) and part.tensor == name)
+        for step in program.steps
+        for term in step.terms
+        for parent in (term.body, *(part for part in ir.walk(term.body) if isinstance(part, Sum)))
+        for part in (parent.terms if isinstance(parent, Sum) else (parent,))
+    )
+
+
+def _fans(program: Program, name: str) -> tuple[list[int], list[int]]:
+    """The axes of a parameter that its first reader sums over, and those that stay."""
+    step, access = next((step, read) for step in program.steps for read in step.reads if read.tensor == name)
+    outer = [axis for axis, slot in enumerate(access.slots) if slot in step.target.slots]
+    return [axis for axis in range(len(access.slots)) if axis not in outer], outer
+
+
+# --- the first layers ------------------------------------------------------------------------------------------------
+
+
+def _slots(*groups: Sequence[Index]) -> str:
+    names = [index for group in groups for index in group]
+    return f"[{','.join(names)}]" if names else ""
+
+
+def _words(text: object, what: str) -> list[Index]:
+    """Index names with spaces between them."""
+    if not isinstance(text, str):
+        raise TypeProblem(
+            Problem(f"{what} is text, not {type(text).__name__}", way_out="Write index names with spaces between them.")
+        )
+    words = text.split()
+    problems = [
+        Problem(problem, f"{what}: {text!r}", way_out="Write index names with spaces between them.")
+        for word in words
+        if (problem := notation.name_problem(word, index=True))
+    ]
+    if not problems and len(set(words)) != len(words):
+        problems = [Problem("an index stands twice", f"{what}: {text!r}", way_out="Give every axis a name of its own.")]
+    if problems:
+        raise NotationError(*problems)
+    return words
+
+
+def _apart(axes: Sequence[Index], batch: Sequence[Index]) -> None:
+    both = [index for index in axes if index in batch]
+    if both:
+        raise NotationError(
+            Problem(
+                f"{both[0]!r} is an axis of the layer and a batch index",
+                f"axes {' '.join(axes)}, batch {' '.join(batch)}",
+                way_out="Give the batch another name: batch='n'.",
+            )
+        )
+
+
+class Linear(Layer):
+    """A linear map and a bias, for every position of the batch: `Z[o,b] = W[o,i] X[i,b] + b[o]`.
+
+    >>> print(Linear("i -> h", bias=False).program())
+    input X[i,b], W[h,i]
+    batch b
+    Z[h,b] = W[h,i] X[i,b]
+
+    `axes` names the index that is summed and the one that stays; `batch` names the others, with spaces between them.
+    """
+
+    def __init__(self, axes: str = "i -> o", *, bias: bool = True, batch: str = "b", name: str = "") -> None:
+        sides = axes.split("->") if isinstance(axes, str) else []
+        words = [_words(side, "axes") for side in sides]
+        if len(words) != 2 or [len(side) for side in words] != [1, 1]:
+            raise NotationError(
+                Problem(
+                    f"{axes!r} does not say what goes in and what comes out",
+                    f"Linear({axes!r})",
+                    way_out="Write one index on either side, such as 'i -> o'; for more, write a Layer of your own.",
+                )
+            )
+        (into,), (out,) = words
+        if into == out:
+            raise NotationError(
+                Problem(
+                    f"{into!r} goes in and comes out",
+                    f"Linear({axes!r})",
+                    "One index has one size, and is either summed or kept.",
+                    f"Give them two names, such as '{into} -> {into}2'; their sizes may be equal.",
+                )
+            )
+        rest = _words(batch, "batch")
+        _apart([into, out], rest)
+        text = f"Z{_slots([out], rest)} = W[{out},{into}] X{_slots([into], rest)}" + (f" + b[{out}]" if bias else "")
+        super().__init__(text, parameters="W b" if bias else "W", batch=rest[0] if rest else None, name=name)
+
+
+class Activation(Layer):
+    """A function of the table at every entry: `H[i,b] = sigmoid(Z[i,b])`.
+
+    >>> print(Activation("tanh").program())
+    batch b
+    H[i,b] = tanh(Z[i,b])
+    >>> print(Activation("leaky_relu", slope=0.2, batch="").program())
+    H[i] = leaky_relu(Z[i], 1/5)
+
+    Any function of one argument, or whose further arguments are constants, given by name. Its axes are `axes` and
+    `batch`.
+    """
+
+    def __init__(
+        self, function: str, axes: str = "i", *, batch: str = "b", name: str = "", **constants: float | Fraction
+    ) -> None:
+        known = [word for word in named(TABLE) if len(TABLE[word].parameters) - len(TABLE[word].defaults) == 1]
+        if function not in known:
+            raise NameProblem(
+                Problem(
+                    f"there is no function {function!r} of one argument",
+                    f"Activation({function!r})",
+                    way_out=_sentence(did_you_mean(str(function), known)),
+                )
+            )
+        record = TABLE[function]
+        values = dict(zip(record.parameters[1:], map(Fraction, record.defaults), strict=True))
+        problems = [
+            Problem(
+                f"{function} has no constant {word!r}",
+                f"Activation({function!r}, {word}=...)",
+                way_out=_sentence(did_you_mean(word, record.parameters[1:])),
+            )
+            for word in constants
+            if word not in values
+        ]
+        if problems:
+            raise NameProblem(*problems)
+        given = {word: symbols.constant(value) for word, value in constants.items()}
+        rest = _words(batch, "batch")
+        own = _words(axes, "axes")
+        _apart(own, rest)
+        slots = (*own, *rest)
+        call = ir.call(function, Access("Z", slots), *(ir.number((values | given)[word]) for word in values))
+        step = Step(Access("H", slots), (ir.term((), call),))
+        super().__init__(notation.assemble([step]), data="Z", batch=rest[0] if rest else None, name=name)
+
+
+Sigmoid = partial(Activation, "sigmoid")
+Tanh = partial(Activation, "tanh")
+ReLU = partial(Activation, "relu")
+LeakyReLU = partial(Activation, "leaky_relu")
+ELU = partial(Activation, "elu")
+GELU = partial(Activation, "gelu")
+SiLU = partial(Activation, "silu")
+Softplus = partial(Activation, "softplus")
+
+
+class SquaredLoss(Layer):
+    """Half the squared distance to the targets, averaged over the batch.
+
+    >>> print(SquaredLoss().program())
+    batch b
+    L = sum[o,b]((Y[o,b] - T[o,b])^2) / (2 |b|)
+
+    The targets `T` are an input of their own, with the axes of the prediction: `loss.forward({}, Y, T=T)`.
+    """
+
+    def __init__(self, axes: str = "o", *, batch: str = "b", name: str = "") -> None:
+        rest = _words(batch, "batch")
+        own = _words(axes, "axes")
+        _apart(own, rest)
+        slots = _slots(own, rest)
+        total = f"sum{slots}((Y{slots} - T{slots})^2)" if own or rest else "(Y - T)^2"
+        below = " ".join(["2", *(f"|{index}|" for index in rest)])
+        super().__init__(f"L = {total} / ({below})", data="Y", batch=rest[0] if rest else None, name=name)
+
+
+# --- composition -----------------------------------------------------------------------------------------------------
+
+
+class Sequential(Layer):
+    """Layers, each of which reads the output of the one before; itself a layer.
+
+    >>> print(Sequential(Linear("i -> h"), Sigmoid(), Linear("h -> o"), SquaredLoss()).program())
+    input X[i,b], W1[h,i], b1[h], W2[o,h], b2[o], T[o,b]
+    batch b
+    Z1[h,b] = W1[h,i] X[i,b] + b1[h]
+    H1[h,b] = sigmoid(Z1[h,b])
+    Y[o,b]  = W2[o,h] H1[h,b] + b2[o]
+    L       = sum[o,b]((Y[o,b] - T[o,b])^2) / (2 |b|)
+
+    Parameters and values are numbered by the layers that have parameters: W1, b1, Z1, H1, W2, ...; those of a layer
+    with a name are `name.W`, `name.Z`. A loss, which is a layer whose output is a single number, keeps its names, and
+    what it reads is called as it calls it. Index names are local to a layer: an axis keeps the name that it has where
+    it appears first, and where one name would have two sizes, the later ones are `o2`, `o3`, ... Layers in a
+    Sequential without a name are taken as if they stood in the outer one. Raises NotationError where ranks clash,
+    NameProblem for a name given twice.
+    """
+
+    layers: tuple[Layer, ...]
+
+    def __init__(self, *layers: Layer, name: str = "") -> None:
+        given: tuple[object, ...] = layers
+        problems = []
+        for number, part in enumerate(given, 1):
+            if not isinstance(part, Layer):
+                kind = part.__name__ if isinstance(part, type) else type(part).__name__
+                way_out = 'Write a layer, such as Linear("i -> o") or Layer(text).'
+                if isinstance(part, (type, partial)):
+                    way_out = "Write its parentheses: Sigmoid(), not Sigmoid."
+                fact = f"part {number} of the Sequential is a {kind} and not a layer"
+                problems.append(Problem(fact, repr(part), way_out=way_out))
+        if not layers:
+            problems.append(Problem("Sequential() has no layers", way_out='Write Sequential(Linear("i -> o"), ...).'))
+        if problems:
+            raise TypeProblem(*problems)
+        if name:
+            notation.check_name(name)
+        flat = [inner for layer in layers for inner in _flat(layer)]
+        _check_ranks(flat)
+        _check_names(flat)
+        renamed = _tensor_names(flat)
+        scopes = [
+            symbols.Scope(
+                tuple(ir.rename_step(step, {}, names) for step in layer.definition.steps),
+                tuple(Access(names[access.tensor], access.slots) for access in layer.definition.inputs),
+                layer.definition.batch,
+            )
+            for layer, names in zip(flat, renamed, strict=True)
+        ]
+        pairs = list(zip(flat, renamed, strict=True))
+        data = renamed[0][flat[0].data]
+        parameters = tuple(names[parameter] for layer, names in pairs for parameter in layer.parameters)
+        others = tuple(names[other] for layer, names in pairs for other in layer.others)
+        output = renamed[-1][flat[-1].output]
+        definition = symbols.connect(scopes, inputs=(data, *parameters, *others), outputs=[output], inherit=True)
+        self._set(definition, data, parameters, output, name)
+        self.__dict__["layers"] = tuple(flat)
+
+    @property
+    def stages(self) -> int:
+        return sum(layer.stages for layer in self.layers)
+
+
+def _flat(layer: Layer) -> Iterable[Layer]:
+    return layer.layers if isinstance(layer, Sequential) and not layer.name else (layer,)
+
+
+def _check_ranks(flat: Sequence[Layer]) -> None:
+    problems = []
+    for number, (before, after) in enumerate(pairwise(flat), 2):
+        given, wanted = before.definition.axes[before.output], after.definition.axes[after.data]
+        if len(given) != len(wanted):
+            problems.append(
+                Problem(
+                    f"layer {number} reads {notation.format_access(Access(after.data, wanted))}, and layer {number - 1}"
+                    f" gives {notation.format_access(Access(before.output, given))}",
+                    f"{number - 1}  {before._title()}\n{number}  {after._title()}",
+                    f"{len(wanted)} axes and {len(given)}.",
+                    "Nothing follows a loss."
+                    if not given
+                    else "Name the axes of the layer, such as Sigmoid('i', batch='b t').",
+                )
+            )
+    if problems:
+        raise NotationError(*problems)
+
+
+def _check_names(flat: Sequence[Layer]) -> None:
+    seen: dict[str, int] = {}
+    problems = []
+    for number, layer in enumerate(flat, 1):
+        if layer.name and layer.name in seen:
+            problems.append(
+                Problem(
+                    f"layers {seen[layer.name]} and {number} are both called {layer.name!r}",
+                    layer._title(),
+                    "Tensors are told apart by the names of their layers.",
+                    "Give one of them another name.",
+                )
+            )
+        seen.setdefault(layer.name, number)
+    if problems:
+        raise NameProblem(*problems)
+
+
+def _tensor_names(flat: Sequence[Layer]) -> list[dict[str, str]]:
+    """For every layer, the name of each of its tensors in the composition."""
+    value = flat[0].data
+    taken = {value}
+    stage = 0
+    last: dict[str, int] = {}
+    found = []
+
+    def numbered(local: str) -> str:
+        count = max(stage, last.get(local, 0) + 1, 1)
+        while True:
+            name = f"{local}{'_' if local[-1].isdigit() else ''}{count}"
+            if name not in taken and not notation.name_problem(name):
+                last[local] = count
+                return name
+            count += 1
+
+    for layer, after in zip(flat, [*flat[1:], None], strict=True):
+        stage += layer.stages
+        names = {layer.data: value}
+        for local in layer.definition.names:
+            if local == layer.data:
+                continue
+            if layer.name:
+                name = f"{layer.name}.{local}"
+            elif after is not None and local == layer.output and _is_loss(after) and after.data not in taken:
+                name = after.data
+            elif local in layer.others or _is_loss(layer):
+                name = ir.fresh(local, taken)
+            else:
+                name = numbered(local)
+            names[local] = name
+            taken.add(name)
+        value = names[layer.output]
+        found.append(names)
+    return found
+
+
+def _is_loss(layer: Layer) -> bool:
+    return not layer.definition.axes[layer.output]
