@@ -116,7 +116,7 @@ class _Namer:
         name = ir.fresh(f"{self.step.name}_{suffix}", self.taken)
         self.taken.add(name)
         self.made.add(name)
-        order = [index for index in dict.fromkeys([*self.step.target.slots, *free]) if index in free]
+        order = [index for index in dict.fromkeys([*ir.slot_indices(self.step.target), *free]) if index in free]
         self.known[shape] = name, tuple(free.index(index) for index in order)
         target = Access(name, tuple(order))
         if terms is None:
@@ -145,9 +145,8 @@ def needed(program: Program, outputs: tuple[str, ...]) -> Program:
             if step.name in wanted:
                 wanted.update(access.tensor for access in step.reads)
         kept = replace(program, steps=tuple(step for step in program.steps if step.name in wanted), outputs=outputs)
-        same = kept.same_size
-        sized = {same[slot] for access in kept.inputs for slot in access.slots}
-        lost = {index for step in kept.steps for index in step.indices if same[index] not in sized}
+        sized = notation.sized_indices(kept)
+        lost = {index for step in kept.steps for index in step.indices if kept.same_size[index] not in sized}
         if not lost:
             break
         groups = {program.same_size[index] for index in lost}
@@ -155,15 +154,16 @@ def needed(program: Program, outputs: tuple[str, ...]) -> Program:
         ties = [step.name for step in dropped if lost.intersection(step.indices)]
         ties += [step.name for step in dropped if any(program.same_size[index] in groups for index in step.indices)]
         wanted.add(ties[0])
-    unknown = {same[index] for step in kept.steps for index in step.indices}
-    unknown -= {same[slot] for access in kept.inputs if access.tensor in wanted for slot in access.slots}
-    inputs = []
+    inputs = [access for access in kept.inputs if access.tensor in wanted]
     for access in kept.inputs:
-        group = {same[slot] for slot in access.slots}
-        if access.tensor in wanted or group & unknown:
+        trial = replace(kept, inputs=tuple(inputs))
+        sized = notation.sized_indices(trial)
+        if all(trial.same_size[index] in sized for step in kept.steps for index in step.indices):
+            break
+        if access not in inputs and not {kept.same_size[name] for name in access.slots} <= sized:
             inputs.append(access)
-            unknown -= group
-    return replace(kept, inputs=tuple(inputs))
+    facts = tuple(fact for fact in kept.facts if fact.index in kept.indices)
+    return replace(kept, inputs=tuple(one for one in kept.inputs if one in inputs), facts=facts)
 
 
 def rename_tensors(program: Program, names: dict[str, str]) -> Program:

@@ -28,6 +28,7 @@ from indexprop.ir import (
     Access,
     Call,
     Expr,
+    Guard,
     Index,
     Number,
     Product,
@@ -60,7 +61,7 @@ def contributions(
     `value` is the tensor that already holds the expression, if there is one, so that a forward value is reused.
     """
     match expr:
-        case Number() | Size():
+        case Number() | Size() | Guard():
             return
         case Access():
             yield Contribution(expr, upstream, rule)
@@ -94,7 +95,7 @@ def tangents(expr: Expr, tangent_of: dict[str, str], value: Access | None = None
     derivative.
     """
     match expr:
-        case Number() | Size():
+        case Number() | Size() | Guard():
             return
         case Access(tensor, slots):
             if tensor in tangent_of:
@@ -245,31 +246,19 @@ def _capital(text: str) -> str:
 def _targets(program: Program, of: Sequence[str], wrt: Sequence[str] | str | None) -> tuple[str, ...]:
     if wrt is None:
         needed = algebra.needed(program, tuple(of))
-        reals = _conditions(program)
-        return tuple(access.tensor for access in needed.inputs if access.tensor not in reals)
+        discrete = {*program.truths, *program.positions}
+        return tuple(access.tensor for access in needed.inputs if access.tensor not in discrete)
     names = (wrt,) if isinstance(wrt, str) else tuple(dict.fromkeys(wrt))
     _known(program, names, "tensor")
+    problems = [
+        Problem(f"{name!r} holds {what}, which have no cotangent", way_out=f"Leave {name} out of wrt.")
+        for what, group in (("positions", program.positions), ("truth values", program.truths))
+        for name in names
+        if name in group
+    ]
+    if problems:
+        raise DerivationError(*problems)
     return names
-
-
-def _conditions(program: Program) -> set[str]:
-    """Inputs that are only read as truth values: they have no cotangent."""
-    truths: set[str] = set()
-    others: set[str] = set()
-    for step in program.steps:
-        for term in step.terms:
-            for part in ir.walk(term.body):
-                if isinstance(part, Call) and part.function == "where" and isinstance(part.arguments[0], Access):
-                    truths.add(part.arguments[0].tensor)
-                others.update(
-                    child.tensor
-                    for k, child in enumerate(ir.children(part))
-                    if isinstance(child, Access)
-                    and not (isinstance(part, Call) and part.function == "where" and k == 0)
-                )
-            if isinstance(term.body, Access):
-                others.add(term.body.tensor)
-    return truths - others
 
 
 def _active(program: Program, of: Iterable[str], wrt: Iterable[str]) -> set[str]:
@@ -326,7 +315,7 @@ def _reverse(program: Program, of: tuple[str, ...], wrt: Sequence[str] | str | N
         if name in of:
             sweep.seed(name, named.axes[name], seeded)
         elif prefix + name not in sweep.written:
-            sweep.zero(name, named.axes[name])
+            sweep.zero(name)
             notes.append(f"{prefix}{name} is zero: {', '.join(of)} does not depend on {name}")
     values = tuple(prefix + name for name in targets)
     outputs = (*of, *values) if seeded else values
@@ -366,8 +355,9 @@ class _Sweep:
                 if one.leaf.tensor not in self.active:
                     continue
                 target, names = self.left_side(one.leaf, step, term)
-                free = dict.fromkeys([*step.target.slots, *ir.indices(term.body), *term.bound])
-                bound = [names.get(index, index) for index in free if index not in one.leaf.slots]
+                free = dict.fromkeys([*ir.slot_indices(step.target), *ir.indices(term.body), *term.bound])
+                written = ir.slot_indices(one.leaf)
+                bound = [names.get(index, index) for index in free if index not in written]
                 body = ir.rename(one.body, names)
                 sizes = tuple(sorted((names.get(index, index), power) for index, power in term.factor.sizes))
                 derived = ir.term(bound, body, ir.Factor(term.factor.number, sizes))
@@ -403,28 +393,32 @@ class _Sweep:
         """
         name = self.prefix + leaf.tensor
         self.cotangents[leaf.tensor] = name
-        plain = [read for read in step.reads if read.tensor == leaf.tensor and len(set(read.slots)) == len(read.slots)]
-        if not plain or leaf == plain[0] or len(set(leaf.slots)) != len(leaf.slots):
+        plain = [read for read in step.reads if read.tensor == leaf.tensor and _distinct(read)]
+        if not plain or leaf == plain[0] or not _distinct(leaf):
             return Access(name, leaf.slots), {}
-        wanted = plain[0].slots
-        names = dict(zip(leaf.slots, wanted, strict=True))
-        used = {*step.target.slots, *ir.indices(term.body), *term.bound}
-        for index in used - set(leaf.slots):  # whoever holds a wanted name makes room
+        wanted, slots = ir.axis_names(plain[0]), ir.axis_names(leaf)
+        names = dict(zip(slots, wanted, strict=True))
+        used = {*ir.slot_indices(step.target), *ir.indices(term.body), *term.bound}
+        for index in used - set(slots):  # whoever holds a wanted name makes room
             if index in wanted:
-                spare = [old for old in leaf.slots if old not in wanted and old not in names.values()]
+                spare = [old for old in slots if old not in wanted and old not in names.values()]
                 same = [old for old in spare if self._size(old) == self._size(index)]
                 names[index] = same[0] if same else ir.fresh(index, set(self.program.indices) | set(names.values()))
-        return Access(name, wanted), names
+        return Access(name, plain[0].slots), names
 
     def _size(self, index: Index) -> Index:
         return self.program.same_size.get(index, index)
 
     def emit(self, target: Access, terms: tuple[Term, ...], because: Reason) -> None:
+        if target.tensor not in self.written and "" in ir.axis_names(target):
+            self.zero(target.tensor[len(self.prefix) :])
         operation = "+=" if target.tensor in self.written else "="
         self.written.add(target.tensor)
         self.steps.append(Step(target, terms, operation, because))
 
-    def zero(self, name: str, axes: tuple[Index, ...]) -> None:
+    def zero(self, name: str) -> None:
+        """A cotangent that nothing has been added to yet."""
+        axes = self.program.axes[name]
         self.emit(Access(self.prefix + name, axes), ir.collect(()), Reason("zero", leaf=Access(name, axes)))
 
     def seed(self, name: str, axes: tuple[Index, ...], seeded: bool) -> None:
@@ -435,6 +429,11 @@ class _Sweep:
                 (ir.term((), ir.ONE),),
                 Reason("zero", leaf=Access(name, axes)),
             )
+
+
+def _distinct(access: Access) -> bool:
+    """Whether the slots are indices, all of them different."""
+    return ir.is_plain(access) and len(set(access.slots)) == len(access.slots)
 
 
 # --- forward --------------------------------------------------------------------------------------

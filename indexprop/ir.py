@@ -9,7 +9,7 @@
 When the body is a product of accesses, a term is an einsum; when nothing is bound, it is an elementwise map.
 
 Expressions are built with `add`, `multiply`, `power`, `call` and `reduce`, which keep them in one normal form: flat
-sums and products, numbers folded, the number first in a product and the divisors last, `a / b` as `a b^-1`. That is
+sums and products, numbers folded, in a product the number first, then guards, the divisors last, `a / b` as `a b^-1`. That is
 why `parse` and `str` are inverse.
 """
 
@@ -22,7 +22,39 @@ from functools import cached_property
 from typing import Any, TypeAlias, assert_never
 
 Index: TypeAlias = str
-Slot: TypeAlias = Index
+
+
+@dataclass(frozen=True, slots=True)
+class Affine:
+    """A whole number computed from indices and sizes: `2*p + r - 1`, `j - |i|`, `0`. Made by `affine`."""
+
+    indices: tuple[tuple[Index, int], ...] = ()
+    sizes: tuple[tuple[Index, int], ...] = ()
+    constant: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Several axes laid out as one, the last running fastest: `(c h w)`."""
+
+    indices: tuple[Index, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """A position read from a tensor of integers: `tok[b,t]`."""
+
+    access: Access
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """A slot that may leave its axis; what leaves is skipped: `(2*p + r - 1)?`."""
+
+    slot: Index | Affine | Lookup
+
+
+Slot: TypeAlias = Index | Affine | Group | Lookup | Partial
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +110,36 @@ class Reduce:
     body: Expr
 
 
-Expr: TypeAlias = Number | Size | Access | Sum | Product | Call | Reduce
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """A condition as a factor: where it does not hold, the term it stands in is skipped.
+
+    `[k <= q]` compares positions, `[mask[b,k]]` (operation "is") reads a tensor of truth values.
+    """
+
+    operation: str
+    left: Affine | Access
+    right: Affine = Affine()
+
+
+Expr: TypeAlias = Number | Size | Access | Sum | Product | Call | Reduce | Guard
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """A size computed from others: `left operation right` with + - * // (and "" for a single part)."""
+
+    operation: str
+    left: Count | Size | int
+    right: Count | Size | int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """What a size is: `|p| = (|y| + 2 - |r|) // 2 + 1`."""
+
+    index: Index
+    value: Count | Size | int
+
 
 REDUCTIONS = ("sum", "max", "min")
 
@@ -137,13 +198,14 @@ class Step:
 
     @cached_property
     def reads(self) -> tuple[Access, ...]:
-        """Every access on the right, in the order of writing."""
-        return tuple(access for term in self.terms for access in accesses(term.body))
+        """Every access that is read, in the order of writing: on the right, and in lookups on the left."""
+        found = [access for term in self.terms for access in accesses(term.body)]
+        return (*found, *lookups(self.target))
 
     @cached_property
     def indices(self) -> tuple[Index, ...]:
         """Every index of the line, each once: first the target's, then by appearance."""
-        seen = dict.fromkeys(self.target.slots)
+        seen = dict.fromkeys(slot_indices(self.target))
         for term in self.terms:
             seen.update(dict.fromkeys(indices(term.body)))
             seen.update(dict.fromkeys(term.bound))
@@ -176,14 +238,15 @@ class Program(Shown):
     steps: tuple[Step, ...]
     outputs: tuple[str, ...]
     batch: Index | None = None
+    facts: tuple[Fact, ...] = ()
 
     @cached_property
     def axes(self) -> Mapping[str, tuple[Index, ...]]:
         """Names for the axes of every tensor: an input's declaration, or the slots of the first step that writes it."""
-        found = {access.tensor: access.slots for access in self.inputs}
+        found = {access.tensor: axis_names(access) for access in self.inputs}
         for step in self.steps:
-            if step.name not in found or len(set(step.target.slots)) > len(set(found[step.name])):
-                found[step.name] = step.target.slots
+            if step.name not in found or len(set(axis_names(step.target))) > len(set(found[step.name])):
+                found[step.name] = axis_names(step.target)
         return found
 
     @cached_property
@@ -200,10 +263,41 @@ class Program(Shown):
         """Every index name, in the order of appearance."""
         seen: dict[Index, None] = {}
         for access in self.inputs:
-            seen.update(dict.fromkeys(access.slots))
+            seen.update(dict.fromkeys(axis_names(access)))
         for step in self.steps:
             seen.update(dict.fromkeys(step.indices))
+        for names in self.axes.values():
+            seen.update(dict.fromkeys(names))
         return tuple(seen)
+
+    @cached_property
+    def truths(self) -> frozenset[str]:
+        """The tensors that are read as conditions, and never as numbers."""
+        conditions: set[str] = set()
+        numbers: set[str] = set()
+        for step in self.steps:
+            for one in step.terms:
+                for part in walk(one.body):
+                    match part:
+                        case Guard("is", Access(tensor)) | Call("where", (Access(tensor), _, _)):
+                            conditions.add(tensor)
+                    chosen = part.arguments[1:] if isinstance(part, Call) and part.function == "where" else children(part)
+                    numbers.update(child.tensor for child in chosen if isinstance(child, Access))
+                if isinstance(one.body, Access):
+                    numbers.add(one.body.tensor)
+        return frozenset(conditions - numbers)
+
+    @cached_property
+    def positions(self) -> Mapping[str, Index]:
+        """The tensors that are read as positions, and the axis each of them looks up."""
+        found = {}
+        for step in self.steps:
+            for access in (step.target, *step.reads):
+                for slot, axis in zip(access.slots, self.axes[access.tensor], strict=True):
+                    inner = slot.slot if isinstance(slot, Partial) else slot
+                    if isinstance(inner, Lookup):
+                        found[inner.access.tensor] = axis
+        return found
 
     @cached_property
     def same_size(self) -> Mapping[Index, Index]:
@@ -220,6 +314,8 @@ class Program(Shown):
         for step in self.steps:
             for access in (step.target, *step.reads):
                 for one, other in zip(access.slots, self.axes.get(access.tensor, ()), strict=False):
+                    if not isinstance(one, str):
+                        continue
                     first, second = sorted((find(one), find(other)), key=rank.__getitem__)
                     parent[second] = first
         return {index: find(index) for index in self.indices}
@@ -264,17 +360,20 @@ def multiply(*factors: Expr) -> Expr:
     Product(factors=(Number(value=Fraction(6, 1)), Access(tensor='x', slots=())))
     """
     coefficient = Fraction(1)
+    guards: dict[Expr, None] = {}
     above: list[Expr] = []
     below: list[Expr] = []
     for factor in factors:
         value, body = split_number(factor)
         coefficient *= value
         for part in body.factors if isinstance(body, Product) else (body,):
-            if part != ONE:
+            if isinstance(part, Guard):
+                guards[part] = None
+            elif part != ONE:
                 (below if is_divisor(part) else above).append(part)
     if not coefficient:
         return ZERO
-    rest = above + below
+    rest = [*guards, *above, *below]
     if coefficient != 1 or not rest:
         rest.insert(0, Number(coefficient))
     return rest[0] if len(rest) == 1 else Product(tuple(rest))
@@ -393,7 +492,7 @@ def collect(terms: Iterable[Term]) -> tuple[Term, ...]:
 
 def children(expr: Expr) -> tuple[Expr, ...]:
     match expr:
-        case Number() | Size() | Access():
+        case Number() | Size() | Access() | Guard():
             return ()
         case Sum(parts) | Product(parts) | Call(_, parts):
             return parts
@@ -413,7 +512,152 @@ def walk(expr: Expr) -> Iterator[Expr]:
 
 
 def accesses(expr: Expr) -> Iterator[Access]:
-    return (part for part in walk(expr) if isinstance(part, Access))
+    """Every tensor that is read: also the integers of a lookup, and the truth values of a guard."""
+    for part in walk(expr):
+        match part:
+            case Access() | Guard("is", Access()):
+                access = part if isinstance(part, Access) else part.left
+                assert isinstance(access, Access)
+                yield access
+                yield from lookups(access)
+
+
+def lookups(access: Access) -> Iterator[Access]:
+    """The tensors of integers that the slots of an access read."""
+    for slot in access.slots:
+        inner = slot.slot if isinstance(slot, Partial) else slot
+        if isinstance(inner, Lookup):
+            yield inner.access
+            yield from lookups(inner.access)
+
+
+def group_sizes(program: Program) -> Iterator[tuple[Index, tuple[Index, ...]]]:
+    """For every group in a slot: the name of the joined axis, and the indices whose sizes multiply to its own."""
+    for step in program.steps:
+        for access in (step.target, *step.reads):
+            for slot, axis in zip(access.slots, program.axes.get(access.tensor, ()), strict=False):
+                if isinstance(slot, Group):
+                    yield axis, slot.indices
+
+
+def count_indices(value: Count | Size | int) -> Iterator[Index]:
+    match value:
+        case int():
+            return
+        case Size(index):
+            yield index
+        case Count(_, left, right):
+            yield from count_indices(left)
+            yield from count_indices(right)
+        case _:
+            assert_never(value)
+
+
+def count(value: Count | Size | int, sizes: Mapping[Index, int]) -> int:
+    """The number that a computed size comes to."""
+    match value:
+        case int():
+            return value
+        case Size(index):
+            return sizes[index]
+        case Count(operation, left, right):
+            one, other = count(left, sizes), count(right, sizes)
+            if operation == "//":
+                return one // other
+            return {"+": one + other, "-": one - other, "*": one * other}[operation]
+        case _:
+            assert_never(value)
+
+
+def slot_indices(where: Access | Slot) -> dict[Index, None]:
+    """The indices in a slot, or in the slots of an access, in the order of writing."""
+    match where:
+        case str():
+            return {where: None}
+        case Affine(names):
+            return {index: None for index, _ in names}
+        case Group(grouped):
+            return dict.fromkeys(grouped)
+        case Lookup(access):
+            return slot_indices(access)
+        case Partial(slot):
+            return slot_indices(slot)
+        case Access(_, slots):
+            return {index: None for slot in slots for index in slot_indices(slot)}
+        case _:
+            assert_never(where)
+
+
+def is_plain(access: Access) -> bool:
+    """Whether every slot is an index."""
+    return all(isinstance(slot, str) for slot in access.slots)
+
+
+def axis_names(access: Access) -> tuple[Index, ...]:
+    """The names that the slots of an access give to its axes: an index names its axis, a group the joined one."""
+    names = []
+    for slot in access.slots:
+        match slot:
+            case str():
+                names.append(slot)
+            case Group(grouped):
+                names.append(("" if all(len(index) == 1 for index in grouped) else "_").join(grouped))
+            case _:
+                names.append("")
+    return tuple(names)
+
+
+def affine(
+    indices: Iterable[tuple[Index, int]] = (), sizes: Iterable[tuple[Index, int]] = (), constant: int = 0
+) -> Index | Affine:
+    """The whole number in normal form, each name once; a bare index stays an index."""
+
+    def joined(parts: Iterable[tuple[Index, int]]) -> tuple[tuple[Index, int], ...]:
+        found: dict[Index, int] = {}
+        for name, count in parts:
+            found[name] = found.get(name, 0) + count
+        return tuple((name, count) for name, count in found.items() if count)
+
+    made = Affine(joined(indices), joined(sizes), constant)
+    if not made.sizes and not made.constant and len(made.indices) == 1 and made.indices[0][1] == 1:
+        return made.indices[0][0]
+    return made
+
+
+def rename_slot(slot: Slot, names: Mapping[Index, Index], tensors: Mapping[str, str]) -> Slot:
+    match slot:
+        case str():
+            return names.get(slot, slot)
+        case Affine(used, sizes, constant):
+            return affine(
+                ((names.get(index, index), count) for index, count in used),
+                ((names.get(index, index), count) for index, count in sizes),
+                constant,
+            )
+        case Group(grouped):
+            return Group(tuple(names.get(index, index) for index in grouped))
+        case Lookup(access):
+            return Lookup(rename_access(access, names, tensors))
+        case Partial(inner):
+            renamed = rename_slot(inner, names, tensors)
+            assert isinstance(renamed, str | Affine | Lookup)
+            return Partial(renamed)
+        case _:
+            assert_never(slot)
+
+
+def rename_access(access: Access, names: Mapping[Index, Index], tensors: Mapping[str, str]) -> Access:
+    slots = tuple(rename_slot(slot, names, tensors) for slot in access.slots)
+    return Access(tensors.get(access.tensor, access.tensor), slots)
+
+
+def _rename_affine(value: Affine, names: Mapping[Index, Index]) -> Affine:
+    renamed = affine(
+        ((names.get(index, index), count) for index, count in value.indices),
+        ((names.get(index, index), count) for index, count in value.sizes),
+        value.constant,
+    )
+    return Affine(((renamed, 1),)) if isinstance(renamed, str) else renamed
 
 
 def indices(expr: Expr) -> dict[Index, None]:
@@ -421,8 +665,8 @@ def indices(expr: Expr) -> dict[Index, None]:
     seen: dict[Index, None] = {}
     for part in walk(expr):
         match part:
-            case Access(_, slots):
-                seen.update(dict.fromkeys(slots))
+            case Access() | Guard():
+                seen.update(free_indices(part))
             case Reduce(_, names, _):
                 seen.update(dict.fromkeys(names))
     return seen
@@ -431,8 +675,10 @@ def indices(expr: Expr) -> dict[Index, None]:
 def free_indices(expr: Expr) -> dict[Index, None]:
     """The indices of an expression that no reduction inside it binds."""
     match expr:
-        case Access(_, slots):
-            return dict.fromkeys(slots)
+        case Access():
+            return slot_indices(expr)
+        case Guard(_, left, right):
+            return slot_indices(left) | slot_indices(right)
         case Reduce(_, names, body):
             return {index: None for index in free_indices(body) if index not in names}
         case _:
@@ -442,7 +688,7 @@ def free_indices(expr: Expr) -> dict[Index, None]:
 def rebuild(expr: Expr, change: Callable[[Expr], Expr]) -> Expr:
     """The expression with every child changed, in normal form."""
     match expr:
-        case Number() | Size() | Access():
+        case Number() | Size() | Access() | Guard():
             return expr
         case Sum(parts):
             return add(*map(change, parts))
@@ -462,8 +708,12 @@ def rename(expr: Expr, names: Mapping[Index, Index], tensors: Mapping[str, str] 
     match expr:
         case Size(index):
             return Size(names.get(index, index))
-        case Access(tensor, slots):
-            return Access(tensors.get(tensor, tensor), tuple(names.get(slot, slot) for slot in slots))
+        case Access():
+            return rename_access(expr, names, tensors)
+        case Guard(operation, left, right):
+            if isinstance(left, Access):
+                return Guard(operation, rename_access(left, names, tensors))
+            return Guard(operation, _rename_affine(left, names), _rename_affine(right, names))
         case Reduce(operation, bound, body):
             bound = tuple(names.get(index, index) for index in bound)
             return Reduce(operation, bound, rename(body, names, tensors))

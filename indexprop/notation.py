@@ -23,15 +23,23 @@ from indexprop.errors import NameProblem, NotationError, Problem, did_you_mean, 
 from indexprop.functions import TABLE, lookup, named
 from indexprop.ir import (
     Access,
+    Affine,
     Call,
+    Count,
     Expr,
+    Fact,
     Factor,
+    Group,
+    Guard,
     Index,
+    Lookup,
     Number,
+    Partial,
     Product,
     Program,
     Reduce,
     Size,
+    Slot,
     Step,
     Sum,
     Term,
@@ -104,7 +112,66 @@ def _terminates(denominator: int) -> bool:
 
 
 def format_access(access: Access) -> str:
-    return f"{access.tensor}[{','.join(access.slots)}]" if access.slots else access.tensor
+    return f"{access.tensor}[{','.join(map(format_slot, access.slots))}]" if access.slots else access.tensor
+
+
+def format_slot(slot: Slot) -> str:
+    """What stands at one axis.
+
+    >>> format_slot(ir.Partial(ir.Affine((("p", 2), ("r", 1)), (), -1)))
+    '(2*p+r-1)?'
+    """
+    match slot:
+        case str():
+            return slot
+        case Affine():
+            return format_affine(slot)
+        case Group(grouped):
+            return f"({' '.join(grouped)})"
+        case Lookup(access):
+            return format_access(access)
+        case Partial(Affine() as inner):
+            return f"({format_affine(inner)})?"
+        case Partial(inner):
+            return f"{format_slot(inner)}?"
+        case _:
+            assert_never(slot)
+
+
+def format_affine(value: Affine) -> str:
+    parts = [(count, name) for name, count in value.indices] + [(count, f"|{name}|") for name, count in value.sizes]
+    text = ""
+    for count, name in parts:
+        scale = "" if abs(count) == 1 else f"{abs(count)}*"
+        text += ("-" if count < 0 else "+" if text else "") + scale + name
+    if value.constant or not text:
+        text += f"{value.constant:+d}" if text else str(value.constant)
+    return text
+
+
+def format_guard(guard: Guard) -> str:
+    if isinstance(guard.left, Access):
+        return f"[{format_access(guard.left)}]"
+    return f"[{format_affine(guard.left)} {guard.operation} {format_affine(guard.right)}]"
+
+
+def format_count(value: Count | Size | int, level: int = SUM_LEVEL) -> str:
+    """A size computed from others: `(|y| + 2 - |r|) // 2 + 1`."""
+    match value:
+        case int():
+            return str(value)
+        case Size(index):
+            return f"|{index}|"
+        case Count(operation, left, right):
+            own = SUM_LEVEL if operation in "+-" else PRODUCT_LEVEL
+            text = f"{format_count(left, own)} {operation} {format_count(right, own + 1)}"
+            return text if own >= level else f"({text})"
+        case _:
+            assert_never(value)
+
+
+def format_facts(facts: Iterable[Fact]) -> str:
+    return "where " + ", ".join(f"|{fact.index}| = {format_count(fact.value)}" for fact in facts)
 
 
 @dataclass
@@ -197,6 +264,8 @@ def format_expr(expr: Expr, level: int = SUM_LEVEL) -> str:
             text, own = f"{function}({', '.join(format_expr(part) for part in arguments)})", ATOM_LEVEL
         case Reduce(operation, names, body):
             text, own = f"{operation}[{','.join(names)}]({format_expr(body)})", ATOM_LEVEL
+        case Guard():
+            text, own = format_guard(expr), ATOM_LEVEL
         case _:
             assert_never(expr)
     return text if own >= level else f"({text})"
@@ -217,7 +286,7 @@ def implicit_clashes(factors: Sequence[Expr], summed: Iterable[Index]) -> tuple[
     """The summed indices that an implicit sum cannot mean: those that are not bare, and those of one factor of
     several.
     """
-    counted = [part for part in factors if any(ir.accesses(part))]  # numbers and sizes hold no index
+    counted = [part for part in factors if not isinstance(part, Guard) and any(ir.accesses(part))]  # no plain numbers
     hidden, lonely = [], []
     for index in summed:
         holders = [part for part in counted if index in ir.free_indices(part)]
@@ -260,14 +329,19 @@ def format_program(program: Program) -> str:
     """The program as text that `parse` turns into the same program."""
     width = target_width(program.steps)
     lines = []
-    inferred = _assemble(program.steps, {}, None, None)
+    inferred = _assemble(program.steps, {}, None, None, program.facts)
     if inferred.inputs != program.inputs:
         lines.append("input " + ", ".join(map(format_access, program.inputs)))
     if program.batch:
         lines.append(f"batch {program.batch}")
+    facts = {fact.index: fact for fact in program.facts}
     for step in program.steps:
         text = format_step(step, width)
+        if here := [facts.pop(index) for index in step.indices if index in facts]:
+            text += f"  {format_facts(here)}"
         lines.append(f"{text}  # {step.comment}" if step.comment else text)
+    if facts:
+        lines.append(format_facts(facts.values()))
     if inferred.outputs != program.outputs:
         lines.append("output " + ", ".join(program.outputs))
     return "\n".join(lines)
@@ -277,7 +351,11 @@ def format_program(program: Program) -> str:
 
 
 def _assemble(
-    steps: Sequence[Step], declared: dict[str, Access], outputs: Sequence[str] | None, batch: Index | None
+    steps: Sequence[Step],
+    declared: dict[str, Access],
+    outputs: Sequence[str] | None,
+    batch: Index | None,
+    facts: Iterable[Fact] = (),
 ) -> Program:
     """A program whose inputs are what is read and not written, and whose outputs are what is written and not read."""
     written = {step.name for step in steps}
@@ -288,12 +366,16 @@ def _assemble(
             read.add(access.tensor)
             if access.tensor in written or access.tensor in declared:
                 continue
+            names = ir.axis_names(access)
             known = inputs.get(access.tensor)
-            if known is None or len(set(access.slots)) > len(set(known.slots)):
-                inputs[access.tensor] = Access(access.tensor, access.slots)
+            if known is not None and len(known.slots) == len(names) and "" in known.slots:
+                names = tuple(one or other for one, other in zip(ir.axis_names(known), names, strict=True))
+            if known is None or len(set(names) - {""}) > len(set(known.slots) - {""}):
+                inputs[access.tensor] = Access(access.tensor, names)
     if outputs is None:
         outputs = tuple(dict.fromkeys(step.name for step in steps if step.name not in read))
-    return Program(tuple(inputs.values()), tuple(steps), tuple(outputs), batch)
+    ordered = tuple(sorted(facts, key=lambda fact: fact.index))
+    return Program(tuple(inputs.values()), tuple(steps), tuple(outputs), batch, ordered)
 
 
 def assemble(
@@ -302,10 +384,11 @@ def assemble(
     inputs: Iterable[Access] = (),
     outputs: Iterable[str] | None = None,
     batch: Index | None = None,
+    facts: Iterable[Fact] = (),
 ) -> Program:
     """A valid program from steps; inputs and outputs that are not given follow from what is read and written."""
     declared = {access.tensor: access for access in inputs}
-    program = _assemble(tuple(steps), declared, None if outputs is None else tuple(outputs), batch)
+    program = _assemble(tuple(steps), declared, None if outputs is None else tuple(outputs), batch, facts)
     validate(program)
     return program
 
@@ -329,8 +412,8 @@ def find_access(line: str, access: Access, slot: int | None = None) -> tuple[int
     start = found.start() if found else 0
     if slot is None:
         return start, start + len(text)
-    start += len(access.tensor) + 1 + sum(len(other) + 1 for other in access.slots[:slot])
-    return start, start + len(access.slots[slot])
+    start += len(access.tensor) + 1 + sum(len(format_slot(other)) + 1 for other in access.slots[:slot])
+    return start, start + len(format_slot(access.slots[slot]))
 
 
 def validate(program: Program, place: Place | None = None) -> None:
@@ -348,7 +431,14 @@ def validate(program: Program, place: Place | None = None) -> None:
 
 def _name_problems(program: Program, at: Place) -> Iterable[Problem]:
     for access in program.inputs:
-        for text, is_index in ((access.tensor, False), *((slot, True) for slot in access.slots)):
+        unnamed = [axis for axis, name in enumerate(ir.axis_names(access), start=1) if not name]
+        if unnamed:
+            yield Problem(
+                f"axis {unnamed[0]} of {access.tensor!r} has no name: no line reads it at a plain index",
+                way_out=f"Declare the axes, for example 'input {_declaration(access)}'.",
+            )
+            continue
+        for text, is_index in ((access.tensor, False), *((slot, True) for slot in ir.axis_names(access))):
             if problem := name_problem(text, index=is_index):
                 yield Problem(problem, f"input {format_access(access)}", way_out="Choose another name.")
     seen: set[str] = set()
@@ -359,6 +449,11 @@ def _name_problems(program: Program, at: Place) -> Iterable[Problem]:
         for index in step.indices:
             if problem := name_problem(index, index=True):
                 yield Problem(problem, at(number, None, None), way_out="Choose another name for the index.")
+
+
+def _declaration(access: Access) -> str:
+    names = ir.axis_names(access)
+    return f"{access.tensor}[{','.join(name or f'n{axis}' for axis, name in enumerate(names, start=1))}]"
 
 
 def _order_problems(program: Program, at: Place) -> Iterable[Problem]:
@@ -382,6 +477,12 @@ def _order_problems(program: Program, at: Place) -> Iterable[Problem]:
                 at(number, step.target, None),
                 evidence=f"first written in: {format_step(program.steps[first[name]])}",
                 way_out="Give the second one another name, or add to the first with '+='.",
+            )
+        elif step.operation == "=" and "" in ir.axis_names(step.target):
+            yield Problem(
+                f"the axes of {name!r} have no names where it is first written",
+                at(number, step.target, None),
+                way_out=f"Write '{_declaration(step.target)} = 0' first, and add to it with '+='.",
             )
         elif step.operation == "+=" and first[name] == number:
             yield Problem(
@@ -424,14 +525,14 @@ def _axes(count: int) -> str:
 
 
 def _index_problems(program: Program, at: Place) -> Iterable[Problem]:
-    sized = {program.same_size[slot] for access in program.inputs for slot in access.slots if slot in program.same_size}
+    sized = sized_indices(program)
     if program.batch is not None and program.batch not in program.indices:
         yield Problem(
             f"the batch index {program.batch!r} occurs nowhere",
             way_out=did_you_mean(program.batch, program.indices),
         )
     for number, step in enumerate(program.steps):
-        left = set(step.target.slots)
+        left = set(ir.slot_indices(step.target))
         for one in step.terms:
             for index in ir.free_indices(one.body):
                 if index not in left and index not in one.bound:
@@ -442,17 +543,31 @@ def _index_problems(program: Program, at: Place) -> Iterable[Problem]:
                     )
             yield from _shadow_problems(one.body, left | set(one.bound), at, number)
         for index in step.indices:
-            if program.same_size[index] in sized:
+            root = program.same_size.get(index, index)
+            if root in sized:
                 continue
-            if any(index in access.slots for access in step.reads):
-                continue
-            slot = step.target.slots.index(index) if index in left else None
+            sized.add(root)
+            slot = step.target.slots.index(index) if index in step.target.slots else None
             yield Problem(
                 f"the size of index {index!r} follows from nothing",
                 at(number, step.target, slot),
                 evidence="No input has an axis of that name.",
-                way_out=f"Read a tensor that has {index!r}, or correct the name.",
+                way_out=f"Read a tensor that has {index!r}, correct the name, or add: where |{index}| = ...",
             )
+
+
+def sized_indices(program: Program) -> set[Index]:
+    """The indices, each by the first of its size, whose size follows from the inputs and from the facts."""
+    same = program.same_size
+    known = {same[name] for access in program.inputs for name in ir.axis_names(access) if name}
+    rules = [({fact.index}, set(ir.count_indices(fact.value))) for fact in program.facts]
+    for whole, parts in ir.group_sizes(program):
+        rules.extend(({name}, {whole, *parts} - {name}) for name in (whole, *parts) if parts.count(name) < 2)
+    waiting = [({same.get(n, n) for n in makes}, {same.get(n, n) for n in needs}) for makes, needs in rules]
+    while ready := [rule for rule in waiting if rule[1] <= known and not rule[0] <= known]:
+        for makes, _ in ready:
+            known |= makes
+    return known
 
 
 def _shadow_problems(expr: Expr, outside: set[Index], at: Place, number: int) -> Iterable[Problem]:
@@ -478,7 +593,7 @@ _TOKEN = re.compile(
     r"(?P<space>[ \t]+)|(?P<comment>\#.*)"
     r"|(?P<number>(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?)"
     r"|(?P<name>[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*)"
-    r"|(?P<sign>\+=|<=|>=|==|!=|[-+*/^=<>()\[\],|])"
+    r"|(?P<sign>\+=|<=|>=|==|!=|//|[-+*/^=<>()\[\],|?])"
 )
 
 
@@ -514,6 +629,7 @@ class _Line:
         self.tokens, self.comment = self._scan(text)
         self.position = 0
         self.depth = 0
+        self.said: list[Fact] = []
         self.spans: list[tuple[Access, list[tuple[int, int]]]] = []
 
     def fail(self, fact: str, start: int, end: int, way_out: str = "", evidence: str = "") -> _Failure:
@@ -584,19 +700,131 @@ class _Line:
 
     def access(self) -> Access:
         token = self.name("the name of a tensor")
-        slots: list[Index] = []
+        slots: list[Slot] = []
         spans = [(token.start, token.end)]
         if self.take("["):
             while not self.take("]"):
                 if slots:
                     self.expect(",", "or ']' after an index")
-                slot = self.name("an index", index=True)
-                slots.append(slot.text)
-                spans.append((slot.start, slot.end))
+                start = self.next.start
+                slots.append(self.slot())
+                spans.append((start, self.tokens[self.position - 1].end))
             spans[0] = (token.start, self.tokens[self.position - 1].end)
         made = Access(token.text, tuple(slots))
         self.spans.append((made, spans))
         return made
+
+    def slot(self) -> Slot:
+        """index | affine | group | lookup, and `?` after a slot that may leave its axis."""
+        start = self.next.start
+        second, third = (self.tokens[min(self.position + ahead, len(self.tokens) - 1)] for ahead in (1, 2))
+        found: Slot
+        if self.next.text == "(" and second.kind == "name" and third.kind == "name":
+            self.position += 1
+            names = []
+            while not self.take(")"):
+                names.append(self.name("an index of the group", index=True).text)
+            found = Group(tuple(names))
+        elif self.next.kind == "name" and second.text == "[":
+            found = Lookup(self.access())
+        else:
+            found = self.affine()
+        if not self.take("?"):
+            return found
+        if isinstance(found, Group):
+            raise self.fail("a group cannot leave its axis", start, self.tokens[self.position - 1].end)
+        return Partial(found)
+
+    def affine(self) -> Index | Affine:
+        """A whole number: `2*p + r - 1`."""
+        indices: list[tuple[Index, int]] = []
+        sizes: list[tuple[Index, int]] = []
+        constant = 0
+        sign = -1 if self.take("-") else 1
+        while True:
+            scale = sign
+            number = self.next.kind == "number"
+            if number:
+                scale *= self.whole()
+            if number and not (self.take("*") or self.next.kind == "name" or self.next.text in ("|", "(")):
+                constant += scale
+            elif self.take("|"):
+                sizes.append((self.name("an index between the bars of a size", index=True).text, scale))
+                self.expect("|", "to close the size")
+            elif self.take("("):
+                inner = self.affine()
+                self.expect(")", "to close the parenthesis")
+                value = Affine(((inner, 1),)) if isinstance(inner, str) else inner
+                indices.extend((name, scale * count) for name, count in value.indices)
+                sizes.extend((name, scale * count) for name, count in value.sizes)
+                constant += scale * value.constant
+            else:
+                indices.append((self.name("an index", index=True).text, scale))
+            found = self.take("+", "-")
+            if found is None:
+                return ir.affine(indices, sizes, constant)
+            sign = 1 if found.text == "+" else -1
+
+    def whole(self) -> int:
+        token = self.next
+        if not token.text.isdigit():
+            raise self.fail(f"{token.text} is not a whole number", token.start, token.end)
+        self.position += 1
+        return int(token.text)
+
+    def guard(self) -> Piece:
+        """`[k <= q]` or `[mask[b,k]]`."""
+        start = self.expect("[", "before a condition").start
+        if self.next.kind == "name" and self.tokens[self.position + 1].text == "[":
+            made = Guard("is", self.access())
+        else:
+            left = self.affine()
+            relation = self.take(*COMPARISONS)
+            if relation is None:
+                found = repr(self.next.text) if self.next.text else "the end of the line"
+                raise self.fail(f"expected a comparison in a condition, found {found}", self.next.start, self.next.end)
+            right = self.affine()
+            sides = [Affine(((one, 1),)) if isinstance(one, str) else one for one in (left, right)]
+            made = Guard(relation.text, *sides)
+        end = self.expect("]", "to close the condition").end
+        return Piece(made, start, end)
+
+    def facts(self) -> list[Fact]:
+        """`where |p| = ..., |q| = ...`"""
+        found: list[Fact] = []
+        while not found or self.take(","):
+            self.expect("|", "before the index of a size")
+            index = self.name("an index between the bars of a size", index=True).text
+            self.expect("|", "to close the size")
+            self.expect("=", f"after |{index}|")
+            found.append(Fact(index, self.count()))
+        return found
+
+    def count(self) -> Count | Size | int:
+        value = self.count_product()
+        while sign := self.take("+", "-"):
+            value = Count(sign.text, value, self.count_product())
+        return value
+
+    def count_product(self) -> Count | Size | int:
+        value = self.count_atom()
+        while sign := self.take("*", "//"):
+            value = Count(sign.text, value, self.count_atom())
+        return value
+
+    def count_atom(self) -> Count | Size | int:
+        if self.take("("):
+            value = self.count()
+            self.expect(")", "to close the parenthesis")
+            return value
+        if self.take("|"):
+            index = self.name("an index between the bars of a size", index=True).text
+            self.expect("|", "to close the size")
+            return Size(index)
+        if self.next.kind != "number":
+            found = repr(self.next.text) if self.next.text else "the end of the line"
+            raise self.fail(f"expected a whole number or a size, found {found}", self.next.start, self.next.end)
+        return self.whole()
 
     def accesses(self) -> list[Access]:
         found = [self.access()]
@@ -612,6 +840,8 @@ class _Line:
             found = repr(self.next.text) if self.next.text else "the end of the line"
             raise self.fail(f"expected '=' or '+=' after the target, found {found}", self.next.start, self.next.end)
         products = self.sum()
+        if self.take("where"):
+            self.said.extend(self.facts())
         self.finish()
         terms = [self.top_term(target, sign, above, below) for sign, above, below in products]
         return Step(target, ir.collect(terms), operation.text, comment=self.comment)
@@ -621,7 +851,8 @@ class _Line:
         pieces = above + below
         factors = [piece.expr for piece in above] + [ir.power(piece.expr, ir.MINUS_ONE) for piece in below]
         free = dict.fromkeys(index for factor in factors for index in ir.free_indices(factor))
-        summed = [index for index in free if index not in target.slots]
+        left = ir.slot_indices(target)
+        summed = [index for index in free if index not in left]
         hidden, lonely = implicit_clashes(factors, summed)
         start, end = pieces[0].start, pieces[-1].end
         text = self.text[start:end]
@@ -640,7 +871,7 @@ class _Line:
                 f"index {_and(lonely)} occurs in one factor only, and not on the left",
                 *self._first_index(lonely[0], start, end),
                 f"If the sum is meant, write sum[{listed}]({text}); otherwise correct the name.",
-                f"The left side has {','.join(target.slots) or 'no index'}.",
+                f"The left side has {','.join(left) or 'no index'}.",
             )
         return ir.term(summed, ir.multiply(ir.number(sign), *factors))
 
@@ -704,9 +935,9 @@ class _Line:
 
     def starts_factor(self) -> bool:
         token = self.next
-        if token.text == "|":
-            return True
-        return token.kind in ("number", "name") or token.text == "("
+        if token.text == "where" and self.tokens[self.position + 1].text == "|":
+            return False
+        return token.kind in ("number", "name") or token.text in ("(", "|", "[")
 
     def factor(self) -> Piece:
         base = self.atom()
@@ -721,6 +952,8 @@ class _Line:
         if token.kind == "number":
             self.position += 1
             return Piece(Number(Fraction(token.text)), token.start, token.end)
+        if token.text == "[":
+            return self.guard()
         if self.take("("):
             inner = self.expression()
             self._refuse_comparison()
@@ -890,6 +1123,7 @@ def parse(source: str | Path) -> Program:
     declared: dict[str, Access] = {}
     outputs: list[str] | None = None
     batch: Index | None = None
+    facts: list[Fact] = []
     problems: list[Problem] = []
     for raw in _logical_lines(text):
         try:
@@ -911,7 +1145,13 @@ def parse(source: str | Path) -> Program:
                     batch = line.name("the batch index", index=True).text
                     line.finish()
                 continue
+            if word == "where" and following.text == "|":
+                line.position += 1
+                facts.extend(line.facts())
+                line.finish()
+                continue
             steps.append(line.step())
+            facts.extend(line.said)
             lines.append(line)
         except _Failure as failure:
             problems.append(failure.problem)
@@ -921,7 +1161,7 @@ def parse(source: str | Path) -> Program:
         raise NotationError(
             Problem("there is no step", way_out="Write at least one line such as 'Y[o,b] = W[o,i] X[i,b]'.")
         )
-    program = _assemble(steps, declared, outputs, batch)
+    program = _assemble(steps, declared, outputs, batch, facts)
 
     def place(number: int, access: Access | None, slot: int | None) -> str:
         line = lines[number]

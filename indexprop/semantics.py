@@ -12,15 +12,35 @@ import itertools
 import math
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any, assert_never
 
-from indexprop import notation
+from indexprop import ir, notation
 from indexprop.errors import NameProblem, Problem, SizeError, TypeProblem, did_you_mean, underline
 from indexprop.functions import lookup
-from indexprop.ir import Access, Call, Expr, Index, Number, Product, Program, Reduce, Size, Step, Sum, Term
+from indexprop.ir import (
+    Access,
+    Affine,
+    Call,
+    Expr,
+    Group,
+    Guard,
+    Index,
+    Lookup,
+    Number,
+    Partial,
+    Product,
+    Program,
+    Reduce,
+    Size,
+    Slot,
+    Step,
+    Sum,
+    Term,
+)
 
 Scalar = Any
 """A number of the field: float, complex, Fraction, bool, Dual."""
@@ -109,7 +129,57 @@ def sizes_of(program: Program, shapes: Mapping[str, Sequence[int]]) -> dict[Inde
                 problems.append(_clash(program, found, known, (size, access, axis)))
     if problems:
         raise SizeError(*problems)
-    return {index: found[root][0] for index, root in program.same_size.items()}
+    return _solve(program, {root: size for root, (size, _, _) in found.items()})
+
+
+def _solve(program: Program, known: dict[Index, int]) -> dict[Index, int]:
+    """Every size, from those of the inputs by the facts and by the groups, all of which have to agree."""
+    same = program.same_size
+    problems: list[Problem] = []
+
+    def learn(index: Index, size: int, why: str) -> bool:
+        root = same.get(index, index)
+        if size < 0:
+            problems.append(Problem(f"|{index}| would be {size}", evidence=why, way_out="Give larger inputs."))
+        if known.setdefault(root, size) != size:
+            way_out = "Correct the sizes of the inputs, or the fact."
+            problems.append(Problem(f"|{index}| is {known[root]}, and has to be {size}", evidence=why, way_out=way_out))
+        return True
+
+    def size(index: Index) -> int | None:
+        return known.get(same.get(index, index))
+
+    facts = list(program.facts)
+    groups = list({tuple(same[name] for name in (whole, *parts)): (whole, parts) for whole, parts in ir.group_sizes(program)}.values())
+    while not problems:
+        waiting = len(facts) + len(groups)
+        for fact in list(facts):
+            names = list(ir.count_indices(fact.value))
+            if all(size(name) is not None for name in names):
+                text = notation.format_facts([fact])
+                value = ir.count(fact.value, {name: size(name) or 0 for name in names})
+                learn(fact.index, value, text)
+                facts.remove(fact)
+        for group in list(groups):
+            whole, parts = group
+            missing = [name for name in parts if size(name) is None]
+            product = math.prod(size(name) or 0 for name in parts if name not in missing)
+            text = f"|{whole}| is the product of {', '.join(f'|{name}|' for name in parts)}"
+            total = size(whole)
+            if not missing:
+                learn(whole, product, text)
+            elif len(missing) == 1 and total is not None and product and total % product == 0:
+                learn(missing[0], total // product, text)
+            elif len(missing) == 1 and total is not None:
+                problems.append(Problem(f"{total} cannot be divided by {product}", evidence=text))
+            else:
+                continue
+            groups.remove(group)
+        if len(facts) + len(groups) == waiting:
+            break
+    if problems:
+        raise SizeError(*problems)
+    return {index: known[root] for index, root in same.items() if root in known}
 
 
 def check_names(expected: Sequence[str], given: Iterable[str]) -> None:
@@ -318,6 +388,10 @@ class Duals(Field):
 # --- evaluation -----------------------------------------------------------------------------------
 
 
+class _Skip(Exception):
+    """A guard that does not hold, or a position outside an axis whose slot allows it: the term does not count."""
+
+
 class Evaluation:
     """Tensors so far, sizes, and a field: enough to give every expression its number."""
 
@@ -332,13 +406,18 @@ class Evaluation:
                 return self.numbers.constant(value)
             case Size(index):
                 return self.numbers.constant(Fraction(self.sizes[index]))
-            case Access(tensor, slots):
-                return self.tables[tensor].entries[tuple(at[slot] for slot in slots)]
+            case Access():
+                return self.tables[expr.tensor].entries[self.position(expr, at)]
+            case Guard():
+                if not self.holds(expr, at):
+                    raise _Skip
+                return self.numbers.constant(Fraction(1))
             case Sum(terms):
-                first, *rest = (self.expression(part, at) for part in terms)
-                for value in rest:
-                    first = first + value
-                return first
+                total = self.numbers.constant(Fraction(0))
+                for part in terms:
+                    with suppress(_Skip):
+                        total = total + self.expression(part, at)
+                return total
             case Product(factors):
                 first, *rest = (self.expression(part, at) for part in factors)
                 for value in rest:
@@ -352,9 +431,12 @@ class Evaluation:
             case Reduce("sum", names, body):
                 return self.total(names, body, at)
             case Reduce(operation, names, body):
-                values = [self.expression(body, inner) for inner in self._inner(names, at)]
+                values = []
+                for inner in self._inner(names, at):
+                    with suppress(_Skip):
+                        values.append(self.expression(body, inner))
                 if not values:
-                    raise SizeError(Problem(f"{operation} over no value: {', '.join(names)} has size 0"))
+                    raise SizeError(Problem(f"{operation} over no value: nothing is left at {dict(at)}"))
                 best = values[0]
                 for value in values[1:]:
                     best = self.numbers.call("maximum" if operation == "max" else "minimum", [best, value])
@@ -365,8 +447,65 @@ class Evaluation:
     def total(self, names: Sequence[Index], body: Expr, at: Mapping[Index, int]) -> Scalar:
         total = self.numbers.constant(Fraction(0))
         for inner in self._inner(names, at):
-            total = total + self.expression(body, inner)
+            with suppress(_Skip):
+                total = total + self.expression(body, inner)
         return total
+
+    # positions
+
+    def whole(self, value: Index | Affine, at: Mapping[Index, int]) -> int:
+        if isinstance(value, str):
+            return at[value]
+        total = sum(count * at[index] for index, count in value.indices)
+        return total + sum(count * self.sizes[index] for index, count in value.sizes) + value.constant
+
+    def holds(self, guard: Guard, at: Mapping[Index, int]) -> bool:
+        if isinstance(guard.left, Access):
+            return bool(self.expression(guard.left, at))
+        return bool(lookup(guard.operation)(self.whole(guard.left, at), self.whole(guard.right, at)))
+
+    def slot(self, slot: Slot, at: Mapping[Index, int]) -> int:
+        match slot:
+            case str() | Affine():
+                return self.whole(slot, at)
+            case Group(grouped):
+                place = 0
+                for index in grouped:
+                    place = place * self.sizes[index] + at[index]
+                return place
+            case Lookup(access):
+                place = self.expression(access, at)
+                if isinstance(place, Dual):
+                    place = place.value
+                if place != int(place):
+                    fact = f"{notation.format_access(access)} is {place}, which is not a position"
+                    raise TypeProblem(Problem(fact, way_out="Give integers."))
+                return int(place)
+            case Partial(inner):
+                return self.slot(inner, at)
+            case _:
+                assert_never(slot)
+
+    def position(self, access: Access, at: Mapping[Index, int]) -> tuple[int, ...]:
+        """Where an access reads or writes; outside is an error, or a reason to skip where the slot says `?`."""
+        place = tuple(self.slot(slot, at) for slot in access.slots)
+        for axis, (slot, number, size) in enumerate(zip(access.slots, place, self.shapes(access.tensor), strict=True)):
+            if not 0 <= number < size:
+                if isinstance(slot, Partial):
+                    raise _Skip
+                text = notation.format_access(access)
+                raise SizeError(
+                    Problem(
+                        f"position {number} is outside axis {axis + 1} of {access.tensor}, which has {size}",
+                        underline(text, [notation.find_access(text, access, axis)]),
+                        evidence=", ".join(f"{index}={number}" for index, number in at.items()),
+                        way_out="Correct the slot, or mark it with '?' if what leaves the axis is to be skipped.",
+                    )
+                )
+        return place
+
+    def shapes(self, tensor: str) -> tuple[int, ...]:
+        return self.tables[tensor].shape
 
     def _inner(self, names: Sequence[Index], at: Mapping[Index, int]) -> Iterable[dict[Index, int]]:
         for position in positions(self.sizes[name] for name in names):
@@ -387,13 +526,15 @@ class Evaluation:
             entries = dict.fromkeys(positions(shape), zero)
         else:
             entries = dict(self.tables[step.name].entries)
-        left = tuple(dict.fromkeys(step.target.slots))
+        left = tuple(ir.slot_indices(step.target))
+        self.tables[step.name] = Table(shape, entries)
         for position in positions(self.sizes[index] for index in left):
             at = dict(zip(left, position, strict=True))
-            place = tuple(at[slot] for slot in step.target.slots)
-            for one in step.terms:
-                entries[place] = entries[place] + self.term(one, at)
-        self.tables[step.name] = Table(shape, entries)
+            with suppress(_Skip):
+                place = self.position(step.target, at)
+                for one in step.terms:
+                    with suppress(_Skip):
+                        entries[place] = entries[place] + self.term(one, at)
 
 
 def evaluate(program: Program, inputs: Mapping[str, Any], numbers: Field | None = None) -> dict[str, Table]:
