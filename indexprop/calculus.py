@@ -50,6 +50,7 @@ class Contribution:
     leaf: Access
     body: Expr
     rule: str
+    opened: tuple[Index, ...] = ()  # indices of the inner sums around the leaf
 
 
 def contributions(
@@ -81,8 +82,9 @@ def contributions(
                 local = derivative(function, k, arguments, upstream, value or expr)
                 if local is not None and local != ir.ZERO:
                     yield from contributions(argument, local, rule="map")
-        case Reduce("sum", _, body):
-            yield from contributions(body, upstream, rule=rule)
+        case Reduce("sum", names, body):
+            for one in contributions(body, upstream, rule=rule):
+                yield replace(one, opened=(*names, *one.opened))
         case Reduce():
             return  # a maximum of what does not move: the others are steps of their own, by algebra.name_parts
         case _:
@@ -246,9 +248,14 @@ def _targets(program: Program, of: Sequence[str], wrt: Sequence[str] | str | Non
     if wrt is None:
         needed = algebra.needed(program, tuple(of))
         reals = _conditions(program)
-        return tuple(access.tensor for access in needed.inputs if access.tensor not in reals)
-    names = (wrt,) if isinstance(wrt, str) else tuple(dict.fromkeys(wrt))
+        names = tuple(access.tensor for access in needed.inputs if access.tensor not in reals)
+    else:
+        names = (wrt,) if isinstance(wrt, str) else tuple(dict.fromkeys(wrt))
     _known(program, names, "tensor")
+    if not names:
+        fact = f"there is nothing to differentiate {', '.join(of)} by"
+        evidence = f"inputs: {', '.join(program.input_names) or 'none'}"
+        raise DerivationError(Problem(fact, evidence=evidence, way_out="Give the names of tensors as wrt."))
     return names
 
 
@@ -345,6 +352,11 @@ def _reverse(program: Program, of: tuple[str, ...], wrt: Sequence[str] | str | N
     )
 
 
+def _is_value(step: Step, term: Term, program: Program) -> bool:
+    """Whether the body of a term is what the step's tensor holds, so that the tensor can stand for it."""
+    return step.name in program.written_once and step.terms == (term,) and not term.bound and term.factor == ir.Factor()
+
+
 class _Sweep:
     """The reverse sweep: collects the derived steps of one forward step after the other."""
 
@@ -366,7 +378,7 @@ class _Sweep:
                 if one.leaf.tensor not in self.active:
                     continue
                 target, names = self.left_side(one.leaf, step, term)
-                free = dict.fromkeys([*step.target.slots, *ir.indices(term.body), *term.bound])
+                free = dict.fromkeys([*step.target.slots, *term.bound, *one.opened])
                 bound = [names.get(index, index) for index in free if index not in one.leaf.slots]
                 body = ir.rename(one.body, names)
                 sizes = tuple(sorted((names.get(index, index), power) for index, power in term.factor.sizes))
@@ -379,7 +391,7 @@ class _Sweep:
             self.emit(target, terms, Reason(first.rule, step, first.leaf))
 
     def of_term(self, step: Step, term: Term, upstream: Expr) -> Iterator[Contribution]:
-        plain = len(step.terms) == 1 and not term.bound and term.factor == ir.Factor() and step.operation == "="
+        plain = _is_value(step, term, self.program)
         match term.body:
             case Reduce(operation, names, Access() as leaf) if operation != "sum":
                 yield self.share(step, leaf, names, upstream)
@@ -482,7 +494,7 @@ def jvp(program: Program, of: Sequence[str] | str | None = None, wrt: Sequence[s
         steps.append(step)
         if step.name not in active:
             continue
-        terms = [derived for term in step.terms for derived in _tangent_terms(step, term, names, steps, taken)]
+        terms = [derived for term in step.terms for derived in _tangent_terms(named, step, term, names, steps, taken)]
         target = Access(names[step.name], step.target.slots)
         steps.append(Step(target, ir.collect(terms), step.operation, Reason("tangent", step)))
     notes = [note] if note else []
@@ -500,7 +512,9 @@ def jvp(program: Program, of: Sequence[str] | str | None = None, wrt: Sequence[s
     return Tangent(replace(whole, inputs=inputs), program, outputs, targets, names, tuple(notes))
 
 
-def _tangent_terms(step: Step, term: Term, names: dict[str, str], steps: list[Step], taken: set[str]) -> Iterator[Term]:
+def _tangent_terms(
+    program: Program, step: Step, term: Term, names: dict[str, str], steps: list[Step], taken: set[str]
+) -> Iterator[Term]:
     match term.body:
         case Reduce(operation, bound, Access() as leaf) if operation != "sum":
             wins = ir.call("==", leaf, step.target)
@@ -512,6 +526,6 @@ def _tangent_terms(step: Step, term: Term, names: dict[str, str], steps: list[St
             moved = Access(names[leaf.tensor], leaf.slots)
             yield ir.term(bound, ir.call("where", wins, ir.divide(moved, ties), ir.ZERO))
         case body:
-            plain = len(step.terms) == 1 and not term.bound and term.factor == ir.Factor() and step.operation == "="
+            plain = _is_value(step, term, program)
             for tangent in tangents(body, names, step.target if plain else None):
                 yield ir.term(term.bound, tangent, term.factor)
