@@ -269,8 +269,8 @@ def format(source: Program | Gradient | Tangent | Step, style: Style = "index", 
     dY = Y / |b|
     dW = H.T @ dY
 
-    The styles: `index` is the notation; `einsum` and `matrix` are what would be computed in `layout` (as written, unless
-    given), in textbook spelling with `|b|` for sizes; `latex` is an `align*`.
+    The styles: `index` is the notation; `einsum` and `matrix` are what would be computed in `layout` (as written,
+    unless given), in textbook spelling with `|b|` for sizes; `latex` is an `align*`.
     Raises LayoutError where the layout does not say enough, NameProblem for a style that does not exist.
     """
     program, steps = _steps(source)
@@ -342,12 +342,12 @@ def table(source: Gradient | Tangent, form: Form = "text", layout: LayoutLike = 
     written = Writer(program, layouts.arrange(source), STYLES["einsum"], bare=True)
     matrix = Writer(program, arrangement, STYLES["matrix"], bare=True)
     where = f"matrix form, {arrangement.layout.base}" if arrangement.layout.base else "matrix form"
-    sections = []
-    for title, steps in (("forward", forward), ("backward" if isinstance(source, Gradient) else "tangents", derived)):
-        rows = [
-            (notation.format_step(step, width), _spec(written, step), matrix.right_side(step).text) for step in steps
-        ]
-        sections.append(((title, "einsum", where), rows))
+    titles = ("forward", "backward" if isinstance(source, Gradient) else "tangents")
+    sections = [
+        ((title, "einsum", where), [_cells(step, width, written, matrix) for step in steps])
+        for title, steps in zip(titles, (forward, derived), strict=True)
+        if steps
+    ]
     return "\n".join([*_columns(sections), *(["", *_notes(notes)] if notes else [])])
 
 
@@ -357,6 +357,10 @@ def _notes(notes: Iterable[str]) -> Iterator[str]:
 
 
 Cells: TypeAlias = tuple[str, str, str]
+
+
+def _cells(step: Step, width: int, written: Writer, matrix: Writer) -> Cells:
+    return notation.format_step(step, width), _spec(written, step), matrix.right_side(step).text
 
 
 def _spec(writer: Writer, step: Step) -> str:
@@ -580,22 +584,16 @@ def _text_block(block: Block) -> list[str]:
             ]
         case Items(rows):
             labels = [_flat(label).replace(_STUCK, " ") for label, _ in rows]
-            width = max(len(label) for label in labels)
-            if width > 16:
-                return [
-                    line
-                    for label, (_, words) in zip(labels, rows, strict=True)
-                    for line in (
-                        *_wrap(label.replace(" ", _STUCK), "  ", "      "),
-                        *_wrap(_flat(words), "      ", "      "),
-                    )
-                ]
-            hang = " " * (width + 4)
-            return [
-                line
-                for label, (_, words) in zip(labels, rows, strict=True)
-                for line in _wrap(f"{label.ljust(width)}  ".replace(" ", _STUCK) + _flat(words), "  ", hang)
-            ]
+            width = max(map(len, labels))
+            lines: list[str] = []
+            for label, (_, words) in zip(labels, rows, strict=True):
+                if width > 16:  # the label takes a line of its own, or more if it must
+                    lines += _wrap(label, "  ", "          ")
+                    lines += _wrap(_flat(words), "      ", "      ")
+                else:
+                    start = f"{label:{width}}  ".replace(" ", _STUCK)
+                    lines += _wrap(start + _flat(words), "  ", " " * (width + 4))
+            return lines
         case _:
             assert_never(block)
 
@@ -840,6 +838,9 @@ class _Teller:
         self.scalar = gradient.of[0] if len(gradient.of) == 1 and not gradient.seeds else None
         self.goal = self.scalar or "the outputs"
         self.tensor_of = {name: tensor for tensor, name in gradient.cotangents.items()}
+        for name, tensor in self.tensor_of.items():  # a part with a name, whose value the backward pass does not need
+            if tensor not in self.axes and name in self.axes:
+                self.axes[tensor] = self.axes[name]
         self.reading = _reading(gradient)
         self.derived: dict[str, list[Step]] = {name: [] for name in gradient.seeds}
         for step in gradient.backward:
@@ -1012,8 +1013,8 @@ class _Teller:
                 f"{named} is read {len(reads)} times in this line, as {listed(map(self.f, dict.fromkeys(reads)))}. "
                 f"Every read contributes to {cotangent}, and the contributions add up."
             )
-        elif lines[0].name == self.scalar:
-            text = f"{named} is read in this one line, which is {self.f(self.goal)} itself."
+        elif lines[0].name in self.gradient.of:
+            text = f"{named} is read in this one line, which is {self.f(lines[0].name)} itself."
         else:
             through = self.f(lines[0].name)
             text = f"{named} is read in this one line: it reaches {self.f(self.goal)} only through {through}."
