@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from indexprop import codegen, layers, layouts, notation, semantics
+from indexprop import codegen, layers, layouts, notation, semantics, symbols
 from indexprop.errors import IndexpropError, LayoutError, NameProblem, NotationError, SizeError, TypeProblem
 from indexprop.functions import TABLE, named
 from indexprop.layers import Activation, Layer, Linear, ReLU, Sequential, Sigmoid, SquaredLoss, Tanh
@@ -321,6 +323,67 @@ def test_the_short_names() -> None:
         "Softplus": "softplus",
     }.items():
         assert getattr(layers, short)() == Activation(function)
+
+
+@st.composite
+def stacks(draw: st.DrawFn) -> list[Layer]:
+    """Layers that fit together, under few index names, so that names are used again at other widths."""
+    names = st.sampled_from(["", "", "enc", "dec.0", "W", "Z1"])
+    used: set[str] = set()
+    stack: list[Layer] = []
+    for _ in range(draw(st.integers(1, 6))):
+        name = draw(names)
+        name = "" if name in used else name
+        used.add(name)
+        into, out = draw(st.permutations("iho"))[:2]
+        batch = draw(st.sampled_from("bn"))
+        kind = draw(st.sampled_from(["linear", "linear", "activation", "own", "nested"]))
+        if kind == "linear":
+            stack.append(Linear(f"{into} -> {out}", batch=batch, bias=draw(st.booleans()), name=name))
+        elif kind == "activation":
+            stack.append(
+                Activation(draw(st.sampled_from(["tanh", "sigmoid", "softplus"])), out, batch=batch, name=name)
+            )
+        elif kind == "own":
+            text = f"R[{out},{batch}] = X[{out},{batch}] + max[{into}](U[{into}] X[{into},{batch}])"
+            stack.append(Layer(text, parameters="U", batch=batch, name=name))
+        else:
+            inner = Linear(f"{out} -> {into}", batch=batch)
+            stack.append(Sequential(Linear(f"{into} -> {out}", batch=batch), Tanh(), inner, name=name))
+    if draw(st.booleans()):
+        stack.append(SquaredLoss())
+    return stack
+
+
+@given(stacks())
+def test_a_composition_is_its_layers_one_after_the_other(stack: list[Layer]) -> None:
+    net = Sequential(*stack)
+    program = net.program()
+    assert notation.parse(str(program)) == program
+    params, x, others = split(net, draw(net))
+    y, saved = net.forward(params, x, **others)
+    dy = np.random.default_rng(1).standard_normal(np.shape(y))
+    dx, dparams = net.backward(params, saved, dy)
+    left = iter(net.parameters)
+    own = [{name: next(left) for name in layer.parameters} for layer in stack]
+    value, tape = x, []
+    for layer, names in zip(stack, own, strict=True):
+        mine = {name: params[theirs] for name, theirs in names.items()}
+        value, kept = layer.forward(mine, value, **(others if isinstance(layer, SquaredLoss) else {}))
+        tape.append((mine, kept))
+    np.testing.assert_allclose(y, value, rtol=1e-12)
+    for layer, names, (mine, kept) in zip(reversed(stack), reversed(own), reversed(tape), strict=True):
+        dy, found = layer.backward(mine, kept, dy)
+        for name, theirs in names.items():
+            np.testing.assert_allclose(dparams[theirs], found[name], rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(dx, dy, rtol=1e-9, atol=1e-12)
+
+
+def test_a_layer_from_the_python_door() -> None:
+    X, g = symbols.tensor("X", "i b"), symbols.tensor("g", "i")
+    made = Layer(symbols.program(Y=symbols.tanh(X * g)), parameters="g")
+    assert made == Layer("Y[i,b] = tanh(X[i,b] g[i])", parameters="g")
+    assert made.program().batch == "b"
 
 
 # --- numbers to start from -------------------------------------------------------------------------------------------
