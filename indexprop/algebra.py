@@ -47,6 +47,7 @@ class _Namer:
 
     def __init__(self, program: Program, active: Callable[[str], bool]) -> None:
         self.taken = set(program.names)
+        self.once = program.written_once
         self.active = active
         self.known: Names = {}
         self.made: set[str] = set()
@@ -58,7 +59,7 @@ class _Namer:
         self.step, self.steps = step, []
         terms = []
         for term in step.terms:
-            alone = len(step.terms) == 1 and step.operation == "=" and term.factor == ir.Factor() and not term.bound
+            alone = step.name in self.once and len(step.terms) == 1 and term.factor == ir.Factor() and not term.bound
             body = self.children(term.body) if alone else self.expression(term.body)
             terms.append(ir.term(term.bound, body, term.factor))
         return [*self.steps, replace(step, terms=tuple(terms))]

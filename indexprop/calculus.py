@@ -51,6 +51,7 @@ class Contribution:
     leaf: Access
     body: Expr
     rule: str
+    opened: tuple[Index, ...] = ()  # indices of the inner sums around the leaf
 
 
 def contributions(
@@ -82,8 +83,9 @@ def contributions(
                 local = derivative(function, k, arguments, upstream, value or expr)
                 if local is not None and local != ir.ZERO:
                     yield from contributions(argument, local, rule="map")
-        case Reduce("sum", _, body):
-            yield from contributions(body, upstream, rule=rule)
+        case Reduce("sum", names, body):
+            for one in contributions(body, upstream, rule=rule):
+                yield replace(one, opened=(*names, *one.opened))
         case Reduce():
             return  # a maximum of what does not move: the others are steps of their own, by algebra.name_parts
         case _:
@@ -247,8 +249,9 @@ def _targets(program: Program, of: Sequence[str], wrt: Sequence[str] | str | Non
     if wrt is None:
         needed = algebra.needed(program, tuple(of))
         discrete = {*program.truths, *program.positions}
-        return tuple(access.tensor for access in needed.inputs if access.tensor not in discrete)
-    names = (wrt,) if isinstance(wrt, str) else tuple(dict.fromkeys(wrt))
+        names = tuple(access.tensor for access in needed.inputs if access.tensor not in discrete)
+    else:
+        names = (wrt,) if isinstance(wrt, str) else tuple(dict.fromkeys(wrt))
     _known(program, names, "tensor")
     problems = [
         Problem(f"{name!r} holds {what}, which have no cotangent", way_out=f"Leave {name} out of wrt.")
@@ -256,6 +259,10 @@ def _targets(program: Program, of: Sequence[str], wrt: Sequence[str] | str | Non
         for name in names
         if name in group
     ]
+    if not names:
+        fact = f"there is nothing to differentiate {', '.join(of)} by"
+        evidence = f"inputs: {', '.join(program.input_names) or 'none'}"
+        problems.append(Problem(fact, evidence=evidence, way_out="Give the names of tensors as wrt."))
     if problems:
         raise DerivationError(*problems)
     return names
@@ -334,6 +341,11 @@ def _reverse(program: Program, of: tuple[str, ...], wrt: Sequence[str] | str | N
     )
 
 
+def _is_value(step: Step, term: Term, program: Program) -> bool:
+    """Whether the body of a term is what the step's tensor holds, so that the tensor can stand for it."""
+    return step.name in program.written_once and step.terms == (term,) and not term.bound and term.factor == ir.Factor()
+
+
 class _Sweep:
     """The reverse sweep: collects the derived steps of one forward step after the other."""
 
@@ -355,7 +367,7 @@ class _Sweep:
                 if one.leaf.tensor not in self.active:
                     continue
                 target, names = self.left_side(one.leaf, step, term)
-                free = dict.fromkeys([*ir.slot_indices(step.target), *ir.indices(term.body), *term.bound])
+                free = dict.fromkeys([*ir.slot_indices(step.target), *term.bound, *one.opened])
                 written = ir.slot_indices(one.leaf)
                 bound = [names.get(index, index) for index in free if index not in written]
                 body = ir.rename(one.body, names)
@@ -369,7 +381,7 @@ class _Sweep:
             self.emit(target, terms, Reason(first.rule, step, first.leaf))
 
     def of_term(self, step: Step, term: Term, upstream: Expr) -> Iterator[Contribution]:
-        plain = len(step.terms) == 1 and not term.bound and term.factor == ir.Factor() and step.operation == "="
+        plain = _is_value(step, term, self.program)
         match term.body:
             case Reduce(operation, names, Access() as leaf) if operation != "sum":
                 yield self.share(step, leaf, names, upstream)
@@ -481,7 +493,7 @@ def jvp(program: Program, of: Sequence[str] | str | None = None, wrt: Sequence[s
         steps.append(step)
         if step.name not in active:
             continue
-        terms = [derived for term in step.terms for derived in _tangent_terms(step, term, names, steps, taken)]
+        terms = [derived for term in step.terms for derived in _tangent_terms(named, step, term, names, steps, taken)]
         target = Access(names[step.name], step.target.slots)
         steps.append(Step(target, ir.collect(terms), step.operation, Reason("tangent", step)))
     notes = [note] if note else []
@@ -499,7 +511,9 @@ def jvp(program: Program, of: Sequence[str] | str | None = None, wrt: Sequence[s
     return Tangent(replace(whole, inputs=inputs), program, outputs, targets, names, tuple(notes))
 
 
-def _tangent_terms(step: Step, term: Term, names: dict[str, str], steps: list[Step], taken: set[str]) -> Iterator[Term]:
+def _tangent_terms(
+    program: Program, step: Step, term: Term, names: dict[str, str], steps: list[Step], taken: set[str]
+) -> Iterator[Term]:
     match term.body:
         case Reduce(operation, bound, Access() as leaf) if operation != "sum":
             wins = ir.call("==", leaf, step.target)
@@ -511,6 +525,6 @@ def _tangent_terms(step: Step, term: Term, names: dict[str, str], steps: list[St
             moved = Access(names[leaf.tensor], leaf.slots)
             yield ir.term(bound, ir.call("where", wins, ir.divide(moved, ties), ir.ZERO))
         case body:
-            plain = len(step.terms) == 1 and not term.bound and term.factor == ir.Factor() and step.operation == "="
+            plain = _is_value(step, term, program)
             for tangent in tangents(body, names, step.target if plain else None):
                 yield ir.term(term.bound, tangent, term.factor)

@@ -1,11 +1,11 @@
 """Showing and telling: formulas, tables, and the story of a gradient, for somebody who knew it five minutes ago.
 
-`format` writes steps in one style, `table` is what a printed gradient shows, `explain` tells how one gradient comes about.
+`format` writes steps in one style, `table` is what a printed gradient shows, `explain` tells how one comes about.
 
-A story is data: chapters of paragraphs, formulas and lists, whose words know their text and their LaTeX. Text, LaTeX and Markdown are
-three readings of it; another one (HTML, say) needs no new story.
+A story is data: chapters of paragraphs, formulas and lists, whose words know their text and their LaTeX. Text, LaTeX
+and Markdown are three readings of it; another one (HTML, say) needs no new story.
 
-In LaTeX a cotangent is the partial derivative it stands for, with the indices behind the number of the name: `dW3[o,g]` is
+In LaTeX a cotangent is the partial derivative it stands for, the indices behind the number of the name: dW3[o,g] is
 `\\frac{\\partial L}{\\partial W_{3,og}}`. Where several outputs are pulled back, it is `\\bar{W}_{3,og}`.
 """
 
@@ -24,7 +24,7 @@ from indexprop.codegen import Writer
 from indexprop.errors import LayoutError, NameProblem, Problem, did_you_mean
 from indexprop.functions import TABLE
 from indexprop.ir import Access, Call, Expr, Index, Number, Product, Program, Reduce, Size, Step, Sum, Term
-from indexprop.layouts import LayoutLike
+from indexprop.layouts import Arrangement, LayoutLike
 
 WIDTH = 80
 
@@ -33,7 +33,7 @@ Style: TypeAlias = Literal["index", "einsum", "matrix", "latex"]
 
 STYLES = {"einsum": "einsum", "matrix": "matmul"}  # our word, and the word of generated source
 
-# --- LaTeX --------------------------------------------------------------------------------------------------------------
+# --- LaTeX ------------------------------------------------------------------------------------------------------------
 
 _GREEK = frozenset(
     [
@@ -67,6 +67,9 @@ _SPECIAL = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
     **{sign: "\\" + sign for sign in "&%$#_{}"},
 }
 
@@ -229,7 +232,7 @@ def _align(rows: Sequence[str]) -> str:
     return "\\begin{align*}\n" + " \\\\\n".join(rows) + "\n\\end{align*}"
 
 
-# --- one style at a time ------------------------------------------------------------------------------------------------
+# --- one style at a time ----------------------------------------------------------------------------------------------
 
 
 def _alone(step: Step) -> Program:
@@ -266,8 +269,9 @@ def format(source: Program | Gradient | Tangent | Step, style: Style = "index", 
     dY = Y / |b|
     dW = H.T @ dY
 
-    The styles: `index` is the notation, `einsum` and `matrix` are what would be computed in `layout` (as written, unless given), in
-    textbook spelling with `|b|` for sizes; `latex` is an `align*`. Raises LayoutError where the layout does not say enough.
+    The styles: `index` is the notation; `einsum` and `matrix` are what would be computed in `layout` (as written,
+    unless given), in textbook spelling with `|b|` for sizes; `latex` is an `align*`.
+    Raises LayoutError where the layout does not say enough, NameProblem for a style that does not exist.
     """
     program, steps = _steps(source)
     match style:
@@ -301,7 +305,7 @@ def _code(writer: Writer, step: Step) -> str:
     return f"{step.name} {step.operation} {writer.right_side(step).text}"
 
 
-# --- the table ----------------------------------------------------------------------------------------------------------
+# --- the table --------------------------------------------------------------------------------------------------------
 
 _SPEC = re.compile(r'einsum\("([^"]*)"')
 ELEMENTWISE = "elementwise"
@@ -309,18 +313,21 @@ GAP = "  "
 
 
 def table(source: Gradient | Tangent, form: Form = "text", layout: LayoutLike = None) -> str:
-    """What a printed gradient shows: every step in index form, as an einsum string and in matrix form, at most 80 columns wide.
+    """What a printed gradient shows, in at most 80 columns: every step in index form, as einsum string, as matrix form.
 
     >>> from indexprop import gradient, parse
     >>> grad = gradient(parse("Y[o,b] = W[o,h] H[h,b] \\n L = sum[o,b](Y[o,b]^2) / (2 |b|)"), wrt="W")
     >>> print(table(grad))
-    forward                               einsum       matrix form
-    Y[o,b]  = W[o,h] H[h,b]               oh,hb->ob    W @ H
-    L       = sum[o,b](Y[o,b]^2) / (2 |b|)
-    ...
+    forward                       einsum       matrix form
+    Y[o,b]  = W[o,h] H[h,b]       oh,hb->ob    W @ H
+    L       = Y[o,b]^2 / (2 |b|)  ob->         (Y**2).sum() / (2 * |b|)
+    <BLANKLINE>
+    backward                      einsum       matrix form
+    dY[o,b] = Y[o,b] / |b|        elementwise  Y / |b|
+    dW[o,h] = dY[o,b] H[h,b]      ob,hb->oh    dY @ H.T
 
-    The matrix form is that of `layout`; unless given, the axes lie as they are written. Raises LayoutError where a layout does not say
-    enough.
+    The matrix form is that of `layout`; unless given, the axes lie as they are written. Raises LayoutError where a
+    layout does not say enough.
     """
     program, derived = _steps(source)
     kept = set(map(id, derived))
@@ -335,12 +342,12 @@ def table(source: Gradient | Tangent, form: Form = "text", layout: LayoutLike = 
     written = Writer(program, layouts.arrange(source), STYLES["einsum"], bare=True)
     matrix = Writer(program, arrangement, STYLES["matrix"], bare=True)
     where = f"matrix form, {arrangement.layout.base}" if arrangement.layout.base else "matrix form"
-    sections = []
-    for title, steps in (("forward", forward), ("backward" if isinstance(source, Gradient) else "tangents", derived)):
-        rows = [
-            (notation.format_step(step, width), _spec(written, step), matrix.right_side(step).text) for step in steps
-        ]
-        sections.append(((title, "einsum", where), rows))
+    titles = ("forward", "backward" if isinstance(source, Gradient) else "tangents")
+    sections = [
+        ((title, "einsum", where), [_cells(step, width, written, matrix) for step in steps])
+        for title, steps in zip(titles, (forward, derived), strict=True)
+        if steps
+    ]
     return "\n".join([*_columns(sections), *(["", *_notes(notes)] if notes else [])])
 
 
@@ -352,6 +359,10 @@ def _notes(notes: Iterable[str]) -> Iterator[str]:
 Cells: TypeAlias = tuple[str, str, str]
 
 
+def _cells(step: Step, width: int, written: Writer, matrix: Writer) -> Cells:
+    return notation.format_step(step, width), _spec(written, step), matrix.right_side(step).text
+
+
 def _spec(writer: Writer, step: Step) -> str:
     """The einsum strings of a step."""
     found = _SPEC.findall(writer.right_side(step).text)
@@ -360,7 +371,8 @@ def _spec(writer: Writer, step: Step) -> str:
 
 
 def _columns(sections: Sequence[tuple[Cells, Sequence[Cells]]]) -> Iterator[str]:
-    """Rows in three columns; the widths let as many rows as possible stand in one line, the others take two or three."""
+    """Rows in three columns; the widths let as many rows as possible stand in one line, the others take two or "
+    "three."""
     shapes: dict[tuple[int, ...], int] = {}
     for _, rows in sections:
         for row in rows:
@@ -382,7 +394,8 @@ def _columns(sections: Sequence[tuple[Cells, Sequence[Cells]]]) -> Iterator[str]
 
 
 def _row(cells: Cells, second: int, third: int) -> Iterator[str]:
-    """One row, its columns starting at `second` and `third`, or further left where a cell is long; in a second line if need be."""
+    """One row, its columns starting at `second` and `third`, or further left where a cell is long; in a second "
+    "line if need be."""
     index, spec, matrix = cells
     third = min(third, WIDTH - len(matrix))
     fits = len(index) + len(GAP) <= (second if spec else third)
@@ -399,7 +412,7 @@ def _row(cells: Cells, second: int, third: int) -> Iterator[str]:
         yield from textwrap.wrap(cell, WIDTH, initial_indent=" " * 4, subsequent_indent=" " * 8, break_long_words=False)
 
 
-# --- a story, as data --------------------------------------------------------------------------------------------------
+# --- a story, as data -------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -409,6 +422,9 @@ class Formula:
     text: str
     latex: str
 
+    def __str__(self) -> str:
+        return f"\x01{self.text}\x02{self.latex}\x03"
+
 
 @dataclass(frozen=True)
 class Code:
@@ -416,9 +432,24 @@ class Code:
 
     text: str
 
+    def __str__(self) -> str:
+        return f"\x01{self.text}\x03"
+
 
 Inline: TypeAlias = str | Formula | Code
-Words: TypeAlias = tuple[Inline, ...]
+
+
+@dataclass(frozen=True)
+class Words:
+    """A sentence, or several, with formulas and code among the words; made by `say`."""
+
+    parts: tuple[Inline, ...] = ()
+
+    def __str__(self) -> str:
+        return "".join(map(str, self.parts))
+
+    def __add__(self, other: Words) -> Words:
+        return Words(self.parts + other.parts)
 
 
 @dataclass(frozen=True)
@@ -464,9 +495,9 @@ class Chapter:
 
 @dataclass(frozen=True)
 class Story:
-    """How a gradient comes about: chapters, or the stories of several gradients. Printed, it reads itself in its `form`.
+    """How a gradient comes about: chapters, or the stories of several gradients. `print` reads it in its `form`.
 
-    >>> story = Story(("In short",), (Chapter(("The rule",), (Paragraph(("upstream times local",)),)),))
+    >>> story = Story(say("In short"), (Chapter(say("The rule"), (Paragraph(say("upstream times local")),)),))
     >>> print(story)
     In short
     ========
@@ -494,31 +525,26 @@ class Story:
         return self.read("latex")
 
 
-def say(template: str, *parts: Inline | Words) -> Words:
-    """Words with something in the place of every `{}`.
+def say(text: str) -> Words:
+    """Words from a string; formulas and code that were put into an f-string are found again.
 
-    >>> say("{} is summed", Code("b"))
+    >>> say(f"{Code('b')} is summed").parts
     (Code(text='b'), ' is summed')
     """
-    words: list[Inline] = []
-    given = iter(parts)
-    for number, piece in enumerate(template.split("{}")):
-        if number:
-            part = next(given)
-            words.extend(part if isinstance(part, tuple) else (part,))
-        if piece:
-            words.append(piece)
-    return tuple(words)
+    parts: list[Inline] = []
+    for number, piece in enumerate(re.split("\x01([^\x03]*)\x03", text)):
+        if number % 2:
+            shown, formula, latex = piece.partition("\x02")
+            parts.append(Formula(shown, latex) if formula else Code(shown))
+        elif piece:
+            parts.append(piece)
+    return Words(tuple(parts))
 
 
-def listed(parts: Sequence[Inline], last: str = "and") -> Words:
+def listed(parts: Iterable[Inline]) -> Words:
     """`a, b and c`."""
-    words: list[Inline] = []
-    for number, part in enumerate(parts):
-        if number:
-            words.append(f" {last} " if number == len(parts) - 1 else ", ")
-        words.append(part)
-    return tuple(words)
+    *rest, last = map(str, parts)
+    return say(f"{', '.join(rest)} and {last}" if rest else last)
 
 
 # reading it as text
@@ -530,7 +556,7 @@ def _flat(words: Words) -> str:
     """Words as plain text; the spaces of short formulas are marked, so that no line breaks there."""
     return "".join(
         word if isinstance(word, str) else word.text.replace(" ", _STUCK) if len(word.text) < WIDTH // 2 else word.text
-        for word in words
+        for word in words.parts
     )
 
 
@@ -558,22 +584,16 @@ def _text_block(block: Block) -> list[str]:
             ]
         case Items(rows):
             labels = [_flat(label).replace(_STUCK, " ") for label, _ in rows]
-            width = max(len(label) for label in labels)
-            if width > 16:
-                return [
-                    line
-                    for label, (_, words) in zip(labels, rows, strict=True)
-                    for line in (
-                        *_wrap(label.replace(" ", _STUCK), "  ", "      "),
-                        *_wrap(_flat(words), "      ", "      "),
-                    )
-                ]
-            hang = " " * (width + 4)
-            return [
-                line
-                for label, (_, words) in zip(labels, rows, strict=True)
-                for line in _wrap(f"{label.ljust(width)}  ".replace(" ", _STUCK) + _flat(words), "  ", hang)
-            ]
+            width = max(map(len, labels))
+            lines: list[str] = []
+            for label, (_, words) in zip(labels, rows, strict=True):
+                if width > 16:  # the label takes a line of its own, or more if it must
+                    lines += _wrap(label, "  ", "          ")
+                    lines += _wrap(_flat(words), "      ", "      ")
+                else:
+                    start = f"{label:{width}}  ".replace(" ", _STUCK)
+                    lines += _wrap(start + _flat(words), "  ", " " * (width + 4))
+            return lines
         case _:
             assert_never(block)
 
@@ -603,7 +623,7 @@ def _latex_words(words: Words) -> str:
             case _:
                 assert_never(word)
 
-    return "".join(map(one, words))
+    return "".join(map(one, words.parts))
 
 
 def _latex_equation(row: Equation) -> str:
@@ -643,7 +663,7 @@ def _markdown_words(words: Words) -> str:
             case _:
                 assert_never(word)
 
-    return "".join(map(one, words))
+    return "".join(map(one, words.parts))
 
 
 def _markdown_block(block: Block) -> str:
@@ -670,11 +690,11 @@ def _markdown(story: Story) -> str:
 _READERS: dict[Form, Callable[[Story], str]] = {"text": _text, "latex": _latex, "markdown": _markdown}
 
 
-# --- telling it ---------------------------------------------------------------------------------------------------------
+# --- telling it -------------------------------------------------------------------------------------------------------
 
 
 def explain(gradient: Gradient, name: str | None = None, *, form: Form = "text") -> Story:
-    """The story of one gradient: where the tensor is read, the rule, what is summed and why, every spelling, what would be wrong.
+    """The story of a gradient: where a tensor is read, the rule, what is summed and why, the spellings, the mistakes.
 
     >>> from indexprop import gradient, parse
     >>> grad = gradient(parse("Y[o,b] = W[o,h] H[h,b] \\n L = sum[o,b](Y[o,b]^2) / (2 |b|)"), wrt="W")
@@ -687,8 +707,8 @@ def explain(gradient: Gradient, name: str | None = None, *, form: Form = "text")
       W is read in this one line: it reaches L only through Y.
     ...
 
-    `name` is a tensor or its cotangent, "W" or "dW"; without it, all derived lines are told in their order. `form` is how the story
-    prints: "text" (80 columns), "latex" or "markdown". Raises NameProblem for a name without a gradient.
+    `name` is a tensor or its cotangent, "W" or "dW"; without it, all derived lines are told in their order. `form` is
+    how the story prints: "text" (80 columns), "latex" or "markdown". Raises NameProblem for a name without a gradient.
     """
     if form not in _READERS:
         raise NameProblem(Problem(f"there is no form {form!r}", way_out=did_you_mean(form, list(_READERS))))
@@ -696,11 +716,10 @@ def explain(gradient: Gradient, name: str | None = None, *, form: Form = "text")
     if name is not None:
         return replace(teller.tell(teller.find(name)), form=form)
     parts = tuple(teller.tell(derived) for derived in teller.derived)
-    what = (
-        f"The gradients of {gradient.of[0]}" if teller.scalar else f"The cotangents, from {', '.join(gradient.of)} back"
-    )
-    notes = (Chapter(("Notes",), tuple(Paragraph((note,)) for note in gradient.notes)),) if gradient.notes else ()
-    return Story((f"{what}, line by line",), notes, parts, form)
+    what = "The gradients of" if teller.scalar else "The cotangents, back from"
+    title = say(f"{what} {', '.join(gradient.of)}, line by line")
+    notes = tuple(Paragraph(say(note)) for note in gradient.notes)
+    return Story(title, (Chapter(say("Notes"), notes),) if notes else (), parts, form)
 
 
 def expression(terms: Iterable[Term]) -> Expr:
@@ -709,8 +728,12 @@ def expression(terms: Iterable[Term]) -> Expr:
 
 
 def _term_expression(one: Term) -> Expr:
-    sizes = (ir.power(Size(index), ir.number(exponent)) for index, exponent in one.factor.sizes)
-    return ir.multiply(Number(one.factor.number), *sizes, ir.reduce("sum", one.bound, one.body))
+    return ir.multiply(_factor_expression(one.factor), ir.reduce("sum", one.bound, one.body))
+
+
+def _factor_expression(factor: ir.Factor) -> Expr:
+    sizes = (ir.power(Size(index), ir.number(exponent)) for index, exponent in factor.sizes)
+    return ir.multiply(Number(factor.number), *sizes)
 
 
 def in_one_dimension(expr: Expr) -> Expr:
@@ -729,7 +752,7 @@ def in_one_dimension(expr: Expr) -> Expr:
             return ir.rebuild(expr, in_one_dimension)
 
 
-def without(expr: Expr, tensor: str) -> Expr:
+def without(expr: Expr, tensor: str | None) -> Expr:
     """The expression with one in the place of a tensor: what is left of a line when its upstream is taken away."""
     if isinstance(expr, Access):
         return ir.ONE if expr.tensor == tensor else expr
@@ -737,7 +760,7 @@ def without(expr: Expr, tensor: str) -> Expr:
 
 
 def calls_around(expr: Expr, leaf: Access) -> list[tuple[Call, int]] | None:
-    """The functions between a whole expression and something it reads, outside in, with the argument that leads there."""
+    """The functions between an expression and something it reads, outside in, with the argument that leads there."""
     if expr == leaf:
         return []
     for k, child in enumerate(ir.children(expr)):
@@ -748,18 +771,61 @@ def calls_around(expr: Expr, leaf: Access) -> list[tuple[Call, int]] | None:
 
 
 _PRODUCT = re.compile(r"-?([\w.]+?)(\.T)? @ ([\w.]+?)(\.T)?")
-_TOTAL = re.compile(r"([\w.]+)\.sum\((?:axis=(\d+)(, keepdims=True)?)?\)")
+_TOTAL = re.compile(r"([\w.]+)\.sum\(axis=(\d+)(, keepdims=True)?\)")
 
 
 @dataclass(frozen=True)
 class _MatrixProduct:
-    """A line that is a product of two matrices: the operands, how they lie in memory, and which of them are turned."""
+    """A line that is a product of two matrices: what they are, how they lie in memory, and which of them are turned."""
 
-    left: Access
-    right: Access
+    names: tuple[str, str]
     lie: tuple[tuple[Index, ...], tuple[Index, ...]]
     turned: tuple[bool, bool]
     summed: Index
+
+    @property
+    def outer(self) -> tuple[Index, Index]:
+        """The indices of the result, in order."""
+        left, right = (next(index for index in lie if index != self.summed) for lie in self.lie)
+        return left, right
+
+    @property
+    def exchanged(self) -> _MatrixProduct:
+        """The same sum with its factors exchanged: it makes the transpose."""
+        turned = (not self.turned[1], not self.turned[0])
+        return _MatrixProduct(self.names[::-1], self.lie[::-1], turned, self.summed)
+
+    def code(self, *turned: bool) -> str:
+        return " @ ".join(name + ".T" * turn for name, turn in zip(self.names, turned, strict=True))
+
+    def meeting(self, *turned: bool) -> str:
+        """The shapes by names: `(o,b) @ (b,g)`."""
+        lies = (lie[::-1] if turn else lie for lie, turn in zip(self.lie, turned, strict=True))
+        return " @ ".join(f"({','.join(lie)})" for lie in lies)
+
+
+@dataclass(frozen=True)
+class _Total:
+    """A line that sums a tensor along one axis."""
+
+    tensor: str
+    lie: tuple[Index, ...]
+    axis: int
+    keeps: bool
+
+
+@dataclass(frozen=True)
+class _Told:
+    """A derived line, the forward line it comes from, and the read that was differentiated."""
+
+    step: Step
+    source: Step
+    leaf: Access
+
+    @cached_property
+    def term(self) -> Term:
+        """The term of the forward line that holds the read."""
+        return next(term for term in self.source.terms if self.leaf in ir.accesses(term.body))
 
 
 class _Teller:
@@ -768,50 +834,53 @@ class _Teller:
     def __init__(self, gradient: Gradient) -> None:
         self.gradient = gradient
         self.program = gradient.program
+        self.axes = {**gradient.forward.axes, **gradient.program.axes}
         self.scalar = gradient.of[0] if len(gradient.of) == 1 and not gradient.seeds else None
+        self.goal = self.scalar or "the outputs"
         self.tensor_of = {name: tensor for tensor, name in gradient.cotangents.items()}
+        for name, tensor in self.tensor_of.items():  # a part with a name, whose value the backward pass does not need
+            if tensor not in self.axes and name in self.axes:
+                self.axes[tensor] = self.axes[name]
         self.reading = _reading(gradient)
         self.derived: dict[str, list[Step]] = {name: [] for name in gradient.seeds}
         for step in gradient.backward:
             self.derived.setdefault(step.name, []).append(step)
-        self.writers = {name: writer for name in layouts.CONVENTIONS if (writer := self._writer(name))}
-        self.written = self._writer(None)
+        self.forward = {step.name: step for step in self.program.steps if step.name not in self.derived}
+        written = layouts.arrange(gradient)
+        found = {name: one for name in layouts.CONVENTIONS if (one := self._arrangement(name))}
+        found = found or {"as written": written}  # no batch index, or tensors of three axes
+        self.matrix = {name: Writer(self.program, one, STYLES["matrix"], bare=True) for name, one in found.items()}
+        self.einsum = {name: Writer(self.program, one, STYLES["einsum"], bare=True) for name, one in found.items()}
+        self.written = Writer(self.program, written, STYLES["einsum"], bare=True)
 
-    def _writer(self, layout: str | None, style: str = "matrix") -> Writer | None:
+    def _arrangement(self, layout: str) -> Arrangement | None:
         try:
-            return Writer(self.program, layouts.arrange(self.gradient, layout), STYLES[style], bare=True)
-        except LayoutError:  # no batch index, or tensors of three axes: the story does without this layout
+            return layouts.arrange(self.gradient, layout)
+        except LayoutError:
             return None
 
     @cached_property
-    def forward(self) -> dict[str, Step]:
-        """The forward lines by what they write."""
-        return {step.name: step for step in self.program.steps if step.name not in self.derived}
-
-    @cached_property
-    def readers(self) -> dict[str, list[Step]]:
-        """The forward lines by what they read."""
-        found: dict[str, list[Step]] = {}
+    def readers(self) -> dict[str, list[str]]:
+        """For every tensor the forward lines that read it."""
+        found: dict[str, list[str]] = {}
         for step in self.forward.values():
             for tensor in dict.fromkeys(read.tensor for read in step.reads):
-                found.setdefault(tensor, []).append(step)
+                found.setdefault(tensor, []).append(step.name)
         return found
 
     @cached_property
-    def divided(self) -> dict[str, tuple[str, Term]]:
-        """For every cotangent that carries the division by a size: the cotangent where it came in, and the term there."""
-        found: dict[str, tuple[str, Term]] = {}
+    def divided(self) -> dict[str, tuple[str, ir.Factor]]:
+        """For every cotangent that carries the division by a size: the cotangent where it came in, and the division."""
+        found: dict[str, tuple[str, ir.Factor]] = {}
         for name, steps in self.derived.items():
             for step in steps:
-                here = [term for term in step.terms if any(exponent < 0 for _, exponent in term.factor.sizes)]
+                below = [(index, k) for term in step.terms[:1] for index, k in term.factor.sizes if k < 0]
                 upstream = self.upstream_of(step)
-                if here:
-                    found.setdefault(name, (name, here[0]))
+                if below:
+                    found.setdefault(name, (name, ir.Factor(sizes=tuple(below))))
                 elif upstream in found:
                     found.setdefault(name, found[upstream])
         return found
-
-    # names and formulas
 
     def find(self, name: str) -> str:
         """The derived tensor that a name asks for."""
@@ -821,42 +890,57 @@ class _Teller:
         if self.scalar and name in (self.scalar, self.gradient.cotangents.get(self.scalar)):
             return self.gradient.cotangents[self.scalar]
         known = [self.tensor_of.get(derived, derived) for derived in self.derived]
-        if name in self.program.axes or name in self.gradient.forward.axes:
+        if name in self.axes:
             ask = ", ".join(repr(one) for one in dict.fromkeys([*self.gradient.wrt, name]))
-            raise NameProblem(
-                Problem(
-                    f"this gradient does not hold one for {name!r}",
-                    evidence=f"It holds those of: {', '.join(known)}",
-                    way_out=f"If you want it, ask for it: wrt=[{ask}].",
-                )
-            )
-        raise NameProblem(
-            Problem(
-                f"there is no tensor {name!r} with a gradient",
-                way_out=f"{did_you_mean(name, known)[0].upper()}{did_you_mean(name, known)[1:]}",
-            )
-        )
+            fact = f"this gradient does not hold one for {name!r}"
+            held = f"It holds those of: {', '.join(known)}"
+            raise NameProblem(Problem(fact, evidence=held, way_out=f"If you want it, ask for it: wrt=[{ask}]."))
+        hint = did_you_mean(name, known)
+        raise NameProblem(Problem(f"there is no tensor {name!r} with a gradient", way_out=hint[0].upper() + hint[1:]))
+
+    # formulas
 
     def f(self, thing: Expr | str) -> Formula:
-        """A formula of an expression, or of a name."""
+        """A formula of an expression, or of the name of a tensor."""
         if isinstance(thing, str):
-            return Formula(thing, self.reading(Access(thing)))
+            return Formula(thing, self.reading(Access(thing)) if thing in self.axes else rf"\text{{{escape(thing)}}}")
         return Formula(notation.format_expr(thing), latex_expr(thing, self.reading))
 
-    def equation(self, step: Step, *, plain: bool = False) -> Equation:
-        """The line with every sum written out; or, plainly, for single numbers."""
-        target, right = step.target, expression(step.terms)
-        if plain:
-            return Equation(self.f(step.name), "=", self.f(in_one_dimension(right)))
-        right_side = Formula(notation.format_expr(right), latex_terms(step.terms, self.reading))
-        return Equation(self.f(target), step.operation, right_side)
+    def i(self, *indices: Index) -> Formula:
+        """Indices in the order in which they stand."""
+        return Formula(",".join(indices), latex_indices(indices))
+
+    def each(self, indices: Iterable[Index]) -> Words:
+        """Indices in a sentence: `o and b`."""
+        return listed(self.i(index) for index in indices)
+
+    def equation(self, step: Step) -> Equation:
+        """The line with every sum written out."""
+        right = Formula(notation.format_expr(expression(step.terms)), latex_terms(step.terms, self.reading))
+        return Equation(self.f(step.target), step.operation, right)
+
+    def lines(self, steps: Iterable[Step]) -> Display:
+        return Display(tuple(map(self.equation, steps)))
+
+    def plainly(self, step: Step) -> Display:
+        """The line for single numbers."""
+        return Display((Equation(self.f(step.name), "=", self.f(in_one_dimension(expression(step.terms)))),))
 
     def upstream_of(self, step: Step) -> str | None:
         """The cotangent that comes in: that of what the forward line writes; None where it is the number one."""
-        if step.because is None or step.because.step is None:
+        if step.because is None or step.because.step is None or step.because.step.name == self.scalar:
             return None
-        name = step.because.step.name
-        return None if name == self.scalar else self.gradient.cotangents.get(name)
+        return self.gradient.cotangents.get(step.because.step.name)
+
+    def whose(self, tensor: str, slots: tuple[Index, ...] = ()) -> Words:
+        named = self.f(Access(tensor, slots))
+        if self.scalar is None:
+            return say(f"the cotangent of {named}")
+        return say(f"the gradient of {self.f(self.scalar)} with respect to {named}")
+
+    def lie(self, writer: Writer, access: Access) -> tuple[Index, ...]:
+        """The indices of an access as they lie in memory."""
+        return tuple(slot or "1" for slot in writer.arrangement.memory(access))
 
     # chapters
 
@@ -864,706 +948,482 @@ class _Teller:
         steps = self.derived.get(derived, [])
         tensor = self.tensor_of.get(derived)
         if tensor is None:
-            return self._helper(steps[0])
-        slots = self.program.axes.get(tensor, self.gradient.forward.axes[tensor])
-        whole = self.f(Access(tensor, slots))
-        kind = (
-            say("the gradient of {} with respect to {}", self.f(self.scalar), whole)
-            if self.scalar
-            else say("the cotangent of {}", whole)
-        )
-        title = say("{}, {}", Code(derived), kind)
-        told = [step for step in steps if step.because is not None and step.because.step is not None]
+            return self.ties(steps[0])
+        told = [
+            _Told(step, step.because.step, step.because.leaf)
+            for step in steps
+            if step.because and step.because.step and step.because.leaf
+        ]
         chapters: list[Chapter] = []
-        if derived in self.gradient.seeds:
-            chapters.append(self._seed(derived, tensor))
-        elif not told:
-            chapters.append(self._nothing(steps, derived, tensor))
+        if not told or derived in self.gradient.seeds:
+            chapters.append(self.origin(steps, derived, tensor))
         if told:
-            chapters += [self._where(tensor, told), self._upstream(told)]
-            for step in told:
-                assert step.because is not None
-                assert step.because.step is not None
-                through = say(" (through {})", self.f(step.because.step.name)) if len(told) > 1 else ()
-                chapters += self._contribution(step, through)
-            chapters.append(self._shape(derived, tensor))
-            chapters += self._wrong(told)
-        return Story(title, tuple(chapters))
+            chapters += [self.where(tensor, told), self.upstream(told)]
+            for one in told:
+                chapters += self.contribution(one, f" (through {self.f(one.source.name)})" if len(told) > 1 else "")
+            chapters.append(self.shape(derived, tensor))
+        wrong = tuple(row for one in told for row in self.mistakes(one))
+        if wrong:
+            chapters.append(Chapter(say("What would be wrong"), (Items(tuple(dict(wrong).items())),)))
+        return Story(say(f"{Code(derived)}, {self.whose(tensor, self.axes[tensor])}"), tuple(chapters))
 
-    def _seed(self, derived: str, tensor: str) -> Chapter:
-        words = say(
-            "{} is given: it is the cotangent that is pulled back, an input of the derived program with the axes of {}. "
-            "It says how much each entry of {} counts.",
-            self.f(derived),
-            self.f(tensor),
-            self.f(tensor),
-        )
-        return Chapter(("Where it comes from",), (Paragraph(words),))
-
-    def _nothing(self, steps: Sequence[Step], derived: str, tensor: str) -> Chapter:
-        if tensor in self.gradient.of:
+    def origin(self, steps: Sequence[Step], derived: str, tensor: str) -> Chapter:
+        """Of a cotangent that no line contributes to: given, one or zero."""
+        cotangent, named = Code(derived), self.f(tensor)
+        if derived in self.gradient.seeds:
             words = say(
-                "{} is 1: {} is what is differentiated, and its derivative by itself is one.",
-                self.f(derived),
-                self.f(tensor),
+                f"{cotangent} is given: it is the cotangent that is pulled back, an input of the derived program "
+                f"with the axes of {named}. It says how much each entry of {named} counts."
             )
+        elif tensor in self.gradient.of:
+            words = say(f"{cotangent} is 1: {named} is what is differentiated, and its derivative by itself is one.")
         else:
-            of = listed([self.f(name) for name in self.gradient.of], "or")
             words = say(
-                "{} is zero everywhere: no line leads from {} to {}, so changing {} changes nothing. It has the axes of {} all the same.",
-                self.f(derived),
-                self.f(tensor),
-                of,
-                self.f(tensor),
-                self.f(tensor),
+                f"{cotangent} is zero everywhere: no line leads from {named} to {self.f(self.goal)}, so changing "
+                f"{named} changes nothing. It has the axes of {named} all the same."
             )
-        return Chapter(("Where it comes from",), (*self._display(steps), Paragraph(words)))
+        display = [self.lines(steps)] if steps else []
+        return Chapter(say("Where it comes from"), (*display, Paragraph(words)))
 
-    def _display(self, steps: Sequence[Step]) -> tuple[Block, ...]:
-        return (Display(tuple(map(self.equation, steps))),) if steps else ()
-
-    def _helper(self, step: Step) -> Story:
-        """A line that a derivative needs besides: how many values share a maximum."""
-        assert step.because is not None
-        assert step.because.step is not None
-        assert step.because.leaf is not None
-        source = step.because.step
+    def ties(self, step: Step) -> Story:
+        """A line that the derivative of a maximum needs besides: how many values share it."""
+        (source, leaf) = (step.because.step, step.because.leaf) if step.because else (None, None)
+        assert source is not None
+        assert leaf is not None
         words = say(
-            "{} counts how many entries of {} reach the value {}. They share its cotangent evenly, so that the result does not depend "
-            "on the order of an index; without ties the count is 1.",
-            self.f(step.target),
-            self.f(step.because.leaf),
-            self.f(source.target),
+            f"{self.f(step.target)} counts how many entries of {self.f(leaf)} reach the value "
+            f"{self.f(source.target)}. They share its cotangent evenly, so that the result does not depend on the "
+            "order of an index; without ties the count is 1."
         )
-        title = say("{}, the number of ties in {}", Code(step.name), self.f(source.name))
-        where = Chapter(("Where it comes from",), (*self._display([source, step]), Paragraph(words)))
-        return Story(title, (where, self._forms(step, ())))
+        where = Chapter(say("Where it comes from"), (self.lines([source, step]), Paragraph(words)))
+        title = say(f"{Code(step.name)}, the number of ties in {self.f(source.name)}")
+        return Story(title, (where, self.spellings(step)))
 
-    def _where(self, tensor: str, steps: Sequence[Step]) -> Chapter:
-        lines = list(dict.fromkeys(step.because.step for step in steps if step.because and step.because.step))
+    def where(self, tensor: str, told: Sequence[_Told]) -> Chapter:
+        lines = list(dict.fromkeys(one.source for one in told))
         reads = [read for read in lines[0].reads if read.tensor == tensor]
-        goal = self.f(self.scalar) if self.scalar else "the outputs"
+        named, cotangent = self.f(tensor), Code(told[0].step.name)
         if len(lines) > 1:
-            words = say(
-                "{} is read in {} lines. Each contributes to {}, and the contributions add up: "
-                "the first derived line is written with =, the others with +=.",
-                self.f(tensor),
-                str(len(lines)),
-                self.f(steps[0].name),
+            text = (
+                f"{named} is read in {len(lines)} lines. Each contributes to {cotangent}, and the contributions add "
+                "up: the first derived line is written with =, the others with +=."
             )
         elif len(reads) > 1:
-            words = say(
-                "{} is read {} times in this line, as {}. Every read contributes to {}, and the contributions add up.",
-                self.f(tensor),
-                str(len(reads)),
-                listed(list(dict.fromkeys(map(self.f, reads)))),
-                self.f(steps[0].name),
+            text = (
+                f"{named} is read {len(reads)} times in this line, as {listed(map(self.f, dict.fromkeys(reads)))}. "
+                f"Every read contributes to {cotangent}, and the contributions add up."
             )
+        elif lines[0].name in self.gradient.of:
+            text = f"{named} is read in this one line, which is {self.f(lines[0].name)} itself."
         else:
-            words = say(
-                "{} is read in this one line: it reaches {} only through {}.",
-                self.f(tensor),
-                goal,
-                self.f(lines[0].name),
-            )
-        blocks: list[Block] = [*self._display(lines), Paragraph(words)]
+            through = self.f(lines[0].name)
+            text = f"{named} is read in this one line: it reaches {self.f(self.goal)} only through {through}."
+        blocks: list[Block] = [self.lines(lines), Paragraph(say(text))]
         if len(self.readers.get(tensor, ())) > len(lines):
-            blocks.append(Paragraph(("Other lines read it too, but nothing flows back through those reads.",)))
+            blocks.append(Paragraph(say("Other lines read it too, but nothing flows back through those reads.")))
         for name in dict.fromkeys([tensor, *(line.name for line in lines)]):
-            step = self.forward.get(name)
-            if step and step.because and step.because.rule == "name" and step.because.step:
-                words = say(
-                    "{} is a part of the line of {}; it has a line and a name of its own because the derivative needs it again.",
-                    self.f(name),
-                    self.f(step.because.step.name),
+            because = self.forward[name].because if name in self.forward else None
+            if because and because.rule == "name" and because.step:
+                text = (
+                    f"{self.f(name)} is a part of the line of {self.f(because.step.name)}; it has a line and a name "
+                    "of its own because the derivative needs it again."
                 )
-                blocks.append(Paragraph(words))
-        return Chapter(say("Where {} is read", self.f(tensor)), tuple(blocks))
+                blocks.append(Paragraph(say(text)))
+        return Chapter(say(f"Where {named} is read"), tuple(blocks))
 
-    def _upstream(self, steps: Sequence[Step]) -> Chapter:
+    def upstream(self, told: Sequence[_Told]) -> Chapter:
         blocks: list[Block] = []
-        for step in dict.fromkeys(steps):
-            assert step.because is not None
-            assert step.because.step is not None
-            source = step.because.step
-            upstream = self.upstream_of(step)
+        for source, upstream in dict.fromkeys((one.source, self.upstream_of(one.step)) for one in told):
             if upstream is None:
-                words = say(
-                    "The upstream is 1: {} is what is differentiated, and its derivative by itself is one.",
-                    self.f(source.name),
-                )
-                blocks.append(Paragraph(words))
+                what = f"{self.f(source.name)} is what is differentiated, and its derivative by itself is one"
+                blocks.append(Paragraph(say(f"The upstream is 1: {what}.")))
                 continue
+            text = f"The upstream is {Code(upstream)}, {self.whose(source.name)}. "
             if upstream in self.gradient.seeds:
-                words = say(
-                    "The upstream is {}, the cotangent of {}. It is given.", self.f(upstream), self.f(source.name)
-                )
+                text += "It is given."
             else:
-                words = say(
-                    "The upstream is {}, the {} of {}. It is known by now, because the backward pass takes the lines from the last to "
-                    "the first:",
-                    self.f(upstream),
-                    "gradient" if self.scalar else "cotangent",
-                    self.f(source.name),
-                )
-            blocks += [Paragraph(words), *self._display(self.derived.get(upstream, []))]
+                text += "It is known by now, because the backward pass takes the lines from the last to the first:"
+            blocks.append(Paragraph(say(text)))
+            if self.derived.get(upstream):
+                blocks.append(self.lines(self.derived[upstream]))
             if upstream in self.divided:
-                blocks.append(Paragraph(self._division(upstream)))
-        unique = tuple(dict.fromkeys(blocks))
-        return Chapter(("What comes in from upstream",), unique)
+                origin, factor = self.divided[upstream]
+                came = "" if origin == upstream else f": it came in with {Code(origin)}"
+                text = f"The {self.f(_factor_expression(factor))} of the average is in it already{came}."
+                blocks.append(Paragraph(say(text)))
+        return Chapter(say("What comes in from upstream"), tuple(blocks))
 
-    def _division(self, upstream: str) -> Words:
-        origin, term = self.divided[upstream]
-        factor = self.f(self._sizes_below(term))
-        if origin == upstream:
-            return say("It has the {} of the average in it already.", factor)
-        return say("The {} of the average is in it already: it came in with {}.", factor, self.f(origin))
-
-    def _sizes_below(self, term: Term) -> Expr:
-        return ir.multiply(*(ir.power(Size(index), ir.number(k)) for index, k in term.factor.sizes if k < 0))
-
-    def _contribution(self, step: Step, through: Words) -> list[Chapter]:
-        chapters = [
-            Chapter((*say("Upstream times local"), *through), tuple(self._rule(step))),
-            Chapter((*say("Which indices stay, which are summed"), *through), tuple(self._indices(step))),
-            self._forms(step, through),
-        ]
-        reasons = [(name, self._matrix_reason(step, writer)) for name, writer in self._shown.items()]
-        rows = tuple(((name,), words) for name, words in reasons if words)
+    def contribution(self, told: _Told, through: str) -> Iterator[Chapter]:
+        yield Chapter(say(f"Upstream times local{through}"), tuple(self.rule(told)))
+        yield Chapter(say(f"Which indices stay, which are summed{through}"), tuple(self.indices(told)))
+        yield self.spellings(told.step, through)
+        reasons = {name: self.reason(told.step, writer) for name, writer in self.matrix.items()}
+        rows = tuple((say(name), words) for name, words in reasons.items() if words)
         if rows:
-            codes = [writer.right_side(step).text for writer in self._shown.values()]
-            turned = any(".T" in code for code in codes)
-            title = "Why .T, and where" if turned else "Why this axis" if "axis=" in codes[0] else "Why no .T"
-            blocks: list[Block] = [Items(rows)]
-            if len(rows) > 1:
-                blocks.append(Paragraph(self._turning(step)))
-            chapters.append(Chapter((*say(title), *through), tuple(blocks)))
-        return chapters
+            codes = " ".join(writer.right_side(told.step).text for writer in self.matrix.values())
+            title = "Why .T, and where" if ".T" in codes else "Why this axis" if "axis=" in codes else "Why no .T"
+            turning = [Paragraph(self.turning(told.step))] if len(rows) > 1 else []
+            yield Chapter(say(f"{title}{through}"), (Items(rows), *turning))
 
-    @cached_property
-    def _shown(self) -> dict[str, Writer]:
-        """The layouts that the story shows: those of the two documents, or else the program as it is written."""
-        assert self.written is not None
-        return self.writers or {"as written": self.written}
-
-    def _specs(self, step: Step) -> dict[str, str]:
-        """The einsum strings in every layout."""
-        writers = {
-            name: Writer(self.program, one.arrangement, STYLES["einsum"], bare=True)
-            for name, one in self._shown.items()
-        }
-        return {name: " + ".join(_SPEC.findall(writer.right_side(step).text)) for name, writer in writers.items()}
-
-    def _turning(self, step: Step) -> Words:
-        specs = self._specs(step)
+    def turning(self, step: Step) -> Words:
+        """What changes from one layout to the other."""
+        specs = [Code(" + ".join(_SPEC.findall(one.right_side(step).text))) for one in self.einsum.values()]
+        product = any(self.product(step, writer) for writer in self.matrix.values())
+        follows = "where a .T stands" if product else "the number of the axis"
         return say(
-            "From one layout to the other only the order of the letters changes: {}. The same sum, so the same indices; where a .T "
-            "stands follows from the order.",
-            listed([f"{name} {spec}" for name, spec in specs.items()]),
+            f"From one layout to the other only the order of the letters changes: {listed(specs)}. It is the same "
+            f"sum over the same indices; {follows} follows from the order."
         )
 
     # the rule
 
-    def _rule(self, step: Step) -> Iterator[Block]:
-        assert step.because is not None
-        assert step.because.step is not None
-        assert step.because.leaf is not None
-        source, leaf = step.because.step, step.because.leaf
-        if step.because.rule == "share":
-            yield Paragraph(
-                say(
-                    "In one dimension: where {} is the winner, its derivative is 1 and the upstream passes through; where it is not, its "
-                    "derivative is 0. Several winners share the upstream evenly.",
-                    self.f(leaf),
-                )
-            )
-            yield Display((self.equation(step),))
-            return
+    def rule(self, told: _Told) -> Iterator[Block]:
+        step, source, leaf = told.step, told.source, told.leaf
         reads = [read for read in source.reads if read.tensor == leaf.tensor]
-        if len(reads) > 1:
-            yield from self._several(step, reads)
-            return
-        upstream = self.upstream_of(step)
-        local = without(expression(step.terms), upstream) if upstream else expression(step.terms)
-        others = [term for term in source.terms if leaf not in ir.accesses(term.body)]
-        home = next(term for term in source.terms if leaf in ir.accesses(term.body))
-        yield Paragraph(("With single numbers in the place of arrays the line is",))
-        yield Display((self.equation(source, plain=True),))
-        dropped = say(
-            " ({} does not depend on {} and drops out)",
-            listed([self.f(in_one_dimension(_term_expression(term))) for term in others]),
-            self.f(leaf.tensor),
-        )
+        if step.because and step.because.rule == "share":
+            text = (
+                f"In one dimension: where {self.f(leaf)} is the winner, its derivative is 1 and the upstream passes "
+                "through; where it is not, its derivative is 0. Several winners share the upstream evenly."
+            )
+            yield Paragraph(say(text))
+        elif any(exponent > 0 for term in step.terms for _, exponent in term.factor.sizes):
+            # many equal shares: with single numbers there would be nothing to count
+            yield Paragraph(say("The rule is upstream times local, added up over all the uses of an entry:"))
+        elif len(reads) > 1:
+            yield from self.product_rule(step, reads)
+        else:
+            yield from self.one_read(told)
+        yield self.lines([step])
+
+    def product_rule(self, step: Step, reads: Sequence[Access]) -> Iterator[Block]:
         yield Paragraph(
             say(
-                "Its derivative by {} is {}{}. Upstream times local:",
-                self.f(leaf.tensor),
-                self.f(in_one_dimension(local)),
-                dropped if others else (),
-            )
-        )
-        yield Display((self.equation(step, plain=True),))
-        calls = calls_around(home.body, leaf) or []
-        if calls:
-            yield Items(tuple(self._function(call, k, source, local) for call, k in calls))
-        yield Paragraph(self._with_indices(step, source, leaf, upstream))
-        yield Display((self.equation(step),))
-
-    def _with_indices(self, step: Step, source: Step, leaf: Access, upstream: str | None) -> Words:
-        inner = [
-            replace(term, bound=tuple(index for index in term.bound if index not in source.target.slots))
-            for term in step.terms
-        ]
-        local = expression(inner)
-        local = without(local, upstream) if upstream else local
-        words = say(
-            "With indices it is the same rule: the derivative of {} by {} is {}",
-            self.f(source.target),
-            self.f(leaf),
-            self.f(local),
-        )
-        home = next(term.body for term in source.terms if leaf in ir.accesses(term.body))
-        swapped = (
-            upstream
-            and isinstance(home, Product)
-            and leaf in home.factors
-            and all(isinstance(part, Access) for part in home.factors)
-        )
-        if swapped:
-            assert upstream
-            return say(
-                "{}. {} stands where {} stood, and nothing else has changed:",
-                words,
-                self.f(upstream),
-                self.f(leaf.tensor),
-            )
-        return (*words, ".")
-
-    def _several(self, step: Step, reads: Sequence[Access]) -> Iterator[Block]:
-        assert step.because is not None
-        assert step.because.leaf is not None
-        source, leaf = step.because.step, step.because.leaf
-        assert source is not None
-        yield Paragraph(
-            (
-                "The rule is the product rule: each read is differentiated for itself, upstream times local, with the others held "
-                "constant, and the contributions are added.",
+                "The rule is the product rule: each read is differentiated for itself, upstream times local, with "
+                "the others held constant, and the contributions are added."
             )
         )
         if len(step.terms) == len(reads):
-            yield Items(
-                tuple(
-                    ((self.f(read),), say("contributes {}", self.f(expression([term]))))
-                    for read, term in zip(reads, step.terms, strict=True)
-                )
+            pairs = zip(reads, step.terms, strict=True)
+            rows = tuple(
+                (say(f"{self.f(one)}"), say(f"contributes {self.f(expression([term]))}")) for one, term in pairs
             )
-            if any(read != leaf for read in reads):
-                yield Paragraph(
-                    say("Indices are renamed so that every contribution is written at {}.", self.f(step.target))
-                )
-        yield Display((self.equation(step),))
+            yield Items(rows)
+        if len(set(reads)) > 1:
+            text = f"Indices are renamed so that every contribution is written at {self.f(step.target)}."
+            yield Paragraph(say(text))
 
-    def _function(self, call: Call, k: int, source: Step, local: Expr) -> tuple[Words, Words]:
+    def one_read(self, told: _Told) -> Iterator[Block]:
+        """Upstream times local, first for single numbers, then with the indices."""
+        step, source, leaf = told.step, told.source, told.leaf
+        upstream = self.upstream_of(step)
+        yield Paragraph(say("With single numbers in the place of arrays the line is"))
+        yield self.plainly(source)
+        local = without(in_one_dimension(expression(step.terms)), upstream)
+        text = f"Its derivative by {self.f(leaf.tensor)} is {self.f(local)}"
+        others = [in_one_dimension(_term_expression(term)) for term in source.terms if term is not told.term]
+        if others:
+            verb = "does" if len(others) == 1 else "do"
+            text += f" ({listed(map(self.f, others))} {verb} not depend on {self.f(leaf.tensor)}: no contribution)"
+        yield Paragraph(say(f"{text}. Upstream times local:"))
+        yield self.plainly(step)
+        calls = calls_around(told.term.body, leaf) or []
+        if calls:
+            yield Items(tuple(self.function(call, k, source) for call, k in calls))
+        inner = (
+            replace(term, bound=tuple(index for index in term.bound if index not in source.target.slots))
+            for term in step.terms
+        )
+        text = (
+            f"With indices it is the same rule: the derivative of {self.f(source.target)} by {self.f(leaf)} is "
+            f"{self.f(without(expression(inner), upstream))}."
+        )
+        body = told.term.body
+        if upstream and isinstance(body, Product) and all(isinstance(part, Access) for part in body.factors):
+            text += f" {Code(upstream)} stands where {self.f(leaf.tensor)} stood, and nothing else has changed:"
+        yield Paragraph(say(text))
+
+    def function(self, call: Call, k: int, source: Step) -> tuple[Words, Words]:
         """What the table says about a function on the way: its derivative, and what its letters are here."""
         record = TABLE[call.function]
         moving = [j for j, argument in enumerate(call.arguments) if j == k or any(ir.accesses(argument))]
         letters = {j: Access("x" if len(moving) == 1 else record.parameters[j]) for j in moving}
         arguments = [letters.get(j, argument) for j, argument in enumerate(call.arguments)]
-        value = ir.call(call.function, *arguments)
+        value = self.f(ir.call(call.function, *arguments))
         derivative = calculus.derivative(call.function, k, arguments, ir.ONE, Access("y"))
         assert derivative is not None
         used = {access.tensor for access in ir.accesses(derivative)}
-        formula = Equation(Formula("y", "y"), "=", self.f(value))
-        label = Formula(f"y = {formula.right.text}", f"y = {formula.right.latex}")
-        words: list[Inline] = [*say("has the derivative {}", self.f(derivative))]
-        if len(moving) > 1:
-            words += say(" by {}", self.f(letters[k]))
-        here = []
-        whole = len(source.terms) == 1 and source.terms[0].body == call
-        if "y" in used and whole:
-            here.append(say("{} is {}", Formula("y", "y"), self.f(source.target)))
-        here += [
-            say("{} is {}", self.f(letters[j]), self.f(call.arguments[j])) for j in moving if letters[j].tensor in used
-        ]
-        if here:
-            words += ["; here ", *(word for n, one in enumerate(here) for word in ((" and ", *one) if n else one))]
-        if "y" in used and whole:
-            words += [
-                ", which the forward pass has computed: the value is reused, and the function is not evaluated again"
-            ]
-        words.append(".")
-        if record.kinks and record.convention:
-            words.append(f" By convention, {record.convention}.")
-        return (label,), tuple(words)
+        reused = "y" in used and len(source.terms) == 1 and source.terms[0].body == call
+        here = [say(f"{Formula('y', 'y')} is {self.f(source.target)}")] if reused else []
+        for j in moving:
+            if letters[j].tensor in used:
+                here.append(say(f"{self.f(letters[j])} is {self.f(call.arguments[j])}"))
+        text = f"has the derivative {self.f(derivative)}"
+        text += f" by {self.f(letters[k])}" if len(moving) > 1 else ""
+        text += f"; here {' and '.join(map(str, here))}" if here else ""
+        if reused:
+            text += ", which the forward pass has computed: the value is reused, the function is not evaluated again"
+        text += f". By convention, {record.convention}." if record.kinks and record.convention else "."
+        return say(f"{Formula(f'y = {value.text}', f'y = {value.latex}')}"), say(text)
 
     # indices
 
-    def _indices(self, step: Step) -> Iterator[Block]:
-        assert step.because is not None
-        assert step.because.step is not None
-        assert step.because.leaf is not None
-        source, slots = step.because.step, tuple(dict.fromkeys(step.target.slots))
-        tensor = Access(step.because.leaf.tensor, step.target.slots)
+    def indices(self, told: _Told) -> Iterator[Block]:
+        step, source = told.step, told.source
+        slots = tuple(dict.fromkeys(step.target.slots))
+        tensor = Access(told.leaf.tensor, step.target.slots)
         before = dict.fromkeys(index for term in source.terms for index in term.bound)
-        rows: list[tuple[Words, Words]] = []
-        kept = [self.i((index,)) for index in slots]
-        if any(term.bound for term in step.terms):
-            if slots:
-                words = say(
-                    "{}: {} has {} too.",
-                    "stay" if len(slots) > 1 else "stays",
-                    self.f(tensor),
-                    "them" if len(slots) > 1 else "it",
+        again = [index for index in slots if index in before]
+        bound = dict.fromkeys(index for term in step.terms for index in term.bound)
+        if not bound:
+            yield from self.unsummed(step, tensor, again)
+            return
+        rows = [(say(f"{self.i(index)}"), self.summed(told, tensor, index)) for index in bound]
+        if slots:
+            text = f"stay: {self.f(tensor)} has them too." if len(slots) > 1 else f"stays: {self.f(tensor)} has it too."
+            if again:
+                text += (
+                    f" The forward line sums over {self.each(again)}; here every {self.each(again)} has an entry of "
+                    "its own, so there is no sum over it."
                 )
-                again = [self.i((index,)) for index in slots if index in before]
-                if again:
-                    words += say(
-                        " The forward line sums over {}; here every {} has an entry of its own, so it is not summed.",
-                        listed(again),
-                        listed(again),
-                    )
-                rows.append((listed(kept), words))
-            for index in dict.fromkeys(index for term in step.terms for index in term.bound):
-                rows.append(((self.i((index,)),), self._summed(step, source, tensor, index)))
-            yield Items(tuple(rows))
-        else:
-            yield from self._unsummed(step, source, tensor, [index for index in before if index in slots])
-        counted = [index for term in step.terms for index, exponent in term.factor.sizes if exponent > 0]
-        if counted:
-            sizes = listed([self.f(Size(index)) for index in dict.fromkeys(counted)])
-            yield Paragraph(say("The factor {} counts shares that are all equal.", sizes))
-        for access in dict.fromkeys(part for term in step.terms for part in ir.accesses(term.body)):
-            every = dict.fromkeys((*slots, *(index for term in step.terms for index in term.bound)))
-            missing = [index for index in every if index not in access.slots]
-            if missing and not any(term.bound for term in step.terms):
-                named = listed([self.i((index,)) for index in missing])
-                yield Paragraph(say("{} has no {}: the same number serves for every {}.", self.f(access), named, named))
+            rows.insert(0, (self.each(slots), say(text)))
+        yield Items(tuple(rows))
 
-    def i(self, indices: Sequence[Index]) -> Formula:
-        return Formula(",".join(indices), latex_indices(indices))
-
-    def _summed(self, step: Step, source: Step, tensor: Access, index: Index) -> Words:
-        holders = dict.fromkeys(part for term in step.terms for part in ir.accesses(term.body) if index in part.slots)
-        name = self.i((index,))
-        verb = "stands" if holders else "is counted"
-        words = say(
-            "is summed: it {} in {}, but not in {}. ", verb, listed([self.f(part) for part in holders]), self.f(tensor)
-        )
-        if index in source.target.slots:
-            goal = self.f(self.scalar) if self.scalar else "the outputs"
-            return words + say(
-                "One entry of {} goes into {} for every value of {}; each of these adds its share to {}, so all shares are added up.",
-                self.f(tensor.tensor),
-                self.f(source.target),
-                name,
-                goal,
+    def summed(self, told: _Told, tensor: Access, index: Index) -> Words:
+        holders = (part for term in told.step.terms for part in ir.accesses(term.body) if index in part.slots)
+        named, whole = self.f(tensor.tensor), self.f(tensor)
+        text = f"is summed: it stands in {listed(map(self.f, dict.fromkeys(holders)))}, but not in {whole}. "
+        if index in told.source.target.slots:
+            return say(
+                f"{text}One entry of {named} goes into {self.f(told.source.target)} for every value of "
+                f"{self.i(index)}; each of these adds its share to {self.f(self.goal)}, so all shares are added up."
             )
-        return words + say(
-            "The forward line sums over {}, and one entry of {} is used in that sum for every value of {}, so all shares are added up.",
-            name,
-            self.f(tensor.tensor),
-            name,
+        return say(
+            f"{text}One entry of {named} is used in the forward line for every value of {self.i(index)}, so all "
+            "shares are added up."
         )
 
-    def _unsummed(self, step: Step, source: Step, tensor: Access, vanished: Sequence[Index]) -> Iterator[Block]:
-        reads = dict.fromkeys(part for term in step.terms for part in ir.accesses(term.body))
-        codes = [writer.right_side(step).text for writer in self._shown.values()]
-        if (
-            reads
-            and all(read.slots == step.target.slots for read in reads)
-            and not any("@" in code or ".T" in code for code in codes)
-        ):
+    def unsummed(self, step: Step, tensor: Access, vanished: Sequence[Index]) -> Iterator[Block]:
+        reads = list(dict.fromkeys(part for term in step.terms for part in ir.accesses(term.body)))
+        code = " ".join(writer.right_side(step).text for writer in self.matrix.values())
+        if reads and all(read.slots == step.target.slots for read in reads) and "@" not in code and ".T" not in code:
             verb = "have" if len(reads) > 1 else "has"
-            yield Paragraph(
-                say(
-                    "No index is summed: {} {} the indices of {}, no more and no less. Every entry depends on the entries at its own "
-                    "place only. So there is no @, which would sum, and no .T, because nothing changes its place.",
-                    listed([self.f(read) for read in reads]),
-                    verb,
-                    self.f(tensor),
-                )
+            text = (
+                f"No index is summed: {listed(map(self.f, reads))} {verb} the indices of {self.f(step.target)}, no "
+                "more and no less. Every entry depends on the entries at its own place only. So there is no @, "
+                "which would sum, and no .T, because nothing changes its place."
             )
         else:
-            yield Paragraph(
-                say(
-                    "No index is summed: every index on the right stands on the left as well.",
-                )
-            )
+            text = f"No index is summed{': every index on the right stands on the left as well' if reads else ''}."
+        yield Paragraph(say(text))
         if vanished:
-            names = listed([self.i((index,)) for index in vanished])
-            yield Paragraph(
-                say(
-                    "The forward line sums over {}, but one entry {} stands in just one summand: its derivative has no sum.",
-                    names,
-                    self.f(tensor),
-                )
+            text = (
+                f"The forward line sums over {self.each(vanished)}, but one entry {self.f(tensor)} stands in just "
+                "one summand for each of them: its derivative has no such sum."
             )
+            yield Paragraph(say(text))
+        counted = dict.fromkeys(index for term in step.terms for index, k in term.factor.sizes if k > 0)
+        if counted:
+            sizes = listed(self.f(Size(index)) for index in counted)
+            yield Paragraph(say(f"The factor {sizes} counts shares that are all equal."))
+        missing: dict[tuple[Index, ...], list[Access]] = {}
+        for read in reads:
+            missing.setdefault(tuple(index for index in step.target.slots if index not in read.slots), []).append(read)
+        for indices, holders in missing.items():
+            if indices:
+                verb, named = "have" if len(holders) > 1 else "has", self.each(indices)
+                text = f"{listed(map(self.f, holders))} {verb} no {named}: the same number serves for every {named}."
+                yield Paragraph(say(text))
 
-    # forms
+    # spellings
 
-    def _forms(self, step: Step, through: Words) -> Chapter:
-        index = Formula(
-            notation.format_step(step),
-            f"{self.reading(step.target)} {_LATEX_SIGN[step.operation]} {latex_terms(step.terms, self.reading)}",
+    def spellings(self, step: Step, through: str = "") -> Chapter:
+        sign = _LATEX_SIGN[step.operation]
+        latex = f"{self.reading(step.target)} {sign} {latex_terms(step.terms, self.reading)}"
+        codes = {name: _code(writer, step) for name, writer in self.matrix.items()}
+        rows = [
+            (say("index"), say(f"{Formula(notation.format_step(step), latex)}")),
+            (say("einsum"), say(f"{Code(_code(self.written, step))}")),
+            *((say(name), say(f"{Code(code)}")) for name, code in codes.items()),
+        ]
+        same = Paragraph(say("The line is the same in both layouts: all its tensors are turned alike."))
+        return Chapter(
+            say(f"The line in every spelling{through}"),
+            (Items(tuple(rows)), *([same] if len(codes) > len(set(codes.values())) else [])),
         )
-        written = self._writer(None, "einsum")
-        assert written is not None
-        rows: list[tuple[Words, Words]] = [(("index",), (index,)), (("einsum",), (Code(_code(written, step)),))]
-        rows += [((name,), (Code(_code(writer, step)),)) for name, writer in self._shown.items()]
-        blocks: list[Block] = [Items(tuple(rows))]
-        codes = {_code(writer, step) for writer in self._shown.values()}
-        if len(self._shown) > 1 and len(codes) == 1:
-            blocks.append(Paragraph(("The line is the same in both layouts: all its tensors are turned alike.",)))
-        return Chapter((*say("The line in every spelling"), *through), tuple(blocks))
 
-    def _lie(self, writer: Writer, access: Access) -> tuple[Index, ...]:
-        return tuple(slot or "1" for slot in writer.arrangement.memory(access))
-
-    def _product(self, step: Step, writer: Writer) -> _MatrixProduct | None:
+    def product(self, step: Step, writer: Writer) -> _MatrixProduct | None:
         """The line as a product of two matrices, if it is just that."""
         found = _PRODUCT.fullmatch(writer.right_side(step).text)
         if not found or len(step.terms) != 1 or len(step.terms[0].bound) != 1 or len(step.target.slots) != 2:
             return None
-        (term,), want = step.terms, self._lie(writer, step.target)
+        (term,), want = step.terms, self.lie(writer, step.target)
         reads = list(ir.accesses(term.body))
         left = next((read for read in reads if read.tensor == found[1] and want[0] in read.slots), None)
         right = next((read for read in reads if read.tensor == found[3] and want[1] in read.slots), None)
         if left is None or right is None or len(left.slots) != 2 or len(right.slots) != 2:
             return None
-        lie = (self._lie(writer, left), self._lie(writer, right))
-        return _MatrixProduct(left, right, lie, (bool(found[2]), bool(found[4])), term.bound[0])
+        lie = (self.lie(writer, left), self.lie(writer, right))
+        return _MatrixProduct((left.tensor, right.tensor), lie, (bool(found[2]), bool(found[4])), term.bound[0])
 
-    def _matrix_reason(self, step: Step, writer: Writer) -> Words:
-        """Why the line looks as it does in a layout; empty where there is nothing to say."""
-        product = self._product(step, writer)
-        if product:
-            return self._product_reason(step, writer, product)
+    def total(self, step: Step, writer: Writer) -> _Total | None:
+        """The line as a sum along one axis of a tensor, if it is just that."""
         found = _TOTAL.fullmatch(writer.right_side(step).text)
         read = next((part for part in step.reads if found and part.tensor == found[1]), None)
-        if not found or read is None or not found[2]:
-            return ()
-        lie = self._lie(writer, read)
-        words = say(
-            "{} lies as {}. Counted from 0, {} is axis {}: the sum runs along it.",
-            self.f(read.tensor),
-            self.i(lie),
-            self.i((lie[int(found[2])],)),
-            found[2],
-        )
-        if found[3]:
-            words += say(
-                " {} leaves an axis of size one there, because {} lies as {}.",
-                Code("keepdims=True"),
-                self.f(step.name),
-                self.i(self._lie(writer, step.target)),
-            )
-        return words
+        if not found or read is None:
+            return None
+        return _Total(read.tensor, self.lie(writer, read), int(found[2]), bool(found[3]))
 
-    def _product_reason(self, step: Step, writer: Writer, product: _MatrixProduct) -> Words:
-        left, right = self.f(product.left.tensor), self.f(product.right.tensor)
-        want, summed = self._lie(writer, step.target), self.i((product.summed,))
-        words = say(
-            "The result wants {}; {} brings {} and {} brings {}. {} comes first, so {} stands on the left, and {} on the right. {} is summed, "
-            "so it must meet in the middle: last on the left, first on the right. ",
-            self.i(want),
-            left,
-            self.i(product.lie[0]),
-            right,
-            self.i(product.lie[1]),
-            self.i(want[:1]),
-            left,
-            right,
-            summed,
+    def reason(self, step: Step, writer: Writer) -> Words | None:
+        """Why the line looks as it does in a layout; None where there is nothing to say."""
+        product, total = self.product(step, writer), self.total(step, writer)
+        want = self.lie(writer, step.target)
+        if total:
+            text = (
+                f"{Code(total.tensor)} lies as {self.i(*total.lie)}. Counted from 0, "
+                f"{self.i(total.lie[total.axis])} is axis {total.axis}: the sum runs along it."
+            )
+            if total.keeps:
+                kept = Code("keepdims=True")
+                text += f" {kept} leaves an axis of size one there, because {Code(step.name)} lies as {self.i(*want)}."
+            return say(text)
+        if product is None:
+            return None
+        left, right = map(Code, product.names)
+        if left == right:
+            left, right = Code(f"{left.text} (left)"), Code(f"{right.text} (right)")
+        text = (
+            f"The result wants {self.i(*want)}; {left} brings {self.i(*product.lie[0])} and {right} brings "
+            f"{self.i(*product.lie[1])}. {self.i(want[0])} comes first, so {left} stands on the left, and {right} "
+            f"on the right. {self.i(product.summed)} is summed, so it must meet in the middle: last on the left, "
+            "first on the right. "
         )
         match product.turned:
             case (False, False):
-                words += say("Both have it there: no .T.")
+                text += "It stands there in both: no .T."
             case (True, True):
-                words += say("Neither has it there: hence .T on both.")
+                text += "It stands there in neither: hence .T on both."
             case (False, True):
-                words += say("{} has it last already; {} has it last too: hence .T on {}.", left, right, right)
+                text += f"In {left} it is last already; in {right} it is last too: hence .T on {right}."
             case _:
-                words += say("{} has it first already; {} has it first too: hence .T on {}.", right, left, left)
-        return words + say(" {}", Code(f"{_meeting(product.lie, product.turned)} = ({','.join(want)})"))
+                text += f"In {right} it is first already; in {left} it is first too: hence .T on {left}."
+        shapes = Code(f"{product.meeting(*product.turned)} = ({','.join(want)})")
+        return say(f"{text} {shapes}")
 
-    # shapes and mistakes
-
-    def _shape(self, derived: str, tensor: str) -> Chapter:
-        access = Access(derived, self.program.axes[derived])
-        lies = {name: self._lie(writer, access) for name, writer in self._shown.items()}
+    def shape(self, derived: str, tensor: str) -> Chapter:
+        access = Access(derived, self.axes[derived])
+        lies = {name: self.lie(writer, access) for name, writer in self.matrix.items()}
+        cotangent, named = Code(derived), self.f(tensor)
         if not access.slots:
-            words = say("{} is a single number, as {} is.", self.f(derived), self.f(tensor))
+            text = f"{cotangent} is a single number, as {named} is."
         elif len(set(lies.values())) == 1:
-            lie = next(iter(lies.values()))
-            words = say("{} must lie as {} does: {}.", self.f(derived), self.f(tensor), self.i(lie))
+            text = f"{cotangent} must lie as {named} does: {self.i(*next(iter(lies.values())))}."
         else:
-            places = listed(
-                [
-                    Formula(f"{','.join(lie)} in {name}", rf"{latex_indices(lie)} \text{{ in {name}}}")
-                    for name, lie in lies.items()
-                ]
-            )
-            words = say("{} must lie as {} does: {}.", self.f(derived), self.f(tensor), places)
-        return Chapter(("Check the shape by names",), (Paragraph(words),))
+            places = " and ".join(f"{self.i(*lie)} in {name}" for name, lie in lies.items())
+            text = f"{cotangent} must lie as {named} does: {places}."
+        return Chapter(say("Check the shape by names"), (Paragraph(say(text)),))
 
-    def _wrong(self, steps: Sequence[Step]) -> list[Chapter]:
-        rows: dict[Words, Words] = {}
-        for step in steps:
-            rows.update((label, words) for label, words in self._mistakes(step))
-        if not rows:
-            return []
-        return [Chapter(("What would be wrong",), (Items(tuple(rows.items())),))]
+    # mistakes
 
-    def _mistakes(self, step: Step) -> Iterator[tuple[Words, Words]]:
-        """Plausible wrong lines, in the first layout shown, and how they show, or hide."""
-        name, writer = next(iter(self._shown.items()))
-        product = self._product(step, writer)
+    def mistakes(self, told: _Told) -> Iterator[tuple[Words, Words]]:
+        """Plausible wrong lines in the first layout shown, and how they show, or hide."""
+        step, writer = told.step, next(iter(self.matrix.values()))
+        product, total = self.product(step, writer), self.total(step, writer)
+        upstream = self.upstream_of(step)
         if product:
-            yield from self._wrong_products(step, product)
-        found = _TOTAL.fullmatch(writer.right_side(step).text)
-        if found and found[2]:
-            yield from self._wrong_sums(step, writer, found)
+            yield from self.wrong_products(step, product)
+        if total:
+            yield from self.wrong_totals(step, total)
         if len(step.terms) == 1 and not step.terms[0].bound:
-            yield from self._wrong_maps(step, writer)
-        upstream = self.upstream_of(step)
+            yield from self.wrong_maps(told, writer) if upstream else self.wrong_factors(told, writer)
         if upstream and upstream in self.divided:
-            origin, term = self.divided[upstream]
-            below = self._sizes_below(term)
-            again = replace(
-                step,
-                terms=tuple(replace(one, factor=one.factor * ir.Factor(sizes=term.factor.sizes)) for one in step.terms),
-            )
-            yield (
-                (Code(_code(writer, again)),),
-                say("divides by the size twice: the {} came in with {}.", self.f(below), self.f(origin)),
-            )
+            origin, factor = self.divided[upstream]
+            again = replace(step, terms=tuple(replace(one, factor=one.factor * factor) for one in step.terms))
+            divisor = self.f(_factor_expression(factor))
+            yield _wrong(_code(writer, again), f"divides by the size twice: the {divisor} came in with {Code(origin)}.")
         if step.operation == "+=":
-            yield (
-                (Code(_code(writer, replace(step, operation="="))),),
-                say(
-                    "overwrites what the lines before have contributed: with = in the place of += only the last contribution is left."
-                ),
+            yield _wrong(
+                _code(writer, replace(step, operation="=")),
+                "overwrites what the lines before have contributed: with = in the place of += only the last one is "
+                "left.",
             )
 
-    def _wrong_products(self, step: Step, product: _MatrixProduct) -> Iterator[tuple[Words, Words]]:
-        names = (product.left.tensor, product.right.tensor)
-
-        def code(order: tuple[int, int], turned: tuple[bool, bool]) -> Code:
-            first, second = (names[k] + ".T" * turned[k] for k in order)
-            return Code(f"{step.name} {step.operation} {first} @ {second}")
-
-        flipped = (not product.turned[0], not product.turned[1])
-        other = ((product.lie[1], product.lie[0]), (flipped[1], flipped[0]))
-        outer = [lie[1 - lie.index(product.summed)] for lie in product.lie]
-        yield (
-            (code((1, 0), flipped),),
-            say(
-                "is {}: the transpose of what is wanted. Where {} and {} are equal in size nothing complains.",
-                Code(f"{_meeting(*other)} = ({outer[1]},{outer[0]})"),
-                self.i(outer[:1]),
-                self.i(outer[1:]),
-            ),
-        )
+    def wrong_products(self, step: Step, product: _MatrixProduct) -> Iterator[tuple[Words, Words]]:
+        start = f"{step.name} {step.operation} "
+        one, other = product.outer
+        right, exchanged = product.code(*product.turned), product.exchanged
+        if exchanged.code(*exchanged.turned) != right:  # X @ X.T is its own transpose
+            shapes = Code(f"{exchanged.meeting(*exchanged.turned)} = ({other},{one})")
+            yield _wrong(
+                start + exchanged.code(*exchanged.turned),
+                f"is {shapes}: the transpose of what is wanted. Where {self.i(one)} and {self.i(other)} are equal "
+                "in size nothing complains.",
+            )
         if any(product.turned):
-            plain = (False, False)
-            inner = (product.lie[0][-1], product.lie[1][0])
-            yield (
-                (code((0, 1), plain),),
-                say(
-                    "forgets .T: in {} {} would meet {}. It is an error, or, where these sizes are equal, a wrong number without a word.",
-                    Code(_meeting(product.lie, plain)),
-                    self.i(inner[:1]),
-                    self.i(inner[1:]),
-                ),
+            meet = f"{self.i(product.lie[0][1])} would meet {self.i(product.lie[1][0])}"
+            yield _wrong(
+                start + product.code(False, False),
+                f"forgets .T: in {Code(product.meeting(False, False))} {meet}. It is an error, or, where these "
+                "sizes are equal, a wrong number without a word.",
             )
 
-    def _wrong_sums(self, step: Step, writer: Writer, found: re.Match[str]) -> Iterator[tuple[Words, Words]]:
-        read = next(part for part in step.reads if part.tensor == found[1])
-        lie = self._lie(writer, read)
-        axis = int(found[2])
-        start = f"{step.name} {step.operation} {read.tensor}"
-        left = [index for k, index in enumerate(lie) if k != axis]
-        yield (
-            (Code(f"{start}.sum()"),),
-            say(
-                "sums over {} as well: one number, which then broadcasts over {} and hides.",
-                listed([self.i((index,)) for index in left]),
-                self.f(step.name),
-            ),
-        )
-        if len(lie) == 2:
-            yield (
-                (Code(f"{start}.sum(axis={1 - axis})"),),
-                say(
-                    "sums over {} and leaves {}: it fits {} only where these sizes are equal, and then it is wrong.",
-                    self.i(left),
-                    self.i((lie[axis],)),
-                    self.f(step.name),
-                ),
+    def wrong_totals(self, step: Step, total: _Total) -> Iterator[tuple[Words, Words]]:
+        start, summed = f"{step.name} {step.operation} {total.tensor}", self.i(total.lie[total.axis])
+        left = [index for k, index in enumerate(total.lie) if k != total.axis]
+        named = Code(step.name)
+        if left:
+            hides = f"one number, which then broadcasts over {named} and hides."
+            yield _wrong(f"{start}.sum()", f"sums over {self.each(left)} as well: {hides}")
+        if len(left) == 1:
+            yield _wrong(
+                f"{start}.sum(axis={1 - total.axis})",
+                f"sums over {self.each(left)} and leaves {summed}: it fits {named} only where these sizes are "
+                "equal, and then it is wrong.",
             )
-        yield (
-            (Code(start),),
-            say(
-                "does not sum: it still has {}, and an update of the parameter would broadcast along it.",
-                self.i((lie[axis],)),
-            ),
-        )
+        yield _wrong(start, f"does not sum: it still has {summed}, and an update with it would broadcast along it.")
 
-    def _wrong_maps(self, step: Step, writer: Writer) -> Iterator[tuple[Words, Words]]:
-        assert step.because is not None
-        assert step.because.step is not None
-        assert step.because.leaf is not None
-        (term,), source, leaf = step.terms, step.because.step, step.because.leaf
+    def wrong_maps(self, told: _Told, writer: Writer) -> Iterator[tuple[Words, Words]]:
+        step, (term,), leaf, value = told.step, told.step.terms, told.leaf, told.source.target
         upstream = self.upstream_of(step)
+        incoming = next((part for part in ir.accesses(term.body) if part.tensor == upstream), None)
+        local = without(term.body, upstream)
         fits = "Its shape fits, so nothing complains."
 
-        def line(one: Term) -> Words:
-            return (Code(_code(writer, replace(step, terms=(one,)))),)
+        def line(body: Expr) -> str:
+            return _code(writer, replace(step, terms=(ir.term((), body, term.factor),)))
 
-        if upstream and step.because.rule == "map":
-            incoming = next(part for part in ir.accesses(term.body) if part.tensor == upstream)
-            local = without(term.body, upstream)
-            if incoming.slots == step.target.slots and local != ir.ONE:
-                yield line(ir.term((), incoming)), say("forgets the derivative of the function. {}", fits)
-                yield line(ir.term((), local, term.factor)), say("forgets what comes in from upstream. {}", fits)
-            value = source.target
-            if value in ir.accesses(local) and leaf.slots == value.slots and leaf not in ir.accesses(local):
-                swapped = _exchange(term.body, value, leaf)
-                yield (
-                    line(ir.term((), swapped, term.factor)),
-                    say(
-                        "takes {}, the argument of the function, where its value {} belongs. {}",
-                        self.f(leaf.tensor),
-                        self.f(value.tensor),
-                        fits,
-                    ),
-                )
+        if incoming is None or incoming.slots != step.target.slots or local == ir.ONE or term.body == local:
+            return
+        what = "the derivative of the function" if calls_around(told.term.body, leaf) else "what it is multiplied with"
+        yield _wrong(line(incoming), f"forgets {what}. {fits}")
+        yield _wrong(line(local), f"forgets what comes in from upstream. {fits}")
+        if value in ir.accesses(local) and leaf.slots == value.slots and leaf not in ir.accesses(local):
+            places = (
+                f"{self.f(leaf.tensor)}, the argument of the function, where its value {self.f(value.tensor)} belongs"
+            )
+            yield _wrong(line(_exchange(term.body, value, leaf)), f"takes {places}. {fits}")
+
+    def wrong_factors(self, told: _Told, writer: Writer) -> Iterator[tuple[Words, Words]]:
+        step, (term,) = told.step, told.step.terms
+
+        def line(factor: ir.Factor) -> str:
+            return _code(writer, replace(step, terms=(ir.term((), term.body, factor),)))
+
         below = [index for index, exponent in term.factor.sizes if exponent < 0]
-        if below and upstream is None:
-            number = ir.Factor(term.factor.number)
-            yield (
-                line(ir.term((), term.body, number)),
-                say(
-                    "forgets to divide by {}: the gradient of a sum, where the loss is an average.",
-                    listed([self.f(Size(index)) for index in below]),
-                ),
-            )
-        home = next((one for one in source.terms if leaf in ir.accesses(one.body)), None)
-        if home and upstream is None and home.factor.number not in (1, -1):
-            number = ir.Factor(1 / abs(home.factor.number))
-            yield (
-                line(ir.term((), term.body, term.factor * number)),
-                say("forgets the factor {} of the forward line.", self.f(Number(abs(home.factor.number)))),
-            )
+        if below:
+            sizes = listed(self.f(Size(index)) for index in below)
+            average = "the gradient of a sum, where the loss is an average."
+            yield _wrong(line(ir.Factor(term.factor.number)), f"forgets to divide by {sizes}: {average}")
+        front = abs(told.term.factor.number)
+        if front != 1:
+            named = self.f(Number(front))
+            yield _wrong(line(term.factor * ir.Factor(1 / front)), f"forgets the factor {named} of the forward line.")
+
+
+def _wrong(line: str, text: str) -> tuple[Words, Words]:
+    return say(f"{Code(line)}"), say(text)
 
 
 def _exchange(expr: Expr, old: Access, new: Access) -> Expr:
     if isinstance(expr, Access):
         return new if expr == old else expr
     return ir.rebuild(expr, lambda child: _exchange(child, old, new))
-
-
-def _meeting(lie: tuple[tuple[Index, ...], tuple[Index, ...]], turned: tuple[bool, bool]) -> str:
-    """The shapes of a matrix product by names: `(o,b) @ (b,g)`."""
-    left, right = (tuple(reversed(one)) if turn else one for one, turn in zip(lie, turned, strict=True))
-    return f"({','.join(left)}) @ ({','.join(right)})"

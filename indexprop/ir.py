@@ -15,6 +15,7 @@ why `parse` and `str` are inverse.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -208,6 +209,7 @@ class Step:
         seen = dict.fromkeys(slot_indices(self.target))
         for term in self.terms:
             seen.update(dict.fromkeys(indices(term.body)))
+            seen.update(dict.fromkeys(part.index for part in walk(term.body) if isinstance(part, Size)))
             seen.update(dict.fromkeys(term.bound))
             seen.update(dict.fromkeys(index for index, _ in term.factor.sizes))
         return tuple(seen)
@@ -248,6 +250,12 @@ class Program(Shown):
             if step.name not in found or len(set(axis_names(step.target))) > len(set(found[step.name])):
                 found[step.name] = axis_names(step.target)
         return found
+
+    @cached_property
+    def written_once(self) -> frozenset[str]:
+        """Tensors that one step writes, so that its right-hand side is their value; not those that are added to."""
+        counts = Counter(step.name for step in self.steps)
+        return frozenset(name for name, count in counts.items() if count == 1)
 
     @cached_property
     def input_names(self) -> tuple[str, ...]:

@@ -159,7 +159,7 @@ class Layer:
         )
 
     def __str__(self) -> str:
-        forward, backward = self.definition.steps, self.gradient.backward
+        forward, backward = self._halves[0].steps, self.gradient.backward
         width = notation.target_width([*forward, *backward])
         lines = [notation.format_step(step, width) for step in backward]
         codes = exposition.format(self.gradient, "einsum").splitlines()
@@ -316,7 +316,7 @@ class Layer:
                 arrays[name] = scale * np.asarray(rng.standard_normal(shape))
         if layout is None:
             return arrays
-        moved = layouts.convert(arrays, to=layout, program=self.gradient)
+        moved = layouts.convert(arrays, to=layout, program=self.definition)
         return {name: np.ascontiguousarray(array) for name, array in moved.items()}
 
     def _sizes(self, given: Mapping[str, int]) -> dict[Index, int]:

@@ -101,13 +101,16 @@ def arrange(source: Derived, layout: LayoutLike = None) -> Arrangement:
         )
     orders: dict[str, Order] = {name: tuple(range(len(axes))) for name, axes in program.axes.items()}
     partners = _partners(source)
+    forward = program if isinstance(source, Program) else source.forward
+    known = {**forward.axes, **program.axes}  # a derived program need not read what it differentiates
     if layout.base is not None:
-        convention = _Convention(program, layout.base)
+        convention = _Convention(program, layout.base, forward.steps)
         problems = []
         for name, axes in program.axes.items():
             if name in layout.patterns or partners.get(name) in layout.patterns:
                 continue
-            found = convention.order(partners.get(name, name), program.axes[partners.get(name, name)])
+            partner = partners.get(name, name)
+            found = convention.order(partner, known.get(partner, axes))
             if isinstance(found, Problem):
                 if name in program.input_names or name in program.outputs:
                     problems.append(found)
@@ -119,7 +122,7 @@ def arrange(source: Derived, layout: LayoutLike = None) -> Arrangement:
     for name in program.axes:
         pattern = layout.patterns.get(name, layout.patterns.get(partners.get(name, name)))
         if pattern is not None:
-            orders[name] = parse_pattern(pattern, program.axes[partners.get(name, name)], name)
+            orders[name] = parse_pattern(pattern, known.get(partners.get(name, name), program.axes[name]), name)
     return Arrangement(layout, program.axes, orders)
 
 
@@ -214,13 +217,13 @@ def batch_index(program: Program) -> Index:
 class _Convention:
     """`column` or `row`, for one program."""
 
-    def __init__(self, program: Program, base: str) -> None:
+    def __init__(self, program: Program, base: str, forward: Iterable[ir.Step] = ()) -> None:
         self.column = base == "column"
         self.batch = program.same_size.get(batch_index(program), batch_index(program))
         self.same = program.same_size
         self.roles: dict[str, tuple[int, int]] = {}
         self.pairs: dict[frozenset[Index], tuple[Index, Index]] = {}
-        for step in program.steps:
+        for step in (*forward, *program.steps):
             self._find_roles(step)
 
     def _is_batch(self, index: Index) -> bool:

@@ -493,17 +493,17 @@ def _order_problems(program: Program, at: Place) -> Iterable[Problem]:
         for access in step.reads:
             if last.get(access.tensor, -1) >= number:
                 if access.tensor == name and first[name] == number:
-                    fact = f"{name!r} is defined by itself"
+                    fact, evidence = f"{name!r} is defined by itself", ""
                     way_out = "Give the new value another name."
                 else:
                     fact = f"{access.tensor!r} is read before it is written"
+                    evidence = f"last written in: {format_step(program.steps[last[access.tensor]])}"
                     way_out = "Move the line down, below the last line that writes it."
-                evidence = f"last written in: {format_step(program.steps[last[access.tensor]])}"
                 yield Problem(fact, at(number, access, None), evidence, way_out)
     known = inputs | set(first)
     for output in program.outputs:
         if output not in known:
-            yield Problem(f"output {output!r} is never written", way_out=did_you_mean(output, sorted(known)))
+            yield Problem(f"output {output!r} is never written", way_out=_capital(did_you_mean(output, sorted(known))))
 
 
 def _rank_problems(program: Program, at: Place) -> Iterable[Problem]:
@@ -529,7 +529,7 @@ def _index_problems(program: Program, at: Place) -> Iterable[Problem]:
     if program.batch is not None and program.batch not in program.indices:
         yield Problem(
             f"the batch index {program.batch!r} occurs nowhere",
-            way_out=did_you_mean(program.batch, program.indices),
+            way_out=_capital(did_you_mean(program.batch, program.indices)),
         )
     for number, step in enumerate(program.steps):
         left = set(ir.slot_indices(step.target))
@@ -633,7 +633,10 @@ class _Line:
         self.spans: list[tuple[Access, list[tuple[int, int]]]] = []
 
     def fail(self, fact: str, start: int, end: int, way_out: str = "", evidence: str = "") -> _Failure:
-        return _Failure(Problem(fact, underline(self.text, [(start, end)]), evidence, way_out))
+        return self.fail_at(fact, [(start, end)], way_out, evidence)
+
+    def fail_at(self, fact: str, spans: list[tuple[int, int]], way_out: str = "", evidence: str = "") -> _Failure:
+        return _Failure(Problem(fact, underline(self.text, spans), evidence, way_out))
 
     def _scan(self, text: str) -> tuple[list[Token], str]:
         tokens, position, comment = [], 0, ""
@@ -858,18 +861,19 @@ class _Line:
         text = self.text[start:end]
         if hidden:
             listed = ",".join(hidden)
-            raise self.fail(
+            raise self.fail_at(
                 f"it is not clear what is summed over {_and(hidden)}",
-                *self._first_index(hidden[0], start, end),
+                [self._first_index(index, start, end) for index in hidden],
                 f"Write sum[{listed}](...) around exactly what is summed, for example sum[{listed}]({text}).",
                 f"An implicit sum needs the index outside parentheses, functions and denominators,"
                 f" and {_and(hidden)} {'is' if len(hidden) == 1 else 'are'} not on the left.",
             )
         if lonely:
             listed = ",".join(lonely)
-            raise self.fail(
-                f"index {_and(lonely)} occurs in one factor only, and not on the left",
-                *self._first_index(lonely[0], start, end),
+            words = f"index {_and(lonely)} occurs" if len(lonely) == 1 else f"indices {_and(lonely)} occur"
+            raise self.fail_at(
+                f"{words} in one factor only, and not on the left",
+                [self._first_index(index, start, end) for index in lonely],
                 f"If the sum is meant, write sum[{listed}]({text}); otherwise correct the name.",
                 f"The left side has {','.join(left) or 'no index'}.",
             )
@@ -1038,8 +1042,9 @@ class _Line:
             arguments.extend(Number(Fraction(text)) for text in record.defaults[-missing:])
             missing = 0
         if missing:
+            count = "1 argument" if len(record.parameters) == 1 else f"{len(record.parameters)} arguments"
             raise self.fail(
-                f"{word.text} takes {', '.join(record.parameters)}: {len(record.parameters)}, not {len(arguments)}",
+                f"{word.text} takes {count} ({', '.join(record.parameters)}), not {len(arguments)}",
                 word.start,
                 end,
             )

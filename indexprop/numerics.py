@@ -679,6 +679,8 @@ def check_functions(
     ]
     if problems:
         raise NameProblem(*problems)
+    _fits(forward, "forward", list(named))
+    _fits(backward, "backward", list(named))
     chosen = _sizes_for(named, arrays or {}, sizes, seed)
     plain = {
         name: np.array(arrays[name]) if arrays and name in arrays else rng.normal(size=[chosen[axis] for axis in words])
@@ -768,6 +770,30 @@ def to_numpy(value: Any, what: str) -> Array:
             )
         )
     return array
+
+
+def _fits(function: Callable[..., Any], role: str, names: Sequence[str]) -> None:
+    """Complains of a function that does not take the arguments in axes; `dy` is a matter of its own."""
+    parameters = inspect.signature(function).parameters
+    free = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values())
+    known = [
+        name
+        for name, one in parameters.items()
+        if one.kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    ]
+    needed = [name for name in known if parameters[name].default is inspect.Parameter.empty and name != "dy"]
+    problems = [
+        Problem(f"{role} takes no argument {name!r}", way_out=did_you_mean(name, known))
+        for name in names
+        if name not in known and not free
+    ]
+    problems += [
+        Problem(f"{role} needs an argument {name!r}, which is not in axes", way_out=did_you_mean(name, names))
+        for name in needed
+        if name not in names
+    ]
+    if problems:
+        raise NameProblem(*problems)
 
 
 def _takes_cotangent(backward: Callable[..., Any], shape: tuple[int, ...]) -> bool:

@@ -73,6 +73,8 @@ def connect(
     classes = _Classes(scopes)
     names = _Names(classes, inherit)
     renamed = [names.of_scope(number, scope) for number, scope in enumerate(scopes)]
+    for number, (scope, known) in enumerate(zip(scopes, renamed, strict=True)):
+        names.of_sizes(number, scope, known)
     steps = [ir.rename_step(step, known) for scope, known in zip(scopes, renamed, strict=True) for step in scope.steps]
     declared: dict[str, Access] = {}
     for scope, known in zip(scopes, renamed, strict=True):
@@ -116,7 +118,7 @@ class _Classes:
         lost = [
             (number, index)
             for number, scope in enumerate(self.scopes)
-            for index in dict.fromkeys(index for step in scope.steps for index in step.indices)
+            for index in dict.fromkeys(index for step in scope.steps for index in _mentioned(step))
             if self.root((number, index)) not in sized
         ]
         if not lost:
@@ -135,7 +137,7 @@ class _Classes:
             if len(found) == 1:
                 self.join(next(iter(found)), (number, index))
             elif found:
-                step = next(step for step in self.scopes[number].steps if index in step.indices)
+                step = next(step for step in self.scopes[number].steps if index in _mentioned(step))
                 problems.append(
                     Problem(
                         f"it is not clear which size {word!r} means",
@@ -166,6 +168,14 @@ class _Names:
             used = {name for other, name in names.items() if self.inherit or other in others}
             names[index] = self.choose(self.classes.root((number, index)), _written(index), used)
         return names
+
+    def of_sizes(self, number: int, scope: Scope, names: dict[Index, Index]) -> None:
+        """Adds the indices that occur only as sizes: any name of that size will do, the written one if it is one."""
+        for index in dict.fromkeys(index for step in scope.steps for index in _mentioned(step)):
+            if index not in names:
+                place, word = self.classes.root((number, index)), _written(index)
+                known = self.owned.get(place, ())
+                names[index] = known[0] if known and word not in known else word
 
     def choose(self, place: Place, wanted: Index, used: set[Index]) -> Index:
         known = [name for name in self.owned.get(place, ()) if name not in used]
@@ -207,9 +217,13 @@ def _rivals(scope: Scope) -> dict[Index, set[Index]]:
                 live = live | dict.fromkeys(expr.indices) if isinstance(expr, Reduce) else live
                 meet(live)
                 stack.extend((child, live) for child in reversed(ir.children(expr)))
-        for index in step.indices:  # of a size only: it meets nobody
-            rivals.setdefault(index, set())
     return rivals
+
+
+def _mentioned(step: Step) -> dict[Index, None]:
+    """Every index of a step, in the order of appearance, those of sizes inside its terms too."""
+    sizes = (part.index for term in step.terms for part in ir.walk(term.body) if isinstance(part, Size))
+    return dict.fromkeys([*step.indices, *sizes])
 
 
 def _written(index: Index) -> Index:
@@ -224,7 +238,7 @@ def readable(step: Step) -> Step:
 
 def _plain_names(step: Step) -> dict[Index, Index]:
     names: dict[Index, Index] = {}
-    for index in _rivals(Scope((step,))):
+    for index in dict.fromkeys([*_rivals(Scope((step,))), *_mentioned(step)]):
         names[index] = ir.fresh(_written(index), names.values()) if "~" in index else index
     return names
 
@@ -363,7 +377,7 @@ def _subtract(left: Expr, right: Expr) -> Expr:
 
 def _text(one: Tensor) -> str:
     """The expression on one line, for messages."""
-    step = Step(Access("_", tuple(dict.fromkeys(one.axes))), (ir.Term(ir.Factor(), (), one.expr),))
+    step = Step(Access("_", tuple(dict.fromkeys(one.axes))), (ir.Term(ir.Factor(), (), one.expr),))  # nothing joined
     return notation.format_expr(ir.rename(one.expr, _plain_names(step)))
 
 

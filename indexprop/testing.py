@@ -318,9 +318,11 @@ class _Grower:
         summed = self.some([index for index in POOL if index not in slots], 2)
         open_ = (*dict.fromkeys(slots), *summed)
         terms = [self.term(slots, open_) for _ in range(self.draw(st.integers(1, 2)))]
-        read = {index for term in terms for access in ir.accesses(term.body) for index in access.slots}
+        read = {index for term in ir.collect(terms) for access in ir.accesses(term.body) for index in access.slots}
         self.sized.update(dict.fromkeys(sorted(read)))
-        if keep and any(index not in self.sized for index in slots):
+        reads = {access.tensor for term in ir.collect(terms) for access in ir.accesses(term.body)}
+        constant = not self.steps and reads.isdisjoint(self.inputs)  # every program depends on an input
+        if constant or (keep and any(index not in self.sized for index in slots)):
             terms.append(ir.term((), self.input(slots)))
             self.sized.update(dict.fromkeys(slots))
         target = Access(name, tuple(index for index in slots if index in self.sized))

@@ -1,7 +1,7 @@
 """Exact values and exact derivatives of programs, from their definition: what the laws are tested against.
 
-Functions are replaced by rational stand-ins (`semantics.Exact`), and every entry of every input carries a tangent of its own,
-so that one run over dual numbers gives all partial derivatives, as `Fraction`s, without a tolerance.
+Functions are replaced by rational stand-ins (`semantics.Exact`), and every entry of every input carries its own
+tangent, so that one run over dual numbers gives all partial derivatives, as `Fraction`s, without a tolerance.
 """
 
 from __future__ import annotations

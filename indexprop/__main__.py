@@ -1,0 +1,318 @@
+"""The command line: `indexprop derive | explain | source | check`, also as `python -m indexprop`.
+
+A command makes a text and an exit code, and `main` alone prints. Exit codes: 0 fine, 1 a gradient is wrong, 2 what was
+asked for cannot be done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from indexprop import calculus, codegen, exposition, layouts, notation, numerics
+from indexprop.calculus import Gradient
+from indexprop.errors import IndexpropError, NameProblem, NotationError, Problem, did_you_mean
+from indexprop.ir import Program
+from indexprop.numerics import Report
+
+Outcome: TypeAlias = tuple[str, int]
+FINE, WRONG, IMPOSSIBLE = 0, 1, 2
+
+DESCRIPTION = """\
+Backpropagation that a person can read, verify and trust.
+
+  indexprop derive net.ixp                     the backward pass, line by line
+  indexprop explain net.ixp W3                 the story of one gradient
+  indexprop source net.ixp --layout column     numpy to keep
+  indexprop check net.ixp                      is it right?
+
+FILE is a network in index notation, or - for standard input:
+
+  Y[o,b] = W[o,i] X[i,b] + c[o]
+  L      = sum[o,b]((Y[o,b] - T[o,b])^2) / (2 |b|)
+"""
+
+EPILOG = "Exit codes: 0 fine, 1 a gradient is wrong, 2 what was asked for cannot be done."
+
+DERIVE = """\
+examples:
+  indexprop derive net.ixp
+  indexprop derive net.ixp --of L --wrt W1,b1 --layout row
+  indexprop derive net.ixp --format latex > backward.tex
+  echo "L = sum[b](x[b]^2)" | indexprop derive -
+"""
+
+EXPLAIN = """\
+examples:
+  indexprop explain net.ixp W3                 the gradient with respect to W3
+  indexprop explain net.ixp W3 dZ2             two stories, one after the other
+  indexprop explain net.ixp                    every line of the backward pass
+  indexprop explain net.ixp W3 --format latex
+"""
+
+SOURCE = """\
+examples:
+  indexprop source net.ixp --layout column > gradient.py
+  indexprop source net.ixp --layout row --style einsum --wrt W1,b1
+"""
+
+CHECK = """\
+examples:
+  indexprop check net.ixp                      the derived gradient, on random data
+  indexprop check net.ixp --examples 500       on 500 draws of sizes and data
+  indexprop check my.py:forward --backward my.py:backward \\
+            --axes "X=i b, W=o i, T=o b" --without T
+
+The second kind runs the file my.py and checks its functions:
+
+  forward(X=..., W=..., T=...)    gives a number or an array; of a tuple, the
+                                  first entry counts
+  backward(X=..., W=..., T=...)   gives {"X": dX, "W": dW}; where forward gives
+                                  an array, it takes its cotangent as dy=...
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command, prints what it made, and gives the exit code.
+
+    >>> main(["derive", "no_such_file.ixp"])
+    2
+    """
+    try:
+        arguments = _parser().parse_args(argv)
+    except SystemExit as stop:  # argparse has printed its message
+        return stop.code if isinstance(stop.code, int) else IMPOSSIBLE
+    try:
+        text, code = arguments.run(arguments)
+    except IndexpropError as error:
+        print(f"indexprop: {error}", file=sys.stderr)
+        return IMPOSSIBLE
+    except KeyboardInterrupt:
+        print("indexprop: interrupted", file=sys.stderr)
+        return IMPOSSIBLE
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:  # the reader has seen enough, as in `indexprop ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return int(code)
+
+
+def _parser() -> argparse.ArgumentParser:
+    form = partial(argparse.RawDescriptionHelpFormatter, width=80, max_help_position=28)
+    parser = argparse.ArgumentParser("indexprop", description=DESCRIPTION, epilog=EPILOG, formatter_class=form)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(name: str, run: Callable[[argparse.Namespace], Outcome], what: str, examples: str) -> Any:
+        made = commands.add_parser(
+            name, help=what, description=f"{what[0].upper()}{what[1:]}.", epilog=examples, formatter_class=form
+        )
+        made.set_defaults(run=run)
+        return made
+
+    def derivative(made: Any) -> None:
+        made.add_argument("--of", metavar="L", help="what is differentiated (default: the output)")
+        made.add_argument("--wrt", metavar="W1,b1", help="by which tensors (default: every input)")
+
+    derive = command("derive", _derive, "the derived backward pass as a table", DERIVE)
+    explain = command("explain", _explain, "how a gradient comes about, in words", EXPLAIN)
+    source = command("source", _source, "the gradient as a numpy module", SOURCE)
+    check = command("check", _check, "whether a gradient is right, by several methods", CHECK)
+    for made in (derive, explain, source):
+        made.add_argument("file", metavar="FILE", help="a network in index notation, or - for standard input")
+    explain.add_argument("names", metavar="NAME", nargs="*", help="a tensor or its gradient: W3, dW3 (default: all)")
+    check.add_argument("file", metavar="FILE", help="a network in index notation, -, or my.py:forward")
+    for made in (derive, explain, source, check):
+        derivative(made)
+    for made in (derive, source):
+        made.add_argument(
+            "--layout", choices=layouts.CONVENTIONS, help="how arrays lie in memory (default: as written)"
+        )
+    source.add_argument("--style", choices=codegen.STYLES, default="matmul", help="default: matmul")
+    for made in (derive, explain):
+        made.add_argument("--format", choices=("text", "latex"), default="text", help="default: text")
+    check.add_argument("--seed", type=int, default=0, metavar="N", help="the first random draw (default: 0)")
+    check.add_argument("--examples", type=_count, default=1, metavar="N", help="how many draws (default: 1)")
+    check.add_argument("--backward", metavar="my.py:NAME", help="the function that gives the gradients")
+    check.add_argument("--axes", metavar='"X=i b, W=o i"', help="the arguments of both functions, and their axes")
+    check.add_argument("--without", metavar="T", default="", help="arguments that have no gradient")
+    return parser
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("at least one example is needed")
+    return number
+
+
+def _words(text: str) -> list[str]:
+    """Names between commas or spaces."""
+    return text.replace(",", " ").split()
+
+
+def _program(file: str) -> Program:
+    return notation.parse(sys.stdin.read() if file == "-" else Path(file))
+
+
+def _gradient(arguments: argparse.Namespace) -> Gradient:
+    """The gradient of a scalar; of anything else, cotangents are pulled back."""
+    program = _program(arguments.file)
+    of = _words(arguments.of) if arguments.of else list(program.outputs)
+    wrt = _words(arguments.wrt) if arguments.wrt else None
+    if len(of) == 1 and not program.axes.get(of[0]):
+        return calculus.gradient(program, of[0], wrt)
+    return calculus.vjp(program, of, wrt)
+
+
+# --- the four commands ----------------------------------------------------------------------------
+
+
+def _derive(arguments: argparse.Namespace) -> Outcome:
+    return exposition.table(_gradient(arguments), arguments.format, arguments.layout), FINE
+
+
+def _explain(arguments: argparse.Namespace) -> Outcome:
+    gradient = _gradient(arguments)
+    stories = [exposition.explain(gradient, name, form=arguments.format) for name in arguments.names or [None]]
+    return "\n\n".join(map(str, stories)), FINE
+
+
+def _source(arguments: argparse.Namespace) -> Outcome:
+    return codegen.source(_gradient(arguments), arguments.layout, arguments.style).rstrip("\n"), FINE
+
+
+def _check(arguments: argparse.Namespace) -> Outcome:
+    function = re.fullmatch(r"(?P<file>.+\.py):(?P<name>\w+)", arguments.file)
+    if function:
+        return _check_functions(arguments, Path(function["file"]), function["name"])
+    for option in ("backward", "axes", "without"):
+        if getattr(arguments, option):
+            raise NotationError(
+                Problem(
+                    f"--{option} belongs to functions, and {arguments.file} is a network",
+                    way_out="For functions, write my.py:forward --backward my.py:backward --axes ...",
+                )
+            )
+    gradient = _gradient(arguments)
+    return _verdict(arguments, lambda seed: numerics.check(gradient, seed=seed))
+
+
+def _verdict(arguments: argparse.Namespace, check: Callable[[int], Report]) -> Outcome:
+    """The first report that is wrong, or the last one, and how many there were."""
+    count = arguments.examples
+    for number, seed in _progress(range(arguments.seed, arguments.seed + count)):
+        report = check(seed)
+        if not report.ok:
+            return (f"{report}\n\nThis was draw {number} of {count}: --seed {seed} repeats it.", WRONG)
+    more = f"\n\n{count} draws of sizes and data, all of them ok." if count > 1 else ""
+    return f"{report}{more}", FINE
+
+
+def _progress(seeds: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """The seeds, counted; with a line on the terminal where there are many."""
+    shown = len(seeds) > 20 and sys.stderr.isatty()
+    for number, seed in enumerate(seeds, 1):
+        if shown:
+            filled = 40 * (number - 1) // len(seeds)
+            bar = "#" * filled + "." * (40 - filled)
+            print(f"\r[{bar}] {number - 1}/{len(seeds)}", end="", file=sys.stderr, flush=True)
+        yield number, seed
+    if shown:
+        print(f"\r{' ' * 60}\r", end="", file=sys.stderr, flush=True)
+
+
+# --- functions of a file --------------------------------------------------------------------------
+
+
+def _check_functions(arguments: argparse.Namespace, file: Path, name: str) -> Outcome:
+    missing = [f"--{option}" for option in ("backward", "axes") if getattr(arguments, option) is None]
+    unused = [f"--{option}" for option in ("of", "wrt") if getattr(arguments, option) is not None]
+    problems = [Problem(f"{' and '.join(missing)} must be given for functions", way_out=f"See: {HELP}.")] * bool(
+        missing
+    )
+    problems += [Problem(f"{' and '.join(unused)} belong to networks", way_out=f"See: {HELP}.")] * bool(unused)
+    if problems:
+        raise NotationError(*problems)
+    other, _, backward_name = arguments.backward.rpartition(":")
+    files = dict.fromkeys((file, Path(other) if other else file))
+    axes = _axes(arguments.axes)
+    without = _words(arguments.without)
+    try:
+        modules = {path: _load(path) for path in files}
+        forward = _function(modules, file, name)
+        backward = _function(modules, Path(other) if other else file, backward_name)
+        return _verdict(
+            arguments, lambda seed: numerics.check_functions(forward, backward, axes, without=without, seed=seed)
+        )
+    except IndexpropError:
+        raise
+    except Exception as error:
+        problem = _their_fault(error, files)
+        if not problem.place:  # ours
+            raise
+        raise NotationError(problem) from None
+
+
+HELP = "indexprop check --help"
+
+
+def _axes(text: str) -> dict[str, str]:
+    """`X=i b, W=o i` as a dictionary."""
+    found: dict[str, str] = {}
+    for part in text.split(","):
+        name, sign, words = part.partition("=")
+        if not sign or not name.strip().isidentifier() or name.strip() in found:
+            raise NotationError(
+                Problem(
+                    f"--axes does not say the axes of one argument here: {part.strip()!r}",
+                    evidence=f"given: {text}",
+                    way_out='Write every argument once: --axes "X=i b, W=o i".',
+                )
+            )
+        found[name.strip()] = " ".join(words.split())
+    return found
+
+
+def _load(path: Path) -> Mapping[str, Any]:
+    """Runs a file and gives its names; what stands beside it can be imported."""
+    if not path.is_file():
+        raise NotationError(Problem(f"there is no file {str(path)!r}"))
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.resolve().parent))
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.pop(0)
+    return vars(module)
+
+
+def _function(modules: Mapping[Path, Mapping[str, Any]], path: Path, name: str) -> Callable[..., Any]:
+    known = modules[path]
+    found = known.get(name)
+    if not callable(found):
+        functions = [key for key, value in known.items() if callable(value) and not key.startswith("_")]
+        raise NameProblem(Problem(f"{path} has no function {name!r}", way_out=did_you_mean(name, functions)))
+    return found  # type: ignore[no-any-return]
+
+
+def _their_fault(error: Exception, files: Iterable[Path]) -> Problem:
+    """An error that a user's file raised, at its own lines."""
+    names = {str(path) for path in files} | {str(path.resolve()) for path in files}
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in names]
+    lines = [f"{frame.filename}, line {frame.lineno}, in {frame.name}\n    {frame.line}" for frame in frames]
+    return Problem(f"{type(error).__name__}: {error}", "\n".join(lines), way_out="The file was run as it is.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

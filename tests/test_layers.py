@@ -1,0 +1,584 @@
+"""Layers: what they are, that they run alone as they run composed, and what they say when they are misused."""
+
+from __future__ import annotations
+
+import pickle
+from functools import partial
+from itertools import count
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from indexprop import codegen, layers, layouts, notation, semantics, symbols
+from indexprop.errors import IndexpropError, LayoutError, NameProblem, NotationError, SizeError, TypeProblem
+from indexprop.functions import TABLE, named
+from indexprop.layers import Activation, Layer, Linear, ReLU, Sequential, Sigmoid, SquaredLoss, Tanh
+
+NETWORK = """
+input X[i,b], W1[h,i], b1[h], W2[g,h], b2[g], W3[o,g], b3[o], T[o,b]
+batch b
+Z1[h,b] = W1[h,i] X[i,b] + b1[h]
+H1[h,b] = sigmoid(Z1[h,b])
+Z2[g,b] = W2[g,h] H1[h,b] + b2[g]
+H2[g,b] = sigmoid(Z2[g,b])
+Y[o,b]  = W3[o,g] H2[g,b] + b3[o]
+L       = sum[o,b]((Y[o,b] - T[o,b])^2) / (2 |b|)
+"""
+SIZES = {"i": 3, "h": 4, "g": 6, "o": 2, "b": 5}
+
+
+def network() -> Sequential:
+    return Sequential(Linear("i -> h"), Sigmoid(), Linear("h -> g"), Sigmoid(), Linear("g -> o"), SquaredLoss())
+
+
+def softmax() -> Layer:
+    return Layer("P[k,b] = exp(X[k,b]) / sum[j](exp(X[j,b]))")
+
+
+def attention() -> Layer:
+    return Layer("S[q,k] = X[q,e] M[e,f] X[k,f]\nY[q,e] = S[q,k] X[k,e]", parameters="M", output="Y")
+
+
+LAYERS = {
+    "linear": Linear,
+    "linear without bias": partial(Linear, "k -> m", bias=False, batch="n"),
+    "linear without batch": partial(Linear, batch=""),
+    "linear of two batch indices": partial(Linear, batch="b t"),
+    "sigmoid": Sigmoid,
+    "leaky relu": partial(Activation, "leaky_relu", "c y x", slope=0.3),
+    "squared loss": SquaredLoss,
+    "squared loss of one number": partial(SquaredLoss, ""),
+    "softmax": softmax,
+    "attention": attention,
+    "maximum": partial(Layer, "Y[i] = max[b](X[i,b]) + sum[b](X[i,b]^2)"),
+    "sum": partial(Layer, "L = sum[i,b](X[i,b])"),
+    "spread": partial(Layer, "Y[i,b] = g[i] X[i,b] + sum[b2](X[i,b2])", parameters="g"),
+    "mask": partial(Layer, "Y[i,b] = where(M[i,b], X[i,b] g[i], 0)", parameters="g"),
+    "unused data": partial(Layer, "input X[i,b]\nY[i,b] = g[i]", parameters="g"),
+    "network": network,
+    "named": lambda: Sequential(
+        Linear(name="encoder"), Tanh(), Sequential(Linear(), ReLU(), ReLU(), name="mid"), Linear()
+    ),
+    "softmax between": lambda: Sequential(Linear("i -> k"), softmax(), Linear("k -> o")),
+    "residual": lambda: Sequential(
+        Linear("i -> h"), Layer("R[o,b] = X[o,b] + sum[i](U[o,i] X[i,b])", parameters="U"), Linear("i -> o")
+    ),
+}
+
+
+def draw(layer: Layer, seed: int = 0) -> dict[str, Any]:
+    """Arrays for every input: all sizes different and above one, unless they have to be equal."""
+    program = layer.program()
+    numbers = count(2)
+    sizes: dict[str, int] = {}
+    for index in program.indices:
+        sizes.setdefault(program.same_size[index], next(numbers))
+    rng = np.random.default_rng(seed)
+    truths = codegen.conditions(program)
+    arrays = {}
+    for access in program.inputs:
+        shape = tuple(sizes[program.same_size[slot]] for slot in access.slots)
+        array = rng.standard_normal(shape)
+        arrays[access.tensor] = array > 0 if access.tensor in truths else array
+    return arrays
+
+
+def split(layer: Layer, arrays: dict[str, Any]) -> tuple[dict[str, Any], Any, dict[str, Any]]:
+    params = {name: arrays[name] for name in layer.parameters}
+    return params, arrays[layer.data], {name: arrays[name] for name in layer.others}
+
+
+# --- what a layer is -------------------------------------------------------------------------------------------------
+
+
+def test_sequential_is_the_network_written_by_hand() -> None:
+    assert network().program() == notation.parse(NETWORK)
+    assert network().data == "X"
+    assert network().parameters == ("W1", "b1", "W2", "b2", "W3", "b3")
+    assert network().others == ("T",)
+    assert network().output == "L"
+
+
+def test_a_printed_layer_shows_both_directions() -> None:
+    assert str(Linear("i -> o")) == (
+        "Linear: X[i,b] -> Z[o,b], parameters W[o,i], b[o]\n"
+        "forward\n"
+        "    Z[o,b]  = W[o,i] X[i,b] + b[o]\n"
+        "backward\n"
+        '    dW[o,i] = dZ[o,b] X[i,b]  einsum("ob,ib->oi", dZ, X)\n'
+        '    dX[i,b] = W[o,i] dZ[o,b]  einsum("oi,ob->ib", W, dZ)\n'
+        '    db[o]   = dZ[o,b]         einsum("ob->o", dZ)'
+    )
+    assert repr(Sigmoid()) == "<Activation: Z[i,b] -> H[i,b]>"
+    assert repr(SquaredLoss(name="loss")) == "<SquaredLoss loss: Y[o,b], T[o,b] -> L>"
+
+
+def test_printing_shows_the_parts_that_the_derivative_refers_to() -> None:
+    text = str(softmax())
+    forward, backward = text.split("backward\n")
+    for name in ("P_sum", "P_exp"):
+        assert f"    {name}[" in forward
+        assert name in backward
+
+
+def test_default_layers_reuse_their_index_names() -> None:
+    program = Sequential(Linear(), Sigmoid(), Linear(), Sigmoid(), Linear()).program()
+    assert [notation.format_step(step) for step in program.steps] == [
+        "Z1[o,b] = W1[o,i] X[i,b] + b1[o]",
+        "H1[o,b] = sigmoid(Z1[o,b])",
+        "Z2[o2,b] = W2[o2,o] H1[o,b] + b2[o2]",
+        "H2[o2,b] = sigmoid(Z2[o2,b])",
+        "Z3[o3,b] = W3[o3,o2] H2[o2,b] + b3[o3]",
+    ]
+
+
+def test_an_axis_keeps_its_first_name() -> None:
+    program = Sequential(Linear("pixel -> h", batch="n"), Sigmoid(), Linear("feature -> class_", batch="m")).program()
+    assert notation.format_step(program.steps[-1]) == "Z2[class_,n] = W2[class_,h] H1[h,n] + b2[class_]"
+    assert program.batch == "n"
+
+
+def test_two_indices_of_one_layer_stay_two_names() -> None:
+    program = LAYERS["residual"]().program()
+    assert notation.format_step(program.steps[1]) == "R2[h,b] = Z1[h,b] + U2[h,i2] Z1[i2,b]"
+
+
+def test_names_in_a_composition() -> None:
+    net = LAYERS["named"]()
+    assert net.parameters == ("encoder.W", "encoder.b", "mid.W1", "mid.b1", "W3", "b3")
+    assert [step.name for step in net.program().steps] == [
+        *("encoder.Z", "H1", "mid.Z1", "mid.H1", "mid.H2", "Z3"),
+    ]
+
+
+def test_a_sequential_without_a_name_dissolves() -> None:
+    nested = Sequential(Sequential(Linear("i -> h"), Sigmoid()), Sequential(Linear("h -> o"), SquaredLoss()))
+    flat = Sequential(Linear("i -> h"), Sigmoid(), Linear("h -> o"), SquaredLoss())
+    assert nested == flat
+    assert hash(nested) == hash(flat)
+
+
+def test_numbers_never_make_a_name_that_is_taken() -> None:
+    odd = partial(Layer, "Z[i,b] = expm[i] X[i,b] W[i] W1[i]", parameters="expm W W1")
+    net = Sequential(*(odd() for _ in range(12)), Layer("L = sum[i,b](T[i,b] X[i,b] T1[i])"))
+    assert len(set(net.parameters)) == 36
+    assert net.parameters[:3] == ("expm2", "W1", "W1_1")
+    assert net.others == ("T", "T1")
+
+
+def test_a_loss_names_what_it_reads() -> None:
+    net = Sequential(Linear(batch=""), Layer("L = sum[k](P[k]^2)", data="P"))
+    assert [step.name for step in net.program().steps] == ["P", "L"]
+    assert [step.name for step in Sequential(Linear(name="head"), SquaredLoss()).program().steps] == ["head.Z", "L"]
+
+
+def test_layers_are_values() -> None:
+    layer = network()
+    params, x, others = split(layer, draw(layer))
+    layer.forward(params, x, **others)
+    again = pickle.loads(pickle.dumps(layer))
+    assert again == layer
+    assert again != Linear()
+    with pytest.raises(AttributeError):
+        layer.name = "other"  # type: ignore[misc]
+
+
+# --- running alone ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_forward_and_backward_are_the_program_and_its_vjp(name: str) -> None:
+    layer = LAYERS[name]()
+    arrays = draw(layer)
+    params, x, others = split(layer, arrays)
+    y, saved = layer.forward(params, x, **others)
+    tables = semantics.evaluate(layer.program(), arrays)
+    np.testing.assert_allclose(y, tables[layer.output].tolist(), rtol=1e-12)
+    dy = np.random.default_rng(1).standard_normal(np.shape(y))
+    dx, dparams = layer.backward(params, saved, dy)
+    seed = layer.gradient.seeds[0]
+    expected = semantics.evaluate(
+        layer.gradient.program,
+        {key: value for key, value in {**arrays, seed: dy}.items() if key in layer.gradient.program.input_names},
+    )
+    values = layer.gradient.values
+    np.testing.assert_allclose(dx, expected[values[layer.data]].tolist(), rtol=1e-10, atol=1e-12)
+    assert tuple(dparams) == layer.parameters
+    for key, value in dparams.items():
+        np.testing.assert_allclose(value, expected[values[key]].tolist(), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_backward_agrees_with_central_differences(name: str) -> None:
+    layer = LAYERS[name]()
+    params, x, others = split(layer, draw(layer))
+    y, saved = layer.forward(params, x, **others)
+    rng = np.random.default_rng(2)
+    dy = rng.standard_normal(np.shape(y))
+    dx, dparams = layer.backward(params, saved, dy)
+    directions = {key: rng.standard_normal(value.shape) for key, value in {**params, layer.data: x}.items()}
+
+    def moved(step: float) -> Any:
+        there = {key: params[key] + step * directions[key] for key in params}
+        return layer.forward(there, x + step * directions[layer.data], **others)[0]
+
+    step = 1e-5
+    numeric = np.sum(dy * (moved(step) - moved(-step))) / (2 * step)
+    derived = np.sum(dx * directions[layer.data]) + sum(np.sum(dparams[key] * directions[key]) for key in params)
+    np.testing.assert_allclose(derived, numeric, rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize("layout", ["column", "row"])
+@pytest.mark.parametrize(
+    "name", ["linear", "linear without bias", "sigmoid", "squared loss", "softmax", "network", "named"]
+)
+def test_layouts_only_move_axes(name: str, layout: str) -> None:
+    layer = LAYERS[name]()
+    arrays = draw(layer)
+    params, x, others = split(layer, arrays)
+    y, saved = layer.forward(params, x, **others)
+    dy = np.random.default_rng(1).standard_normal(np.shape(y))
+    dx, dparams = layer.backward(params, saved, dy)
+    program = layer.program()
+    to = partial(layouts.convert, to=layout, program=program)
+    params2, x2, others2 = split(layer, to(arrays))
+    y2, saved2 = layer.forward(params2, x2, layout=layout, **others2)
+    np.testing.assert_allclose(y2, to({layer.output: y})[layer.output], rtol=1e-12)
+    dx2, dparams2 = layer.backward(params2, saved2, to({layer.output: dy})[layer.output], layout=layout)
+    for key, value in to({**dparams, layer.data: dx}).items():
+        np.testing.assert_allclose({**dparams2, layer.data: dx2}[key], value, rtol=1e-10, atol=1e-14)
+
+
+def test_backward_does_not_compute_the_forward_again() -> None:
+    net = network()
+    forward, backward = layers.halves(net.gradient)
+    written = {step.name for step in forward.steps}
+    assert not written & {step.name for step in backward.steps}
+    assert {name for name in backward.input_names if name in written} == {"H1", "H2", "Y"}
+    params, x, others = split(net, draw(net))
+    _, saved = net.forward(params, x, **others)
+    assert set(saved) == {"X", "T", "H1", "H2", "Y"}
+
+
+def test_a_broadcast_keeps_one_tensor_for_its_sizes() -> None:
+    layer = LAYERS["sum"]()
+    _, saved = layer.forward({}, np.ones((3, 4)))
+    assert list(saved) == ["X"]
+    dx, _ = layer.backward({}, saved, 2.5)
+    np.testing.assert_array_equal(dx, np.full((3, 4), 2.5))
+
+
+def test_precision_is_kept_and_arrays_are_left_alone() -> None:
+    net = network()
+    arrays = {key: value.astype(np.float32) for key, value in draw(net).items()}
+    before = {key: value.copy() for key, value in arrays.items()}
+    params, x, others = split(net, arrays)
+    y, saved = net.forward(params, x, **others)
+    dx, dparams = net.backward(params, saved)
+    assert np.asarray(y).dtype == dx.dtype == np.float32
+    assert {value.dtype for value in dparams.values()} == {np.dtype(np.float32)}
+    for key, value in before.items():
+        np.testing.assert_array_equal(arrays[key], value)
+
+
+@pytest.mark.parametrize("sizes", [(1, 1, 1), (2, 0, 3), (0, 2, 3), (2, 3, 1)])
+def test_sizes_one_and_zero(sizes: tuple[int, int, int]) -> None:
+    i, o, b = sizes
+    layer = Sequential(Linear(), Tanh())
+    params = layer.init(np.random.default_rng(0), i=i, o=o)
+    y, saved = layer.forward(params, np.ones((i, b)))
+    dx, dparams = layer.backward(params, saved, y)
+    assert y.shape == (o, b)
+    assert dx.shape == (i, b)
+    assert {key: value.shape for key, value in dparams.items()} == {"W1": (o, i), "b1": (o,)}
+
+
+ONE_ARGUMENT = [name for name in named(TABLE) if len(TABLE[name].parameters) - len(TABLE[name].defaults) == 1]
+
+
+@pytest.mark.parametrize("function", ONE_ARGUMENT)
+def test_every_function_of_one_argument_is_an_activation(function: str) -> None:
+    layer = Activation(function)
+    low, high = TABLE[function].domain[0]
+    z = np.random.default_rng(3).uniform(low, high, (2, 3))
+    h, _ = layer.forward({}, z)
+    constants = [float(text) for text in TABLE[function].defaults]
+    np.testing.assert_allclose(
+        h, [[TABLE[function](float(entry), *constants) for entry in row] for row in z], rtol=1e-12
+    )
+
+
+def test_the_short_names() -> None:
+    for short, function in {
+        "Sigmoid": "sigmoid",
+        "Tanh": "tanh",
+        "ReLU": "relu",
+        "LeakyReLU": "leaky_relu",
+        "ELU": "elu",
+        "GELU": "gelu",
+        "SiLU": "silu",
+        "Softplus": "softplus",
+    }.items():
+        assert getattr(layers, short)() == Activation(function)
+
+
+@st.composite
+def stacks(draw: st.DrawFn) -> list[Layer]:
+    """Layers that fit together, under few index names, so that names are used again at other widths."""
+    names = st.sampled_from(["", "", "enc", "dec.0", "W", "Z1"])
+    used: set[str] = set()
+    stack: list[Layer] = []
+    for _ in range(draw(st.integers(1, 6))):
+        name = draw(names)
+        name = "" if name in used else name
+        used.add(name)
+        into, out = draw(st.permutations("iho"))[:2]
+        batch = draw(st.sampled_from("bn"))
+        kind = draw(st.sampled_from(["linear", "linear", "activation", "own", "nested"]))
+        if kind == "linear":
+            stack.append(Linear(f"{into} -> {out}", batch=batch, bias=draw(st.booleans()), name=name))
+        elif kind == "activation":
+            stack.append(
+                Activation(draw(st.sampled_from(["tanh", "sigmoid", "softplus"])), out, batch=batch, name=name)
+            )
+        elif kind == "own":
+            text = f"R[{out},{batch}] = X[{out},{batch}] + max[{into}](U[{into}] X[{into},{batch}])"
+            stack.append(Layer(text, parameters="U", batch=batch, name=name))
+        else:
+            inner = Linear(f"{out} -> {into}", batch=batch)
+            stack.append(Sequential(Linear(f"{into} -> {out}", batch=batch), Tanh(), inner, name=name))
+    if draw(st.booleans()):
+        stack.append(SquaredLoss())
+    return stack
+
+
+@given(stacks())
+def test_a_composition_is_its_layers_one_after_the_other(stack: list[Layer]) -> None:
+    net = Sequential(*stack)
+    program = net.program()
+    assert notation.parse(str(program)) == program
+    params, x, others = split(net, draw(net))
+    y, saved = net.forward(params, x, **others)
+    dy = np.random.default_rng(1).standard_normal(np.shape(y))
+    dx, dparams = net.backward(params, saved, dy)
+    left = iter(net.parameters)
+    own = [{name: next(left) for name in layer.parameters} for layer in stack]
+    value, tape = x, []
+    for layer, names in zip(stack, own, strict=True):
+        mine = {name: params[theirs] for name, theirs in names.items()}
+        value, kept = layer.forward(mine, value, **(others if isinstance(layer, SquaredLoss) else {}))
+        tape.append((mine, kept))
+    np.testing.assert_allclose(y, value, rtol=1e-12)
+    for layer, names, (mine, kept) in zip(reversed(stack), reversed(own), reversed(tape), strict=True):
+        dy, found = layer.backward(mine, kept, dy)
+        for name, theirs in names.items():
+            np.testing.assert_allclose(dparams[theirs], found[name], rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(dx, dy, rtol=1e-9, atol=1e-12)
+
+
+def test_a_layer_from_the_python_door() -> None:
+    X, g = symbols.tensor("X", "i b"), symbols.tensor("g", "i")
+    made = Layer(symbols.program(Y=symbols.tanh(X * g)), parameters="g")
+    assert made == Layer("Y[i,b] = tanh(X[i,b] g[i])", parameters="g")
+    assert made.program().batch == "b"
+
+
+# --- numbers to start from -------------------------------------------------------------------------------------------
+
+
+def test_glorot_counts_what_is_summed_and_what_stays() -> None:
+    layer = Linear("i -> o")
+    params = layer.init(np.random.default_rng(0), i=300, o=200)
+    assert not params["b"].any()
+    np.testing.assert_allclose(params["W"].std(), np.sqrt(2 / 500), rtol=0.02)
+    np.testing.assert_allclose(params["W"].mean(), 0, atol=0.002)
+    np.testing.assert_array_equal(params["W"], np.sqrt(2 / 500) * np.random.default_rng(0).standard_normal((200, 300)))
+
+
+def test_small_is_the_scheme_of_many_courses() -> None:
+    params = network().init(np.random.default_rng(0), scheme="small", i=3, h=4, g=4, o=2)
+    rng = np.random.default_rng(0)
+    for name, shape in {"W1": (4, 3), "W2": (4, 4), "W3": (2, 4)}.items():
+        np.testing.assert_array_equal(params[name], 0.01 * rng.standard_normal(shape))
+    for name, size in {"b1": 4, "b2": 4, "b3": 2}.items():
+        np.testing.assert_array_equal(params[name], np.zeros(size))
+
+
+def test_init_in_a_layout() -> None:
+    written = network().init(np.random.default_rng(0), **{key: SIZES[key] for key in "ihgo"})
+    row = network().init(np.random.default_rng(0), layout="row", **{key: SIZES[key] for key in "ihgo"})
+    np.testing.assert_array_equal(row["W2"], written["W2"].T)
+    assert row["b2"].shape == (1, 6)
+    assert row["W2"].flags.c_contiguous
+
+
+def test_a_bias_inside_a_function_is_zero_and_a_gain_is_not() -> None:
+    layer = Layer("H[o,b] = g[o] tanh(sum[i](W[o,i] X[i,b]) + c[o])", parameters="W c g")
+    params = layer.init(np.random.default_rng(0), i=3, o=2)
+    assert not params["c"].any()
+    assert params["g"].all()
+
+
+def test_equal_sizes_are_asked_for_once() -> None:
+    layer = attention()
+    assert layer.init(np.random.default_rng(0), e=3, f=3)["M"].shape == (3, 3)
+    assert layer.init(np.random.default_rng(0), f=3)["M"].shape == (3, 3)
+
+
+# --- errors ----------------------------------------------------------------------------------------------------------
+
+RNG = np.random.default_rng(0)
+ERRORS: dict[str, tuple[Any, type[IndexpropError], str]] = {
+    "a missing size": (
+        lambda: Linear().init(RNG, i=3),
+        NameProblem,
+        "missing sizes: 'o'\n\n    Linear: X[i,b] -> Z[o,b], parameters W[o,i], b[o]\n\n"
+        "    They are axes of W[o,i], b[o].\n    Pass them by name: init(rng, o=...).",
+    ),
+    "an unknown size": (
+        lambda: Linear("inp -> out").init(RNG, inp=3, outt=2),
+        NameProblem,
+        "there is no index 'outt'\n\n    Linear: X[inp,b] -> Z[out,b], parameters W[out,inp], b[out]\n\n"
+        "    Did you mean 'out'? There are: out, inp.\n\nmissing sizes: 'out'\n\n"
+        "    Linear: X[inp,b] -> Z[out,b], parameters W[out,inp], b[out]\n\n"
+        "    They are axes of W[out,inp], b[out].\n    Pass them by name: init(rng, out=...).",
+    ),
+    "a size that is no number": (lambda: Linear().init(RNG, i=3.0, o=-2), TypeProblem, "the size of 'i' is 3.0"),
+    "sizes that clash": (
+        lambda: attention().init(RNG, e=3, f=4),
+        SizeError,
+        "indices 'e' and 'f' have one size, but are 3 and 4\n\n    Layer: X[q,e] -> Y[q,e], parameters M[e,f]\n\n"
+        "    Give one of them only.",
+    ),
+    "a scheme": (
+        lambda: Linear().init(RNG, scheme="gloret", i=3, o=2),
+        NameProblem,
+        "there is no scheme 'gloret'\n    Did you mean 'glorot'? There are: glorot, small.",
+    ),
+    "no generator": (
+        lambda: Linear().init(0, i=3, o=2),
+        TypeProblem,
+        "a int does not draw numbers\n\n    Linear.init(rng, ...)\n\n"
+        "    Pass a generator, such as numpy.random.default_rng(0).",
+    ),
+    "a missing parameter": (
+        lambda: Linear().forward({"W": np.ones((2, 3))}, np.ones((3, 4))),
+        NameProblem,
+        "missing: 'b'",
+    ),
+    "an unknown parameter": (
+        lambda: Linear().forward({"W": np.ones((2, 3)), "b": np.ones(2), "bias": 1}, np.ones((3, 4))),
+        NameProblem,
+        "'bias' is not an input",
+    ),
+    "missing targets": (lambda: SquaredLoss().forward({}, np.ones((2, 3))), NameProblem, "missing: 'T'"),
+    "sizes of arrays": (
+        lambda: Linear().forward({"W": np.ones((2, 3)), "b": np.ones(2)}, np.ones((4, 5))),
+        SizeError,
+        "index 'i' is",
+    ),
+    "a cotangent": (
+        lambda: Linear().backward({"W": np.ones((2, 3)), "b": np.ones(2)}, {"X": np.ones((3, 4))}),
+        TypeProblem,
+        "backward needs dZ, the cotangent of Z[o,b]\n\n    Linear: X[i,b] -> Z[o,b], parameters W[o,i], b[o]\n\n"
+        "    Only the cotangent of a single number is 1 unless given.\n    Pass an array with the axes o b.",
+    ),
+    "saved": (lambda: Sigmoid().backward({}, {"Z": np.ones((2, 3))}, np.ones((2, 3))), NameProblem, "missing: 'H'"),
+    "a layout without a batch": (
+        lambda: Linear(batch="").forward({"W": np.ones((2, 3)), "b": np.ones(2)}, np.ones(3), layout="row"),
+        LayoutError,
+        "batch",
+    ),
+    "roles": (
+        lambda: Layer("Y[o,b] = W[o,i] X[i,b]", data="x", parameters="w", output="y"),
+        NameProblem,
+        "the data 'x' is not an input\n\n    Y[o,b] = W[o,i] X[i,b]\n\n    There are: W, X.\n\n"
+        "the parameter 'w' is not an input\n\n    Y[o,b] = W[o,i] X[i,b]\n\n    There are: W, X.\n\n"
+        "the output 'y' is not written by a step\n\n    Y[o,b] = W[o,i] X[i,b]\n\n    There are: Y.",
+    ),
+    "two roles": (
+        lambda: Layer("Y[o,b] = W[o,i] X[i,b]", parameters="W X"),
+        NameProblem,
+        "'X' is the data and a parameter\n\n    Y[o,b] = W[o,i] X[i,b]\n\n    Give every input one role at most.",
+    ),
+    "two outputs": (
+        lambda: Layer("Y[b] = X[b]\nZ[b] = 2 X[b]"),
+        NameProblem,
+        "it is not clear which tensor is the output: Y, Z\n\n    Y[b] = X[b]\n    Z[b] = 2 X[b]\n\n"
+        "    Say which: Layer(text, output='Y').",
+    ),
+    "a reserved name": (lambda: Linear(name="np"), NameProblem, "'np' is reserved"),
+    "a name that is code": (lambda: Sequential(Linear(), name="x; import os"), NameProblem, "is not a plain name"),
+    "axes of a linear layer": (
+        lambda: Linear("i"),
+        NotationError,
+        "'i' does not say what goes in and what comes out\n\n    Linear('i')\n\n"
+        "    Write one index on either side, such as 'i -> o'; for more, write a Layer of your own.",
+    ),
+    "axes that are no names": (lambda: Linear("i -> lambda"), NotationError, "'lambda' is a word of Python"),
+    "axes that are no text": (lambda: Activation("tanh", 3), TypeProblem, "axes is text, not int"),  # type: ignore[arg-type]
+    "an axis twice": (lambda: Activation("tanh", "i i"), NotationError, "an index stands twice"),
+    "in and out": (
+        lambda: Linear("h -> h"),
+        NotationError,
+        "'h' goes in and comes out\n\n    Linear('h -> h')\n\n"
+        "    One index has one size, and is either summed or kept.\n"
+        "    Give them two names, such as 'h -> h2'; their sizes may be equal.",
+    ),
+    "the batch as an axis": (
+        lambda: Linear("b -> o"),
+        NotationError,
+        "'b' is an axis of the layer and a batch index\n\n    axes b o, batch b\n\n"
+        "    Give the batch another name: batch='n'.",
+    ),
+    "a function": (
+        lambda: Activation("sigmod"),
+        NameProblem,
+        "there is no function 'sigmod' of one argument\n\n    Activation('sigmod')\n\n    Did you mean 'sigmoid'?",
+    ),
+    "a function of two": (lambda: Activation("maximum"), NameProblem, "there is no function 'maximum' of one argument"),
+    "a constant": (
+        lambda: Activation("leaky_relu", slop=0.1),
+        NameProblem,
+        "leaky_relu has no constant 'slop'\n\n    Activation('leaky_relu', slop=...)\n\n"
+        "    Did you mean 'slope'? There are: slope.",
+    ),
+    "a constant that is no number": (lambda: Activation("elu", a=float("nan")), NotationError, "nan is not a number"),
+    "no layers": (
+        Sequential,
+        TypeProblem,
+        'Sequential() has no layers\n    Write Sequential(Linear("i -> o"), ...).',
+    ),
+    "forgotten parentheses": (
+        lambda: Sequential(Linear(), Linear, Sigmoid, 3),  # type: ignore[arg-type]
+        TypeProblem,
+        "part 2 of the Sequential is a Linear and not a layer\n\n    <class 'indexprop.layers.Linear'>\n\n"
+        "    Write its parentheses: Sigmoid(), not Sigmoid.",
+    ),
+    "ranks": (
+        lambda: Sequential(Linear(batch="b t"), Sigmoid()),
+        NotationError,
+        "layer 2 reads Z[i,b], and layer 1 gives Z[o,b,t]\n\n"
+        "    1  Linear: X[i,b,t] -> Z[o,b,t], parameters W[o,i], b[o]\n    2  Activation: Z[i,b] -> H[i,b]\n\n"
+        "    2 axes and 3.\n    Name the axes of the layer, such as Sigmoid('i', batch='b t').",
+    ),
+    "after a loss": (lambda: Sequential(SquaredLoss(), Sigmoid()), NotationError, "Nothing follows a loss."),
+    "names twice": (
+        lambda: Sequential(Linear(name="a"), Sigmoid(), Linear(name="a")),
+        NameProblem,
+        "layers 1 and 3 are both called 'a'\n\n    Linear a: X[i,b] -> Z[o,b], parameters W[o,i], b[o]\n\n"
+        "    Tensors are told apart by the names of their layers.\n    Give one of them another name.",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_errors_say_what_to_do(case: str) -> None:
+    call, kind, text = ERRORS[case]
+    with pytest.raises(kind) as caught:
+        call()
+    assert text in str(caught.value)
+    assert all(problem.way_out or problem.evidence for problem in caught.value.problems)
