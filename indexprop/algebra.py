@@ -87,10 +87,10 @@ class _Namer:
             case Reduce("sum", names, body):
                 return ir.reduce("sum", names, self.expression(body))
             case Reduce(operation, names, body):
-                body = self.expression(body)
-                if not isinstance(body, Access):
-                    body = self._name(body, "in")
-                return ir.reduce(operation, names, body)
+                guards, rest = ir.split_guards(self.expression(body))
+                if not isinstance(rest, Access):
+                    rest = self._name(rest, "in")
+                return ir.reduce(operation, names, ir.multiply(*guards, rest))
             case _:
                 return ir.rebuild(expr, self.expression)
 

@@ -383,20 +383,12 @@ class _Sweep:
     def of_term(self, step: Step, term: Term, upstream: Expr) -> Iterator[Contribution]:
         plain = _is_value(step, term, self.program)
         match term.body:
-            case Reduce(operation, names, Access() as leaf) if operation != "sum":
-                yield self.share(step, leaf, names, upstream)
+            case Reduce(operation) as extreme if operation != "sum":
+                found = Winners(step, extreme, self.taken)
+                self.steps.append(found.count)
+                yield Contribution(found.leaf, found.share(upstream), "share")
             case body:
                 yield from contributions(body, upstream, step.target if plain else None)
-
-    def share(self, step: Step, leaf: Access, names: Sequence[Index], upstream: Expr) -> Contribution:
-        """The winners of a maximum share its cotangent evenly, which does not depend on the order of an index."""
-        wins = ir.call("==", leaf, step.target)
-        name = ir.fresh(f"{step.name}_ties", self.taken)
-        self.taken.add(name)
-        ties = Access(name, step.target.slots)
-        count = ir.reduce("sum", names, ir.call("where", wins, ir.ONE, ir.ZERO))
-        self.steps.append(Step(ties, (ir.term((), count),), because=Reason("share", step, leaf)))
-        return Contribution(leaf, ir.call("where", wins, ir.divide(upstream, ties), ir.ZERO), "share")
 
     def left_side(self, leaf: Access, step: Step, term: Term) -> tuple[Access, dict[Index, Index]]:
         """The target of a contribution, and the renaming that makes contributions of one step to one tensor alike.
@@ -441,6 +433,27 @@ class _Sweep:
                 (ir.term((), ir.ONE),),
                 Reason("zero", leaf=Access(name, axes)),
             )
+
+
+class Winners:
+    """The entries that a maximum or minimum chose: they share evenly, which does not depend on the order of an index."""
+
+    def __init__(self, step: Step, extreme: Reduce, taken: set[str]) -> None:
+        self.guards, leaf = ir.split_guards(extreme.body)
+        assert isinstance(leaf, Access)  # algebra.name_parts saw to it
+        self.leaf = leaf
+        self.wins = ir.call("==", leaf, step.target)
+        name = ir.fresh(f"{step.name}_ties", taken)
+        taken.add(name)
+        self.ties = Access(name, step.target.slots)
+        every = ir.reduce("sum", extreme.indices, self._where_chosen(ir.ONE))
+        self.count = Step(self.ties, (ir.term((), every),), because=Reason("share", step, leaf))
+
+    def _where_chosen(self, value: Expr) -> Expr:
+        return ir.multiply(*self.guards, ir.call("where", self.wins, value, ir.ZERO))
+
+    def share(self, value: Expr) -> Expr:
+        return self._where_chosen(ir.divide(value, self.ties))
 
 
 def _distinct(access: Access) -> bool:
@@ -515,15 +528,10 @@ def _tangent_terms(
     program: Program, step: Step, term: Term, names: dict[str, str], steps: list[Step], taken: set[str]
 ) -> Iterator[Term]:
     match term.body:
-        case Reduce(operation, bound, Access() as leaf) if operation != "sum":
-            wins = ir.call("==", leaf, step.target)
-            name = ir.fresh(f"{step.name}_ties", taken)
-            taken.add(name)
-            ties = Access(name, step.target.slots)
-            count = ir.reduce("sum", bound, ir.call("where", wins, ir.ONE, ir.ZERO))
-            steps.append(Step(ties, (ir.term((), count),), because=Reason("share", step, leaf)))
-            moved = Access(names[leaf.tensor], leaf.slots)
-            yield ir.term(bound, ir.call("where", wins, ir.divide(moved, ties), ir.ZERO))
+        case Reduce(operation, bound) as extreme if operation != "sum":
+            found = Winners(step, extreme, taken)
+            steps.append(found.count)
+            yield ir.term(bound, found.share(Access(names[found.leaf.tensor], found.leaf.slots)))
         case body:
             plain = _is_value(step, term, program)
             for tangent in tangents(body, names, step.target if plain else None):

@@ -26,11 +26,53 @@ from indexprop import ir, notation, semantics
 from indexprop.calculus import Gradient, Tangent
 from indexprop.errors import NotationError, Problem, SizeError, TypeProblem, did_you_mean
 from indexprop.functions import TABLE, lookup
-from indexprop.ir import Access, Call, Expr, Factor, Index, Number, Product, Program, Reduce, Size, Step, Sum, Term
+from indexprop.ir import (
+    Access,
+    Affine,
+    Call,
+    Count,
+    Expr,
+    Factor,
+    Group,
+    Guard,
+    Index,
+    Lookup,
+    Number,
+    Partial,
+    Product,
+    Program,
+    Reduce,
+    Size,
+    Slot,
+    Step,
+    Sum,
+    Term,
+)
 from indexprop.layouts import Arrangement, Derived, LayoutLike, arrange, program_of
 
 COMPARISON, ADDED, MULTIPLIED, POWERED, ATOM = range(5)
 STYLES = ("matmul", "einsum")
+
+PICK = '''
+def pick(x, at, axis, outside=0):
+    """x at positions along an axis; a position outside the axis gives `outside`."""
+    inside = (at >= 0) & (at < x.shape[axis])
+    if not inside.any():
+        return np.full(x.shape[:axis] + at.shape + x.shape[axis + 1 :], outside, x.dtype)
+    found = np.take(x, np.where(inside, at, 0), axis)
+    return np.where(inside.reshape(at.shape + (1,) * (x.ndim - axis - 1)), found, outside)
+'''
+
+PUT = '''
+def put(x, at, axis, size):
+    """Zeros of a size along an axis, with x added at positions; what falls outside is dropped."""
+    at = np.asarray(at)
+    inside = ((at >= 0) & (at < size)).ravel()
+    flat = x.reshape(x.shape[:axis] + (at.size,) + x.shape[axis + at.ndim :])
+    result = np.zeros(flat.shape[:axis] + (size,) + flat.shape[axis + 1 :], x.dtype)
+    np.add.at(result, (slice(None),) * axis + (at.ravel()[inside],), np.compress(inside, flat, axis))
+    return result
+'''
 
 Axes = tuple[Index | None, ...]
 
@@ -136,7 +178,10 @@ class Writer:
         self.bare = bare
         self.outputs = set(program.outputs)
         self.helpers: dict[str, None] = {}
-        self.sizes: dict[Index, str] = {}
+        self.sizes: dict[Index, tuple[str, str]] = {}
+        self.places: dict[Index | Affine, tuple[str, str]] = {}
+        self.skipped = "0"
+        self.masked = False
         self.uses: set[str] = set()
 
     @cached_property
@@ -161,8 +206,43 @@ class Writer:
         if self.bare:
             return f"|{index}|"
         if root not in self.sizes:
-            self.sizes[root] = ir.fresh(f"n_{root}", {*self.names.values(), *self.sizes.values()})
-        return self.sizes[root]
+            text = self.size_source(root)  # first, so that what it needs is defined before
+            taken = {*self.names.values(), *(name for name, _ in self.sizes.values())}
+            self.sizes[root] = ir.fresh(f"n_{root}", taken), text
+        return self.sizes[root][0]
+
+    def size_source(self, root: Index) -> str:
+        """Where a size comes from: the shape of an input, a fact, or a group."""
+        same = self.program.same_size
+        for access in self.program.inputs:
+            for axis, index in enumerate(self.arrangement.memory(access)):
+                if isinstance(index, str) and same[index] == root:
+                    return f"{self.names[access.tensor]}.shape[{axis}]"
+        known = notation.sized_indices(replace(self.program, facts=()))
+        for fact in self.program.facts:
+            if same[fact.index] == root:
+                return self.count(fact.value)
+        for whole, parts in ir.group_sizes(self.program):
+            if same[whole] == root:
+                return " * ".join(self.size(part) for part in parts)
+        for whole, parts in ir.group_sizes(self.program):
+            rest = [part for part in parts if same[part] != root]
+            if len(rest) == len(parts) - 1 and (same[whole] in known or len(rest) == 1):
+                return f"{self.size(whole)} // ({' * '.join(self.size(part) for part in rest)})"
+        raise AssertionError(f"validate lets no index without a size through: {root}")
+
+    def count(self, value: Count | Size | int, level: int = ADDED) -> str:
+        match value:
+            case int():
+                return str(value)
+            case Size(index):
+                return self.size(index)
+            case Count(operation, left, right):
+                own = ADDED if operation in "+-" else MULTIPLIED
+                text = f"{self.count(left, own)} {operation} {self.count(right, own + 1)}"
+                return text if own >= level else f"({text})"
+            case _:
+                assert_never(value)
 
     @property
     def dtype(self) -> str:
@@ -191,7 +271,9 @@ class Writer:
 
     def read(self, access: Access) -> Code:
         """A tensor where it is read; a repeated index takes the diagonal."""
-        memory = self.arrangement.memory(access)
+        if not ir.is_plain(access):
+            return self.gather(access)
+        memory = self.memory(access)
         code = Code(self.names[access.tensor], memory, view=True)
         if len(set(code.named)) == len(code.named):
             return code
@@ -200,6 +282,172 @@ class Writer:
         letters = self.letters(code.named)
         text = f'"{letters(code.named)}->{letters(once)}"'
         return Code(f"{self.np('einsum')}({text}, {code.text})", once, view=True)
+
+    def memory(self, access: Access) -> Axes:
+        """The indices of an access in the order of memory; what stands in one slot stands together."""
+        axes: list[Index | None] = []
+        for slot in self.arrangement.memory(access):
+            axes.extend([None] if slot is None else ir.slot_indices(slot))
+        return tuple(axes)
+
+    # index expressions: reading is gathering, writing is scattering
+
+    def place(self, value: Index | Affine) -> Code:
+        """The positions that a slot computes, as a named array of whole numbers."""
+        own = tuple(ir.slot_indices(value))
+        if value not in self.places:
+            text = f"np.arange({self.size(value)})" if isinstance(value, str) else self.affine(value, own).text
+            taken = {*self.names.values(), *(name for name, _ in self.places.values())}
+            self.places[value] = ir.fresh("at_" + "_".join(own), taken), text
+        return Code(self.places[value][0], own)
+
+    def affine(self, value: Index | Affine, want: Axes) -> Code:
+        """The positions that a slot computes, aligned to `want`."""
+        if isinstance(value, str):
+            return align(self.place(value), want)
+        parts: list[tuple[bool, Code]] = []
+        for index, scale in value.indices:
+            code = align(Code(f"np.arange({self.size(index)})", (index,)), want)
+            if abs(scale) != 1:
+                code = Code(f"{abs(scale)} * {code.at(POWERED)}", code.axes, MULTIPLIED)
+            parts.append((scale < 0, code))
+        for index, scale in value.sizes:
+            text = self.size(index) if abs(scale) == 1 else f"{abs(scale)} * {self.size(index)}"
+            parts.append((scale < 0, Code(text, (), ATOM if abs(scale) == 1 else MULTIPLIED)))
+        if value.constant or not parts:
+            parts.append((value.constant < 0, Code(str(abs(value.constant)), ())))
+        return self.joined(parts, want)
+
+    def positions(self, slot: Slot, want: Axes) -> Code:
+        match slot:
+            case str():
+                return align(self.place(slot), want)
+            case Affine(used):
+                return align(self.place(slot), want) if used else self.affine(slot, want)
+            case Lookup(access):
+                return align(self.read(access), want)
+            case Group((first, *rest)):
+                code = align(self.place(first), want)
+                for index in rest:
+                    step = align(self.place(index), want)
+                    text = f"{code.at(MULTIPLIED)} * {self.size(index)} + {step.text}"
+                    code = Code(text, broadcast((code, step), want), ADDED)
+                return code
+            case Partial(inner):
+                return self.positions(inner, want)
+            case _:
+                raise AssertionError("a group has an index")
+
+    def inside(self, access: Access, want: Axes) -> list[Code]:
+        """For every slot that may leave its axis, where it does not."""
+        found = []
+        for slot, axis in zip(access.slots, self.program.axes[access.tensor], strict=True):
+            if isinstance(slot, Partial):
+                at = self.positions(slot, want)
+                text = f"({at.at(ADDED)} >= 0) & ({at.at(ADDED)} < {self.size(axis)})"
+                found.append(Code(text, at.axes, COMPARISON))
+        return found
+
+    def axis_of(self, access: Access) -> list[tuple[Slot, Index]]:
+        """The slots in the order of memory, each with the name of its axis."""
+        names = self.program.axes[access.tensor]
+        order = self.arrangement.orders[access.tensor]
+        return [(access.slots[axis], names[axis]) for axis in order if axis is not None]
+
+    def gather(self, access: Access) -> Code:
+        """A tensor read at index expressions: views where there are some, positions otherwise."""
+        code = squeeze(Code(self.names[access.tensor], self.arrangement.memory(replace_slots(access))))
+        slots = self.axis_of(access)
+        axes = tuple(index for slot, _ in slots for index in ir.slot_indices(slot))
+        if self.bare:
+            return Code(notation.format_access(access), tuple(dict.fromkeys(axes)))
+        text = code.at(ATOM)
+        if len(set(axes)) < len(axes):  # an index in two slots: every axis by positions
+            want = tuple(dict.fromkeys(axes))
+            items = []
+            for slot, axis in slots:
+                at = self.positions(slot, want)
+                clipped = f"np.clip({at.text}, 0, {self.size(axis)} - 1)"
+                items.append(clipped if isinstance(slot, Partial) else at.text)
+            return self.where(self.inside(access, want), Code(f"{text}[{', '.join(items)}]", want), want)
+        for axis in reversed(range(len(slots))):
+            slot = slots[axis][0]
+            own = tuple(ir.slot_indices(slot))
+            match slot:
+                case str() | Group():
+                    continue
+                case Affine(((_, scale),)) if scale > 0:
+                    start = self.affine(replace(slot, indices=()), ()).text
+                    stop = (
+                        f"{start} + {scale} * ({self.size(own[0])} - 1) + 1"
+                        if scale > 1
+                        else f"{start} + {self.size(own[0])}"
+                    )
+                    item = f"{start}:{stop}:{scale}" if scale > 1 else f"{start}:{stop}"
+                    text += f"[{':, ' * axis}{item}]"
+                case Affine(()):
+                    text += f"[{':, ' * axis}{self.affine(slot, ()).text}]"
+                case Partial():
+                    self.helpers["pick"] = None
+                    fill = "" if self.skipped == "0" else f", {self.skipped}"
+                    text = f"pick({text}, {self.positions(slot, own).text}, {axis}{fill})"
+                case _:
+                    text = f"np.take({text}, {self.positions(slot, own).text}, {axis})"
+        if any(isinstance(slot, Group) for slot, _ in slots):
+            text += f".reshape({', '.join(self.size(index) for index in axes)})"
+        return Code(text, axes, view=True)
+
+    def scatter(self, step: Step) -> list[str]:
+        """A tensor written, or added to, at index expressions."""
+        access, name = step.target, self.names[step.name]
+        slots = self.axis_of(access)
+        axes = tuple(index for slot, _ in slots for index in ir.slot_indices(slot))
+        full = self.arrangement.memory(replace_slots(access, self.program.axes[access.tensor]))
+        comment = f"  # {notation.format_access(access)}"
+        if len(set(axes)) < len(axes):
+            want = tuple(dict.fromkeys(axes))
+            inside = self.inside(access, want)
+            code = self.where(inside, self.value(step, want), want)
+            items = []
+            for slot, axis in slots:
+                at = self.positions(slot, want)
+                items.append(f"np.clip({at.text}, 0, {self.size(axis)} - 1)" if isinstance(slot, Partial) else at.text)
+            target = squeeze(Code(name, full)).text
+            return [f"{name} = {name}.copy()", f"np.add.at({target}, ({', '.join(items)},), {code.text}){comment}"]
+        code = self.value(step, axes)
+        text, level, view = code.text, code.level, code.view
+        for number in reversed(range(len(slots))):
+            slot, axis = slots[number]
+            if isinstance(slot, Affine | Lookup | Partial):
+                own = tuple(ir.slot_indices(slot))
+                start = sum(len(ir.slot_indices(other)) for other, _ in slots[:number])
+                self.helpers["put"] = None
+                text = f"put({text}, {self.positions(slot, own).text}, {start}, {self.size(axis)})"
+                level, view = ATOM, False
+        if any(isinstance(slot, Group) for slot, _ in slots) or None in full:
+            sizes = ["1" if axis is None else self.size(axis) for axis in full]
+            text = f"{text if level == ATOM else f'({text})'}.reshape({', '.join(sizes)})"
+            level = ATOM
+        if step.operation == "+=":
+            return [f"{name} = {name} + {text if level >= MULTIPLIED else f'({text})'}{comment}"]
+        copied = view and step.name in self.outputs
+        return [f"{name} = {f'{text}.copy()' if copied else text}{comment}"]
+
+    def where(self, masks: Sequence[Code], code: Code, want: Axes) -> Code:
+        """The value where all conditions hold, and what skipping means elsewhere."""
+        if not masks:
+            return code
+        mask = masks[0].text if len(masks) == 1 else " & ".join(f"({one.text})" for one in masks)
+        text = f"np.where({mask}, {code.text}, {self.skipped})"
+        if not code.axes and code.text.replace(".", "").isdigit():
+            text += f".astype({self.dtype})"
+        return Code(text, broadcast((*masks, code), want))
+
+    def guard(self, guard: Guard, want: Axes) -> Code:
+        if isinstance(guard.left, Access):
+            return align(self.read(guard.left), want)
+        left, right = self.affine(guard.left, want), self.affine(guard.right, want)
+        return Code(f"{left.at(ADDED)} {guard.operation} {right.at(ADDED)}", broadcast((left, right), want), COMPARISON)
 
     def letters(self, names: Iterable[Index]) -> Callable[[Iterable[Index]], str]:
         """One letter per index name: its own if it is one, otherwise its first letter or the next free one."""
@@ -219,13 +467,15 @@ class Writer:
         """An order for the axes of an expression that has no target: that of a tensor it reads, if one has them all."""
         free = ir.free_indices(expr)
         memories = [
-            tuple(dict.fromkeys(axis for axis in self.arrangement.memory(access) if axis is not None))
-            for access in ir.accesses(expr)
+            tuple(dict.fromkeys(axis for axis in self.memory(part) if axis is not None))
+            for part in ir.walk(expr)
+            if isinstance(part, Access)
         ]
         for memory in memories:
             if set(memory) == set(free):
                 return memory
-        return tuple(index for index in dict.fromkeys(axis for memory in memories for axis in memory) if index in free)
+        read = dict.fromkeys(axis for memory in memories for axis in memory) | free
+        return tuple(index for index in read if index in free)
 
     def expression(self, expr: Expr, want: Axes) -> Code:
         """An expression entry by entry, aligned to the axes `want`."""
@@ -250,7 +500,12 @@ class Writer:
                 inner = tuple(axis for axis in want if axis in ir.free_indices(expr))
                 return align(self.contraction(_factors(body), names, inner), want)
             case Reduce(operation, names, body):
-                return align(self.reduction(operation, self.expression(body, self.order_for(body)), names, want), want)
+                self.skipped = "-np.inf" if operation == "max" else "np.inf"
+                code = self.expression(body, self.order_for(body))
+                self.skipped = "0"
+                return align(self.reduction(operation, code, names, want), want)
+            case Guard():
+                return self.fraction([expr], [], want)
             case _:
                 assert_never(expr)
 
@@ -282,9 +537,11 @@ class Writer:
         return Code(text, broadcast((code for _, code in parts), want), ADDED)
 
     def fraction(self, above: Sequence[Expr], below: Sequence[Expr], want: Axes) -> Code:
-        return self.quotient(
-            [self.expression(part, want) for part in above], [self.expression(part, want) for part in below], want
-        )
+        """A product of expressions, skipped where a condition among them does not hold."""
+        masks = [self.guard(part, want) for part in above if isinstance(part, Guard)]
+        over = [self.expression(part, want) for part in above if not isinstance(part, Guard)]
+        under = [self.expression(part, want) for part in below]
+        return self.where(masks, self.quotient(over or [Code("1", ())], under, want), want)
 
     def quotient(self, above: Sequence[Code], below: Sequence[Code], want: Axes) -> Code:
         """Codes multiplied, divided by codes."""
@@ -301,6 +558,16 @@ class Writer:
     def call(self, function: str, arguments: Sequence[Expr], want: Axes) -> Code:
         if not any(isinstance(part, Access) for argument in arguments for part in ir.walk(argument)):
             return self.constant(function, arguments)
+        partial = [mask for argument in arguments for access in _reads(argument) for mask in self.inside(access, want)]
+        if partial and not self.bare and not self.masked:
+            skipped, self.skipped, self.masked = self.skipped, "0", True
+            code = self.entry(function, arguments, want)
+            self.skipped, self.masked = skipped, False
+            return self.where(partial, code, want)
+        return self.entry(function, arguments, want)
+
+    def entry(self, function: str, arguments: Sequence[Expr], want: Axes) -> Code:
+        """A function at every entry, wherever its arguments are read."""
         codes = [self.expression(argument, want) for argument in arguments]
         axes = broadcast(codes, want)
         record = lookup(function)
@@ -334,7 +601,9 @@ class Writer:
 
     def contraction(self, factors: Sequence[Expr], bound: Sequence[Index], want: Axes) -> Code:
         """The sum over the bound indices of a product, its axes in the order of `want` where they are there."""
-        parts = notation.fractional(factors)
+        survive = [part for part in factors if isinstance(part, Guard) and not set(bound) & set(ir.free_indices(part))]
+        masks = [self.guard(part, want) for part in survive]
+        parts = notation.fractional([part for part in factors if part not in survive])
         scalars = [part for part in parts.above if not ir.free_indices(part)]
         above = [part for part in parts.above if ir.free_indices(part)]
         divisors = [part for part in parts.below if not ir.free_indices(part)]
@@ -348,7 +617,8 @@ class Writer:
             core = (None if self.einsums else self.product(operands, out)) or self.einsum(operands, out)
         scale = [self.expression(part, ()) for part in scalars if part != ir.ONE]
         code = self.quotient([*scale, core], [self.expression(part, ()) for part in divisors], core.axes)
-        return self.negated(parts.negative, replace(code, axes=core.axes))
+        code = self.negated(parts.negative, replace(code, axes=core.axes))
+        return self.where(masks, align(code, want), want) if masks else code
 
     def operands(self, above: Sequence[Expr], below: Sequence[Expr]) -> list[Code]:
         """The factors of a contraction, grouped so that what has the same indices is multiplied first.
@@ -358,6 +628,8 @@ class Writer:
         joins it.
         """
         groups: list[tuple[set[Index], list[Expr], list[Expr]]] = []
+        guards = [part for part in above if isinstance(part, Guard)]
+        above = [part for part in above if not isinstance(part, Guard)]
         mixed = [set(ir.free_indices(part)) for part in above if not isinstance(part, Access)]
         for position, part in enumerate(above):
             own = set(ir.free_indices(part))
@@ -383,6 +655,17 @@ class Writer:
                     host[1].extend(group[1])
                     host[2].extend(group[2])
                     groups.remove(group)
+        for (
+            part
+        ) in guards:  # a condition goes where all its indices are; if they are nowhere together, together they come
+            own = set(ir.free_indices(part))
+            hosts = [group for group in groups if group[0] >= own][:1] or [group for group in groups if group[0] & own]
+            rest = [group for group in groups if group not in hosts]
+            over = [part, *(factor for group in hosts for factor in group[1])]
+            groups = [
+                (own.union(*(group[0] for group in hosts)), over, [one for group in hosts for one in group[2]]),
+                *rest,
+            ]
         codes = []
         for _, over, under in groups:
             order = self.order_for(ir.multiply(*over, *(ir.power(part, ir.MINUS_ONE) for part in under)))
@@ -485,6 +768,8 @@ class Writer:
         if not want:
             return Code(f"{self.np('asarray')}({code.text}, {self.dtype})", want)
         if not any(code.axes):
+            if code.text == "0":
+                return Code(f"{self.np('zeros')}({self.shape(want)}, {self.dtype})", want)
             return Code(f"{self.np('full')}({self.shape(want)}, {code.text}, {self.dtype})", want)
         missing = [axis for axis in want if axis is not None and axis not in code.axes]
         if missing:
@@ -493,8 +778,10 @@ class Writer:
         return Code(f"{code.at(ATOM)}[{', '.join(items)}]", want, view=code.view)
 
     def right_side(self, step: Step) -> Code:
-        want = self.arrangement.memory(step.target)
+        want = self.memory(step.target)
         named = [axis for axis in want if axis is not None]
+        if not ir.is_plain(step.target):
+            return self.value(step, tuple(dict.fromkeys(named)))
         if len(set(named)) == len(named):
             code = self.value(step, want)
             constant = not want and not any(
@@ -512,8 +799,10 @@ class Writer:
 
     def step(self, step: Step) -> list[str]:
         """The lines of one step."""
+        if not ir.is_plain(step.target):
+            return self.scatter(step)
         name = self.names[step.name]
-        want = self.arrangement.memory(step.target)
+        want = self.memory(step.target)
         code = self.right_side(step)
         comment = " ".join(f"{axis or 1}" for axis in want)
         comment = f"  # {comment}" if comment else ""
@@ -531,6 +820,20 @@ class Writer:
             f"{name} = {start}{comment}",
             f"{self.np('einsum')}({spec}, {squeezed})[...] += {code.text}  # the diagonal",
         ]
+
+
+def replace_slots(access: Access, names: Sequence[Index] | None = None) -> Access:
+    """The access with one name per axis, to ask only for the order of the axes."""
+    return Access(access.tensor, tuple(names or (f"{axis}" for axis in range(len(access.slots)))))
+
+
+def _reads(expr: Expr) -> Iterable[Access]:
+    """What an expression reads in itself, not in a sum or a reduction inside it, where skipping stays inside."""
+    if isinstance(expr, Access):
+        yield expr
+    elif not isinstance(expr, Sum | Reduce):
+        for child in ir.children(expr):
+            yield from _reads(child)
 
 
 def _factors(body: Expr) -> tuple[Expr, ...]:
@@ -597,8 +900,10 @@ def source(program: Derived, layout: LayoutLike = None, style: str = "matmul") -
     shapes = [f"{names[name]}: {arrangement.pattern(name)}" for name in whole.input_names if arrangement.pattern(name)]
     head.extend(f"    # {line}" for line in _wrapped(shapes))
     if "dtype" in writer.uses:
-        lines.insert(0, f"dtype = np.result_type({', '.join([*inputs, 'np.float16'])})")
-    lines[:0] = [f"{name} = {_size_source(writer, root)}  # |{root}|" for root, name in writer.sizes.items()]
+        numbers = [names[name] for name in whole.input_names if name not in {*whole.truths, *whole.positions}]
+        lines.insert(0, f"dtype = np.result_type({', '.join([*numbers, 'np.float16'])})")
+    lines[:0] = [f"{name} = {text}  # {notation.format_slot(value)}" for value, (name, text) in writer.places.items()]
+    lines[:0] = [f"{name} = {text}  # |{root}|" for root, (name, text) in writer.sizes.items()]
     body = [f"    {line}" for line in lines]
     body.append(f"    return {_results(program, names)}")
     imports = ["import math"] if "math" in writer.uses or "erf" in writer.helpers or _mentions_math(writer) else []
@@ -608,12 +913,13 @@ def source(program: Derived, layout: LayoutLike = None, style: str = "matmul") -
     if imports[0] == "import math":
         imports.insert(1, "")
     helpers = [TABLE[name].numpy.strip("\n") for name in TABLE if name in writer.helpers]
+    helpers += [text.strip("\n") for name, text in (("pick", PICK), ("put", PUT)) if name in writer.helpers]
     blocks = ["\n".join(imports), *helpers, "\n".join(head + body)]
     return "\n\n\n".join(blocks) + "\n"
 
 
 def _mentions_math(writer: Writer) -> bool:
-    return any("math." in TABLE[name].numpy for name in writer.helpers)
+    return any("math." in TABLE[name].numpy for name in writer.helpers if name in TABLE)
 
 
 def _wrapped(parts: Sequence[str]) -> list[str]:
@@ -634,14 +940,6 @@ def _title(program: Derived) -> str:
             return "tangent"
         case Program():
             return "forward"
-
-
-def _size_source(writer: Writer, root: Index) -> str:
-    for access in writer.program.inputs:
-        for axis, index in enumerate(writer.arrangement.memory(access)):
-            if index is not None and writer.program.same_size[index] == root:
-                return f"{writer.names[access.tensor]}.shape[{axis}]"
-    raise AssertionError(f"validate lets no index without a size through: {root}")
 
 
 def _results(program: Derived, names: Mapping[str, str]) -> str:
@@ -679,6 +977,8 @@ class Compiled:
         self._inputs = whole.input_names
         self._identifiers = Writer(whole, self.arrangement, style).names
         self._conditions = conditions(whole)
+        self._positions = whole.positions
+        self._indirect = any(not ir.is_plain(access) for step in whole.steps for access in (step.target, *step.reads))
         self._extremes = [
             (step, index)
             for step in whole.steps
@@ -723,7 +1023,12 @@ class Compiled:
                     )
                 )
                 continue
-            if array.dtype.kind in "iub" and not (array.dtype.kind == "b" and name in self._conditions):
+            if name in self._positions:
+                if array.dtype.kind not in "iu":
+                    fact = f"{name} holds {array.dtype}, and is read as positions along {self._positions[name]!r}"
+                    wrong.append(Problem(fact, way_out="Give an array of integers."))
+                    continue
+            elif array.dtype.kind in "iub" and not (array.dtype.kind == "b" and name in self._conditions):
                 array = array.astype(np.float64)
             order = self.arrangement.orders[name]
             if len(array.shape) != len(order) or any(
@@ -749,6 +1054,8 @@ class Compiled:
         whole = program_of(self.program)
         if not problems:
             sizes_by_name = semantics.sizes_of(whole, shapes)
+            if self._indirect:
+                problems.extend(semantics.range_problems(whole, sizes_by_name, prepared))
             for step, index in self._extremes:
                 if sizes_by_name[index] == 0:
                     problems.append(
@@ -761,13 +1068,7 @@ class Compiled:
 
 def conditions(program: Program) -> set[str]:
     """The inputs that are read as truth values."""
-    return {
-        part.arguments[0].tensor
-        for step in program.steps
-        for one in step.terms
-        for part in ir.walk(one.body)
-        if isinstance(part, Call) and part.function == "where" and isinstance(part.arguments[0], Access)
-    } & set(program.input_names)
+    return set(program.truths) & set(program.input_names)
 
 
 def compile(program: Derived, layout: LayoutLike = None, style: str = "matmul") -> Compiled:

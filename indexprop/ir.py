@@ -125,6 +125,7 @@ class Guard:
 
 Expr: TypeAlias = Number | Size | Access | Sum | Product | Call | Reduce | Guard
 
+
 @dataclass(frozen=True, slots=True)
 class Count:
     """A size computed from others: `left operation right` with + - * // (and "" for a single part)."""
@@ -289,7 +290,9 @@ class Program(Shown):
                     match part:
                         case Guard("is", Access(tensor)) | Call("where", (Access(tensor), _, _)):
                             conditions.add(tensor)
-                    chosen = part.arguments[1:] if isinstance(part, Call) and part.function == "where" else children(part)
+                    chosen = (
+                        part.arguments[1:] if isinstance(part, Call) and part.function == "where" else children(part)
+                    )
                     numbers.update(child.tensor for child in chosen if isinstance(child, Access))
                 if isinstance(one.body, Access):
                     numbers.add(one.body.tensor)
@@ -350,6 +353,13 @@ def split_number(expr: Expr) -> tuple[Fraction, Expr]:
             return value, rest[0] if len(rest) == 1 else Product(tuple(rest))
         case _:
             return Fraction(1), expr
+
+
+def split_guards(expr: Expr) -> tuple[tuple[Expr, ...], Expr]:
+    """The conditions in front of an expression, and the rest."""
+    factors = expr.factors if isinstance(expr, Product) else (expr,)
+    guards = tuple(part for part in factors if isinstance(part, Guard))
+    return guards, multiply(*(part for part in factors if not isinstance(part, Guard)))
 
 
 def is_divisor(expr: Expr) -> bool:

@@ -51,7 +51,7 @@ class Arrangement:
     axes: Mapping[str, tuple[Index, ...]]
     orders: Mapping[str, Order]
 
-    def memory(self, access: Access) -> tuple[Index | None, ...]:
+    def memory(self, access: Access) -> tuple[Any, ...]:
         """The slots of an access in the order of memory; None stands for an axis of size one."""
         return tuple(None if axis is None else access.slots[axis] for axis in self.orders[access.tensor])
 
@@ -233,6 +233,7 @@ class _Convention:
         """A matrix that meets a tensor with the batch: the summed index is `in`, the one that stays is `out`."""
         for term in step.terms:
             reads = [part for part in ir.walk(term.body) if isinstance(part, Access)]
+            reads = [read for read in reads if ir.is_plain(read)]
             data = {slot for read in reads if any(map(self._is_batch, read.slots)) for slot in read.slots}
             for read in reads:
                 if len(set(read.slots)) != 2 or any(map(self._is_batch, read.slots)):

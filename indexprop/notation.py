@@ -140,6 +140,7 @@ def format_slot(slot: Slot) -> str:
 
 def format_affine(value: Affine) -> str:
     parts = [(count, name) for name, count in value.indices] + [(count, f"|{name}|") for name, count in value.sizes]
+    parts.sort(key=lambda part: part[0] < 0)  # what is added before what is subtracted: |i|-i-1
     text = ""
     for count, name in parts:
         scale = "" if abs(count) == 1 else f"{abs(count)}*"

@@ -2,10 +2,10 @@
 
 Methods, from the strictest:
 
-    exact                 rational arithmetic, functions replaced by stand-ins: the indices are right without a tolerance
+    exact                 rational arithmetic, functions replaced by stand-ins: indices without a tolerance
     vjp against jvp       <u, J v> = <J^T u, v> for random u and v
     complex step          Im f(x + ih) / h, on the analytic definitions of the functions; nothing cancels
-    central differences   at h, h/2, h/4, extrapolated (Richardson), with an estimate of its own error and its slope in h
+    central differences   at h, h/2, h/4, extrapolated (Richardson), with an estimate of its error, and its slope in h
 
 Every entry of every tensor is compared when there are few; of large tensors random entries, and one random
 direction that moves all of them at once. Random numbers everywhere, never ones.
@@ -17,7 +17,7 @@ import inspect
 import math
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any, TypeAlias
@@ -309,8 +309,8 @@ def check(
     `check(gradient, X=X, ...)` takes yours, in `layout`. A Program is differentiated by all its inputs first.
 
     *Of functions*: `check(forward, backward, axes={"X": "i b", "W": "o i"})`. `forward(X=..., W=...)` returns a
-    number or an array, or a tuple that begins with it. `backward(X=..., W=...)` returns `{"W": dW, "X": dX}`, the gradients of the
-    number; for an array it takes the cotangent as a further argument `dy`. `without` names the arguments that have
+    number or an array, or a tuple that begins with it. `backward(X=..., W=...)` returns `{"W": dW, "X": dX}`, the
+    gradients of the number; for an array it takes the cotangent as a further argument `dy`. `without` names the arguments that have
     no gradient.
 
     Raises NameProblem, SizeError, TypeProblem for what cannot be checked at all; a wrong gradient is a report with
@@ -335,13 +335,35 @@ def check(
     return check_functions(subject, backward, axes, without=without, seed=seed, arrays=arrays)
 
 
-def draw_sizes(program: Program, seed: int = 0) -> dict[Index, int]:
-    """Random sizes, one per group of indices that share one: all different, and above one."""
-    roots = list(dict.fromkeys(program.same_size.values()))
-    chosen = list(range(2, 2 + len(roots)))
-    random.Random(seed).shuffle(chosen)
-    by_root = dict(zip(roots, chosen, strict=True))
-    return {index: by_root[root] for index, root in program.same_size.items()}
+def draw_sizes(program: Program, seed: int = 0, *, low: int = 2, distinct: bool = True) -> dict[Index, int]:
+    """Random sizes, one per group of indices that share one: all different and above one, or as small as 2 and 3.
+
+    Sizes that facts and groups give follow from the others, which grow until everything fits.
+    """
+    given = {program.same_size.get(fact.index, fact.index) for fact in program.facts}
+    given |= {program.same_size[whole] for whole, _ in ir.group_sizes(program)}
+    roots = [root for root in dict.fromkeys(program.same_size.values()) if root not in given]
+    rng = random.Random(seed)
+    for attempt in range(200):
+        chosen = (
+            list(range(low, low + len(roots) + attempt // 4)) if distinct else [low + k % 2 for k in range(len(roots))]
+        )
+        rng.shuffle(chosen)
+        if not distinct:
+            chosen = [size + rng.randint(0, attempt // 4) for size in chosen]
+        try:
+            sizes = semantics.solve(program, dict(zip(roots, chosen, strict=False)))
+        except SizeError:
+            continue
+        if min(sizes.values(), default=1) > 0 and not list(semantics.range_problems(program, sizes, {})):
+            return sizes
+    raise CheckError(
+        Problem(
+            "no sizes were found that fit all facts",
+            evidence=notation.format_facts(program.facts),
+            way_out="Give arrays: check(gradient, X=X, ...).",
+        )
+    )
 
 
 def draw_arrays(program: Program, sizes: Mapping[Index, int], seed: int = 0) -> dict[str, Array]:
@@ -354,9 +376,12 @@ def draw_arrays(program: Program, sizes: Mapping[Index, int], seed: int = 0) -> 
     for positive in (False, True):
         rng = np.random.default_rng(seed)
         for access in program.inputs:
-            drawn = rng.normal(size=[sizes[slot] for slot in access.slots])
+            drawn = rng.normal(size=[sizes[slot] for slot in ir.axis_names(access)])
             if access.tensor in truths:
                 arrays[access.tensor] = np.asarray(drawn > 0)
+            elif access.tensor in program.positions:
+                end = sizes[program.positions[access.tensor]]
+                arrays[access.tensor] = rng.integers(0, max(end, 1), size=drawn.shape)
             else:
                 arrays[access.tensor] = np.asarray(0.3 + abs(drawn) if positive else drawn)
         with np.errstate(all="ignore"):
@@ -372,11 +397,23 @@ def draw_arrays(program: Program, sizes: Mapping[Index, int], seed: int = 0) -> 
     )
 
 
+def _draw(program: Program, seed: int) -> tuple[dict[Index, int], dict[str, Array]]:
+    """Random sizes and arrays; larger ones where the smallest leave nothing, as a window beyond an axis does."""
+    for growth in range(4):
+        sizes = draw_sizes(program, seed, low=2 + growth)
+        try:
+            return sizes, draw_arrays(program, sizes, seed)
+        except CheckError:
+            if growth == 3 or not program.facts:
+                raise
+    raise AssertionError("the last attempt returns or raises")
+
+
 def _check_gradient(gradient: Gradient, arrays: Mapping[str, Any], layout: layouts.LayoutLike, seed: int) -> Report:
     import numpy as np
 
     program = gradient.program
-    whole = notation.assemble(program.steps, inputs=program.inputs, outputs=(*gradient.of, *program.outputs))
+    whole = notation.with_steps(program, program.steps, tuple(dict.fromkeys([*gradient.of, *program.outputs])))
     if arrays:
         given = _with_cotangents(gradient, arrays, layout, seed)
         prepared = codegen.compile(gradient, layout).prepare(given)
@@ -384,8 +421,7 @@ def _check_gradient(gradient: Gradient, arrays: Mapping[str, Any], layout: layou
         written = {name: _as_written(np.asarray(value), orders[name]) for name, value in prepared.items()}
         sizes = semantics.sizes_of(program, {name: value.shape for name, value in written.items()})
     else:
-        sizes = draw_sizes(program, seed)
-        written = draw_arrays(whole, sizes, seed)
+        sizes, written = _draw(whole, seed)
     compiled = codegen.compile(gradient)
     result = compiled(**written)
     claimed = result if gradient.seeds else result[1]
@@ -429,7 +465,7 @@ def _with_cotangents(
     missing = [name for name in gradient.of if gradient.seeds and gradient.cotangents[name] not in arrays]
     if not missing:
         return dict(arrays)
-    forward = notation.assemble(gradient.forward.steps, inputs=gradient.forward.inputs, outputs=gradient.of)
+    forward = notation.with_steps(gradient.forward, gradient.forward.steps, gradient.of)
     known = {name: value for name, value in arrays.items() if name not in gradient.seeds}
     values = codegen.compile(forward, layout)(**known)
     rng = np.random.default_rng(seed)
@@ -448,8 +484,8 @@ class Forward:
         self.gradient = gradient
         self.program = algebra.needed(gradient.forward, tuple(dict.fromkeys([*gradient.of, *gradient.wrt])))
         everything = codegen.compile(
-            notation.assemble(
-                self.program.steps, inputs=self.program.inputs, outputs=[step.name for step in self.program.steps]
+            notation.with_steps(
+                self.program, self.program.steps, dict.fromkeys(step.name for step in self.program.steps)
             )
         )
         inputs = {name: arrays[name] for name in self.program.input_names}
@@ -475,7 +511,7 @@ class Forward:
             program = cut(self.program, computed) if computed else self.program
             if complex_:
                 program = algebra.expand_definitions(program)
-            program = notation.assemble(program.steps, inputs=program.inputs, outputs=self.gradient.of)
+            program = notation.with_steps(program, program.steps, self.gradient.of)
             self._compiled[key] = codegen.compile(program)
         return self._compiled[key]
 
@@ -507,7 +543,8 @@ def _analytic(function: str) -> bool:
 def cut(program: Program, name: str) -> Program:
     """The program with a computed tensor as an input; its steps go."""
     steps = [step for step in program.steps if step.name != name]
-    return notation.assemble(steps, inputs=(*program.inputs, Access(name, program.axes[name])), outputs=program.outputs)
+    inputs = (*program.inputs, Access(name, program.axes[name]))
+    return replace(program, inputs=inputs, steps=tuple(steps))
 
 
 # the two methods that need a program
@@ -519,25 +556,29 @@ def _exact(gradient: Gradient, seed: int) -> tuple[list[Row], str]:
     if not _inputs_of(gradient):
         raise _NotApplicable("only computed tensors were asked for, and dual numbers start at inputs")
     rng = random.Random(seed)
-    roots = list(dict.fromkeys(program.same_size.values()))
-    by_root = {root: 2 + k % 2 for k, root in enumerate(roots)}
-    truths = codegen.conditions(program)
-    for _ in range(20):
+    for attempt in range(20):
+        sizes = draw_sizes(program, seed + attempt, low=2 + attempt // 5, distinct=False)
         tables = {}
         for access in program.inputs:
-            shape = tuple(by_root[program.same_size[slot]] for slot in access.slots)
+            shape = tuple(sizes[slot] for slot in ir.axis_names(access))
             tables[access.tensor] = semantics.Table(
                 shape,
-                {
-                    position: rng.random() < 0.5 if access.tensor in truths else _rational(rng)
-                    for position in semantics.positions(shape)
-                },
+                {at: _entry(program, access.tensor, sizes, rng) for at in semantics.positions(shape)},
             )
         try:
             return _exactly(gradient, tables, rng)
-        except ZeroDivisionError:
+        except (ZeroDivisionError, SizeError):  # a quotient that vanishes, a window that is empty: another draw
             continue
-    raise _NotApplicable("every random draw divided by zero")
+    raise _NotApplicable("every random draw divided by zero, or left nothing to choose from")
+
+
+def _entry(program: Program, tensor: str, sizes: Mapping[Index, int], rng: random.Random) -> bool | int | Fraction:
+    """A random entry: a truth value, a position, or a rational."""
+    if tensor in program.truths:
+        return rng.random() < 0.5
+    if tensor in program.positions:
+        return rng.randrange(sizes[program.positions[tensor]])
+    return _rational(rng)
 
 
 def _inputs_of(gradient: Gradient) -> list[str]:
@@ -563,7 +604,7 @@ def _exactly(gradient: Gradient, tables: dict[str, semantics.Table], rng: random
                 table.shape,
                 {
                     at: value
-                    if isinstance(value, bool)
+                    if isinstance(value, int)
                     else semantics.Dual(value, steps.get(name, {}).get(at, Fraction(0)))
                     for at, value in table.entries.items()
                 },

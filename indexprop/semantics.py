@@ -129,10 +129,10 @@ def sizes_of(program: Program, shapes: Mapping[str, Sequence[int]]) -> dict[Inde
                 problems.append(_clash(program, found, known, (size, access, axis)))
     if problems:
         raise SizeError(*problems)
-    return _solve(program, {root: size for root, (size, _, _) in found.items()})
+    return solve(program, {root: size for root, (size, _, _) in found.items()})
 
 
-def _solve(program: Program, known: dict[Index, int]) -> dict[Index, int]:
+def solve(program: Program, known: dict[Index, int]) -> dict[Index, int]:
     """Every size, from those of the inputs by the facts and by the groups, all of which have to agree."""
     same = program.same_size
     problems: list[Problem] = []
@@ -150,7 +150,11 @@ def _solve(program: Program, known: dict[Index, int]) -> dict[Index, int]:
         return known.get(same.get(index, index))
 
     facts = list(program.facts)
-    groups = list({tuple(same[name] for name in (whole, *parts)): (whole, parts) for whole, parts in ir.group_sizes(program)}.values())
+    groups = list(
+        {
+            tuple(same[name] for name in (whole, *parts)): (whole, parts) for whole, parts in ir.group_sizes(program)
+        }.values()
+    )
     while not problems:
         waiting = len(facts) + len(groups)
         for fact in list(facts):
@@ -239,6 +243,42 @@ def _clash(
 def _sizes_so_far(program: Program, found: Mapping[Index, tuple[int, Access, int]]) -> str:
     known = ", ".join(f"{index}={size} ({access.tensor})" for index, (size, access, _) in found.items())
     return f"sizes so far: {known}" if known else ""
+
+
+def range_problems(program: Program, sizes: Mapping[Index, int], arrays: Mapping[str, Any]) -> Iterable[Problem]:
+    """The accesses that leave their axis though their slot does not say `?`, decided from the sizes and the lookups."""
+    for step in program.steps:
+        for access in (step.target, *step.reads):
+            if ir.is_plain(access):
+                continue
+            for axis, (slot, name) in enumerate(zip(access.slots, program.axes[access.tensor], strict=True)):
+                low, high = _range(slot, sizes, arrays)
+                if low > high or (low >= 0 and high < sizes[name]):
+                    continue
+                line = notation.format_step(step)
+                yield Problem(
+                    f"{notation.format_slot(slot)} runs from {low} to {high}, and axis {axis + 1} of {access.tensor}"
+                    f" has {sizes[name]}",
+                    underline(line, [notation.find_access(line, access, axis)]),
+                    way_out="Correct the slot, or mark it with '?' if what leaves the axis is to be skipped.",
+                )
+
+
+def _range(slot: Slot, sizes: Mapping[Index, int], arrays: Mapping[str, Any]) -> tuple[int, int]:
+    """The smallest and the largest position; an empty range if there is none, or if it may leave."""
+    match slot:
+        case Affine(used, counted, constant):
+            low = high = constant + sum(scale * sizes[index] for index, scale in counted)
+            for index, scale in used:
+                if not sizes[index]:
+                    return 1, 0
+                low += min(0, scale * (sizes[index] - 1))
+                high += max(0, scale * (sizes[index] - 1))
+            return low, high
+        case Lookup(access) if access.tensor in arrays and arrays[access.tensor].size:
+            return int(arrays[access.tensor].min()), int(arrays[access.tensor].max())
+        case _:
+            return 1, 0
 
 
 # --- numbers --------------------------------------------------------------------------------------
