@@ -499,6 +499,19 @@ ERRORS: dict[str, tuple[Any, type[IndexpropError], str]] = {
         "the parameter 'w' is not an input\n\n    Y[o,b] = W[o,i] X[i,b]\n\n    There are: W, X.\n\n"
         "the output 'y' is not written by a step\n\n    Y[o,b] = W[o,i] X[i,b]\n\n    There are: Y.",
     ),
+    "roles that are no text": (
+        lambda: Layer("Y[o] = W[o,i] X[i]", parameters=["W"], output=2),  # type: ignore[arg-type]
+        TypeProblem,
+        "the role 'parameters' is text, not list\n\n    Layer(..., parameters=['W'])\n\n"
+        '    Write names with spaces between them, such as parameters="W b".\n\n'
+        "the role 'output' is text, not int",
+    ),
+    "parameters that are no dictionary": (
+        lambda: Linear().forward(np.ones((3, 4)), np.ones((2, 3))),  # type: ignore[arg-type]
+        TypeProblem,
+        "parameters are a dictionary of arrays, not a ndarray\n\n    Linear: X[i,b] -> Z[o,b], parameters W[o,i], b[o]\n\n"
+        '    Pass {"W": ..., "b": ...}, then the other arguments.',
+    ),
     "two roles": (
         lambda: Layer("Y[o,b] = W[o,i] X[i,b]", parameters="W X"),
         NameProblem,

@@ -43,6 +43,7 @@ WRITTEN: dict[str, tuple[Callable[[], Tensor], str]] = {
     "numpy numbers": (lambda: np.float64(0.5) * B + np.int64(3) + np.float32(2) * B, "5 B[o] / 2 + 3"),
     "comparisons": (lambda: symbols.where(B > 0, B, 0), "where(B[o] > 0, B[o], 0)"),
     "reversed comparison": (lambda: symbols.where(Fraction() >= B, B, 0), "where(B[o] <= 0, B[o], 0)"),
+    "at least": (lambda: symbols.where(B >= W, B, 0), "where(B[o] >= W[o,i], B[o], 0)"),
     "smaller": (lambda: symbols.where(B < 1, B, 0), "where(B[o] < 1, B[o], 0)"),
     "equal": (lambda: symbols.where(equal(B, 0), 1, B), "where(B[o] == 0, 1, B[o])"),
     "not equal": (lambda: symbols.where(not_equal(B, W), 1, B), "where(B[o] != W[o,i], 1, B[o])"),
@@ -136,6 +137,17 @@ def test_names_of_ones_own_come_through() -> None:
         "Z1[h,b] = W1[h,i] X[i,b]",
         "Z2[g,b] = W2[g,h] Z1[h,b]",
         "Z3[o,b] = W3[o,g] Z2[g,b]",
+    ]
+
+
+def test_a_new_name_is_one_that_nobody_has() -> None:
+    first = define("P", symbols.sum(tensor("U", "o2 i") * X, "i"))
+    second = define("Q", symbols.sum(V * X, "i"))
+    third = define("R", einsum("oi,ib->ob", tensor("S", "o i"), second))
+    assert lines(program(first, third)) == [
+        "P[o2,b] = U[o2,i] X[i,b]",
+        "Q[o,b] = V[o,i] X[i,b]",
+        "R[o3,b] = S[o3,o] Q[o,b]",
     ]
 
 
