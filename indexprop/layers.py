@@ -127,8 +127,8 @@ class Layer:
             raise NameProblem(*problems)
         if batch is None:
             batch = program.batch or ("b" if "b" in program.indices else None)
-        first = {data: 0} | dict.fromkeys(words, 1)
-        inputs = sorted(program.inputs, key=lambda access: first.get(access.tensor, 2))
+        order = {role: place for place, role in enumerate((data, *words))}
+        inputs = sorted(program.inputs, key=lambda access: order.get(access.tensor, len(order)))
         definition = notation.assemble(program.steps, inputs=inputs, outputs=[output], batch=batch)
         self._set(definition, data, words, output, name)
 
