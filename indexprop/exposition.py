@@ -312,7 +312,7 @@ ELEMENTWISE = "elementwise"
 GAP = "  "
 
 
-def table(source: Gradient | Tangent, form: Form = "text", layout: LayoutLike = None) -> str:
+def table(source: Gradient | Tangent, form: str = "text", layout: LayoutLike = None) -> str:
     """What a printed gradient shows, in at most 80 columns: every step in index form, as einsum string, as matrix form.
 
     >>> from indexprop import gradient, parse
@@ -329,6 +329,10 @@ def table(source: Gradient | Tangent, form: Form = "text", layout: LayoutLike = 
     The matrix form is that of `layout`; unless given, the axes lie as they are written. Raises LayoutError where a
     layout does not say enough.
     """
+    if form not in ("text", "latex"):
+        raise NameProblem(
+            Problem(f"there is no form {form!r} of a table", way_out=did_you_mean(form, ["text", "latex"]))
+        )
     program, derived = _steps(source)
     kept = set(map(id, derived))
     forward = tuple(step for step in program.steps if id(step) not in kept)
@@ -924,7 +928,7 @@ class _Teller:
 
     def plainly(self, step: Step) -> Display:
         """The line for single numbers."""
-        return Display((Equation(self.f(step.name), "=", self.f(in_one_dimension(expression(step.terms)))),))
+        return Display((Equation(self.f(step.name), step.operation, self.f(in_one_dimension(expression(step.terms)))),))
 
     def upstream_of(self, step: Step) -> str | None:
         """The cotangent that comes in: that of what the forward line writes; None where it is the number one."""
@@ -1218,7 +1222,7 @@ class _Teller:
         if vanished:
             text = (
                 f"The forward line sums over {self.each(vanished)}, but one entry {self.f(tensor)} stands in just "
-                "one summand for each of them: its derivative has no such sum."
+                "one of its summands: the derivative has no sum."
             )
             yield Paragraph(say(text))
         counted = dict.fromkeys(index for term in step.terms for index, k in term.factor.sizes if k > 0)
@@ -1393,9 +1397,9 @@ class _Teller:
 
         if incoming is None or incoming.slots != step.target.slots or local == ir.ONE or term.body == local:
             return
-        what = "the derivative of the function" if calls_around(told.term.body, leaf) else "what it is multiplied with"
-        yield _wrong(line(incoming), f"forgets {what}. {fits}")
-        yield _wrong(line(local), f"forgets what comes in from upstream. {fits}")
+        whole = any(set(part.slots) == set(step.target.slots) for part in ir.accesses(local))
+        yield _wrong(line(incoming), f"forgets the local derivative {self.f(in_one_dimension(local))}. {fits}")
+        yield _wrong(line(local), f"forgets what comes in from upstream. {fits if whole else ''}".rstrip())
         if value in ir.accesses(local) and leaf.slots == value.slots and leaf not in ir.accesses(local):
             places = (
                 f"{self.f(leaf.tensor)}, the argument of the function, where its value {self.f(value.tensor)} belongs"
