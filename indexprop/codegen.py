@@ -328,6 +328,9 @@ class Writer:
             return Code(
                 f"math.{function}({', '.join(code.text for code in codes)})" if codes else f"math.{function}", ()
             )
+        record = lookup(function)
+        if record.numpy and not record.numpy.startswith("\ndef"):
+            return Code(f"float({_fill(record.numpy, dict(zip(record.parameters, codes, strict=True)))})", ())
         return Code(f"float({self.function(function)}({', '.join(code.text for code in codes)}))", ())
 
     # contractions
