@@ -1,6 +1,5 @@
 """Formulas, tables and stories: pictures in tests/golden, and the laws that keep them true."""
 
-import itertools
 import re
 import subprocess
 import sys
@@ -27,6 +26,7 @@ PROGRAMS = {
     "maximum": "M[b] = max[k](Z[b,k]) \n L = sum[b](M[b]^2) / |b|",
     "words": "pred[out,batch] = kernel[out,in_] data[in_,batch] \n L = sum[out,batch](relu(pred[out,batch])) / |batch|",
     "three axes": "S[b,h,q,k] = Q[b,h,q,d] K[b,h,k,d] \n L = sum[b,h,q,k](exp(S[b,h,q,k]))",
+    "factors": "Y[o,b] = -2 W[o,h] H[h,b] / |h| \n L = sum[o,b](Y[o,b]^2) / |b|",
     "nothing": "L = sum[i](x[i]^2) \n K = sum[i](y[i])",
     "counted": "L = sum[o,b](c[o] + x[b])",
 }
@@ -41,7 +41,7 @@ def paragraphs(story: Story) -> str:
     return " ".join(str(story).split())
 
 
-# --- pictures -----------------------------------------------------------------------------------------------------------
+# --- pictures ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", sorted(GOLDEN))
@@ -94,6 +94,8 @@ def test_a_story_answers(name: str, answer: str) -> None:
         ("maximum", "Z", "Several winners share the upstream evenly."),
         ("maximum", "M_ties", "M_ties[b] counts how many entries of Z[b,k] reach the value M[b]."),
         ("words", "pred", "By convention, the derivative is 0 at 0."),
+        ("factors", "W", "hence .T on H. (o,b) @ (b,h) = (o,h)"),
+        ("factors", "W", "dW = -2 * (H @ dY.T) / |h| is (h,b) @ (b,o) = (h,o): the transpose"),
         ("nothing", "x", "y = x^2 has the derivative 2 x; here x is x[i]."),
         ("nothing", "y", "dy is zero everywhere: no line leads from y to L"),
         ("counted", "c", "The factor |b| counts shares that are all equal."),
@@ -137,7 +139,7 @@ def test_tensor_or_cotangent() -> None:
     assert "dL is 1" in str(explain(network(), "L"))
 
 
-# --- what is said is true -----------------------------------------------------------------------------------------------
+# --- what is said is true ---------------------------------------------------------------------------------------------
 
 
 def arrays(seed: int = 7) -> dict[str, np.ndarray]:
@@ -235,7 +237,7 @@ def test_tables_of_any_program(program: ip.Program) -> None:
     check_latex(table(grad, "latex"))
 
 
-# --- LaTeX --------------------------------------------------------------------------------------------------------------
+# --- LaTeX ------------------------------------------------------------------------------------------------------------
 
 TOKEN = re.compile(r"\\(?:begin|end)\{[a-z]+\*?\}|\\[A-Za-z]+\*?|\\.|[{}$&_^#%]|[^\\{}$&_^#%]+", re.DOTALL)
 OPENED_BY = {"}": "{", r"\right": r"\left"}
@@ -325,7 +327,7 @@ def test_what_the_latex_check_refuses() -> None:
             check_latex(wrong)
 
 
-# --- forms and styles ---------------------------------------------------------------------------------------------------
+# --- forms and styles -------------------------------------------------------------------------------------------------
 
 
 def test_the_six_gradients_are_short() -> None:
@@ -393,7 +395,7 @@ def test_long_programs_are_told() -> None:
     assert "dH300[h,b] = dH301[h,b] (1 - H301[h,b]^2)" in str(explain(grad, "H300"))
 
 
-# --- errors -------------------------------------------------------------------------------------------------------------
+# --- errors -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
