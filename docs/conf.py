@@ -1,13 +1,15 @@
 """Sphinx configuration: every page is executed at build, and any error or warning fails the build (`-W`)."""
 
-from importlib.metadata import version as installed_version
+import re
+
+from indexprop import __version__
 
 project = "indexprop"
 author = "The indexprop authors"
 copyright = "2026 The indexprop authors"
-release = version = installed_version("indexprop")
+release = version = __version__
 
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
 exclude_patterns = ["_build"]
 
 myst_enable_extensions = ["amsmath", "colon_fence", "deflist", "dollarmath"]
@@ -17,9 +19,24 @@ nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 120
 nb_merge_streams = True
+nb_render_markdown_format = "myst"  # tables, too
 
 autodoc_member_order = "bysource"
-autodoc_typehints = "description"
+autodoc_typehints = "none"  # signatures stay short; docstrings say what arguments are
 
 html_theme = "furo"
 html_title = "indexprop"
+
+
+def code_as_code(app, what, name, obj, options, lines):
+    """Docstrings are plain text with `code` in it, which the builder would take for references."""
+    example = False
+    for number, line in enumerate(lines):
+        example = line.lstrip().startswith(">>>") or (example and bool(line.strip()))
+        if not example:
+            line = re.sub(r"(?<!`)`([^`]+)`(?!`)", r"``\1``", line)
+            lines[number] = re.sub(r"``(?=[a-zA-Z]*\b)(?<=\S``)(?=\w)", r"``\\ ", line)  # the plural of `code`s
+
+
+def setup(app):
+    app.connect("autodoc-process-docstring", code_as_code)

@@ -123,8 +123,7 @@ def transpose(code: Code, order: Sequence[Index]) -> Code:
 
 def align(code: Code, want: Axes) -> Code:
     """Ready to broadcast against arrays with the axes `want`: `b1[:, None]`."""
-    tail = want[len(want) - len(code.axes) :] if len(code.axes) <= len(want) else ()
-    if len(tail) == len(code.axes) and all(own in (None, other) for own, other in zip(code.axes, tail, strict=True)):
+    if _fits(code.axes, want):
         return code
     wanted = [axis for axis in want if axis in code.named]
     if list(code.named) != wanted:
@@ -497,8 +496,7 @@ class Writer:
             case Call(function, arguments):
                 return self.call(function, arguments, want)
             case Reduce("sum", names, body):
-                inner = tuple(axis for axis in want if axis in ir.free_indices(expr))
-                return align(self.contraction(_factors(body), names, inner), want)
+                return align(self.contraction(_factors(body), names, want), want)
             case Reduce(operation, names, body):
                 self.skipped = "-np.inf" if operation == "max" else "np.inf"
                 code = self.expression(body, self.order_for(body))
@@ -595,6 +593,9 @@ class Writer:
             return Code(
                 f"math.{function}({', '.join(code.text for code in codes)})" if codes else f"math.{function}", ()
             )
+        record = lookup(function)
+        if record.numpy and not record.numpy.startswith("\ndef"):
+            return Code(f"float({_fill(record.numpy, dict(zip(record.parameters, codes, strict=True)))})", ())
         return Code(f"float({self.function(function)}({', '.join(code.text for code in codes)}))", ())
 
     # contractions
@@ -734,7 +735,7 @@ class Writer:
             return Code(f"{code.at(ATOM)}.{operation}()", ())
         where = f"axis={axes[0]}" if len(axes) == 1 else f"axis=({', '.join(map(str, axes))})"
         kept = tuple(None if axis in bound else axis for axis in code.axes)
-        if kept == want:
+        if kept == want or (_fits(kept, want) and not _fits(rest, want)):
             return Code(f"{code.at(ATOM)}.{operation}({where}, keepdims=True)", kept)
         if not rest:
             return Code(f"{code.at(ATOM)}.{operation}()", ())
@@ -813,7 +814,8 @@ class Writer:
             text = f"{code.at(ATOM)}.copy()" if code.view and step.name in self.outputs else code.text
             return [f"{name} = {text}{comment}"]
         letters = self.letters(named)
-        start = f"{self.np('zeros')}({self.shape(want)}, {self.dtype})" if step.operation == "=" else f"{name}.copy()"
+        new = f"{self.np('zeros')}({self.shape(want)}, {self.dtype})"
+        start = new if step.operation == "=" else f"{name}.astype({self.dtype})"
         spec = f'"{letters(named)}->{letters(dict.fromkeys(named))}"'
         squeezed = squeeze(Code(name, want)).text
         return [
@@ -834,6 +836,14 @@ def _reads(expr: Expr) -> Iterable[Access]:
     elif not isinstance(expr, Sum | Reduce):
         for child in ir.children(expr):
             yield from _reads(child)
+
+
+def _fits(axes: Axes, want: Axes) -> bool:
+    """Whether an array with these axes broadcasts against `want` as it is."""
+    if len(axes) > len(want):
+        return False
+    tail = want[len(want) - len(axes) :]
+    return all(own in (None, other) for own, other in zip(axes, tail, strict=True))
 
 
 def _factors(body: Expr) -> tuple[Expr, ...]:
@@ -891,6 +901,7 @@ def source(program: Derived, layout: LayoutLike = None, style: str = "matmul") -
     or "einsum". Raises LayoutError where the layout does not say enough.
     """
     whole = program_of(program)
+    notation.validate(whole)  # whoever built it: only plain names become text that runs
     arrangement = arrange(program, layout)
     writer = Writer(whole, arrangement, style)
     lines = [line for step in whole.steps for line in writer.step(step)]
@@ -988,7 +999,7 @@ class Compiled:
             for index in part.indices
         ]
 
-    def __call__(self, **arrays: Any) -> Any:
+    def __call__(self, /, **arrays: Any) -> Any:
         semantics.check_names(self._inputs, arrays)
         prepared = self.prepare(arrays)
         return self.function(**{self._identifiers[name]: array for name, array in prepared.items()})

@@ -312,7 +312,7 @@ ELEMENTWISE = "elementwise"
 GAP = "  "
 
 
-def table(source: Gradient | Tangent, form: Form = "text", layout: LayoutLike = None) -> str:
+def table(source: Gradient | Tangent, form: str = "text", layout: LayoutLike = None) -> str:
     """What a printed gradient shows, in at most 80 columns: every step in index form, as einsum string, as matrix form.
 
     >>> from indexprop import gradient, parse
@@ -329,6 +329,10 @@ def table(source: Gradient | Tangent, form: Form = "text", layout: LayoutLike = 
     The matrix form is that of `layout`; unless given, the axes lie as they are written. Raises LayoutError where a
     layout does not say enough.
     """
+    if form not in ("text", "latex"):
+        raise NameProblem(
+            Problem(f"there is no form {form!r} of a table", way_out=did_you_mean(form, ["text", "latex"]))
+        )
     program, derived = _steps(source)
     kept = set(map(id, derived))
     forward = tuple(step for step in program.steps if id(step) not in kept)
@@ -770,18 +774,20 @@ def calls_around(expr: Expr, leaf: Access) -> list[tuple[Call, int]] | None:
     return None
 
 
-_PRODUCT = re.compile(r"-?([\w.]+?)(\.T)? @ ([\w.]+?)(\.T)?")
+_PRODUCT = re.compile(r"(-?|-?.+ \* \()([\w.]+?)(\.T)? @ ([\w.]+?)(\.T)?(\)?(?: / .+)?)")
 _TOTAL = re.compile(r"([\w.]+)\.sum\(axis=(\d+)(, keepdims=True)?\)")
 
 
 @dataclass(frozen=True)
 class _MatrixProduct:
-    """A line that is a product of two matrices: what they are, how they lie in memory, and which of them are turned."""
+    """A line that is a product of two matrices: what they are, how they lie in memory, which are turned, and what
+    stands around them."""
 
     names: tuple[str, str]
     lie: tuple[tuple[Index, ...], tuple[Index, ...]]
     turned: tuple[bool, bool]
     summed: Index
+    around: tuple[str, str] = ("", "")
 
     @property
     def outer(self) -> tuple[Index, Index]:
@@ -793,10 +799,12 @@ class _MatrixProduct:
     def exchanged(self) -> _MatrixProduct:
         """The same sum with its factors exchanged: it makes the transpose."""
         turned = (not self.turned[1], not self.turned[0])
-        return _MatrixProduct(self.names[::-1], self.lie[::-1], turned, self.summed)
+        return _MatrixProduct(self.names[::-1], self.lie[::-1], turned, self.summed, self.around)
 
     def code(self, *turned: bool) -> str:
-        return " @ ".join(name + ".T" * turn for name, turn in zip(self.names, turned, strict=True))
+        before, after = self.around
+        factors = (name + ".T" * turn for name, turn in zip(self.names, turned, strict=True))
+        return f"{before}{' @ '.join(factors)}{after}"
 
     def meeting(self, *turned: bool) -> str:
         """The shapes by names: `(o,b) @ (b,g)`."""
@@ -924,7 +932,7 @@ class _Teller:
 
     def plainly(self, step: Step) -> Display:
         """The line for single numbers."""
-        return Display((Equation(self.f(step.name), "=", self.f(in_one_dimension(expression(step.terms)))),))
+        return Display((Equation(self.f(step.name), step.operation, self.f(in_one_dimension(expression(step.terms)))),))
 
     def upstream_of(self, step: Step) -> str | None:
         """The cotangent that comes in: that of what the forward line writes; None where it is the number one."""
@@ -1218,7 +1226,7 @@ class _Teller:
         if vanished:
             text = (
                 f"The forward line sums over {self.each(vanished)}, but one entry {self.f(tensor)} stands in just "
-                "one summand for each of them: its derivative has no such sum."
+                "one of its summands: the derivative has no sum."
             )
             yield Paragraph(say(text))
         counted = dict.fromkeys(index for term in step.terms for index, k in term.factor.sizes if k > 0)
@@ -1258,12 +1266,13 @@ class _Teller:
             return None
         (term,), want = step.terms, self.lie(writer, step.target)
         reads = list(ir.accesses(term.body))
-        left = next((read for read in reads if read.tensor == found[1] and want[0] in read.slots), None)
-        right = next((read for read in reads if read.tensor == found[3] and want[1] in read.slots), None)
+        left = next((read for read in reads if read.tensor == found[2] and want[0] in read.slots), None)
+        right = next((read for read in reads if read.tensor == found[4] and want[1] in read.slots), None)
         if left is None or right is None or len(left.slots) != 2 or len(right.slots) != 2:
             return None
         lie = (self.lie(writer, left), self.lie(writer, right))
-        return _MatrixProduct((left.tensor, right.tensor), lie, (bool(found[2]), bool(found[4])), term.bound[0])
+        turned, around = (bool(found[3]), bool(found[5])), (found[1], found[6])
+        return _MatrixProduct((left.tensor, right.tensor), lie, turned, term.bound[0], around)
 
     def total(self, step: Step, writer: Writer) -> _Total | None:
         """The line as a sum along one axis of a tensor, if it is just that."""
@@ -1335,7 +1344,8 @@ class _Teller:
             yield from self.wrong_totals(step, total)
         if len(step.terms) == 1 and not step.terms[0].bound:
             yield from self.wrong_maps(told, writer) if upstream else self.wrong_factors(told, writer)
-        if upstream and upstream in self.divided:
+        sized = any(term.factor.sizes for term in step.terms)
+        if upstream and upstream in self.divided and not sized:
             origin, factor = self.divided[upstream]
             again = replace(step, terms=tuple(replace(one, factor=one.factor * factor) for one in step.terms))
             divisor = self.f(_factor_expression(factor))
@@ -1393,9 +1403,9 @@ class _Teller:
 
         if incoming is None or incoming.slots != step.target.slots or local == ir.ONE or term.body == local:
             return
-        what = "the derivative of the function" if calls_around(told.term.body, leaf) else "what it is multiplied with"
-        yield _wrong(line(incoming), f"forgets {what}. {fits}")
-        yield _wrong(line(local), f"forgets what comes in from upstream. {fits}")
+        whole = any(set(part.slots) == set(step.target.slots) for part in ir.accesses(local))
+        yield _wrong(line(incoming), f"forgets the local derivative {self.f(in_one_dimension(local))}. {fits}")
+        yield _wrong(line(local), f"forgets what comes in from upstream. {fits if whole else ''}".rstrip())
         if value in ir.accesses(local) and leaf.slots == value.slots and leaf not in ir.accesses(local):
             places = (
                 f"{self.f(leaf.tensor)}, the argument of the function, where its value {self.f(value.tensor)} belongs"

@@ -83,6 +83,18 @@ class Layer:
         program = text if isinstance(text, Program) else notation.parse(text)
         if name:
             notation.check_name(name)
+        roles: dict[str, object] = {"data": data, "parameters": parameters, "output": output}
+        kinds = [
+            Problem(
+                f"the role {role!r} is text, not {type(given).__name__}",
+                f"Layer(..., {role}={given!r})",
+                way_out='Write names with spaces between them, such as parameters="W b".',
+            )
+            for role, given in roles.items()
+            if not isinstance(given, str)
+        ]
+        if kinds:
+            raise TypeProblem(*kinds)
         words = tuple(dict.fromkeys(parameters.split()))
         if not output and len(program.outputs) != 1:
             raise NameProblem(
@@ -115,8 +127,8 @@ class Layer:
             raise NameProblem(*problems)
         if batch is None:
             batch = program.batch or ("b" if "b" in program.indices else None)
-        first = {data: 0} | dict.fromkeys(words, 1)
-        inputs = sorted(program.inputs, key=lambda access: first.get(access.tensor, 2))
+        order = {role: place for place, role in enumerate((data, *words))}
+        inputs = sorted(program.inputs, key=lambda access: order.get(access.tensor, len(order)))
         definition = notation.assemble(program.steps, inputs=inputs, outputs=[output], batch=batch)
         self._set(definition, data, words, output, name)
 
@@ -193,7 +205,7 @@ class Layer:
         saved is not copied: do not change it before `backward`. Raises NameProblem for missing and unknown names,
         SizeError for sizes that clash.
         """
-        semantics.check_names(self.parameters, params)
+        self._check_params(params)
         semantics.check_names(self.others, others)
         given = {self.data: x, **params, **others}
         run, _ = self._compiled(layout)
@@ -215,7 +227,7 @@ class Layer:
         `saved` is what `forward` returned, in the same layout. `dy` may be left out where the output is a single
         number: then it is 1.
         """
-        semantics.check_names(self.parameters, params)
+        self._check_params(params)
         semantics.check_names(self._saved, saved)
         (seed,) = self.gradient.seeds
         if dy is None:
@@ -235,6 +247,18 @@ class Layer:
         values = run(**{name: given[name] for name in self._halves[1].input_names})
         gradients = {name: values[derived] for name, derived in self.gradient.values.items()}
         return gradients.pop(self.data), gradients
+
+    def _check_params(self, params: object) -> None:
+        if not isinstance(params, Mapping):
+            example = ", ".join(f'"{name}": ...' for name in self.parameters)
+            raise TypeProblem(
+                Problem(
+                    f"parameters are a dictionary of arrays, not a {type(params).__name__}",
+                    self._title(),
+                    way_out=f"Pass {{{example}}}, then the other arguments.",
+                )
+            )
+        semantics.check_names(self.parameters, params)
 
     @cached_property
     def _halves(self) -> tuple[Program, Program]:

@@ -1231,7 +1231,7 @@ def parse_einsum(text: str, ranks: Sequence[int]) -> EinsumSpec:
             for group, rank in zip(reading, ranks, strict=False)
         )
 
-    worded = any(len([word for word in group.split() if word != "..."]) > 1 for group in groups)
+    worded = any(len(group.split()) > 1 for group in groups)
     reading = spaced if worded or (not fits(lettered) and fits(spaced)) else lettered
     problems = []
     offset = 0

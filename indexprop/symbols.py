@@ -180,7 +180,7 @@ class _Names:
     def choose(self, place: Place, wanted: Index, used: set[Index]) -> Index:
         known = [name for name in self.owned.get(place, ()) if name not in used]
         free = [wanted] if wanted not in used and self.owner.get(wanted, place) == place else []
-        candidates = [*known, *free] if self.inherit else [*free, *known]
+        candidates = [*known, *free] if self.inherit and wanted not in known else [*free, *known]
         name = candidates[0] if candidates else self.fresh(wanted)
         if name not in self.owner:
             self.owner[name] = place

@@ -1,4 +1,4 @@
-"""The testing kit: hypothesis strategies for names, sizes, einsum strings, operands and whole programs.
+"""The testing kit: `assert_gradients`, and hypothesis strategies for names, sizes, einsum strings, operands, programs.
 
 It needs hypothesis: `pip install "indexprop[testing]"`. The strategies build what they promise from small pieces, so
 that a counterexample shrinks to a short program with small sizes.
@@ -7,20 +7,25 @@ that a counterexample shrinks to a short program with small sizes.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 try:
+    from hypothesis import HealthCheck, Phase, given, settings
     from hypothesis import strategies as st
 except ImportError:
     raise ImportError('indexprop.testing needs hypothesis: pip install "indexprop[testing]"') from None
 
 from indexprop import ir, notation
+from indexprop.errors import CheckError, IndexpropError, NameProblem, Problem, SizeError, did_you_mean
 from indexprop.functions import TABLE
 from indexprop.ir import Access, Call, Expr, Index, Program, Step, Term
 from indexprop.notation import EinsumSpec
+from indexprop.numerics import check_functions
 from indexprop.semantics import Table, positions
 
 # --- names and sizes ------------------------------------------------------------------------------------------------
@@ -270,8 +275,7 @@ def programs(
     if smooth:
         allowed = {name for name in allowed if name not in SHARP and not TABLE[name].kinks}
     grower = _Grower(draw, sorted(allowed), smooth)
-    for _ in range(draw(st.integers(1, max_steps))):
-        grower.step()
+    draw(st.lists(st.builds(grower.step), min_size=1, max_size=max_steps))
     if scalar is None:
         scalar = draw(st.booleans())
     if scalar:
@@ -280,7 +284,10 @@ def programs(
 
 
 class _Grower:
-    """A program in the making: what can be read, which indices have a size, and the steps so far."""
+    """A program in the making: what can be read, which indices have a size, and the steps so far.
+
+    What belongs together is drawn by `st.builds`, so that hypothesis can leave it out as a whole when it shrinks.
+    """
 
     def __init__(self, draw: st.DrawFn, functions: Sequence[str], smooth: bool) -> None:
         self.draw = draw
@@ -317,7 +324,7 @@ class _Grower:
     def line(self, name: str, slots: tuple[Index, ...], operation: str, *, keep: bool = False) -> Access:
         summed = self.some([index for index in POOL if index not in slots], 2)
         open_ = (*dict.fromkeys(slots), *summed)
-        terms = [self.term(slots, open_) for _ in range(self.draw(st.integers(1, 2)))]
+        terms = self.draw(st.lists(st.builds(lambda: self.term(slots, open_)), min_size=1, max_size=2))
         read = {index for term in ir.collect(terms) for access in ir.accesses(term.body) for index in access.slots}
         self.sized.update(dict.fromkeys(sorted(read)))
         reads = {access.tensor for term in ir.collect(terms) for access in ir.accesses(term.body)}
@@ -332,7 +339,7 @@ class _Grower:
     def term(self, left: Sequence[Index], open_: tuple[Index, ...]) -> Term:
         kind = self.pick("contraction", "expression")
         if kind == "contraction":
-            body = ir.multiply(*(self.access(open_) for _ in range(self.draw(st.integers(1, 4)))))
+            body = ir.multiply(*self.draw(st.lists(st.builds(lambda: self.access(open_)), min_size=1, max_size=4)))
         else:
             body = self.expression(open_, open_, 2)
         factor = ir.Factor(Fraction(self.pick("1", "1", "-1", "2", "1/2", "0.1", "-2/3")))
@@ -455,3 +462,179 @@ class _Grower:
         if function in GROWING:
             return ir.divide(expr, self.positive(expr))
         return expr
+
+
+# --- somebody's layer ------------------------------------------------------------------------------------------------
+
+
+def assert_gradients(
+    forward: Callable[..., Any],
+    backward: Callable[..., Any],
+    axes: Mapping[str, str],
+    *,
+    examples: int = 200,
+    without: Iterable[str] = (),
+    sizes: Mapping[Index, int] | None = None,
+    seed: int | None = None,
+    dtype: str = "float64",
+    wrap: Callable[[Any], Any] | None = None,
+    progress: bool | None = None,
+) -> None:
+    """Passes if `backward` gives the gradients of `forward` for many drawn sizes; fails with the smallest otherwise.
+
+    >>> import numpy as np
+    >>> def forward(X, W):
+    ...     return W @ X
+    >>> def backward(X, W, dy):
+    ...     return {"X": W.T @ dy, "W": dy @ X.T}
+    >>> assert_gradients(forward, backward, axes={"X": "i b", "W": "o i"}, examples=5)
+
+    *Calling convention.* Everything is passed by name. `axes` names the axes of every argument: `"o i"`, `"1 h"` (an
+    axis of size one), `""` (a number). `forward(X=..., W=...)` returns a number or an array, or a tuple that begins
+    with it; what follows in the tuple is left alone. `backward(X=..., W=...)` returns `{"X": dX, "W": dW}` (or
+    `{"dX": dX, ...}`): the gradients of the number. If `forward` returns an array, `backward` takes a further argument
+    `dy`, shaped like it, and returns the gradients of `sum(dy * output)`; a `backward` of a number may take `dy` too.
+    Every argument has a gradient, or is named in `without`.
+
+    *What is drawn.* Sizes all different and above one, now and then some of size one, now and then all equal; normal
+    numbers of order one; a random `dy`. `sizes` and `seed` hold some of it fixed. `dtype="float32"` draws single
+    precision and compares with its tolerance; `wrap` turns the numpy arrays into what the functions take, such as
+    `torch.from_numpy`. The reference is the complex step where `forward` takes complex arrays, and central differences.
+
+    The draws are the same every time. A long run shows its progress on a terminal (`progress=False`: never).
+
+    Raises CheckError, an AssertionError, for a wrong gradient: the sizes, shrunk, the entry that is worst, and what to
+    paste to see it again. Raises NameProblem or TypeProblem when the functions do not follow the convention.
+    """
+    excused = tuple(without)
+    problems = [
+        Problem(f"there is no argument {name!r} in axes", way_out=did_you_mean(name, list(axes)))
+        for name in excused
+        if name not in axes
+    ]
+    indices = [index for index in dict.fromkeys(" ".join(axes.values()).split()) if index != "1"]
+    problems += [
+        Problem(f"there is no index {name!r} in axes", way_out=did_you_mean(name, indices))
+        for name in sizes or ()
+        if name not in indices
+    ]
+    if problems:
+        raise NameProblem(*problems)
+    run = _Run(forward, backward, dict(axes), excused, dtype, wrap)
+    watch = _Progress(examples, progress)
+    failure: list[CheckError] = []
+
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
+        phases=(Phase.generate, Phase.shrink),
+    )
+    @given(_layer_sizes(indices, dict(sizes or {})), st.integers(0, 2**32 - 1) if seed is None else st.just(seed))
+    def every(drawn: dict[Index, int], number: int) -> None:
+        watch.count()
+        try:
+            run.example(drawn, number)
+        except CheckError as error:
+            failure[:] = [error]
+            raise
+
+    try:
+        every()
+    except CheckError:
+        raise failure[0].with_traceback(None) from None
+    finally:
+        watch.end()
+
+
+@st.composite
+def _layer_sizes(draw: st.DrawFn, indices: Sequence[Index], fixed: Mapping[Index, int]) -> dict[Index, int]:
+    """All different and above one, mostly; some of size one; all equal, where a transposed matrix fits."""
+    free = [index for index in indices if index not in fixed]
+    kind = draw(st.sampled_from(["different", "different", "different", "with ones", "equal"]))
+    if kind == "equal":
+        size = draw(st.integers(2, 4))
+        return {**dict.fromkeys(free, size), **fixed}
+    return {**draw(sizes(free, special=(1,) if kind == "with ones" else ())), **fixed}
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A pair of functions, and how one example of it is checked."""
+
+    forward: Callable[..., Any]
+    backward: Callable[..., Any]
+    axes: dict[str, str]
+    without: tuple[str, ...]
+    dtype: str
+    wrap: Callable[[Any], Any] | None
+
+    def example(self, sizes: Mapping[Index, int], seed: int) -> None:
+        """Raises CheckError when the gradients are wrong for these sizes and numbers."""
+        known = {**sizes, "1": 1}
+        shapes = {name: tuple(known[index] for index in words.split()) for name, words in self.axes.items()}
+        arrays = fill(shapes, seed + 1, kind=self.dtype)  # not the numbers of dy, which is drawn from seed
+        try:
+            report = check_functions(
+                self.forward,
+                self.backward,
+                self.axes,
+                without=self.without,
+                seed=seed,
+                arrays=arrays,
+                wrap=self.wrap or (lambda array: array),
+            )
+        except SizeError as error:
+            raise CheckError(*error.problems, self.again(sizes, seed)) from None
+        except IndexpropError:
+            raise
+        except Exception as error:
+            error.add_note(str(self.again(sizes, seed)))
+            raise
+        if not report.ok:
+            wrong = [row for row in report.worst if not row.ok]
+            facts = [
+                f"the gradient of {row.tensor} is wrong: {row.got:.6g} at {row.place}, and {row.expected:.6g} is right"
+                for row in wrong
+            ] or ["nothing was checked"]
+            raise CheckError(*map(Problem, facts[:-1]), Problem(facts[-1], str(report)), self.again(sizes, seed))
+
+    def again(self, sizes: Mapping[Index, int], seed: int) -> Problem:
+        """What to paste to see one example again."""
+        names = [getattr(one, "__name__", repr(one)) for one in (self.forward, self.backward)]
+        options = [f"axes={self.axes}", f"sizes={dict(sizes)}", f"seed={seed}", "examples=1"]
+        if self.without:
+            options.insert(1, f"without={self.without}")
+        if self.dtype != "float64":
+            options.append(f"dtype={self.dtype!r}")
+        if self.wrap is not None:
+            options.append(f"wrap={getattr(self.wrap, '__name__', repr(self.wrap))}")
+        lines = ",\n    ".join([", ".join(names), *options])
+        shown = ", ".join(f"{index}={size}" for index, size in sizes.items()) or "numbers only"
+        return Problem(f"found with {shown}; to see it again:", f"assert_gradients(\n    {lines},\n)")
+
+
+class _Progress:
+    """One line on a terminal, once a run has taken a second."""
+
+    def __init__(self, examples: int, wanted: bool | None) -> None:
+        self.examples = examples
+        self.wanted = sys.stderr.isatty() if wanted is None else wanted
+        self.start = self.last = time.monotonic()
+        self.done = 0
+        self.shown = False
+
+    def count(self) -> None:
+        self.done += 1
+        now = time.monotonic()
+        if self.wanted and now - self.start > 1 and now - self.last > 0.2:
+            self.last, self.shown = now, True
+            state = f"{self.done} of {self.examples} examples" if self.done <= self.examples else "making it smaller"
+            print(f"\rchecking gradients: {state}", end="", file=sys.stderr, flush=True)
+
+    def end(self) -> None:
+        if self.shown:
+            print(file=sys.stderr)

@@ -146,6 +146,23 @@ def test_two_indices_of_one_layer_stay_two_names() -> None:
     assert notation.format_step(program.steps[1]) == "R2[h,b] = Z1[h,b] + U2[h,i2] Z1[i2,b]"
 
 
+def test_two_names_of_one_axis_stay_two_names() -> None:
+    own = Layer("P[h,b] = 2 X[h,b]\nQ[g,b] = P[g,b]^2")
+    program = Sequential(Linear("i -> h"), own, Linear("g -> o")).program()
+    assert [notation.format_step(step) for step in program.steps[1:]] == [
+        "P1[h,b] = 2 Z1[h,b]",
+        "Q1[g,b] = P1[g,b]^2",
+        "Z2[o,b] = W2[o,g] Q1[g,b] + b2[o]",
+    ]
+
+
+def test_inputs_stand_in_the_order_of_their_roles() -> None:
+    layer = Layer("Y[i,b] = M[i,b] h[i] g[i] X[i,b]", parameters="g h")
+    assert layer.program().input_names == ("X", "g", "h", "M")
+    assert layer.parameters == ("g", "h")
+    assert layer.others == ("M",)
+
+
 def test_names_in_a_composition() -> None:
     net = LAYERS["named"]()
     assert net.parameters == ("encoder.W", "encoder.b", "mid.W1", "mid.b1", "W3", "b3")
@@ -269,6 +286,20 @@ def test_a_broadcast_keeps_one_tensor_for_its_sizes() -> None:
     assert list(saved) == ["X"]
     dx, _ = layer.backward({}, saved, 2.5)
     np.testing.assert_array_equal(dx, np.full((3, 4), 2.5))
+
+
+def test_a_broadcast_keeps_no_more_than_it_needs() -> None:
+    layer = Layer("Y[i,b] = X[i,b] + 1\nL = sum[i,b](Y[i,b])")
+    _, saved = layer.forward({}, np.ones((3, 4)))
+    assert list(saved) == ["X"]
+    np.testing.assert_array_equal(layer.backward({}, saved)[0], np.ones((3, 4)))
+
+
+def test_a_batch_that_the_backward_pass_does_not_meet() -> None:
+    layer = Layer("input X[i], T[b]\nY[i] = X[i]^2")
+    assert layer.program().batch == "b"
+    _, saved = layer.forward({}, np.array([1.0, 2.0]), T=np.ones(3))
+    np.testing.assert_array_equal(layer.backward({}, saved, np.ones(2))[0], [2.0, 4.0])
 
 
 def test_precision_is_kept_and_arrays_are_left_alone() -> None:
@@ -498,6 +529,20 @@ ERRORS: dict[str, tuple[Any, type[IndexpropError], str]] = {
         "the data 'x' is not an input\n\n    Y[o,b] = W[o,i] X[i,b]\n\n    There are: W, X.\n\n"
         "the parameter 'w' is not an input\n\n    Y[o,b] = W[o,i] X[i,b]\n\n    There are: W, X.\n\n"
         "the output 'y' is not written by a step\n\n    Y[o,b] = W[o,i] X[i,b]\n\n    There are: Y.",
+    ),
+    "roles that are no text": (
+        lambda: Layer("Y[o] = W[o,i] X[i]", parameters=["W"], output=2),  # type: ignore[arg-type]
+        TypeProblem,
+        "the role 'parameters' is text, not list\n\n    Layer(..., parameters=['W'])\n\n"
+        '    Write names with spaces between them, such as parameters="W b".\n\n'
+        "the role 'output' is text, not int",
+    ),
+    "parameters that are no dictionary": (
+        lambda: Linear().forward(np.ones((3, 4)), np.ones((2, 3))),  # type: ignore[arg-type]
+        TypeProblem,
+        "parameters are a dictionary of arrays, not a ndarray\n\n"
+        "    Linear: X[i,b] -> Z[o,b], parameters W[o,i], b[o]\n\n"
+        '    Pass {"W": ..., "b": ...}, then the other arguments.',
     ),
     "two roles": (
         lambda: Layer("Y[o,b] = W[o,i] X[i,b]", parameters="W X"),

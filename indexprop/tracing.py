@@ -1,0 +1,2174 @@
+"""Lifting: numpy code becomes a program with the author's own names, by running it.
+
+The syntax tree of the code is rewritten, never the file, so that every operation goes through a `Tracer`. What flows
+through it is a `Traced` value: the array that numpy computed, and beside it an expression whose indices are the array's
+axes. An axis starts unknown; operations identify axes (`W @ X` makes the last of `W` and the first of `X` one), and
+nothing else does: equal sizes never merge axes. At the end every axis gets a name that a person likes.
+
+A lift is complete, or it stops with the line and the reason. The arrays are numpy's own, so every step is checked
+against the program: on the data of the code, on fresh data, and at other sizes where the code allows.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import inspect
+import json
+import math
+import operator
+import re
+import sys
+import textwrap
+import types
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from indexprop import codegen, ir, notation
+from indexprop.errors import IndexpropError, Problem, underline
+from indexprop.functions import TABLE
+from indexprop.ir import Access, Call, Expr, Index, Number, Program, Size, Step
+
+LIMIT = 20_000
+"""Operations after which a lift stops: a training loop is unrolled, and nobody reads that."""
+
+
+class LiftError(IndexpropError, ValueError):
+    """Code that cannot be lifted completely."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the author's code: its number and its text."""
+
+    number: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A choice that the recorded run took; `data` tells that it depended on the values in arrays."""
+
+    line: Line
+    taken: bool
+    data: bool
+
+    def __str__(self) -> str:
+        word = "yes" if self.taken else "no"
+        return f"line {self.line.number}: {self.line.text.strip()} {word}{' (depends on data)' if self.data else ''}"
+
+
+@dataclass(frozen=True)
+class Lifted:
+    """A program, and the code that it came from.
+
+    `lines` gives for every step, by its tensor, the line that computed it; `statements` for every line its steps.
+    `layout` says in einops' words how each tensor lies in the author's arrays, with 1 for an axis of size one;
+    `values` are the author's arrays. `aliases` are further names of tensors, `path` the branches that were taken.
+    """
+
+    program: Program
+    lines: Mapping[str, Line]
+    path: tuple[Branch, ...]
+    notes: tuple[str, ...]
+    layout: Mapping[str, str]
+    values: Mapping[str, Any] = field(repr=False)
+    aliases: Mapping[str, str]
+    sizes: Mapping[Index, int]
+    source: str = field(repr=False)
+    result: Any = field(repr=False, default=None)
+    """What the function returned, or the names of the script, with tensors by name."""
+
+    def __str__(self) -> str:
+        notes = [f"# note: {note}" for note in self.notes]
+        return "\n".join([notation.format_program(self.program), *notes])
+
+    def tensor(self, name: str) -> str | None:
+        """The tensor that a name of the code means, or None."""
+        name = self.aliases.get(name, name)
+        return name if name in self.program.axes else None
+
+    def squeezed(self, name: str, array: Any) -> Any:
+        """An array of the author as the program takes it: without the axes of size one that it does not have."""
+        words = self.layout[name].split()
+        return array.reshape([size for size, word in zip(array.shape, words, strict=True) if word != "1"])
+
+
+# --- axes -------------------------------------------------------------------------------------------------------------
+
+
+class Axes:
+    """Which axes are one: union-find over marks. A mark stands for an index until it gets its name."""
+
+    def __init__(self) -> None:
+        self.parent: dict[Index, Index] = {}
+        self.sizes: dict[Index, int] = {}
+        self.ones: set[Index] = set()
+        self.words: dict[Index, list[str]] = {}
+
+    def new(self, size: int, like: Index | None = None) -> Index:
+        mark = f"~{len(self.parent)}"
+        self.parent[mark] = mark
+        self.sizes[mark] = size
+        if like is not None:
+            self.join(like, mark)
+        return mark
+
+    def find(self, mark: Index) -> Index:
+        while self.parent[mark] != mark:
+            self.parent[mark] = self.parent[self.parent[mark]]
+            mark = self.parent[mark]
+        return mark
+
+    def join(self, one: Index, other: Index) -> None:
+        one, other = self.find(one), self.find(other)
+        if one != other:
+            self.parent[other] = one
+            self.words.setdefault(one, []).extend(self.words.pop(other, []))
+            if other in self.ones:
+                self.ones.add(one)
+
+    def collapse(self, mark: Index) -> None:
+        """An axis of size one that was broadcast: it is no index."""
+        self.ones.add(self.find(mark))
+
+    def is_one(self, mark: Index) -> bool:
+        return self.find(mark) in self.ones
+
+    def describe(self, mark: Index, word: str) -> None:
+        words = self.words.setdefault(self.find(mark), [])
+        if word not in words:
+            words.append(word)
+
+
+# --- values -----------------------------------------------------------------------------------------------------------
+
+Slots: TypeAlias = tuple[Index | None, ...]
+"""The marks of the axes of a value; None is an axis of size one that no tensor has."""
+
+
+class Traced:
+    """An array and the expression that it is. `name` is the tensor that holds it, `raw` that it is data without a name
+    yet, `fill` that every entry is one constant.
+    """
+
+    __array_ufunc__ = None
+    __hash__ = object.__hash__
+
+    def __init__(
+        self, tracer: Tracer, data: Any, axes: Slots, expr: Expr, *, raw: bool = False, fill: bool = False
+    ) -> None:
+        self.tracer = tracer
+        self.data = data
+        self.axes = axes
+        self.expr = expr
+        self.raw = raw
+        self.fill = fill
+        self.name = ""
+        self.used = False
+        tracer.alive.add(self)
+
+    def __bool__(self) -> bool:
+        return bool(self.data)
+
+    def __format__(self, spec: str) -> str:
+        return format(self.data, spec)
+
+    def __repr__(self) -> str:
+        return repr(self.data)
+
+    def __iter__(self) -> Iterator[Any]:
+        raise self.tracer.stop("a loop over the entries of an array", way_out=INDEXED)
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        raise self.tracer.stop("an array goes into code that the lift does not follow")
+
+    def __index__(self) -> int:
+        raise self.tracer.stop("a computed value is used as a position", way_out=INDEXED)
+
+    def __float__(self) -> float:
+        raise self.tracer.stop("a number leaves the trace here")
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+
+INDEXED = "Entries are not followed yet: write the step on whole axes, or give the notation."
+
+
+class Dim(int):
+    """An integer that is a size, or is made of sizes: it counts like any integer and remembers where it is from."""
+
+    expr: Expr
+
+    @staticmethod
+    def of(value: int, expr: Expr) -> Dim:
+        made = Dim(value)
+        made.expr = expr
+        return made
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method of a traced array, before it is called."""
+
+    owner: Traced
+    name: str
+
+
+Symbol: TypeAlias = tuple[Slots, Expr]
+Rule: TypeAlias = Callable[..., Symbol]
+
+RULES: dict[str, Rule] = {}
+"""What functions of numpy mean, by their names below `np`: a rule gets the tracer and the arguments, and says the axes
+and the expression of the result. The array itself is numpy's.
+"""
+
+METHODS = frozenset(
+    [
+        "sum",
+        "mean",
+        "max",
+        "min",
+        "var",
+        "std",
+        "prod",
+        "dot",
+        "transpose",
+        "reshape",
+        "ravel",
+        "flatten",
+        "squeeze",
+        "copy",
+        "astype",
+        "clip",
+        "swapaxes",
+        "item",
+    ]
+)
+
+
+def rule(*names: str) -> Callable[[Rule], Rule]:
+    def register(function: Rule) -> Rule:
+        for name in names:
+            RULES[name] = function
+        return function
+
+    return register
+
+
+# --- numpy's functions, in the notation -------------------------------------------------------------------------------
+
+
+def _elementwise(function: str) -> Rule:
+    def apply(t: Tracer, *operands: Any) -> Symbol:
+        axes, parts = t.broadcast(operands)
+        return axes, ir.call(function, *parts)
+
+    return apply
+
+
+SPELLED = {"absolute": "abs", "fabs": "abs", "power": "^", "float_power": "^", "expit": "sigmoid", "erf": "erf"}
+
+for _name, _record in TABLE.items():
+    if not _record.infix and _record.parameters and _name not in ("where", "clip"):
+        RULES[_name] = _elementwise(_name)
+for _name, _function in SPELLED.items():
+    RULES[_name] = _elementwise(_function)
+
+
+@rule("add")
+def _add(t: Tracer, one: Any, other: Any) -> Symbol:
+    axes, parts = t.broadcast((one, other))
+    return axes, ir.add(*parts)
+
+
+@rule("subtract")
+def _subtract(t: Tracer, one: Any, other: Any) -> Symbol:
+    axes, (first, second) = t.broadcast((one, other))
+    return axes, ir.add(first, ir.negate(second))
+
+
+@rule("multiply")
+def _multiply(t: Tracer, one: Any, other: Any) -> Symbol:
+    axes, parts = t.broadcast((one, other))
+    return axes, ir.multiply(*parts)
+
+
+@rule("divide", "true_divide")
+def _divide(t: Tracer, one: Any, other: Any) -> Symbol:
+    axes, (first, second) = t.broadcast((one, other))
+    return axes, ir.divide(first, second)
+
+
+@rule("^", "power")
+def _power(t: Tracer, one: Any, other: Any) -> Symbol:
+    axes, (base, exponent) = t.broadcast((one, other))
+    if isinstance(base, Call) and base.function == "sqrt" and exponent == ir.number(2):
+        return axes, base.arguments[0]  # a norm, squared again
+    return axes, ir.power(base, exponent)
+
+
+@rule("reciprocal")
+def _reciprocal(t: Tracer, one: Any) -> Symbol:
+    return _divide(t, 1, one)
+
+
+@rule("negative")
+def _negative(t: Tracer, one: Any) -> Symbol:
+    axes, (part,) = t.broadcast((one,))
+    return axes, ir.negate(part)
+
+
+@rule("positive", "copy", "asarray", "array", "ascontiguousarray", "astype", "float64", "float32", "item", "nan_to_num")
+def _same(t: Tracer, one: Any, *_: Any, **__: Any) -> Symbol:
+    one = t.traced(one)
+    return one.axes if one.data.shape else (), one.expr
+
+
+@rule("where")
+def _where(t: Tracer, condition: Any, yes: Any, no: Any) -> Symbol:
+    axes, parts = t.broadcast((condition, yes, no), conditions=(0,))
+    return axes, ir.call("where", *parts)
+
+
+@rule("clip")
+def _clip(t: Tracer, one: Any, low: Any = None, high: Any = None, *, a_min: Any = None, a_max: Any = None) -> Symbol:
+    low, high = (a_min if low is None else low), (a_max if high is None else high)
+    if high is None:
+        return RULES["maximum"](t, one, low)
+    if low is None:
+        return RULES["minimum"](t, one, high)
+    axes, parts = t.broadcast((one, low, high))
+    return axes, ir.call("clip", *parts)
+
+
+for _sign in ("<", "<=", ">", ">=", "==", "!="):
+    RULES[_sign] = _elementwise(_sign)
+for _spelled, _sign in {
+    "less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=", "equal": "==", "not_equal": "!=",
+}.items():  # fmt: skip
+    RULES[_spelled] = RULES[_sign]
+
+
+def _reduce(t: Tracer, operation: str, one: Any, axis: Any, keepdims: bool) -> Symbol:
+    one = t.traced(one)
+    count = len(one.axes)
+    chosen = range(count) if axis is None else (axis,) if not isinstance(axis, tuple) else axis
+    gone = {int(number) % count for number in chosen}
+    marks = {mark: t.axes.new(t.axes.sizes[mark], mark) for k in gone if (mark := one.axes[k]) is not None}
+    body = ir.rename(t.number(one), marks)
+    expr = t.total(marks.values(), body) if operation == "sum" else ir.reduce(operation, marks.values(), body)
+    kept = tuple(None if k in gone else mark for k, mark in enumerate(one.axes))
+    return (kept if keepdims else tuple(mark for k, mark in enumerate(one.axes) if k not in gone)), expr
+
+
+@rule("sum", "nansum")
+def _sum(t: Tracer, one: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Symbol:
+    return _reduce(t, "sum", one, axis, keepdims)
+
+
+@rule("max", "amax")
+def _max(t: Tracer, one: Any, axis: Any = None, *, keepdims: bool = False) -> Symbol:
+    return _reduce(t, "max", one, axis, keepdims)
+
+
+@rule("min", "amin")
+def _min(t: Tracer, one: Any, axis: Any = None, *, keepdims: bool = False) -> Symbol:
+    return _reduce(t, "min", one, axis, keepdims)
+
+
+@rule("mean", "average")
+def _mean(t: Tracer, one: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Symbol:
+    one = t.traced(one)
+    axes, expr = _reduce(t, "sum", one, axis, keepdims)
+    left = {mark for mark in axes if mark is not None}
+    sizes = [ir.power(Size(mark), ir.MINUS_ONE) for mark in one.axes if mark is not None and mark not in left]
+    return axes, ir.multiply(expr, *sizes)
+
+
+@rule("var")
+def _var(t: Tracer, one: Any, axis: Any = None, *, keepdims: bool = False) -> Symbol:
+    one = t.traced(one)
+    return _mean(t, t.make((one,), _squared_deviation(t, one, axis)), axis, keepdims=keepdims)
+
+
+@rule("std")
+def _std(t: Tracer, one: Any, axis: Any = None, *, keepdims: bool = False) -> Symbol:
+    axes, expr = _var(t, one, axis, keepdims=keepdims)
+    return axes, ir.call("sqrt", expr)
+
+
+def _squared_deviation(t: Tracer, one: Traced, axis: Any) -> Symbol:
+    mean = t.make((one,), _mean(t, one, axis, keepdims=True))
+    axes, (entry, middle) = t.broadcast((one, mean))
+    return axes, ir.power(ir.add(entry, ir.negate(middle)), ir.number(2))
+
+
+@rule("linalg.norm")
+def _norm(t: Tracer, one: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Symbol:
+    one = t.traced(one)
+    spectral = ord not in (None, "fro") and not (ord == 2 and (len(one.axes) == 1 or isinstance(axis, int)))
+    if spectral:
+        raise t.stop(f"a norm of order {ord!r} has no rule", way_out="The Euclidean and the Frobenius norm have one.")
+    squares = t.make((one,), (one.axes, ir.power(one.expr, ir.number(2))))
+    axes, expr = _reduce(t, "sum", squares, axis, keepdims)
+    return axes, ir.call("sqrt", expr)
+
+
+@rule("matmul", "@")
+def _matmul(t: Tracer, one: Any, other: Any) -> Symbol:
+    one, other = t.traced(one), t.fresh(t.traced(other))
+    inner = len(other.axes) - 2 if len(other.axes) > 1 else 0
+    other_rest = tuple(mark for k, mark in enumerate(other.axes) if k != inner)
+    one_rest = one.axes[:-1]
+    if len(one.axes) > 2 or len(other.axes) > 2:
+        stacks_one, stacks_other = one_rest[:-1], other.axes[:-2]
+        stack, (left, right) = t.meet([(stacks_one, t.number(one)), (stacks_other, t.number(other))])
+        one = Traced(t, one.data, (*one.axes[-2:],), left)
+        other = Traced(t, other.data, (*other.axes[-2:],), right)
+        axes, expr = t.contract(one, len(one.axes) - 1, other, 0 if len(other.axes) < 2 else len(other.axes) - 2)
+        return (*stack, *axes), expr
+    return t.contract(one, len(one.axes) - 1, other, inner)
+
+
+@rule("dot")
+def _dot(t: Tracer, one: Any, other: Any) -> Symbol:
+    one, other = t.traced(one), t.traced(other)
+    if not one.axes or not other.axes:
+        return _multiply(t, one, other)
+    other = t.fresh(other)
+    return t.contract(one, len(one.axes) - 1, other, max(len(other.axes) - 2, 0))
+
+
+@rule("inner")
+def _inner(t: Tracer, one: Any, other: Any) -> Symbol:
+    one, other = t.traced(one), t.fresh(t.traced(other))
+    return t.contract(one, len(one.axes) - 1, other, len(other.axes) - 1)
+
+
+@rule("vdot")
+def _vdot(t: Tracer, one: Any, other: Any) -> Symbol:
+    product = t.make((one, other), _multiply(t, one, other))
+    return _sum(t, product)
+
+
+@rule("outer")
+def _outer(t: Tracer, one: Any, other: Any) -> Symbol:
+    one, other = t.traced(one), t.fresh(t.traced(other))
+    if len(one.axes) > 1 or len(other.axes) > 1:
+        raise t.stop("np.outer of matrices has no rule", way_out="It flattens them; use np.einsum, or vectors.")
+    return (*one.axes, *other.axes), ir.multiply(t.number(one), t.number(other))
+
+
+@rule("einsum")
+def _einsum(t: Tracer, text: Any, *operands: Any, optimize: Any = None) -> Symbol:
+    values = [t.fresh(t.traced(operand)) for operand in operands]
+    spec = notation.parse_einsum(text, [len(value.axes) for value in values])
+    marks: dict[Index, Index | None] = {}
+    names: dict[Index, Index] = {}
+    for value, letters in zip(values, spec.operands, strict=True):
+        if len(set(letters)) < len(letters):
+            raise t.stop("a diagonal in np.einsum has no rule yet")
+        for letter, mark in zip(letters, value.axes, strict=True):
+            known = marks.get(letter)
+            if known is None:
+                if letter in marks and mark is not None and t.axes.sizes[mark] == 1:
+                    t.axes.collapse(mark)
+                marks[letter] = mark
+            elif mark is not None:
+                t.axes.join(known, mark)
+                names[mark] = known
+    body = ir.multiply(*(ir.rename(t.number(value), names) for value in values))
+    summed = [mark for letter, mark in marks.items() if letter not in spec.result and mark is not None]
+    return tuple(marks[letter] for letter in spec.result), t.total(summed, body)
+
+
+@rule("tensordot")
+def _tensordot(t: Tracer, one: Any, other: Any, axes: Any = 2) -> Symbol:
+    one, other = t.traced(one), t.fresh(t.traced(other))
+    if isinstance(axes, int):
+        pairs = [(len(one.axes) - axes + k, k) for k in range(axes)]
+    else:
+        first, second = ((side,) if isinstance(side, int) else tuple(side) for side in axes)
+        pairs = [(a % len(one.axes), b % len(other.axes)) for a, b in zip(first, second, strict=True)]
+    names = {}
+    for a, b in pairs:
+        mark, twin = one.axes[a], other.axes[b]
+        if mark is not None and twin is not None:
+            t.axes.join(mark, twin)
+            names[twin] = mark
+    summed = [mark for a, _ in pairs if (mark := one.axes[a]) is not None]
+    left = tuple(mark for k, mark in enumerate(one.axes) if k not in {a for a, _ in pairs})
+    right = tuple(mark for k, mark in enumerate(other.axes) if k not in {b for _, b in pairs})
+    return (*left, *right), t.total(summed, ir.multiply(t.number(one), ir.rename(t.number(other), names)))
+
+
+@rule("transpose", "permute_dims")
+def _transpose(t: Tracer, one: Any, *axes: Any) -> Symbol:
+    one = t.traced(one)
+    order = axes[0] if len(axes) == 1 and isinstance(axes[0], (tuple, list)) else axes
+    if not order or order == (None,):
+        return one.axes[::-1], one.expr
+    return tuple(one.axes[int(k)] for k in order), one.expr
+
+
+@rule("swapaxes")
+def _swapaxes(t: Tracer, one: Any, first: int, second: int) -> Symbol:
+    one = t.traced(one)
+    axes = list(one.axes)
+    axes[first], axes[second] = axes[second], axes[first]
+    return tuple(axes), one.expr
+
+
+@rule("moveaxis")
+def _moveaxis(t: Tracer, one: Any, source: int, destination: int) -> Symbol:
+    one = t.traced(one)
+    axes = list(one.axes)
+    mark = axes.pop(source)
+    axes.insert(destination % (len(axes) + 1), mark)
+    return tuple(axes), one.expr
+
+
+@rule("expand_dims")
+def _expand_dims(t: Tracer, one: Any, axis: int) -> Symbol:
+    one = t.traced(one)
+    axes = list(one.axes)
+    axes.insert(axis % (len(axes) + 1), None)
+    return tuple(axes), one.expr
+
+
+@rule("squeeze")
+def _squeeze(t: Tracer, one: Any, axis: Any = None) -> Symbol:
+    one = t.traced(one)
+    count = len(one.axes)
+    gone = {k for k, size in enumerate(one.data.shape) if size == 1}
+    if axis is not None:
+        gone = {int(k) % count for k in (axis if isinstance(axis, tuple) else (axis,))}
+    for k in gone:
+        if (mark := one.axes[k]) is not None:
+            t.axes.collapse(mark)
+    return tuple(mark for k, mark in enumerate(one.axes) if k not in gone), one.expr
+
+
+@rule("atleast_2d")
+def _atleast_2d(t: Tracer, one: Any) -> Symbol:
+    one = t.traced(one)
+    return (None,) * (2 - len(one.axes)) + one.axes, one.expr
+
+
+@rule("reshape", "ravel", "flatten", "broadcast_to")
+def _reshape(t: Tracer, one: Any, *shape: Any, order: str = "C") -> Symbol:
+    """Only axes of size one come and go: joining and splitting axes needs index expressions."""
+    one = t.traced(one)
+    wanted = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape or (-1,)
+    long = [mark for mark, size in zip(one.axes, one.data.shape, strict=True) if size != 1]
+    sizes = [int(size) for size in wanted]
+    if -1 in sizes:
+        sizes[sizes.index(-1)] = one.data.size // max(math.prod(size for size in sizes if size != -1), 1)
+    if [size for size in sizes if size != 1] != [size for size in one.data.shape if size != 1]:
+        raise t.stop(
+            f"an array of shape {one.data.shape} becomes {tuple(sizes)}",
+            evidence="Axes are joined or split, which needs index expressions.",
+            way_out="Keep the axes apart (np.einsum, keepdims, transpose), or give the notation.",
+        )
+    short = [mark for mark, size in zip(one.axes, one.data.shape, strict=True) if size == 1 and mark is not None]
+    if sizes.count(1) == 0 or len(short) != sizes.count(1):
+        for mark in short:
+            t.axes.collapse(mark)
+        short = []
+    source = iter(long)
+    units = iter(short)
+    return tuple(next(source) if size != 1 else next(units, None) for size in sizes), one.expr
+
+
+def _filled(value: Fraction | None) -> Rule:
+    def fill(t: Tracer, shape: Any, *rest: Any, dtype: Any = None, **_: Any) -> Symbol:
+        content = t.number(t.traced(rest[0] if value is None else value))
+        parts = shape if isinstance(shape, (tuple, list)) else (shape,)
+        return tuple(t.axis_of(size) for size in parts), content
+
+    return fill
+
+
+for _name, _value in (("zeros", Fraction(0)), ("ones", Fraction(1)), ("empty", Fraction(0)), ("full", None)):
+    RULES[_name] = _filled(_value)
+
+
+def _filled_like(value: Fraction | None) -> Rule:
+    def fill(t: Tracer, one: Any, *rest: Any, dtype: Any = None) -> Symbol:
+        one = t.fresh(t.traced(one))
+        return one.axes, t.number(t.traced(rest[0] if value is None else value))
+
+    return fill
+
+
+for _name, _value in (("zeros", Fraction(0)), ("ones", Fraction(1)), ("full", None)):
+    RULES[_name + "_like"] = _filled_like(_value)
+
+FILLS = frozenset({"zeros", "ones", "empty", "full", "zeros_like", "ones_like", "full_like"})
+BINARY = {
+    "Add": ("add", operator.add), "Sub": ("subtract", operator.sub), "Mult": ("multiply", operator.mul),
+    "Div": ("divide", operator.truediv), "Pow": ("^", operator.pow), "MatMult": ("@", operator.matmul),
+    "FloorDiv": ("//", operator.floordiv), "Mod": ("%", operator.mod), "BitAnd": ("&", operator.and_),
+    "BitOr": ("|", operator.or_), "BitXor": ("bitwise ^", operator.xor), "LShift": ("<<", operator.lshift),
+    "RShift": (">>", operator.rshift),
+}  # fmt: skip
+COMPARED = {
+    "Lt": ("<", operator.lt), "LtE": ("<=", operator.le), "Gt": (">", operator.gt), "GtE": (">=", operator.ge),
+    "Eq": ("==", operator.eq), "NotEq": ("!=", operator.ne),
+}  # fmt: skip
+UNARY: dict[str, tuple[str, Callable[..., Any]]] = {
+    "USub": ("negative", operator.neg), "UAdd": ("positive", operator.pos), "Invert": ("~", operator.invert),
+}  # fmt: skip
+
+
+# --- rewriting --------------------------------------------------------------------------------------------------------
+
+TRACER = "_indexprop_tracer"
+
+
+@dataclass
+class Code:
+    """The text of some code, and where in it each traced operation stands."""
+
+    text: str
+    filename: str
+    nodes: list[ast.AST] = field(default_factory=list)
+    owners: list[str] = field(default_factory=list)
+
+    def line(self, number: int) -> Line:
+        lines = self.text.splitlines()
+        return Line(number, lines[number - 1] if 0 < number <= len(lines) else "")
+
+
+Place: TypeAlias = tuple[Code, int]
+
+
+class Rewriter(ast.NodeTransformer):
+    """Sends every operation of some code through the tracer: `a + b` becomes `tracer.binary(place, "Add", a, b)`."""
+
+    def __init__(self, code: Code, tracer: Tracer) -> None:
+        self.code = code
+        self.tracer = tracer
+        self.owner = ""
+
+    def ask(self, method: str, node: ast.AST, *arguments: ast.expr, keywords: Sequence[ast.keyword] = ()) -> ast.Call:
+        """The call of a method of the tracer, with the place of a node first."""
+        place = len(self.code.nodes)
+        self.code.nodes.append(node)
+        self.code.owners.append(self.owner)
+        name = ast.Name(TRACER, ast.Load())
+        call = ast.Call(
+            ast.Attribute(name, method, ast.Load()),
+            [self.constant(self.tracer.place(self.code, place)), *arguments],
+            list(keywords),
+        )
+        return ast.copy_location(call, node)
+
+    @staticmethod
+    def constant(value: Any) -> ast.Constant:
+        return ast.Constant(value)
+
+    # expressions
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
+        self.generic_visit(node)
+        return self.ask("binary", node, self.constant(type(node.op).__name__), node.left, node.right)
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
+        self.generic_visit(node)
+        if isinstance(node.op, ast.Not):
+            return node
+        return self.ask("unary", node, self.constant(type(node.op).__name__), node.operand)
+
+    def visit_Compare(self, node: ast.Compare) -> ast.AST:
+        self.generic_visit(node)
+        if len(node.ops) > 1 or type(node.ops[0]).__name__ not in COMPARED:
+            return node
+        return self.ask("compare", node, self.constant(type(node.ops[0]).__name__), node.left, node.comparators[0])
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        if isinstance(node.func, ast.Name) and node.func.id in ("super", "locals", "globals"):
+            return node
+        return self.ask("call", node, node.func, *node.args, keywords=node.keywords)
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        self.generic_visit(node)
+        if not isinstance(node.ctx, ast.Load):
+            return node
+        return self.ask("get", node, node.value, self.constant(node.attr))
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
+        self.generic_visit(node)
+        if not isinstance(node.ctx, ast.Load):
+            return node
+        return self.ask("item", node, node.value, self.key(node.slice))
+
+    def key(self, node: ast.expr) -> ast.expr:
+        """A subscript as a value: slices become calls of `slice`."""
+        if isinstance(node, ast.Slice):
+            parts = [part or ast.Constant(None) for part in (node.lower, node.upper, node.step)]
+            return ast.Call(ast.Attribute(ast.Name(TRACER, ast.Load()), "slice", ast.Load()), parts, [])
+        if isinstance(node, ast.Tuple):
+            return ast.Tuple([self.key(part) for part in node.elts], ast.Load())
+        return node
+
+    def visit_IfExp(self, node: ast.IfExp) -> ast.AST:
+        self.generic_visit(node)
+        node.test = self.ask("branch", node.test, node.test)
+        return node
+
+    def visit_Dict(self, node: ast.Dict) -> ast.AST:
+        self.generic_visit(node)
+        node.values = [
+            self.ask("bind", value, self.constant(key.value), value)
+            if isinstance(key, ast.Constant) and isinstance(key.value, str) and not isinstance(value, ast.Dict)
+            else value
+            for key, value in zip(node.keys, node.values, strict=True)
+        ]
+        return node
+
+    # statements
+
+    def visit_If(self, node: ast.If) -> ast.AST:
+        test = node.test
+        self.generic_visit(node)
+        node.test = self.ask("branch", test, node.test)
+        return node
+
+    def visit_While(self, node: ast.While) -> ast.AST:
+        test = node.test
+        self.generic_visit(node)
+        node.test = self.ask("branch", test, node.test)
+        return node
+
+    def visit_Assign(self, node: ast.Assign) -> Any:
+        outer, self.owner = self.owner, next((target.id for target in node.targets if isinstance(target, ast.Name)), "")
+        plain = isinstance(node.value, ast.Name)
+        self.generic_visit(node)
+        before: list[ast.stmt] = []
+        after: list[ast.stmt] = []
+        value = node.value
+        for target in node.targets:
+            match target:
+                case ast.Name(name):
+                    value = self.ask("bind", node, self.constant(name), value, self.constant(plain))
+                case ast.Attribute(_, name):
+                    value = self.ask("bind", node, self.constant(name), value)
+                case ast.Tuple() | ast.List():
+                    after.extend(self.rebind(node, target))
+        stores = [target for target in node.targets if isinstance(target, ast.Subscript)]
+        if len(node.targets) == 1 and stores:
+            target = stores[0]
+            stored = self.ask("store", node, target.value, self.key(target.slice), value)
+            self.owner = outer
+            return ast.copy_location(ast.Expr(stored), node)
+        node.value = value
+        self.owner = outer
+        return [*before, node, *after]
+
+    def rebind(self, node: ast.stmt, target: ast.expr) -> Iterator[ast.stmt]:
+        for part in ast.walk(target):
+            if isinstance(part, ast.Name):
+                value = self.ask("bind", node, self.constant(part.id), ast.Name(part.id, ast.Load()))
+                yield ast.copy_location(ast.Assign([ast.Name(part.id, ast.Store())], value), node)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> Any:
+        if node.value is None or not isinstance(node.target, ast.Name):
+            return self.generic_visit(node)
+        return self.visit_Assign(ast.copy_location(ast.Assign([node.target], node.value), node))
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> Any:
+        outer, self.owner = self.owner, getattr(node.target, "id", "")
+        word = self.constant(type(node.op).__name__)
+        made: ast.stmt
+        match node.target:
+            case ast.Name(name):
+                value = self.visit(node.value)
+                new = self.ask("augment", node, word, ast.Name(name, ast.Load()), value)
+                new = self.ask("bind", node, self.constant(name), new)
+                made = ast.Assign([ast.Name(name, ast.Store())], new)
+            case ast.Subscript(owner, key):
+                owner, key, value = self.visit(owner), self.key(self.visit(key)), self.visit(node.value)
+                made = ast.Expr(self.ask("augment_item", node, word, owner, key, value))
+            case ast.Attribute(owner, name):
+                owner, value = self.visit(owner), self.visit(node.value)
+                made = ast.Expr(self.ask("augment_attribute", node, word, owner, self.constant(name), value))
+        self.owner = outer
+        return ast.copy_location(made, node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> Any:
+        arguments = node.args
+        everything = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+        names = [argument.arg for argument in everything]
+        loads = [part.id for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load)]
+        outer, self.owner = self.owner, ""
+        node.decorator_list = []
+        self.generic_visit(node)
+        self.owner = outer
+        head: list[ast.stmt] = []
+        for name in names:
+            if name in ("self", "cls"):
+                continue
+            many = self.constant(loads.count(name) > 1)
+            value = self.ask("parameter", node, self.constant(name), ast.Name(name, ast.Load()), many)
+            head.append(ast.copy_location(ast.Assign([ast.Name(name, ast.Store())], value), node))
+        node.body = [*head, *node.body]
+        return node
+
+
+# --- the tracer -------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Plan:
+    """Other data for a second run: arrays for the sources by name, and values for literal integers by their order."""
+
+    arrays: Mapping[str, Any]
+    integers: Mapping[int, int]
+
+
+class Tracer:
+    """Runs rewritten code and records what it computes."""
+
+    def __init__(self, plan: Plan | None = None) -> None:
+        import numpy as np
+
+        self.np = np
+        self.plan = plan
+        self.axes = Axes()
+        self.steps: list[Step] = []
+        self.finished: list[Step] = []
+        self.inputs: dict[str, Traced] = {}
+        self.tensors: dict[str, Slots] = {}
+        self.origins: dict[str, str] = {}
+        self.fills: dict[str, Expr] = {}
+        self.steps_only = False  # constant arrays are constants, as in a function whose arguments are given
+        self.alive: weakref.WeakSet[Traced] = weakref.WeakSet()
+        self.values: dict[str, Any] = {}
+        self.lines: dict[str, Line] = {}
+        self.aliases: dict[str, str] = {}
+        self.path: dict[tuple[int, bool], Branch] = {}
+        self.literals: list[tuple[str, int, Index]] = []
+        self.changed: set[str] = set()
+        self.written: set[str] = set()
+        self.places: list[Place] = []
+        self.here: Place | None = None
+        self.calls: list[str] = []
+        self.translated: dict[types.CodeType, Any] = {}
+        self.codes: list[Code] = []
+        self.failure: LiftError | None = None
+        self.count = 0
+        self.wrapped: dict[int, tuple[Any, Traced]] = {}
+        self.by_id = {
+            id(found): name for name in RULES if (found := _member(np, name)) is not None and not name.startswith("^")
+        }
+        for name in ("exp", "log", "sqrt", "sin", "cos", "tan", "tanh", "sinh", "cosh", "log1p", "expm1", "erf"):
+            self.by_id[id(getattr(math, name))] = name
+        self.by_id[id(abs)] = "abs"
+        self.by_id[id(float)] = "float64"
+
+    # places and errors
+
+    def place(self, code: Code, number: int) -> int:
+        self.places.append((code, number))
+        return len(self.places) - 1
+
+    def at(self, place: int) -> None:
+        self.here = self.places[place]
+        self.count += 1
+        if self.count > LIMIT:
+            raise self.stop(
+                f"more than {LIMIT:,} operations",
+                evidence="Loops are unrolled.",
+                way_out="Lift one pass: the function that computes it, or the script with a single epoch.",
+            )
+
+    def line(self) -> Line:
+        if self.here is None:
+            return Line(0, "")
+        code, number = self.here
+        return code.line(getattr(code.nodes[number], "lineno", 0))
+
+    def where(self) -> str:
+        """The line with carets under the operation."""
+        if self.here is None:
+            return ""
+        code, number = self.here
+        node: Any = code.nodes[number]
+        line = code.line(node.lineno)
+        text = line.text.encode()
+        start = len(text[: node.col_offset].decode())
+        end = len(line.text)
+        if node.end_lineno == node.lineno:
+            end = len(text[: node.end_col_offset].decode())
+        label = f"line {line.number}: "
+        shown = line.text.lstrip()
+        cut = len(line.text) - len(shown)
+        return underline(label + shown, [(len(label) + start - cut, len(label) + end - cut)])
+
+    def stop(self, fact: str, *, evidence: str = "", way_out: str = "") -> LiftError:
+        """The error that ends the lift here; it is kept, so that a `try` of the code does not hide it."""
+        self.failure = self.failure or LiftError(Problem(fact, self.where(), evidence, way_out))
+        return self.failure
+
+    # values
+
+    def traced(self, value: Any) -> Traced:
+        """A value as it takes part in an operation: arrays get a name, numbers are exact."""
+        np = self.np
+        match value:
+            case Traced():
+                if value.raw and not value.fill:
+                    self.source(value, self.fresh_name("array"))
+                return value
+            case Dim():
+                return Traced(self, np.asarray(int(value)), (), value.expr)
+            case bool():
+                return Traced(self, np.asarray(value), (), ir.number(int(value)))
+            case int() | Fraction():
+                return Traced(
+                    self, np.asarray(float(value) if isinstance(value, Fraction) else value), (), ir.number(value)
+                )
+            case float():
+                return Traced(self, np.asarray(value), (), self.real(value))
+            case np.generic():
+                return self.traced(value.item())
+            case np.ndarray():
+                return self.traced(self.wrap(value))
+            case list() | tuple():
+                if self.holds_traced(value):
+                    raise self.stop(
+                        "arrays are put into a new array", evidence="Stacking needs index expressions.", way_out=INDEXED
+                    )
+                return self.traced(np.asarray(value))
+            case _:
+                raise self.stop(f"a value of type {type(value).__name__} takes part in the computation")
+
+    def real(self, value: float) -> Expr:
+        if value == math.pi:
+            return ir.call("pi")
+        if not math.isfinite(value):
+            raise self.stop(f"the constant {value} has no place in the notation")
+        return Number(Fraction(repr(float(value))))
+
+    def number(self, value: Traced) -> Expr:
+        """The expression of a value where a number is wanted: conditions count one and zero."""
+        if isinstance(value.expr, Call) and TABLE[value.expr.function].condition:
+            return ir.call("where", value.expr, ir.ONE, ir.ZERO)
+        return value.expr
+
+    def wrap(self, value: Any, arguments: Sequence[Any] = ()) -> Any:
+        """Arrays that come from untraced code, as data without a name; axes whose size was given remember it."""
+        np = self.np
+        if isinstance(value, (tuple, list)) and any(isinstance(part, np.ndarray) for part in value):
+            return type(value)(self.wrap(part) for part in value)
+        if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiub":
+            return value
+        known = self.wrapped.get(id(value))
+        if known is None or known[0] is not value:
+            sizes = [part for part in _flat(arguments) if isinstance(part, int) and not isinstance(part, bool)]
+            linked = sizes if [int(size) for size in sizes] == list(value.shape) else value.shape
+            made = Traced(self, value, tuple(map(self.axis_of, linked)), Access("~"), raw=True)
+            self.wrapped[id(value)] = known = (value, made)
+        return known[1]
+
+    def axis_of(self, size: int) -> Index:
+        """A new axis of a given size; the same as the axis that the size was taken from."""
+        like = size.expr.index if isinstance(size, Dim) and isinstance(size.expr, Size) else None
+        return self.axes.new(int(size), like)
+
+    def fresh(self, value: Traced) -> Traced:
+        """The value with marks of its own, so that two reads of one tensor are apart."""
+        names = {mark: self.axes.new(self.axes.sizes[mark], mark) for mark in value.axes if mark is not None}
+        axes = tuple(None if mark is None else names[mark] for mark in value.axes)
+        return Traced(self, value.data, axes, ir.rename(value.expr, names))
+
+    def meet(self, parts: Sequence[tuple[Slots, Expr]]) -> tuple[Slots, list[Expr]]:
+        """Expressions aligned at their last axes, as numpy broadcasts them, in the marks of one of them."""
+        length = max((len(axes) for axes, _ in parts), default=0)
+        result: list[Index | None] = []
+        names: list[dict[Index, Index]] = [{} for _ in parts]
+        for position in range(-length, 0):
+            column = [(k, axes[position]) for k, (axes, _) in enumerate(parts) if len(axes) >= -position]
+            marks = [(k, mark) for k, mark in column if mark is not None]
+            size = max((self.axes.sizes[mark] for _, mark in marks), default=1)
+            sized = [(k, mark) for k, mark in marks if self.axes.sizes[mark] == size or size == 0]
+            for _, mark in marks:
+                if self.axes.sizes[mark] == 1 and size > 1:
+                    self.axes.collapse(mark)
+            first = sized[0][1] if sized else None
+            for k, mark in sized:
+                assert first is not None
+                self.axes.join(first, mark)
+                names[k][mark] = first
+            result.append(first)
+        return tuple(result), [ir.rename(expr, own) for (_, expr), own in zip(parts, names, strict=True)]
+
+    def broadcast(self, operands: Sequence[Any], conditions: Sequence[int] = ()) -> tuple[Slots, list[Expr]]:
+        values = [self.traced(operand) for operand in operands]
+        values = [values[0], *map(self.fresh, values[1:])]
+        return self.meet(
+            [(value.axes, value.expr if k in conditions else self.number(value)) for k, value in enumerate(values)]
+        )
+
+    def total(self, marks: Iterable[Index], body: Expr) -> Expr:
+        """A sum, with what does not depend on an index in front of it."""
+        outside: list[Expr] = []
+        inside: list[Expr] = []
+        marks = list(marks)
+        for part in body.factors if isinstance(body, ir.Product) else (body,):
+            (inside if ir.free_indices(part) else outside).append(part)
+        return ir.multiply(*outside, ir.reduce("sum", marks, ir.multiply(*inside)))
+
+    def contract(self, one: Traced, axis: int, other: Traced, inner: int) -> Symbol:
+        """The sum of products along one axis of each; `other` has marks of its own."""
+        mark, twin = one.axes[axis], other.axes[inner]
+        left, right = self.number(one), self.number(other)
+        summed: list[Index] = []
+        if mark is not None and twin is not None:
+            own = self.axes.new(self.axes.sizes[mark], mark)
+            self.axes.join(mark, twin)
+            left, right = ir.rename(left, {mark: own}), ir.rename(right, {twin: own})
+            summed = [own]
+        else:
+            for lone in (mark, twin):
+                if lone is not None:
+                    self.axes.collapse(lone)
+        axes = tuple(m for k, m in enumerate(one.axes) if k != axis) + tuple(
+            m for k, m in enumerate(other.axes) if k != inner
+        )
+        return axes, self.total(summed, ir.multiply(left, right))
+
+    def make(self, operands: Sequence[Any], symbol: Symbol, data: Any = None) -> Traced:
+        """The result of an operation."""
+        axes, expr = symbol
+        for operand in operands:
+            if isinstance(operand, Traced):
+                operand.used = True
+        return Traced(self, data, axes, recognise(expr))
+
+    # operations
+
+    def apply(self, name: str, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """An operation: numpy computes the array, the rule says what it is."""
+        np = self.np
+        arrays = [part for part in _flat((args, kwargs)) if isinstance(part, (Traced, np.ndarray))]
+        if any(not part.raw for part in arrays if isinstance(part, Traced)):
+            used: list[Traced] = []
+            args, kwargs = self.settled(args, used), {key: self.settled(value, used) for key, value in kwargs.items()}
+        plain_args, plain_kwargs = _plain(args), {key: _plain(value) for key, value in kwargs.items()}
+        data = np.asarray(function(*plain_args, **plain_kwargs))
+        if arrays and all(not isinstance(part, Traced) or part.raw for part in arrays) and name not in FILLS:
+            fills = all(isinstance(part, Traced) and part.fill for part in arrays)
+            if not fills:
+                return self.wrap_raw(data, name, args, kwargs)
+        if name not in RULES:
+            raise self.stop(
+                f"{name} has no rule yet",
+                evidence=f"It gave an array of shape {data.shape}.",
+                way_out="Write the step with operations that have one, or give the notation.",
+            )
+        try:
+            symbol = RULES[name](self, *args, **kwargs)
+        except TypeError as error:
+            raise self.stop(f"{name} with these arguments has no rule", evidence=str(error)) from None
+        result = self.make([part for part in arrays if isinstance(part, Traced)], symbol, data)
+        shape = tuple(1 if mark is None else self.axes.sizes[mark] for mark in result.axes)
+        if shape != data.shape:
+            raise self.stop(f"{name} gave shape {data.shape} where {shape} was expected")
+        if name in FILLS or (arrays and all(isinstance(part, Traced) and part.fill for part in arrays)):
+            result.raw = result.fill = isinstance(result.expr, (Number, Call))
+        return result
+
+    def settled(self, value: Any, used: list[Traced]) -> Any:
+        """Arguments with every piece of data named."""
+        if isinstance(value, (Traced, self.np.ndarray)):
+            used.append(self.traced(value))
+            return used[-1]
+        if isinstance(value, tuple):
+            return tuple(self.settled(part, used) for part in value)
+        if isinstance(value, list) and self.np.ndim(_plain(value)) == 0:
+            return [self.settled(part, used) for part in value]
+        return value
+
+    def wrap_raw(self, data: Any, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Traced:
+        """Data made from data: still data. Where the rule is known, so are its axes."""
+        result = Traced(self, data, tuple(map(self.axis_of, data.shape)), Access("~"), raw=True)
+        if name in RULES and name != "array":
+            opened = [replace_raw(part) for part in args]
+            try:
+                axes, _ = RULES[name](self, *opened, **kwargs)
+            except (TypeError, LiftError):
+                self.failure = None
+                return result
+            if tuple(1 if mark is None else self.axes.sizes[mark] for mark in axes) == data.shape:
+                result.axes = tuple(
+                    self.axes.new(1) if mark is None else self.axes.new(self.axes.sizes[mark], mark) for mark in axes
+                )
+        return result
+
+    def involved(self, *values: Any) -> bool:
+        return any(isinstance(value, (Traced, self.np.ndarray)) for value in values)
+
+    def holds_traced(self, value: Any) -> bool:
+        return any(isinstance(part, Traced) for part in _flat(value))
+
+    def binary(self, place: int, word: str, one: Any, other: Any) -> Any:
+        self.at(place)
+        name, function = BINARY[word]
+        if self.involved(one, other):
+            return self.apply(name, function, (one, other), {})
+        result = function(one, other)
+        if isinstance(one, Dim) or isinstance(other, Dim):
+            return self.counted(name, result, one, other)
+        return result
+
+    def counted(self, name: str, result: Any, one: Any, other: Any) -> Any:
+        """Arithmetic with sizes: integers stay integers that remember."""
+        if name not in RULES or not isinstance(result, (int, float)) or isinstance(result, bool):
+            return result
+        if not all(isinstance(part, (int, float)) for part in (one, other)):
+            return result
+        _, expr = RULES[name](self, one, other)
+        if isinstance(result, int):
+            return Dim.of(result, expr)
+        return Traced(self, self.np.asarray(result), (), expr)
+
+    def unary(self, place: int, word: str, one: Any) -> Any:
+        self.at(place)
+        name, function = UNARY[word]
+        if self.involved(one):
+            return self.apply(name, function, (one,), {})
+        return function(one)
+
+    def compare(self, place: int, word: str, one: Any, other: Any) -> Any:
+        self.at(place)
+        name, function = COMPARED[word]
+        if self.involved(one, other) and one is not None and other is not None:
+            return self.apply(name, function, (one, other), {})
+        return function(one, other)
+
+    def call(self, place: int, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+        self.at(place)
+        here = self.here
+        if isinstance(function, Method):
+            owner, name = function.owner, function.name
+            return self.apply(name, getattr(type(owner.data), name), (owner, *args), kwargs)
+        known = self.by_id.get(id(function))
+        if known is not None and not (known in ("float64", "abs") and not self.involved(*args)):
+            sizes = known not in ("array", "asarray") and any(isinstance(part, Dim) for part in args)
+            if self.involved(*_flat((args, kwargs))) or known in FILLS or sizes:
+                return self.apply(known, function, args, kwargs)
+        if function is builtins.len and len(args) == 1 and isinstance(args[0], Traced):
+            return self.shape(args[0])[0]
+        if function is builtins.sum and self.holds_traced(args):
+            return self.added(list(args[0]), *args[1:])
+        if function in (builtins.print, builtins.repr, builtins.str, builtins.id):
+            return None if function is print else function(*_plain(args))
+        if function in (builtins.int, builtins.bool, builtins.float) and args and isinstance(args[0], Traced):
+            raise self.stop(f"{function.__name__}(...) leaves the trace")
+        if self.is_users(function):
+            self.calls.append(
+                self.calls[-1] if self.calls and self.calls[-1] else here[0].owners[here[1]] if here else ""
+            )
+            try:
+                return self.translate(function)(*args, **kwargs)
+            finally:
+                self.calls.pop()
+                self.here = here
+        if isinstance(function, type) or not self.holds_traced((args, kwargs)) or _harmless(function):
+            result = function(*args, **kwargs)
+            return result if isinstance(function, type) else self.wrap(result, (args, kwargs))
+        label = _label(function)
+        arrays = [part for part in _flat((args, kwargs)) if isinstance(part, Traced)]
+        return self.apply(label, function, args, kwargs) if arrays else function(*args, **kwargs)
+
+    def added(self, parts: list[Any], start: Any = 0) -> Any:
+        """Python's sum."""
+        for part in parts:
+            start = (
+                part if isinstance(start, int) and start == 0 else self.apply("add", operator.add, (start, part), {})
+            )
+        return start
+
+    def get(self, place: int, owner: Any, name: str) -> Any:
+        self.at(place)
+        if not isinstance(owner, Traced):
+            value = getattr(owner, name)
+            if isinstance(value, self.np.ndarray) and not isinstance(owner, types.ModuleType):
+                value = self.wrap(value)
+                if value.raw and not value.name:
+                    self.source(value, self.fresh_name(name))
+            return value
+        match name:
+            case "T" | "mT":
+                return self.apply(
+                    "transpose", self.np.transpose if name == "T" else self.np.matrix_transpose, (owner,), {}
+                )
+            case "shape":
+                return self.shape(owner)
+            case "size":
+                return math.prod(self.shape(owner), start=1) if not owner.axes else self.product(self.shape(owner))
+            case "ndim" | "dtype":
+                return getattr(owner.data, name)
+            case _ if name in METHODS:
+                return Method(owner, name)
+            case _:
+                raise self.stop(f"the attribute .{name} of an array has no rule")
+
+    def product(self, sizes: Sequence[int]) -> int:
+        exprs = [size.expr if isinstance(size, Dim) else ir.number(size) for size in sizes]
+        return Dim.of(math.prod(sizes), ir.multiply(*exprs))
+
+    def shape(self, value: Traced) -> tuple[int, ...]:
+        return tuple(
+            size if mark is None else Dim.of(size, Size(mark))
+            for mark, size in zip(value.axes, value.data.shape, strict=True)
+        )
+
+    @staticmethod
+    def slice(*parts: Any) -> slice:
+        return slice(*parts)
+
+    def item(self, place: int, owner: Any, key: Any) -> Any:
+        self.at(place)
+        if not isinstance(owner, Traced):
+            value = owner[key]
+            return self.wrap(value) if isinstance(value, self.np.ndarray) else value
+        if owner.raw and not owner.fill:
+            return self.wrap(self.np.asarray(owner.data[_plain(key)]))
+        keys = key if isinstance(key, tuple) else (key,)
+        count = sum(1 for part in keys if part is not None and part is not Ellipsis)
+        rest = [slice(None)] * (len(owner.axes) - count)
+        if Ellipsis in [part for part in keys if not isinstance(part, (Traced, self.np.ndarray))]:
+            at = next(k for k, part in enumerate(keys) if part is Ellipsis)
+            keys = (*keys[:at], *rest, *keys[at + 1 :])
+        else:
+            keys = (*keys, *rest)
+        marks = iter(owner.axes)
+        axes: list[Index | None] = []
+        for part in keys:
+            if part is None:
+                axes.append(None)
+                continue
+            mark = next(marks)
+            size = 1 if mark is None else self.axes.sizes[mark]
+            if isinstance(part, slice) and _is_full(part, size):
+                axes.append(mark)
+            elif isinstance(part, int) and size == 1:
+                if mark is not None:
+                    self.axes.collapse(mark)
+            else:
+                raise self.stop("single entries and slices of an array are not followed yet", way_out=INDEXED)
+        return self.make((owner,), (tuple(axes), owner.expr), owner.data[_plain(key)])
+
+    # names
+
+    def fresh_name(self, name: str) -> str:
+        """The name, or with a count: every step has its own."""
+        name = name if not notation.name_problem(name) else f"{name}_"
+        taken = self.tensors
+        count = 1
+        made = name
+        while made in taken or (count > 1 and made in self.written) or notation.name_problem(made):
+            count += 1
+            made = f"{name}_{count}"
+        return made
+
+    def source(self, value: Traced, name: str) -> None:
+        """Data gets its name: an input of the program."""
+        self.origins[name] = name
+        if self.plan is not None and name in self.plan.arrays:
+            value.data = self.plan.arrays[name]
+            for mark, size in zip(value.axes, value.data.shape, strict=True):
+                if mark is not None:
+                    self.axes.sizes[mark] = size
+        value.raw = False
+        value.name = name
+        value.expr = Access(name, tuple(mark for mark in value.axes if mark is not None))
+        self.inputs[name] = value
+        self.tensors[name] = value.axes
+        self.values[name] = value.data
+        self.lines[name] = self.line()
+
+    def rename(self, value: Traced, name: str) -> None:
+        old, name = value.name, self.fresh_name(name)
+        tables: tuple[dict[str, Any], ...] = (
+            self.inputs, self.tensors, self.values, self.lines, self.origins, self.fills,
+        )  # fmt: skip
+        for table in tables:
+            if old in table:
+                table[name] = table.pop(old)
+        value.name = name
+        value.expr = Access(name, tuple(mark for mark in value.axes if mark is not None))
+        self.aliases = {key: name if tensor == old else tensor for key, tensor in self.aliases.items()}
+        self.aliases[old] = name
+
+    def bind(self, place: int, name: str, value: Any, plain: bool = False) -> Any:
+        """A value gets a name: data becomes an input, an expression becomes a step."""
+        self.at(place)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return self.bind_integer(name, value)
+        if isinstance(value, self.np.ndarray):
+            value = self.wrap(value)
+        if not isinstance(value, Traced):
+            return value
+        if value.raw:
+            if value.fill and self.steps_only:
+                return value
+            fill = value.expr if value.fill else None
+            value.fill = False
+            self.source(value, self.fresh_name(name))
+            if fill is not None:
+                self.fills[value.name] = fill
+            return value
+        if not value.name:
+            if not value.axes and not any(True for _ in ir.accesses(value.expr)):
+                return value  # a number
+            return self.step(name, value)
+        if value.name in self.inputs and not value.used and not plain:
+            if name != value.name:
+                self.rename(value, name)
+        elif plain and name != value.name:
+            alias = Traced(self, value.data, value.axes, value.expr)
+            value.used = True
+            return self.step(name, alias)
+        elif name != value.name:
+            self.aliases[name] = value.name
+        return value
+
+    def argument(self, name: str, value: Any) -> Any:
+        """An argument of the function: every array in it is an input."""
+        np = self.np
+        if isinstance(value, np.ndarray):
+            made = self.wrap(np.array(value))
+            if isinstance(made, Traced):
+                self.source(made, self.fresh_name(name))
+            return made
+        if isinstance(value, Mapping):
+            return {key: self.argument(str(key), part) for key, part in value.items()}
+        if isinstance(value, (list, tuple)):
+            return type(value)(self.argument(f"{name}_{k}", part) for k, part in enumerate(value))
+        if isinstance(value, (float, np.generic)) and not isinstance(value, bool):
+            made = Traced(self, np.asarray(value, dtype=float), (), Access("~"), raw=True)
+            self.source(made, self.fresh_name(name))
+            return made
+        return value
+
+    def after(self, space: dict[str, Any], name: str, expression: str) -> Any:
+        """An expression over the names that a script leaves behind, as one more line of it."""
+        text = f"{name} = {expression}"
+        code = Code(text, "<expression>")
+        known = {**self.by_name(), **space, TRACER: self}
+        self.guarded(lambda: exec(self.compiled(ast.parse(text), code), known))
+        return known[name]
+
+    def by_name(self) -> dict[str, Traced]:
+        """Every tensor, by its names."""
+        found = {}
+        for name, axes in self.tensors.items():
+            data = self.values[name]
+            value = Traced(self, data, axes, Access(name, tuple(mark for mark in axes if mark is not None)))
+            value.name, value.used = name, True
+            found[name] = value
+        return found | {alias: found[name] for alias, name in self.aliases.items() if name in found}
+
+    def bind_integer(self, name: str, value: int) -> int:
+        if isinstance(value, Dim):
+            if isinstance(value.expr, Size):
+                self.axes.describe(value.expr.index, name)
+            return value
+        number = len(self.literals)
+        if self.plan is not None and number in self.plan.integers:
+            value = self.plan.integers[number]
+        mark = self.axes.new(value)
+        self.axes.describe(mark, name)
+        self.literals.append((name, value, mark))
+        return Dim.of(value, Size(mark))
+
+    def step(self, name: str, value: Traced) -> Traced:
+        """A step of the program: the value is read by its name from now on."""
+        tensor = self.fresh_name(name)
+        value = self.fresh(value)
+        terms = value.expr.terms if isinstance(value.expr, ir.Sum) else (value.expr,)
+        numbers = [self.number(Traced(self, None, (), part)) for part in terms]
+        target = Access(tensor, tuple(mark for mark in value.axes if mark is not None))
+        self.steps.append(Step(target, tuple(ir.term((), part) for part in numbers)))
+        self.values[tensor] = value.data
+        self.lines[tensor] = self.line()
+        if tensor != name:
+            self.aliases.setdefault(name, tensor)
+        made = Traced(self, value.data, value.axes, target)
+        made.name = tensor
+        self.tensors[tensor] = made.axes
+        return made
+
+    def parameter(self, place: int, name: str, value: Any, many: bool) -> Any:
+        """An argument of a function of the code: it keeps the caller's name; an expression read more than once is a
+        step of its own.
+        """
+        self.at(place)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return self.bind_integer(name, value)
+        if not isinstance(value, Traced) or value.raw:
+            return value
+        if not value.name and many and any(isinstance(part, ir.Reduce) for part in ir.walk(value.expr)):
+            owner = self.calls[-1] if self.calls else ""
+            return self.step(f"{owner}_in" if owner else name, value)
+        if value.name and name != value.name:
+            self.aliases.setdefault(name, value.name)
+        return value
+
+    # changes in place
+
+    def augment(self, place: int, word: str, owner: Any, value: Any) -> Any:
+        self.at(place)
+        name, function = BINARY[word]
+        if not self.involved(owner, value):
+            result = function(owner, value)
+            return (
+                self.counted(name, result, owner, value) if isinstance(owner, Dim) or isinstance(value, Dim) else result
+            )
+        if isinstance(owner, list):
+            raise self.stop("a list is extended by an array")
+        new = self.apply(name, function, (owner, value), {})
+        if isinstance(owner, Traced) and owner.data.ndim:
+            if owner.name in self.fills:
+                self.changed.add(owner.name)
+            if not new.raw:
+                new = self.step(self.augmented_name(owner), new)
+            self.overwrite(owner, new)
+            return owner
+        return new
+
+    def augmented_name(self, owner: Traced) -> str:
+        """The name of a value that changes in place: the one without a count."""
+        name = re.sub(r"_\d+$", "", owner.name)
+        return name if name in self.tensors else owner.name or "value"
+
+    def overwrite(self, owner: Traced, new: Traced) -> None:
+        """numpy changes the array itself: everybody who holds it sees the new value."""
+        if new.data.shape != owner.data.shape:
+            raise self.stop(f"shape {new.data.shape} does not fit into {owner.data.shape}")
+        old = owner.data
+        for other in list(self.alive):
+            if other.data is old:
+                other.data, other.axes, other.expr = new.data, new.axes, new.expr
+                other.name, other.raw, other.fill = new.name, new.raw, new.fill
+            elif other.data is not None and self.np.may_share_memory(other.data, old):
+                raise self.stop(
+                    "an array is changed while a view of it is in use",
+                    evidence=f"The view is {other.name or 'an expression'}.",
+                    way_out="Write x = x + ... instead of x += ..., or copy the view.",
+                )
+
+    def augment_item(self, place: int, word: str, owner: Any, key: Any, value: Any) -> None:
+        self.at(place)
+        if isinstance(owner, Traced):
+            raise self.stop("a part of an array is changed", evidence="Parts need index expressions.", way_out=INDEXED)
+        old = owner[key]
+        if isinstance(old, self.np.ndarray):
+            old = self.wrap(old)
+        self.store(place, owner, key, self.augment(place, word, old, value))
+
+    def augment_attribute(self, place: int, word: str, owner: Any, name: str, value: Any) -> None:
+        self.at(place)
+        setattr(owner, name, self.bind(place, name, self.augment(place, word, getattr(owner, name), value)))
+
+    def store(self, place: int, owner: Any, key: Any, value: Any) -> None:
+        self.at(place)
+        if not isinstance(owner, Traced):
+            if isinstance(owner, self.np.ndarray) and self.holds_traced((key, value)):
+                raise self.stop("a part of an array is written", way_out=INDEXED)
+            if isinstance(key, str) and isinstance(value, (Traced, self.np.ndarray)):
+                value = self.bind(place, key, value)
+            owner[_plain(key)] = value
+            return
+        raise self.stop("a part of an array is written", evidence="Parts need index expressions.", way_out=INDEXED)
+
+    def branch(self, place: int, test: Any) -> Any:
+        self.at(place)
+        data = isinstance(test, Traced)
+        if data and test.data.size != 1:
+            raise self.stop("an array decides a branch")
+        line = self.line()
+        taken = bool(test)
+        if data or isinstance(test, bool):
+            self.path.setdefault((line.number, taken), Branch(line, taken, data))
+        return taken if data else test
+
+    # the end of the run
+
+    def gone(self, mark: Index | None) -> bool:
+        """An axis of size one that is no index."""
+        return mark is None or self.axes.is_one(mark)
+
+    def resolve_sizes(self) -> list[str]:
+        """Literal integers that stand for a size: `m = 4` where one axis has four entries and m is a word for it."""
+        roots = {self.axes.find(mark) for slots in self.tensors.values() for mark in slots if not self.gone(mark)}
+        mentioned = {
+            self.axes.find(index)
+            for step in self.steps
+            for index in (
+                *(index for term in step.terms for index, _ in term.factor.sizes),
+                *(part.index for term in step.terms for part in ir.walk(term.body) if isinstance(part, Size)),
+            )
+        }
+        notes = []
+        for name, value, mark in self.literals:
+            if self.axes.find(mark) in roots or self.axes.find(mark) not in mentioned:
+                continue
+            fitting = [root for root in roots if self.axes.sizes[root] == value]
+            if SIZE_WORD.fullmatch(name) and len(fitting) == 1:
+                self.axes.join(fitting[0], mark)
+                holders = [tensor for tensor, slots in self.tensors.items() if fitting[0] in map(self.root, slots)]
+                notes.append(
+                    f"{name} = {value} is taken for the size that {holders[0]} has; it is a plain number in the code"
+                )
+            elif SIZE_WORD.fullmatch(name):
+                notes.append(f"{name} = {value} is a plain number here: {len(fitting)} axes have that size")
+        return notes
+
+    def root(self, mark: Index | None) -> Index:
+        return "" if mark is None else self.axes.find(mark)
+
+    def cleaned(self, step: Step, constants: Mapping[str, Expr]) -> Step:
+        """The step without axes of size one that are no index, with constants for what is constant."""
+        tied = {self.axes.find(mark) for slots in self.tensors.values() for mark in slots if mark is not None}
+
+        def size(mark: Index) -> Expr:
+            if self.gone(mark):
+                return ir.ONE
+            return Size(mark) if self.axes.find(mark) in tied else ir.number(self.axes.sizes[mark])
+
+        def clean(expr: Expr) -> Expr:
+            match expr:
+                case Size(mark):
+                    return size(mark)
+                case Access(tensor, slots):
+                    if tensor in constants:
+                        return constants[tensor]
+                    return Access(tensor, tuple(mark for mark in slots if not self.gone(mark)))
+                case ir.Reduce(operation, marks, body):
+                    return ir.reduce(operation, [mark for mark in marks if not self.gone(mark)], clean(body))
+                case _:
+                    return recognise(ir.rebuild(expr, clean))
+
+        terms = []
+        for term in step.terms:
+            factor = [ir.power(size(mark), ir.number(exponent)) for mark, exponent in term.factor.sizes]
+            body = ir.reduce("sum", [mark for mark in term.bound if not self.gone(mark)], clean(term.body))
+            terms.append(ir.term((), ir.multiply(Number(term.factor.number), *factor, body)))
+        target = Access(step.name, tuple(mark for mark in step.target.slots if not self.gone(mark)))
+        return replace(step, target=target, terms=ir.collect(terms))
+
+    def hints(self) -> dict[str, tuple[Index, ...]]:
+        """Names of axes in comments behind an assignment: `X = ...  # i b`."""
+        found = {}
+        for name, line in self.lines.items():
+            comment = re.search(r"#\s*[\[(]?([a-z](?:[ ,]+(?:[a-z]|1))*)[\])]?\s*$", line.text)
+            if comment and name in self.tensors:
+                words = tuple(comment[1].replace(",", " ").split())
+                if len(words) == len(self.tensors[name]) and len(set(words)) == len(words):
+                    found[name] = words
+        return found
+
+    def named(self, result: Any) -> Any:
+        """A result with tensors by name."""
+        match result:
+            case Traced():
+                return result.name or None
+            case dict():
+                return {key: self.named(value) for key, value in result.items()}
+            case list() | tuple():
+                return [self.named(value) for value in result]
+            case _:
+                return result
+
+    def text(self) -> str:
+        return self.codes[0].text if self.codes else ""
+
+    # functions
+
+    def is_users(self, function: Any) -> bool:
+        """Whether a function is code of the author, to be followed: not numpy's, not the standard library's."""
+        if isinstance(function, types.MethodType):
+            function = function.__func__
+        if not isinstance(function, types.FunctionType):
+            return False
+        if TRACER in function.__globals__:
+            return True
+        name = function.__code__.co_filename
+        return "site-packages" not in name and not name.startswith(("<", sys.base_prefix + "/lib", sys.prefix + "/lib"))
+
+    def translate(self, function: Any) -> Any:
+        """A function whose operations go through the tracer."""
+        if isinstance(function, types.MethodType):
+            return types.MethodType(self.translate(function.__func__), function.__self__)
+        if TRACER in function.__globals__:
+            return function
+        if function.__code__ not in self.translated:
+            self.translated[function.__code__] = self.rewritten(function)
+        return self.translated[function.__code__]
+
+    def rewritten(self, function: types.FunctionType) -> Any:
+        try:
+            lines, start = inspect.getsourcelines(function)
+        except (OSError, TypeError):
+            raise self.stop(
+                f"the source of {function.__name__} is not there", way_out="Put the function into a file."
+            ) from None
+        text = textwrap.dedent("".join(lines))
+        padded = "\n" * (start - 1) + text
+        code = Code(padded, function.__code__.co_filename)
+        tree = ast.parse(padded)
+        node = tree.body[0]
+        if not isinstance(node, ast.FunctionDef):
+            raise self.stop(f"{function.__name__} is not a plain function", way_out="Write it with def.")
+        self.written.update(_stored(tree))
+        names = inspect.getclosurevars(function).nonlocals
+        space = {**function.__globals__, **names, TRACER: self}
+        compiled = self.compiled(tree, code)
+        exec(compiled, space)
+        made = space[node.name]
+        made.__defaults__ = function.__defaults__
+        made.__kwdefaults__ = function.__kwdefaults__
+        return made
+
+    def compiled(self, tree: ast.Module, code: Code) -> types.CodeType:
+        self.codes.append(code)
+        rewritten = ast.fix_missing_locations(Rewriter(code, self).visit(tree))
+        return builtins.compile(rewritten, code.filename, "exec")
+
+    def run(self, text: str, filename: str) -> dict[str, Any]:
+        """Runs a script; the names that it leaves behind."""
+        code = Code(text, filename)
+        tree = ast.parse(text, filename)
+        self.written.update(_stored(tree))
+        space: dict[str, Any] = {"__name__": "__main__", "__file__": filename, TRACER: self}
+        self.guarded(lambda: exec(self.compiled(tree, code), space))
+        return {name: value for name, value in space.items() if not name.startswith("_")}
+
+    def guarded(self, action: Callable[[], Any]) -> Any:
+        """An action of the author's code: what goes wrong in it is shown where it stands."""
+        try:
+            result = action()
+        except LiftError:
+            raise
+        except Exception as error:  # whatever the code raises
+            if self.failure is not None:
+                raise self.failure from None
+            raise self.stop(f"the code raises {type(error).__name__}: {error}") from error
+        if self.failure is not None:
+            raise self.failure
+        return result
+
+
+def replace_raw(value: Any) -> Any:
+    """Data as if it had a name, to find the axes of what is made from it."""
+    if isinstance(value, Traced):
+        return Traced(value.tracer, value.data, value.axes, Access("~", tuple(m for m in value.axes if m is not None)))
+    return value
+
+
+def _member(module: Any, path: str) -> Any:
+    for name in path.split("."):
+        module = getattr(module, name, None) if name.isidentifier() else None
+    return module
+
+
+def _label(function: Any) -> str:
+    module = getattr(function, "__module__", "") or ""
+    prefix = "np." if module.startswith("numpy") else f"{module}." if module and module != "builtins" else ""
+    return f"{prefix}{getattr(function, '__name__', type(function).__name__)}"
+
+
+def _flat(value: Any) -> Iterator[Any]:
+    if isinstance(value, (list, tuple)):
+        for part in value:
+            yield from _flat(part)
+    elif isinstance(value, Mapping):
+        for part in value.values():
+            yield from _flat(part)
+    else:
+        yield value
+
+
+def _plain(value: Any) -> Any:
+    """Arguments as numpy takes them."""
+    match value:
+        case Traced():
+            return value.data
+        case Dim():
+            return int(value)
+        case tuple():
+            return tuple(map(_plain, value))
+        case list():
+            return list(map(_plain, value))
+        case slice():
+            return slice(_plain(value.start), _plain(value.stop), _plain(value.step))
+        case _:
+            return value
+
+
+def _is_full(part: slice, size: int) -> bool:
+    return (
+        part.step in (None, 1)
+        and part.start in (None, 0)
+        and (part.stop is None or (isinstance(part.stop, Dim) and int(part.stop) == size))
+    )
+
+
+def _harmless(function: Any) -> bool:
+    """Functions that keep or look at values: methods of containers, range, zip, isinstance."""
+    owner = getattr(function, "__self__", None)
+    if isinstance(owner, (list, dict, tuple, set, str)):
+        return True
+    return function in (
+        zip, enumerate, reversed, isinstance, list, tuple, dict, type, hasattr, getattr, setattr, callable, range, iter,
+        next, map, filter,
+    )  # fmt: skip
+
+
+def _stored(tree: ast.AST) -> set[str]:
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+
+
+# --- patterns ---------------------------------------------------------------------------------------------------------
+
+
+def recognise(expr: Expr) -> Expr:
+    """A function of the table where its textbook formula is written out."""
+    match expr:
+        case Call("^", (ir.Sum((_, _) as terms), Number(value))) if value == -1:
+            rest = [part for part in terms if part != ir.ONE]
+            if len(rest) == 1 and isinstance(rest[0], Call) and rest[0].function == "exp":
+                return ir.call("sigmoid", ir.negate(rest[0].arguments[0]))
+        case Call("log", (ir.Sum((_, _) as terms),)):
+            rest = [part for part in terms if part != ir.ONE]
+            if len(rest) == 1 and isinstance(rest[0], Call) and rest[0].function == "exp":
+                return ir.call("softplus", rest[0].arguments[0])
+        case Call("maximum", (one, other)) if ir.ZERO in (one, other):
+            return ir.call("relu", other if one == ir.ZERO else one)
+        case Call("where", (Call(">" | ">=", (x, ir.ZERO)), yes, ir.ZERO)) if x == yes:
+            return ir.call("relu", x)
+        case ir.Product((one, other)):
+            for x, mask in ((one, other), (other, one)):
+                match mask:
+                    case Call("where", (Call(">" | ">=", (y, ir.ZERO)), ir.ONE, ir.ZERO)) if x == y:
+                        return ir.call("relu", x)
+    return expr
+
+
+# --- names of indices -------------------------------------------------------------------------------------------------
+
+LETTERS = {
+    "b": "bnm", "i": "idj", "h": "hgfepqr", "o": "okc", "t": "ts", "v": "v", "": "klmnpqrsuvwxyzacdefghijot",
+}  # fmt: skip
+WORDS = {
+    "b": r"[mnNMB]|bsz?|batch\w*|(num_|n_)?(samples|examples|points|rows|train)|N_\w+|m_\w+|batch",
+    "i": r"in|inputs?(_\w+)?|n_?x|n_in\w*|[dD]_?in|n(um)?_inputs?|(n_|num_)?features?\w*|[dD]|x_dim",
+    "h": r"[hH]|h\d|hid\w*|n_?h\d*|n(um)?_hid\w*|[dD]_?h\w*|units\w*|n\d",
+    "o": r"out\w*|n_?y|n_out\w*|[dD]_?out|[CK]|(n_|num_)?(classes|outputs?)|y_dim|n_c",
+    "t": r"T|time\w*|seq\w*|steps|T_x",
+    "v": r"V|vocab\w*",
+}
+DATA = re.compile(r"([xXyYtT]|inputs?|data|targets?|labels?|[xX]_?\w*|[yY]_?\w*)")
+SIZE_WORD = re.compile("|".join(f"({pattern})" for pattern in WORDS.values()) + r"|\w+_(size|dim|len)|(num|n)_\w+")
+
+
+class Names:
+    """A name that a person likes for every axis: hints, then what sizes are called, then its part in the network."""
+
+    def __init__(self, tracer: Tracer, hints: Mapping[str, Sequence[Index]]) -> None:
+        self.axes = tracer.axes
+        self.tracer = tracer
+        self.chosen: dict[Index, Index] = {}
+        self.declared: dict[str, tuple[Index, ...]] = {}
+        for tensor, words in hints.items():
+            slots = [mark for mark in tracer.tensors.get(tensor, ()) if not tracer.gone(mark)]
+            plain = [word for word in words if word != "1"]
+            if len(plain) == len(slots):
+                for mark, word in zip(slots, plain, strict=True):
+                    self.chosen.setdefault(tracer.root(mark), word)
+                self.declared[tensor] = tuple(plain)
+        order = self.in_order()
+        self.batch = self.find_batch(order)
+        roles = {root: self.role(root) for root in order}
+        for root in order:
+            if root == self.batch:
+                self.choose(root, "b")
+            elif roles[root] and roles[root] != "b":
+                self.choose(root, roles[root])
+        rest = [root for root in order if root not in self.chosen]
+        chain = [root for root in order if root != self.batch]
+        for root in rest:
+            place = chain.index(root)
+            last = place == len(chain) - 1 and len(chain) > 1
+            self.choose(root, "i" if place == 0 else "o" if last else "h")
+
+    def in_order(self) -> list[Index]:
+        """The classes of axes in the order of appearance: data first, then as the steps read them."""
+        seen: dict[Index, None] = {}
+        data = [name for name in self.tracer.inputs if re.fullmatch(r"[xX]\w*|inputs?|data", name)]
+        for name in data:
+            seen.update(dict.fromkeys(self.roots(self.tracer.tensors[name])))
+        for step in self.tracer.finished:
+            for access in step.reads:
+                seen.update(dict.fromkeys(self.roots(access.slots)))
+            seen.update(dict.fromkeys(self.roots(step.target.slots)))
+        for slots in self.tracer.tensors.values():
+            seen.update(dict.fromkeys(self.roots(slots)))
+        return list(seen)
+
+    def roots(self, slots: Iterable[Index | None]) -> list[Index]:
+        return [self.axes.find(mark) for mark in slots if mark is not None and not self.tracer.gone(mark)]
+
+    def role(self, root: Index) -> str:
+        for word in self.axes.words.get(root, ()):
+            for role, pattern in WORDS.items():
+                if re.fullmatch(pattern, word):
+                    return role
+        return ""
+
+    def find_batch(self, order: Sequence[Index]) -> Index | None:
+        """The axis that the loss averages over, that data and targets share, that products leave alone."""
+        scores = dict.fromkeys(order, 0)
+        for root in order:
+            if self.role(root) == "b":
+                scores[root] += 3
+            data = [
+                name
+                for name in self.tracer.inputs
+                if DATA.fullmatch(name) and root in self.roots(self.tracer.tensors[name])
+            ]
+            scores[root] += 2 * (len(data) > 1)
+        for step in self.tracer.finished:
+            kept = set(self.roots(step.target.slots))
+            for term in step.terms:
+                if not kept:
+                    for mark, exponent in term.factor.sizes:
+                        root = self.axes.find(mark)
+                        scores[root] = scores.get(root, 0) + 3 * (exponent < 0)
+                bound = set(term.bound)
+                for access in ir.accesses(term.body):
+                    if bound & set(access.slots) and access.tensor not in self.tracer.inputs:
+                        for root in self.roots(access.slots):
+                            scores[root] += root in kept
+        best = max(order, key=lambda root: scores[root], default=None)
+        return best if best is not None and scores[best] >= 2 else None
+
+    def choose(self, root: Index, role: str) -> None:
+        if root in self.chosen:
+            return
+        used = set(self.chosen.values())
+        letters = LETTERS[role] + LETTERS[""]
+        self.chosen[root] = next((letter for letter in letters if letter not in used), ir.fresh("i", used))
+
+    def of_tensor(self, tensor: str, slots: Slots) -> tuple[Index, ...]:
+        """Names for the axes of a tensor, each another one."""
+        if tensor not in self.declared:
+            names: list[Index] = []
+            for root in self.roots(slots):
+                names.append(self.free(root, names))
+            self.declared[tensor] = tuple(names)
+        return self.declared[tensor]
+
+    def free(self, root: Index, used: Iterable[Index]) -> Index:
+        """The first name of a class that is not used, or a further one; a name never stands for two classes."""
+        base = self.chosen[root]
+        taken = {name for other, name in self.chosen.items() if other != root}
+        return base if base not in used else ir.fresh(base, {*used, *taken, base})
+
+    def of_step(self, step: Step) -> dict[Index, Index]:
+        """For every mark of a step its name."""
+        names: dict[Index, Index] = {}
+        for access in step.reads:
+            declared = self.of_tensor(access.tensor, access.slots)
+            for mark, name in zip(access.slots, declared, strict=True):
+                if mark not in names:
+                    names[mark] = (
+                        name if name not in names.values() else self.free(self.axes.find(mark), names.values())
+                    )
+        for mark in step.indices:
+            if mark not in names:
+                alone = mark not in step.target.slots and not any(
+                    isinstance(part, ir.Reduce) and mark in part.indices
+                    for term in step.terms
+                    for part in ir.walk(term.body)
+                )
+                root = self.axes.find(mark)
+                names[mark] = self.chosen[root] if alone else self.free(root, names.values())
+        self.declared.setdefault(step.name, tuple(names[mark] for mark in step.target.slots))
+        return names
+
+
+# --- the program ------------------------------------------------------------------------------------------------------
+
+
+def finish(tracer: Tracer, hints: Mapping[str, Sequence[Index]], wanted: Sequence[str], text: str) -> Lifted:
+    """The program of a recorded run."""
+    notes = tracer.resolve_sizes()
+    constants = {name: value for name, value in tracer.fills.items() if name in tracer.changed and name not in wanted}
+    tracer.finished = [tracer.cleaned(step, constants) for step in tracer.steps]
+    names = Names(tracer, {**tracer.hints(), **hints})
+    read = {access.tensor for step in tracer.finished for access in step.reads}
+    inputs = [
+        Access(name, names.of_tensor(name, tracer.tensors[name]))
+        for name in tracer.inputs
+        if name in read or name in wanted
+    ]
+    steps = [ir.rename_step(step, names.of_step(step)) for step in tracer.finished]
+    batch = names.chosen[names.batch] if names.batch is not None else None
+    used = {index for step in steps for index in step.indices}
+    if not steps:
+        raise LiftError(Problem("the code computes nothing from its arrays", way_out="Give it arrays to work on."))
+    try:
+        program = notation.assemble(steps, inputs=inputs, batch=batch if batch in used else None)
+    except IndexpropError as error:
+        raise LiftError(Problem("the steps make no program", evidence=str(error))) from error
+    layout = {}
+    for name in program.names:
+        words = iter(program.axes[name])
+        layout[name] = " ".join(
+            "1" if mark is None or tracer.gone(mark) else next(words) for mark in tracer.tensors[name]
+        )
+    sizes = {
+        word: size
+        for name in program.names
+        for word, size in zip(layout[name].split(), tracer.np.shape(tracer.values[name]), strict=True)
+        if word != "1"
+    }
+    lines = {name: tracer.lines[name] for name in program.names}
+    aliases = {name: tensor for name, tensor in tracer.aliases.items() if tensor in layout and name not in layout}
+    values = {name: tracer.values[name] for name in program.names}
+    return Lifted(program, lines, tuple(tracer.path.values()), tuple(notes), layout, values, aliases, sizes, text)
+
+
+def read(subject: str | Path) -> tuple[str, str]:
+    """The text of a script or of a notebook's code cells, and its name."""
+    if isinstance(subject, str) and ("\n" in subject or not subject.endswith((".py", ".ipynb"))):
+        return subject, "<script>"
+    path = Path(subject)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise LiftError(Problem(f"cannot read {str(path)!r}: {error}")) from None
+    if path.suffix == ".ipynb":
+        cells = json.loads(text)["cells"]
+        sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+        lines = [re.sub(r"^\s*[%!].*", "pass", line) for source in sources for line in [*source.splitlines(), ""]]
+        text = "\n".join(lines) + "\n"
+    return text, str(path)
+
+
+def lift(
+    subject: Callable[..., Any] | str | Path,
+    arguments: Mapping[str, Any] | Sequence[Any] = (),
+    *,
+    axes: Mapping[str, str] | None = None,
+    inputs: Sequence[str] = (),
+) -> Lifted:
+    """The program that numpy code computes: of a function at arguments, of a script, or of a notebook.
+
+    >>> import numpy as np
+    >>> code = '''
+    ... import numpy as np
+    ... X = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    ... W = np.array([[0.1, 0.2, 0.3, 0.4], [0.5, 0.6, 0.7, 0.8]])
+    ... Z = np.tanh(X @ W)
+    ... L = np.mean(Z ** 2)
+    ... '''
+    >>> print(lift(code, axes={"X": "b i"}).program)
+    batch b
+    Z[b,o] = tanh(sum[i](X[b,i] W[i,o]))
+    L      = Z[b,o]^2 / (|b| |o|)
+
+    `subject` is a function, the text of a script, or a file that ends in .py or .ipynb. `arguments` are the arrays to
+    call a function with, by position or by name, in lists and dicts as it takes them. `axes` are hints for the names of
+    axes; `inputs` the arrays of a script that are inputs even where the code changes them.
+    Raises LiftError, with the line, where the code cannot be followed completely.
+    """
+    hints = {name: tuple(words.split()) for name, words in (axes or {}).items()}
+    return Recording(subject, arguments, hints, tuple(inputs)).lifted
+
+
+class Recording:
+    """Code that can be run again: on its own data, on fresh data, at other sizes."""
+
+    def __init__(
+        self,
+        subject: Callable[..., Any] | str | Path,
+        arguments: Mapping[str, Any] | Sequence[Any],
+        hints: Mapping[str, Sequence[Index]],
+        inputs: Sequence[str],
+        after: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        self.subject = subject
+        self.arguments = arguments
+        self.hints = hints
+        self.inputs = inputs
+        self.after = after
+        self.text, self.filename = ("", "") if callable(subject) else read(subject)
+        self.tracer, self.lifted = self.record(None)
+        agree(self.lifted, self.tracer, "on the data of the code")
+        self.lifted = replace(self.lifted, notes=(*self.lifted.notes, *self.again()))
+
+    def record(self, plan: Plan | None) -> tuple[Tracer, Lifted]:
+        import numpy as np
+
+        tracer = Tracer(plan)
+        state = np.random.get_state()
+        np.random.seed(0)
+        try:
+            with np.errstate(all="ignore"):
+                result = self.run(tracer)
+        finally:
+            np.random.set_state(state)
+        lifted = finish(tracer, self.hints, self.inputs, self.text or tracer.text())
+        return tracer, replace(lifted, result=tracer.named(result))
+
+    def run(self, tracer: Tracer) -> Any:
+        if not callable(self.subject):
+            space = tracer.run(self.text, self.filename)
+            for name, expression in self.after:
+                space[name] = tracer.after(space, name, expression)
+            return space
+        function = self.subject
+        tracer.steps_only = True
+        parameters = list(inspect.signature(function).parameters)
+        given = (
+            dict(self.arguments)
+            if isinstance(self.arguments, Mapping)
+            else dict(zip(parameters, self.arguments, strict=False))
+        )
+        wrapped = {name: tracer.argument(name, value) for name, value in given.items()}
+        result = tracer.guarded(lambda: tracer.translate(function)(**wrapped))
+        if isinstance(result, Traced) and not result.name:
+            result = tracer.step("result", result)
+        return result
+
+    def again(self) -> Iterator[str]:
+        """Runs the code at other sizes, or on other data, and compares; what could not be done is said."""
+        reasons = []
+        for resize in (True, False):
+            plan = self.plan(resize, seed=1)
+            try:
+                tracer, second = self.record(plan)
+                agree(self.lifted, tracer, "at other sizes" if resize else "on other data", second)
+            except LiftError as error:
+                reasons.append(error.problems[0].fact)
+                continue
+            if reasons:
+                yield f"holds at these sizes; at others: {reasons[0]}"
+            return
+        yield f"checked on the data of the code only: {reasons[-1]}"
+
+    def plan(self, resize: bool, seed: int) -> Plan:
+        """Fresh data for every input, with the properties that the code's own data has."""
+        import numpy as np
+
+        tracer, rng = self.tracer, np.random.default_rng(seed)
+        axes = tracer.axes
+        roots = dict.fromkeys(
+            axes.find(mark) for slots in tracer.tensors.values() for mark in slots if mark is not None
+        )
+        open_roots = [root for root in roots if root not in axes.ones and axes.sizes[root] > 1]
+        chosen = list(range(2, 2 + len(open_roots)))
+        rng.shuffle(chosen)
+        sizes = {root: axes.sizes[root] for root in roots}
+        if resize:
+            sizes.update(zip(open_roots, map(int, chosen), strict=True))
+        arrays = {}
+        for name, value in tracer.inputs.items():
+            shape = tuple(1 if mark is None else sizes[axes.find(mark)] for mark in value.axes)
+            arrays[tracer.origins[name]] = similar(value_of(tracer, name), shape, rng)
+        integers = {
+            number: sizes[axes.find(mark)]
+            for number, (_, _, mark) in enumerate(tracer.literals)
+            if axes.find(mark) in sizes
+        }
+        return Plan(arrays, integers)
+
+
+def value_of(tracer: Tracer, name: str) -> Any:
+    return tracer.values[name]
+
+
+def similar(array: Any, shape: tuple[int, ...], rng: Any) -> Any:
+    """Random data of a shape: positive where the array is, truth values for truth values, rows that sum to one."""
+    import numpy as np
+
+    drawn = rng.normal(size=shape)
+    if array.dtype.kind == "b":
+        return np.asarray(drawn > 0)
+    if array.size and np.all(array >= 0) and np.any(array > 0):
+        for axis in range(array.ndim):
+            if array.shape[axis] > 1 and np.allclose(array.sum(axis=axis), 1):
+                positive = np.abs(drawn) + 0.1
+                return positive / positive.sum(axis=axis, keepdims=True)
+        if np.all(array > 0):
+            return 0.3 + np.abs(drawn) / 2
+    return drawn
+
+
+def everything(program: Program) -> codegen.Compiled:
+    """The program as a callable that returns every step."""
+    names = [step.name for step in program.steps]
+    return codegen.compile(
+        notation.assemble(program.steps, inputs=program.inputs, outputs=dict.fromkeys(names), batch=program.batch)
+    )
+
+
+def agree(lifted: Lifted, tracer: Tracer, where: str, second: Lifted | None = None) -> None:
+    """Raises LiftError unless the program gives the arrays that the code gave."""
+    import numpy as np
+
+    run = second or lifted
+    program = lifted.program
+    missing = [
+        name for name in (*program.input_names, *program.axes) if name not in run.values or name not in run.layout
+    ]
+    if missing or any(len(lifted.layout[name].split()) != np.ndim(run.values[name]) for name in program.axes):
+        raise LiftError(Problem(f"the code takes other steps {where}"))
+    try:
+        arrays = {
+            name: np.asarray(lifted.squeezed(name, np.asarray(run.values[name]))).astype(float)
+            for name in program.input_names
+        }
+        with np.errstate(all="ignore"):
+            results = everything(program)(**arrays)
+    except (IndexpropError, ValueError) as error:
+        raise LiftError(Problem(f"the program does not run {where}", evidence=str(error))) from error
+    for name, value in results.items():
+        expected = np.asarray(lifted.squeezed(name, np.asarray(run.values[name])), dtype=float)
+        if value.shape != expected.shape or not close(value, expected):
+            line = lifted.lines[name]
+            raise LiftError(
+                Problem(
+                    f"{name} of the program differs from that of the code {where}",
+                    f"line {line.number}: {line.text.strip()}",
+                    way_out="This is a mistake of the lift: nothing was returned.",
+                )
+            )
+
+
+def close(one: Any, other: Any, tolerance: float = 1e-9) -> bool:
+    """Whether two arrays are equal up to rounding, relative to the largest entry."""
+    import numpy as np
+
+    if not np.array_equal(np.isfinite(one), np.isfinite(other)):
+        return False
+    good = np.isfinite(one)
+    if not np.array_equal(np.asarray(one)[~good], np.asarray(other)[~good], equal_nan=True):
+        return False
+    largest = max(np.max(np.abs(other), where=good, initial=0.0), np.max(np.abs(one), where=good, initial=0.0))
+    worst = np.max(np.abs(np.where(good, one, 0) - np.where(good, other, 0)), initial=0.0)
+    return bool(worst <= tolerance * max(largest, 1e-300))

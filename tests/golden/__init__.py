@@ -1,0 +1,54 @@
+"""Texts for people, kept as files: what changes in them is read before it is accepted.
+
+`python -m tests.golden` writes the files again; look at the difference before you commit it.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import indexprop as ip
+from indexprop import exposition
+
+HERE = Path(__file__).parent
+
+NET = """
+    Z1[h,b] = W1[h,i] X[i,b] + b1[h]
+    H1[h,b] = sigmoid(Z1[h,b])
+    Z2[g,b] = W2[g,h] H1[h,b] + b2[g]
+    H2[g,b] = sigmoid(Z2[g,b])
+    Y[o,b]  = W3[o,g] H2[g,b] + b3[o]
+    L       = sum[o,b]((Y[o,b] - T[o,b])^2) / (2 |b|)
+"""
+
+SOFTMAX = """
+    batch b
+    Z[b,k] = X[b,i] W[i,k] + c[k]
+    P[b,k] = exp(Z[b,k]) / sum[j](exp(Z[b,j]))
+    L      = -sum[b,k](T[b,k] log(P[b,k])) / |b|
+"""
+
+
+def network() -> ip.Gradient:
+    """The gradients of a network of three layers, in the order that the documentation uses."""
+    return ip.gradient(ip.parse(NET), of="L", wrt=["W1", "b1", "W2", "b2", "W3", "b3"])
+
+
+def softmax() -> ip.Gradient:
+    return ip.gradient(ip.parse(SOFTMAX), of="L", wrt=["X", "W", "c"])
+
+
+GOLDEN: dict[str, Callable[[], str]] = {
+    "network.txt": lambda: exposition.table(network()),
+    "softmax.txt": lambda: exposition.table(softmax()),
+    "dW3.txt": lambda: str(exposition.explain(network(), "W3")),
+    "dW3.tex": lambda: str(exposition.explain(network(), "W3", form="latex")),
+    "dZ2.txt": lambda: str(exposition.explain(network(), "Z2")),
+    "db3.txt": lambda: str(exposition.explain(network(), "b3")),
+    "dP_exp.txt": lambda: str(exposition.explain(softmax(), "P_exp")),
+}
+
+
+def write() -> None:
+    """Writes every file again."""
+    for name, text in GOLDEN.items():
+        (HERE / name).write_text(text() + "\n", encoding="utf-8", newline="\n")

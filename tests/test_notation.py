@@ -1,0 +1,908 @@
+"""The notation: text in, text out, each the inverse of the other; every error in its own words."""
+
+# ruff: noqa: E501  (messages stand here as they are printed)
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import indexprop as ip
+from indexprop import ir, notation, testing
+from indexprop.errors import NameProblem, NotationError
+from indexprop.functions import TABLE, named
+from indexprop.ir import Access, Factor, Step
+
+# --- inverse --------------------------------------------------------------------------------------------------------
+
+
+@given(testing.programs())
+def test_parsing_the_text_gives_the_program(program):
+    assert ip.parse(str(program)) == program
+
+
+@given(testing.programs())
+def test_printing_what_was_parsed_gives_the_text(program):
+    text = str(program)
+    assert str(ip.parse(text)) == text
+
+
+@given(testing.programs(max_steps=2), st.data())
+def test_declarations_survive(program, data):
+    """A batch index, another order of the inputs, other outputs: what is not inferred is printed."""
+    index = data.draw(st.sampled_from([None, *program.indices]))
+    inputs = data.draw(st.permutations(program.inputs))
+    outputs = data.draw(st.lists(st.sampled_from(program.names), min_size=1, unique=True))
+    made = notation.assemble(program.steps, inputs=inputs, outputs=outputs, batch=index)
+    assert ip.parse(str(made)) == made
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("y[i] = 2 * x[i]", "y[i] = 2 x[i]"),
+        ("y[i] = x[i] 2", "y[i] = 2 x[i]"),
+        ("y[i] = x[i]/2", "y[i] = x[i] / 2"),
+        ("y[i] = 0.5 x[i]", "y[i] = x[i] / 2"),
+        ("y[i] = 1e-2 x[i]", "y[i] = 0.01 x[i]"),
+        ("y[i] = -x[i]^2", "y[i] = -(x[i]^2)"),
+        ("y[i] = x[i]^2^3", "y[i] = x[i]^(2^3)"),
+        ("y[i] = 2 -x[i]", "y[i] = 2 - x[i]"),
+        ("y[i] = x[i] / z[i]", "y[i] = x[i] z[i]^-1"),
+        ("y = sum[i](x[i])", "y = x[i]"),
+        ("y = mean[i](x[i])", "y = x[i] / |i|"),
+        ("y = x[]", "y = x"),
+        ("y = s (a+b)", "y = s * (a + b)"),
+        ("y[i] = x[i] + x[i]", "y[i] = 2 x[i]"),
+        ("y[i] = leaky_relu(x[i])", "y[i] = leaky_relu(x[i], 0.01)"),
+        ("y[i] = exp(x[i]\n  + z[i])  # joined", "y[i] = exp(x[i] + z[i])"),
+        ("y[i] = x[i]  # a comment", "y[i] = x[i]"),
+        ("y[i] = sum[j](A[i,j] x[j])", "y[i] = A[i,j] x[j]"),
+        ("input x[i]\ny[i] = x[i]", "y[i] = x[i]"),
+    ],
+)
+def test_two_spellings_of_one_program(text, same):
+    assert ip.parse(text) == ip.parse(same)
+
+
+def test_unary_minus_binds_less_than_a_power():
+    (step,) = ip.parse("y = -x^2").steps
+    assert step.terms == (ir.term((), ir.power(Access("x"), ir.number(2)), Factor(Fraction(-1))),)
+
+
+def test_comments_stay_and_do_not_count():
+    program = ip.parse("y[i] = 2 x[i]   # twice")
+    assert str(program) == "y[i] = 2 x[i]  # twice"
+    assert program == ip.parse("y[i] = 2 x[i]")
+
+
+def test_signs_are_aligned():
+    text = "Z1[h,b] = W1[h,i] X[i,b] + b1[h]\nL       = sum[h,b]((Z1[h,b] - T[h,b])^2) / (2 |b|)"
+    assert str(ip.parse(text)) == text
+
+
+def test_a_file(tmp_path):
+    path = tmp_path / "net.ixp"
+    path.write_text("# a net\ny[i] = 2 x[i]\n", encoding="utf-8")
+    assert ip.parse(path) == ip.parse("y[i] = 2 x[i]")
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(NotationError, match=r"cannot read .*No such file"):
+        ip.parse(tmp_path / "none.ixp")
+
+
+def test_neither_text_nor_path():
+    with pytest.raises(NotationError) as caught:
+        ip.parse(3)
+    assert str(caught.value) == (
+        'parse takes text or a pathlib.Path, not int\n    For example ip.parse("Y[o,b] = W[o,i] X[i,b]").'
+    )
+
+
+def test_deep_parentheses_are_refused_without_recursion_error():
+    with pytest.raises(NotationError, match="more than 60 parentheses inside each other"):
+        ip.parse("y = " + "(" * 5000 + "x" + ")" * 5000)
+
+
+def test_long_sums_are_no_depth():
+    program = ip.parse("y = " + " + ".join(f"x{k}" for k in range(5000)))
+    assert ip.parse(str(program)) == program
+
+
+# --- names ----------------------------------------------------------------------------------------------------------
+
+
+@given(testing.names(), testing.index_names())
+def test_drawn_names_are_names(tensor, index):
+    assert notation.check_name(tensor) == tensor
+    assert notation.check_name(index, index=True) == index
+    program = ip.parse(f"out.{tensor}[{index}] = 2 {tensor}[{index}]")
+    assert ip.parse(str(program)) == program
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["1x", "", "a b", "x-y", "é", "a..b", ".a", "a.", "x\n", "__import__", "import", "np", "exp", "sum", "input"],
+)
+def test_what_cannot_name_a_tensor(name):
+    with pytest.raises(NameProblem) as caught:
+        notation.check_name(name)
+    assert (
+        str(caught.value) == f"{notation.name_problem(name)}\n    Choose another name, such as 'W1' or 'encoder.2.Wq'."
+    )
+
+
+@pytest.mark.parametrize("name", ["x; import os", "x]\nimport os#", "__class__", "a.b", "for"])
+def test_what_cannot_name_an_index(name):
+    """Nothing that is not a plain name may reach generated code, from Python either."""
+    assert notation.name_problem(name, index=True)
+    step = Step(Access("y", (name,)), (ir.term((), Access("x", (name,))),))
+    with pytest.raises(NotationError):
+        notation.assemble([step])
+
+
+# --- einsum strings -------------------------------------------------------------------------------------------------
+
+
+@given(testing.einsum_specs())
+def test_einsum_strings_mean_what_they_were_made_from(example):
+    assert notation.parse_einsum(example.text, example.ranks) == example.spec
+
+
+@pytest.mark.parametrize(
+    ("text", "ranks", "operands", "result"),
+    [
+        ("ij,jk->ik", (2, 2), ("ij", "jk"), "ik"),
+        ("ij, jk -> ik", (2, 2), ("ij", "jk"), "ik"),
+        ("ij,jk", (2, 2), ("ij", "jk"), "ik"),
+        ("ii", (2,), ("ii",), ""),
+        ("ii->i", (2,), ("ii",), "i"),
+        ("h->hb", (1,), ("h",), "hb"),
+        (",->", (0, 0), ("", ""), ""),
+        ("i...i->...", (3,), (("i", "e1", "i"),), ("e1",)),
+        ("...ij->...ji", (4,), (("e1", "e2", "i", "j"),), ("e1", "e2", "j", "i")),
+        ("...i,...i->...", (1, 3), (("i",), ("e1", "e2", "i")), ("e1", "e2")),
+        ("e1 ... -> ... e1", (2,), (("e1", "e12"),), ("e12", "e1")),
+        ("out in, in -> out", (2, 1), None, None),
+        ("batch,batch->", (1, 1), (("batch",), ("batch",)), ()),
+        ("row col -> col row", (2,), (("row", "col"),), ("col", "row")),
+    ],
+)
+def test_einsum_strings(text, ranks, operands, result):
+    if operands is None:  # `in` is a word of Python, and names reach generated code
+        with pytest.raises(NotationError, match="'in' is a word of Python"):
+            notation.parse_einsum(text, ranks)
+        return
+    spec = notation.parse_einsum(text, ranks)
+    assert spec == notation.EinsumSpec(tuple(map(tuple, operands)), tuple(result))
+
+
+@pytest.mark.parametrize(
+    ("text", "ranks", "message"),
+    [
+        (
+            "ij,jk->ik",
+            (2,),
+            "the string describes 2 operands and 1 are given\n\n    ij,jk->ik\n    ^^^^^\n\n"
+            "    Write one group of indices per operand, separated by commas.",
+        ),
+        (
+            "ij,jk->ik",
+            (3, 1),
+            "operand 1 has 3 axes and 'ij' names 2\n\n    ij,jk->ik\n    ^^\n\n"
+            "    Write one index per axis, or '...' for the rest.\n\n"
+            "operand 2 has 1 axis and 'jk' names 2\n\n    ij,jk->ik\n       ^^\n\n"
+            "    Write one index per axis, or '...' for the rest.",
+        ),
+        ("ij->i->j", (2,), "more than one '->' in an einsum string\n\n    ij->i->j\n         ^^"),
+        ("i...j...->i", (3,), "'...' stands twice in one group\n\n    i...j...->i\n    ^^^^^^^^"),
+        ("i1->i", (2,), "'1' is not a plain name: ASCII letters, digits and _\n\n    i1->i\n     ^"),
+        ("lambda x -> x", (2,), "'lambda' is a word of Python\n\n    lambda x -> x\n    ^^^^^^"),
+        (3, (1,), "an einsum string is text, not int"),
+    ],
+)
+def test_einsum_errors(text, ranks, message):
+    with pytest.raises(NotationError) as caught:
+        notation.parse_einsum(text, ranks)
+    assert str(caught.value) == message
+
+
+# --- errors ---------------------------------------------------------------------------------------------------------
+
+ERRORS = """
+=== unknown function
+Y[i] = sigmod(X[i])
+---
+there is no function 'sigmod'
+
+    Y[i] = sigmod(X[i])
+           ^^^^^^
+
+    Did you mean 'sigmoid'? There are: <functions>
+    If 'sigmod' is a tensor, put a space before the parenthesis.
+
+=== unknown function, far from all
+Y[i] = qqqq(X[i])
+---
+there is no function 'qqqq'
+
+    Y[i] = qqqq(X[i])
+           ^^^^
+
+    There are: <functions>
+    If 'qqqq' is a tensor, put a space before the parenthesis.
+
+=== nobody sums it (typo)
+Z[o,b] = W[o,j] X[i,b]
+---
+indices 'j' and 'i' occur in one factor only, and not on the left
+
+    Z[o,b] = W[o,j] X[i,b]
+                 ^    ^
+
+    The left side has o,b.
+    If the sum is meant, write sum[j,i](W[o,j] X[i,b]); otherwise correct the name.
+
+=== lonely
+y[i] = A[i] x[j]
+---
+index 'j' occurs in one factor only, and not on the left
+
+    y[i] = A[i] x[j]
+                  ^
+
+    The left side has i.
+    If the sum is meant, write sum[j](A[i] x[j]); otherwise correct the name.
+
+=== hidden in a parenthesis
+y[i] = 2 (A[i,j] x[j] + c[i])
+---
+it is not clear what is summed over 'j'
+
+    y[i] = 2 (A[i,j] x[j] + c[i])
+                  ^
+
+    An implicit sum needs the index outside parentheses, functions and denominators, and 'j' is not on the left.
+    Write sum[j](...) around exactly what is summed, for example sum[j](2 (A[i,j] x[j] + c[i])).
+
+=== hidden in a denominator
+y[i] = x[i] / (B[i,j] u[j])
+---
+it is not clear what is summed over 'j'
+
+    y[i] = x[i] / (B[i,j] u[j])
+                       ^
+
+    An implicit sum needs the index outside parentheses, functions and denominators, and 'j' is not on the left.
+    Write sum[j](...) around exactly what is summed, for example sum[j](x[i] / (B[i,j] u[j])).
+
+=== hidden in a function
+y = exp(x[j])
+---
+it is not clear what is summed over 'j'
+
+    y = exp(x[j])
+              ^
+
+    An implicit sum needs the index outside parentheses, functions and denominators, and 'j' is not on the left.
+    Write sum[j](...) around exactly what is summed, for example sum[j](exp(x[j])).
+
+=== two hidden
+y = exp(x[i,j])
+---
+it is not clear what is summed over 'i' and 'j'
+
+    y = exp(x[i,j])
+              ^ ^
+
+    An implicit sum needs the index outside parentheses, functions and denominators, and 'i' and 'j' are not on the left.
+    Write sum[i,j](...) around exactly what is summed, for example sum[i,j](exp(x[i,j])).
+
+=== several lines wrong at once
+A[i] = X[i] )
+B[i] = sigmod(X[i])
+C[i] = X[i] / 2 / 3
+---
+unexpected ')'
+
+    A[i] = X[i] )
+                ^
+
+there is no function 'sigmod'
+
+    B[i] = sigmod(X[i])
+           ^^^^^^
+
+    Did you mean 'sigmoid'? There are: <functions>
+    If 'sigmod' is a tensor, put a space before the parenthesis.
+
+a second '/' in one product can be read in two ways
+
+    C[i] = X[i] / 2 / 3
+                    ^
+
+    Write parentheses: (a / b) / c, or a / (b c).
+
+=== a / b c
+y[i] = x[i] / 2 c[i]
+---
+what follows a quotient can be read in two ways
+
+    y[i] = x[i] / 2 c[i]
+                    ^
+
+    Write parentheses: (a / b) c, or a / (b c).
+
+=== a / b * c
+y[i] = x[i] / 2 * c[i]
+---
+what follows a quotient can be read in two ways
+
+    y[i] = x[i] / 2 * c[i]
+                    ^
+
+    Write parentheses: (a / b) c, or a / (b c).
+
+=== a / b / c
+y[i] = x[i] / 2 / c[i]
+---
+a second '/' in one product can be read in two ways
+
+    y[i] = x[i] / 2 / c[i]
+                    ^
+
+    Write parentheses: (a / b) / c, or a / (b c).
+
+=== comparison as a number
+y[i] = x[i] > 0
+---
+a comparison is a condition, not a number
+
+    y[i] = x[i] > 0
+                ^
+
+    Write where(condition, 1, 0) to count it.
+
+=== comparison in a parenthesis
+y[i] = (x[i] > 0) x[i]
+---
+a comparison is a condition, not a number
+
+    y[i] = (x[i] > 0) x[i]
+                 ^
+
+    Write where(condition, 1, 0) to count it.
+
+=== comparison in a sum
+y = sum[i](x[i] > 0)
+---
+a comparison is a condition, not a number
+
+    y = sum[i](x[i] > 0)
+                    ^
+
+    Write where(condition, 1, 0) to count it.
+
+=== comparison as an argument
+y[i] = exp(x[i] > 0)
+---
+a comparison is a condition, not a number
+
+    y[i] = exp(x[i] > 0)
+                    ^
+
+    Write where(condition, 1, 0) to count it.
+
+=== condition that is none
+y[i] = where(x[i] + 1, 1, 0)
+---
+the first argument of where is a condition
+
+    y[i] = where(x[i] + 1, 1, 0)
+           ^^^^^^^^^^^^^^
+
+    Write a comparison, such as where(x > 0, a, b), or a tensor of truth values.
+
+=== too many arguments
+y[i] = exp(x[i], 2)
+---
+exp takes 1 argument (x), not 2
+
+    y[i] = exp(x[i], 2)
+           ^^^^^^^^^^^^
+
+=== too few arguments
+y[i] = maximum(x[i])
+---
+maximum takes 2 arguments (a, b), not 1
+
+    y[i] = maximum(x[i])
+           ^^^^^^^^^^^^^
+
+=== sum without index
+y = sum(x[i])
+---
+'sum' does not say over which index
+
+    y = sum(x[i])
+        ^^^
+
+    Write sum[j](...), with the indices it runs over in brackets.
+
+=== sum without parenthesis
+y = sum[i] x[i]
+---
+expected '(' after sum[i], found 'x'
+
+    y = sum[i] x[i]
+               ^
+
+=== function without parenthesis
+y[i] = exp x[i]
+---
+expected '(' after the function exp, found 'x'
+
+    y[i] = exp x[i]
+               ^
+
+=== unclosed parenthesis
+y[i] = (x[i] + 1
+---
+expected ')' to close the parenthesis, found the end of the line
+
+    y[i] = (x[i] + 1
+                    ^
+
+=== unclosed bracket
+y[i = x[i]
+---
+expected ',' or ']' after an index, found '='
+
+    y[i = x[i]
+        ^
+
+=== unclosed size
+y[i] = x[i] / |i
+---
+expected '|' to close the size, found the end of the line
+
+    y[i] = x[i] / |i
+                    ^
+
+=== size of a number
+y[i] = x[i] / |2|
+---
+expected an index between the bars of a size, found '2'
+
+    y[i] = x[i] / |2|
+                   ^
+
+=== nothing on the right
+y[i] =
+---
+expected a number, a tensor, a function or '(', found the end of the line
+
+    y[i] =
+          ^
+
+=== no equals sign
+y[i] x[i]
+---
+expected '=' or '+=' after the target, found 'x'
+
+    y[i] x[i]
+         ^
+
+=== no target
+= x[i]
+---
+expected the name of a tensor, found '='
+
+    = x[i]
+    ^
+
+=== number as target
+2 = x
+---
+expected the name of a tensor, found '2'
+
+    2 = x
+    ^
+
+=== number as index
+y[1] = x[i]
+---
+expected an index, found '1'
+
+    y[1] = x[i]
+      ^
+
+=== character
+y[i] = x[i] @ z[i]
+---
+'@' is not part of the notation
+
+    y[i] = x[i] @ z[i]
+                ^
+
+=== character outside ASCII
+y[i] = σ(x[i])
+---
+'σ' is not part of the notation
+
+    y[i] = σ(x[i])
+           ^
+
+    Names are ASCII: letters, digits, _ and dots.
+
+=== reserved name
+sum[i] = x[i]
+---
+'sum' is reserved: it names a function or a word of the notation
+
+    sum[i] = x[i]
+    ^^^
+
+    Choose another name.
+
+=== reserved function
+y[i] = x[i] + exp
+---
+expected '(' after the function exp, found the end of the line
+
+    y[i] = x[i] + exp
+                     ^
+
+=== name of a function as a tensor
+tanh[i] = x[i]
+---
+'tanh' is reserved: it names a function or a word of the notation
+
+    tanh[i] = x[i]
+    ^^^^
+
+    Choose another name.
+
+=== python word
+lambda[i] = x[i]
+---
+'lambda' is a word of Python
+
+    lambda[i] = x[i]
+    ^^^^^^
+
+    Choose another name.
+
+=== python word as an index
+y[for] = x[for]
+---
+'for' is a word of Python
+
+    y[for] = x[for]
+      ^^^
+
+    Choose another name.
+
+=== dotted index
+y[a.b] = x[a.b]
+---
+'a.b' is not a plain name: ASCII letters, digits and _
+
+    y[a.b] = x[a.b]
+      ^^^
+
+    Choose another name.
+
+=== two underscores
+__y[i] = x[i]
+---
+'__y' starts with two underscores, which Python keeps for itself
+
+    __y[i] = x[i]
+    ^^^
+
+    Choose another name.
+
+=== written twice
+y[i] = x[i]
+y[i] = 2 x[i]
+---
+'y' is written twice
+
+    y[i] = 2 x[i]
+    ^^^^
+
+    first written in: y[i] = x[i]
+    Give the second one another name, or add to the first with '+='.
+
+=== added to before written
+y[i] += x[i]
+---
+'y' is added to before it is written
+
+    y[i] += x[i]
+    ^^^^
+
+    Write the first one with '='.
+
+=== defined by itself
+y[i] = y[i] + 1
+---
+'y' is defined by itself
+
+    y[i] = y[i] + 1
+    ^^^^
+
+    Give the new value another name.
+
+=== read before written
+z[i] = y[i]
+y[i] = x[i]
+---
+'y' is read before it is written
+
+    z[i] = y[i]
+           ^^^^
+
+    last written in: y[i] = x[i]
+    Move the line down, below the last line that writes it.
+
+=== read before the last write
+y[i] = x[i]
+z[i] = y[i]
+y[i] += x[i]
+---
+'y' is read before it is written
+
+    z[i] = y[i]
+           ^^^^
+
+    last written in: y[i] += x[i]
+    Move the line down, below the last line that writes it.
+
+=== input written
+input y[i]
+y[i] = x[i]
+---
+'y' is declared as an input and written here
+
+    y[i] = x[i]
+    ^^^^
+
+    Give one of them another name.
+
+=== input twice
+input x[i], x[j]
+y[i] = x[i]
+---
+input 'x' is declared twice
+
+    input x[i], x[j]
+                ^^^^
+
+=== output unknown
+y[i] = x[i]
+output z
+---
+output 'z' is never written
+    There are: x, y
+
+=== ranks
+y[i] = x[i,j] + x[i]
+---
+'x' has 2 axes in x[i,j] and 1 axis in x[i]
+
+    y[i] = x[i,j] + x[i]
+                    ^^^^
+
+    Write one index per axis, the same number everywhere.
+
+=== ranks, three
+y[i] = x
+z = x[i]
+---
+'x' has 1 axis in x[i] and no axes in x
+
+    y[i] = x
+           ^
+
+    Write one index per axis, the same number everywhere.
+
+=== size from nothing
+y[i,q] = x[i]
+---
+the size of index 'q' follows from nothing
+
+    y[i,q] = x[i]
+        ^
+
+    No input has an axis of that name.
+    Read a tensor that has 'q', or correct the name.
+
+=== size from nothing in a factor
+y[i] = x[i] / |q|
+---
+the size of index 'q' follows from nothing
+
+    y[i] = x[i] / |q|
+    ^^^^
+
+    No input has an axis of that name.
+    Read a tensor that has 'q', or correct the name.
+
+=== shadow
+y[i] = x[i] sum[i](x[i]^2)
+---
+index 'i' is summed inside an expression that already uses it
+
+    y[i] = x[i] sum[i](x[i]^2)
+    ^^^^
+
+    Give the inner one another name: sum[i2](...).
+
+=== inner shadow
+y[i] = sum[j](A[i,j] exp(max[j](A[i,j])))
+---
+index 'j' is summed inside an expression that already uses it
+
+    y[i] = sum[j](A[i,j] exp(max[j](A[i,j])))
+    ^^^^
+
+    Give the inner one another name: max[j2](...).
+
+=== batch occurs nowhere
+batch c
+y[b] = x[b]
+---
+the batch index 'c' occurs nowhere
+    There are: b
+
+=== batch with more
+batch b c
+y[b] = x[b]
+---
+unexpected 'c'
+
+    batch b c
+            ^
+
+=== empty
+
+---
+there is no step
+    Write at least one line such as 'Y[o,b] = W[o,i] X[i,b]'.
+
+=== only a comment
+# nothing
+---
+there is no step
+    Write at least one line such as 'Y[o,b] = W[o,i] X[i,b]'.
+
+=== stray parenthesis
+y[i] = x[i])
+---
+unexpected ')'
+
+    y[i] = x[i])
+               ^
+
+=== double operator
+y[i] = x[i] + * 2
+---
+expected a number, a tensor, a function or '(', found '*'
+
+    y[i] = x[i] + * 2
+                  ^
+
+=== all clashes at once
+y[i] = x[i,j] x[i]
+y[i] = z[k] + exp
+---
+index 'j' occurs in one factor only, and not on the left
+
+    y[i] = x[i,j] x[i]
+               ^
+
+    The left side has i.
+    If the sum is meant, write sum[j](x[i,j] x[i]); otherwise correct the name.
+
+expected '(' after the function exp, found the end of the line
+
+    y[i] = z[k] + exp
+                     ^
+
+=== several semantic problems
+y[i,q] = x[i]
+y[i] = x[i,i]
+output w
+---
+'y' is written twice
+
+    y[i] = x[i,i]
+    ^^^^
+
+    first written in: y[i,q] = x[i]
+    Give the second one another name, or add to the first with '+='.
+
+output 'w' is never written
+    There are: x, y
+
+'y' has 2 axes in y[i,q] and 1 axis in y[i]
+
+    y[i] = x[i,i]
+    ^^^^
+
+    Write one index per axis, the same number everywhere.
+
+'x' has 1 axis in x[i] and 2 axes in x[i,i]
+
+    y[i] = x[i,i]
+           ^^^^^^
+
+    Write one index per axis, the same number everywhere.
+
+the size of index 'q' follows from nothing
+
+    y[i,q] = x[i]
+        ^
+
+    No input has an axis of that name.
+    Read a tensor that has 'q', or correct the name.
+
+=== line joined
+y[i] = (x[i]
+  + sigmod(x[i]))
+---
+there is no function 'sigmod'
+
+    y[i] = (x[i] + sigmod(x[i]))
+                   ^^^^^^
+
+    Did you mean 'sigmoid'? There are: <functions>
+    If 'sigmod' is a tensor, put a space before the parenthesis.
+"""
+
+
+def golden() -> list:
+    """What is wrong, the text, and the message, for every block of `ERRORS`."""
+    cases = []
+    for block in ERRORS.strip("\n").split("=== ")[1:]:
+        title, rest = block.split("\n", 1)
+        text, message = rest.split("\n---\n", 1)
+        cases.append(pytest.param(text, message.strip("\n"), id=title))
+    return cases
+
+
+@pytest.mark.parametrize(("text", "message"), golden())
+def test_errors_show_the_fact_the_place_and_the_way_out(text, message):
+    with pytest.raises(NotationError) as caught:
+        ip.parse(text)
+    assert str(caught.value) == message.replace("<functions>", ", ".join(named(TABLE)))
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_a_program_or_an_error_of_the_notation(text):
+    try:
+        program = ip.parse(text)
+    except NotationError:
+        return
+    assert ip.parse(str(program)) == program
+
+
+@given(testing.programs(max_steps=2), st.data())
+def test_a_damaged_program_is_a_program_or_an_error_of_the_notation(program, data):
+    """Leaving out, doubling or exchanging a piece of a right text never ends in anything but a NotationError."""
+    text = str(program)
+    start = data.draw(st.integers(0, len(text)))
+    end = data.draw(st.integers(start, min(len(text), start + 3)))
+    put = data.draw(
+        st.sampled_from(["", "(", ")", "[", "]", "|", "/", "^", "-", "2", "i", "=", "+=", ",", "sum[", "\n", "where("])
+    )
+    damaged = text[:start] + put + text[end:]
+    try:
+        parsed = ip.parse(damaged)
+    except NotationError:
+        return
+    assert ip.parse(str(parsed)) == parsed
