@@ -161,7 +161,7 @@ def needed(program: Program, outputs: tuple[str, ...]) -> Program:
         sized = notation.sized_indices(trial)
         if all(trial.same_size[index] in sized for step in kept.steps for index in step.indices):
             break
-        if access not in inputs and not {kept.same_size[name] for name in access.slots} <= sized:
+        if access not in inputs and not {kept.same_size[name] for name in access.names} <= sized:
             inputs.append(access)
     facts = tuple(fact for fact in kept.facts if fact.index in kept.indices)
     return replace(kept, inputs=tuple(one for one in kept.inputs if one in inputs), facts=facts)

@@ -384,9 +384,10 @@ class _Sweep:
         plain = _is_value(step, term, self.program)
         match term.body:
             case Reduce(operation) as extreme if operation != "sum":
-                found = Winners(step, extreme, self.taken)
-                self.steps.append(found.count)
-                yield Contribution(found.leaf, found.share(upstream), "share")
+                if any(access.tensor in self.active for access in ir.accesses(extreme)):
+                    found = Winners(step, extreme, self.taken)
+                    self.steps.append(found.count)
+                    yield Contribution(found.leaf, found.share(upstream), "share")
             case body:
                 yield from contributions(body, upstream, step.target if plain else None)
 
@@ -400,7 +401,7 @@ class _Sweep:
         plain = [read for read in step.reads if read.tensor == leaf.tensor and _distinct(read)]
         if not plain or leaf == plain[0] or not _distinct(leaf):
             return Access(name, leaf.slots), {}
-        wanted, slots = ir.axis_names(plain[0]), ir.axis_names(leaf)
+        wanted, slots = plain[0].names, leaf.names
         names = dict(zip(slots, wanted, strict=True))
         used = {*ir.slot_indices(step.target), *ir.indices(term.body), *term.bound}
         for index in used - set(slots):  # whoever holds a wanted name makes room
@@ -414,7 +415,7 @@ class _Sweep:
         return self.program.same_size.get(index, index)
 
     def emit(self, target: Access, terms: tuple[Term, ...], because: Reason) -> None:
-        if target.tensor not in self.written and "" in ir.axis_names(target):
+        if target.tensor not in self.written and "" in target.names:
             self.zero(target.tensor[len(self.prefix) :])
         operation = "+=" if target.tensor in self.written else "="
         self.written.add(target.tensor)
@@ -436,7 +437,7 @@ class _Sweep:
 
 
 class Winners:
-    """The entries that a maximum or minimum chose: they share evenly, which does not depend on the order of an index."""
+    """The entries that a maximum or minimum chose: they share evenly, whatever the order of an index."""
 
     def __init__(self, step: Step, extreme: Reduce, taken: set[str]) -> None:
         self.guards, leaf = ir.split_guards(extreme.body)
@@ -529,9 +530,10 @@ def _tangent_terms(
 ) -> Iterator[Term]:
     match term.body:
         case Reduce(operation, bound) as extreme if operation != "sum":
-            found = Winners(step, extreme, taken)
-            steps.append(found.count)
-            yield ir.term(bound, found.share(Access(names[found.leaf.tensor], found.leaf.slots)))
+            if any(access.tensor in names for access in ir.accesses(extreme)):
+                found = Winners(step, extreme, taken)
+                steps.append(found.count)
+                yield ir.term(bound, found.share(Access(names[found.leaf.tensor], found.leaf.slots)))
         case body:
             plain = _is_value(step, term, program)
             for tangent in tangents(body, names, step.target if plain else None):

@@ -369,8 +369,8 @@ class Writer:
                 clipped = f"np.clip({at.text}, 0, {self.size(axis)} - 1)"
                 items.append(clipped if isinstance(slot, Partial) else at.text)
             return self.where(self.inside(access, want), Code(f"{text}[{', '.join(items)}]", want), want)
-        for axis in reversed(range(len(slots))):
-            slot = slots[axis][0]
+        for k in reversed(range(len(slots))):
+            slot = slots[k][0]
             own = tuple(ir.slot_indices(slot))
             match slot:
                 case str() | Group():
@@ -383,15 +383,15 @@ class Writer:
                         else f"{start} + {self.size(own[0])}"
                     )
                     item = f"{start}:{stop}:{scale}" if scale > 1 else f"{start}:{stop}"
-                    text += f"[{':, ' * axis}{item}]"
+                    text += f"[{':, ' * k}{item}]"
                 case Affine(()):
-                    text += f"[{':, ' * axis}{self.affine(slot, ()).text}]"
+                    text += f"[{':, ' * k}{self.affine(slot, ()).text}]"
                 case Partial():
                     self.helpers["pick"] = None
                     fill = "" if self.skipped == "0" else f", {self.skipped}"
-                    text = f"pick({text}, {self.positions(slot, own).text}, {axis}{fill})"
+                    text = f"pick({text}, {self.positions(slot, own).text}, {k}{fill})"
                 case _:
-                    text = f"np.take({text}, {self.positions(slot, own).text}, {axis})"
+                    text = f"np.take({text}, {self.positions(slot, own).text}, {k})"
         if any(isinstance(slot, Group) for slot, _ in slots):
             text += f".reshape({', '.join(self.size(index) for index in axes)})"
         return Code(text, axes, view=True)

@@ -23,7 +23,22 @@ from indexprop.calculus import Gradient, Tangent
 from indexprop.codegen import Writer
 from indexprop.errors import LayoutError, NameProblem, Problem, did_you_mean
 from indexprop.functions import TABLE
-from indexprop.ir import Access, Call, Expr, Index, Number, Product, Program, Reduce, Size, Step, Sum, Term
+from indexprop.ir import (
+    Access,
+    Call,
+    Expr,
+    Guard,
+    Index,
+    Number,
+    Product,
+    Program,
+    Reduce,
+    Size,
+    Slot,
+    Step,
+    Sum,
+    Term,
+)
 from indexprop.layouts import Arrangement, LayoutLike
 
 WIDTH = 80
@@ -110,6 +125,24 @@ def latex_indices(indices: Sequence[Index]) -> str:
     return separator.join(map(latex_index, indices))
 
 
+def latex_slot(slot: Slot) -> str:
+    r"""What stands at one axis: an index, or the positions it computes.
+
+    >>> print(latex_slot(ir.Affine((("p", 2), ("r", 1)), (), -1)))
+    2 p + r - 1
+    """
+    if isinstance(slot, str):
+        return latex_index(slot)
+    text = re.sub(r"([-+])", r" \1 ", notation.format_slot(slot)).replace("*", " ").strip()
+    text = re.sub(r"\|(\w+)\|", lambda found: rf"\lvert {latex_index(found[1])} \rvert", text)
+    return re.sub(r"_(?=\w)", r"\_", text)
+
+
+def latex_slots(slots: Sequence[Slot]) -> str:
+    plain = [slot for slot in slots if isinstance(slot, str)]
+    return latex_indices(plain) if len(plain) == len(slots) else ",".join(map(latex_slot, slots))
+
+
 def latex_access(access: Access, bar: bool = False) -> str:
     """A tensor at its indices.
 
@@ -117,7 +150,7 @@ def latex_access(access: Access, bar: bool = False) -> str:
     W_{3,og} Z_{\\mathrm{batch},k}
     """
     base, subscript = _latex_parts(access.tensor)
-    below = ",".join(part for part in (subscript, latex_indices(access.slots)) if part)
+    below = ",".join(part for part in (subscript, latex_slots(access.slots)) if part)
     base = rf"\bar{{{base}}}" if bar else base
     return f"{base}_{{{below}}}" if below else base
 
@@ -182,6 +215,10 @@ def latex_expr(expr: Expr, access: AccessReading = latex_access, level: int = no
             sign = {"sum": r"\sum", "max": r"\max", "min": r"\min"}[operation]
             text = rf"{sign}_{{{latex_indices(names)}}} {latex_expr(body, access, notation.PRODUCT_LEVEL)}"
             own = notation.SUM_LEVEL
+        case Guard(operation, left, right):
+            relation = {"<=": r"\le", ">=": r"\ge", "==": "=", "!=": r"\ne"}.get(operation, operation)
+            said = access(left) if isinstance(left, Access) else f"{latex_slot(left)} {relation} {latex_slot(right)}"
+            text, own = rf"\left[ {said} \right]", notation.ATOM_LEVEL
         case _:
             assert_never(expr)
     return text if own >= level else rf"\left({text}\right)"
@@ -1177,7 +1214,7 @@ class _Teller:
 
     def indices(self, told: _Told) -> Iterator[Block]:
         step, source = told.step, told.source
-        slots = tuple(dict.fromkeys(step.target.slots))
+        slots = tuple(ir.slot_indices(step.target))
         tensor = Access(told.leaf.tensor, step.target.slots)
         before = dict.fromkeys(index for term in source.terms for index in term.bound)
         again = [index for index in slots if index in before]
@@ -1235,7 +1272,7 @@ class _Teller:
             yield Paragraph(say(f"The factor {sizes} counts shares that are all equal."))
         missing: dict[tuple[Index, ...], list[Access]] = {}
         for read in reads:
-            missing.setdefault(tuple(index for index in step.target.slots if index not in read.slots), []).append(read)
+            missing.setdefault(tuple(index for index in step.target.names if index not in read.slots), []).append(read)
         for indices, holders in missing.items():
             if indices:
                 verb, named = "have" if len(holders) > 1 else "has", self.each(indices)

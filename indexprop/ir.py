@@ -9,8 +9,8 @@
 When the body is a product of accesses, a term is an einsum; when nothing is bound, it is an elementwise map.
 
 Expressions are built with `add`, `multiply`, `power`, `call` and `reduce`, which keep them in one normal form: flat
-sums and products, numbers folded, in a product the number first, then guards, the divisors last, `a / b` as `a b^-1`. That is
-why `parse` and `str` are inverse.
+sums and products, numbers folded, in a product the number first, then conditions, divisors last, `a / b` as `a b^-1`.
+That is why `parse` and `str` are inverse.
 """
 
 from __future__ import annotations
@@ -78,6 +78,11 @@ class Access:
 
     tensor: str
     slots: tuple[Slot, ...] = ()
+
+    @property
+    def names(self) -> tuple[Index, ...]:
+        """The names that the slots give to the axes: an index its own, a group the joined one, others none ("")."""
+        return tuple(map(_axis_name, self.slots))
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,10 +251,10 @@ class Program(Shown):
     @cached_property
     def axes(self) -> Mapping[str, tuple[Index, ...]]:
         """Names for the axes of every tensor: an input's declaration, or the slots of the first step that writes it."""
-        found = {access.tensor: axis_names(access) for access in self.inputs}
+        found = {access.tensor: access.names for access in self.inputs}
         for step in self.steps:
-            if step.name not in found or len(set(axis_names(step.target))) > len(set(found[step.name])):
-                found[step.name] = axis_names(step.target)
+            if step.name not in found or len(set(step.target.names)) > len(set(found[step.name])):
+                found[step.name] = step.target.names
         return found
 
     @cached_property
@@ -272,7 +277,7 @@ class Program(Shown):
         """Every index name, in the order of appearance."""
         seen: dict[Index, None] = {}
         for access in self.inputs:
-            seen.update(dict.fromkeys(axis_names(access)))
+            seen.update(dict.fromkeys(access.names))
         for step in self.steps:
             seen.update(dict.fromkeys(step.indices))
         for names in self.axes.values():
@@ -611,18 +616,14 @@ def is_plain(access: Access) -> bool:
     return all(isinstance(slot, str) for slot in access.slots)
 
 
-def axis_names(access: Access) -> tuple[Index, ...]:
-    """The names that the slots of an access give to its axes: an index names its axis, a group the joined one."""
-    names = []
-    for slot in access.slots:
-        match slot:
-            case str():
-                names.append(slot)
-            case Group(grouped):
-                names.append(("" if all(len(index) == 1 for index in grouped) else "_").join(grouped))
-            case _:
-                names.append("")
-    return tuple(names)
+def _axis_name(slot: Slot) -> Index:
+    match slot:
+        case str():
+            return slot
+        case Group(grouped):
+            return ("" if all(len(index) == 1 for index in grouped) else "_").join(grouped)
+        case _:
+            return ""
 
 
 def affine(

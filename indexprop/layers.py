@@ -419,7 +419,7 @@ def halves(gradient: Gradient) -> tuple[Program, Program]:
     axes = forward.axes
     same = {**gradient.program.same_size, **forward.same_size}
     sized = {same[slot] for name in read & set(axes) for slot in axes[name]}
-    sized |= {same[slot] for access in seeds for slot in access.slots}
+    sized |= {same[slot] for access in seeds for slot in access.names}
     for step in derived:
         for index in step.indices:
             if same[index] not in sized:  # a broadcast: something has to say how far

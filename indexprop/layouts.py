@@ -234,16 +234,16 @@ class _Convention:
         for term in step.terms:
             reads = [part for part in ir.walk(term.body) if isinstance(part, Access)]
             reads = [read for read in reads if ir.is_plain(read)]
-            data = {slot for read in reads if any(map(self._is_batch, read.slots)) for slot in read.slots}
+            data = {slot for read in reads if any(map(self._is_batch, read.names)) for slot in read.names}
             for read in reads:
-                if len(set(read.slots)) != 2 or any(map(self._is_batch, read.slots)):
+                if len(set(read.names)) != 2 or any(map(self._is_batch, read.names)):
                     continue
-                inner = [axis for axis, slot in enumerate(read.slots) if slot in data and slot not in step.target.slots]
-                outer = [axis for axis, slot in enumerate(read.slots) if slot in step.target.slots]
+                inner = [axis for axis, slot in enumerate(read.names) if slot in data and slot not in step.target.slots]
+                outer = [axis for axis, slot in enumerate(read.names) if slot in step.target.slots]
                 if len(inner) == 1 and len(outer) == 1 and inner != outer:
                     role = (outer[0], inner[0])
                     self.roles.setdefault(read.tensor, role)
-                    out, into = read.slots[role[0]], read.slots[role[1]]
+                    out, into = read.names[role[0]], read.names[role[1]]
                     self.pairs.setdefault(frozenset((out, into)), (out, into))
 
     def order(self, tensor: str, axes: tuple[Index, ...]) -> Order | Problem:

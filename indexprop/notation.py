@@ -367,10 +367,10 @@ def _assemble(
             read.add(access.tensor)
             if access.tensor in written or access.tensor in declared:
                 continue
-            names = ir.axis_names(access)
+            names = access.names
             known = inputs.get(access.tensor)
             if known is not None and len(known.slots) == len(names) and "" in known.slots:
-                names = tuple(one or other for one, other in zip(ir.axis_names(known), names, strict=True))
+                names = tuple(one or other for one, other in zip(known.names, names, strict=True))
             if known is None or len(set(names) - {""}) > len(set(known.slots) - {""}):
                 inputs[access.tensor] = Access(access.tensor, names)
     if outputs is None:
@@ -432,14 +432,14 @@ def validate(program: Program, place: Place | None = None) -> None:
 
 def _name_problems(program: Program, at: Place) -> Iterable[Problem]:
     for access in program.inputs:
-        unnamed = [axis for axis, name in enumerate(ir.axis_names(access), start=1) if not name]
+        unnamed = [axis for axis, name in enumerate(access.names, start=1) if not name]
         if unnamed:
             yield Problem(
                 f"axis {unnamed[0]} of {access.tensor!r} has no name: no line reads it at a plain index",
                 way_out=f"Declare the axes, for example 'input {_declaration(access)}'.",
             )
             continue
-        for text, is_index in ((access.tensor, False), *((slot, True) for slot in ir.axis_names(access))):
+        for text, is_index in ((access.tensor, False), *((slot, True) for slot in access.names)):
             if problem := name_problem(text, index=is_index):
                 yield Problem(problem, f"input {format_access(access)}", way_out="Choose another name.")
     seen: set[str] = set()
@@ -453,7 +453,7 @@ def _name_problems(program: Program, at: Place) -> Iterable[Problem]:
 
 
 def _declaration(access: Access) -> str:
-    names = ir.axis_names(access)
+    names = access.names
     return f"{access.tensor}[{','.join(name or f'n{axis}' for axis, name in enumerate(names, start=1))}]"
 
 
@@ -479,7 +479,7 @@ def _order_problems(program: Program, at: Place) -> Iterable[Problem]:
                 evidence=f"first written in: {format_step(program.steps[first[name]])}",
                 way_out="Give the second one another name, or add to the first with '+='.",
             )
-        elif step.operation == "=" and "" in ir.axis_names(step.target):
+        elif step.operation == "=" and "" in step.target.names:
             yield Problem(
                 f"the axes of {name!r} have no names where it is first written",
                 at(number, step.target, None),
@@ -560,7 +560,7 @@ def _index_problems(program: Program, at: Place) -> Iterable[Problem]:
 def sized_indices(program: Program) -> set[Index]:
     """The indices, each by the first of its size, whose size follows from the inputs and from the facts."""
     same = program.same_size
-    known = {same[name] for access in program.inputs for name in ir.axis_names(access) if name}
+    known = {same[name] for access in program.inputs for name in access.names if name}
     rules = [({fact.index}, set(ir.count_indices(fact.value))) for fact in program.facts]
     for whole, parts in ir.group_sizes(program):
         rules.extend(({name}, {whole, *parts} - {name}) for name in (whole, *parts) if parts.count(name) < 2)

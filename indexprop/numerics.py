@@ -376,7 +376,7 @@ def draw_arrays(program: Program, sizes: Mapping[Index, int], seed: int = 0) -> 
     for positive in (False, True):
         rng = np.random.default_rng(seed)
         for access in program.inputs:
-            drawn = rng.normal(size=[sizes[slot] for slot in ir.axis_names(access)])
+            drawn = rng.normal(size=[sizes[slot] for slot in access.names])
             if access.tensor in truths:
                 arrays[access.tensor] = np.asarray(drawn > 0)
             elif access.tensor in program.positions:
@@ -560,7 +560,7 @@ def _exact(gradient: Gradient, seed: int) -> tuple[list[Row], str]:
         sizes = draw_sizes(program, seed + attempt, low=2 + attempt // 5, distinct=False)
         tables = {}
         for access in program.inputs:
-            shape = tuple(sizes[slot] for slot in ir.axis_names(access))
+            shape = tuple(sizes[slot] for slot in access.names)
             tables[access.tensor] = semantics.Table(
                 shape,
                 {at: _entry(program, access.tensor, sizes, rng) for at in semantics.positions(shape)},

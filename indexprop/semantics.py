@@ -118,11 +118,11 @@ def sizes_of(program: Program, shapes: Mapping[str, Sequence[int]]) -> dict[Inde
                     f"{access.tensor} has {len(shape)} axes, shape {shape}, and "
                     f"{notation.format_access(access)} has {len(access.slots)}",
                     evidence=_sizes_so_far(program, found),
-                    way_out=f"Give an array with the axes {' '.join(access.slots) or '() (a single number)'}.",
+                    way_out=f"Give an array with the axes {' '.join(access.names) or '() (a single number)'}.",
                 )
             )
             continue
-        for axis, (index, size) in enumerate(zip(access.slots, shape, strict=True)):
+        for axis, (index, size) in enumerate(zip(access.names, shape, strict=True)):
             root = program.same_size[index]
             known = found.setdefault(root, (size, access, axis))
             if known[0] != size:

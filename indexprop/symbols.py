@@ -79,7 +79,7 @@ def connect(
     declared: dict[str, Access] = {}
     for scope, known in zip(scopes, renamed, strict=True):
         for access in scope.inputs:
-            declared.setdefault(access.tensor, Access(access.tensor, tuple(known[slot] for slot in access.slots)))
+            declared.setdefault(access.tensor, Access(access.tensor, tuple(known[slot] for slot in access.names)))
         if batch is None and scope.batch is not None:
             batch = known[scope.batch]
     return notation.assemble(steps, inputs=[declared[name] for name in inputs], outputs=outputs, batch=batch)
@@ -96,7 +96,7 @@ class _Classes:
         for number, scope in enumerate(scopes):
             reads = [access for step in scope.steps for access in (step.target, *step.reads)]
             for access in (*scope.inputs, *reads):
-                for axis, index in enumerate(access.slots):
+                for axis, index in enumerate(access.names):
                     self.join((access.tensor, axis), (number, index))
                     if access.tensor not in written:
                         self.sized.add((access.tensor, axis))
@@ -206,11 +206,11 @@ def _rivals(scope: Scope) -> dict[Index, set[Index]]:
             rivals.setdefault(index, set()).update(live)
 
     for access in scope.inputs:
-        meet(access.slots)
+        meet(access.names)
     for step in scope.steps:
         for term in step.terms:
             stack: list[tuple[Expr, dict[Index, None]]] = [
-                (term.body, dict.fromkeys([*step.target.slots, *term.bound]))
+                (term.body, dict.fromkeys([*step.target.names, *term.bound]))
             ]
             while stack:
                 expr, live = stack.pop()

@@ -117,7 +117,7 @@ def operands(
     not the entries: structured data (zeros, equal entries) blesses wrong formulas.
     """
     if isinstance(axes, Program):
-        named: dict[str, Sequence[Index]] = {access.tensor: access.slots for access in axes.inputs}
+        named: dict[str, Sequence[Index]] = {access.tensor: access.names for access in axes.inputs}
         truths = _truths(axes)
     else:
         named, truths = dict(axes), set()
@@ -314,18 +314,19 @@ class _Grower:
         """A line, and sometimes one that adds to it."""
         name = self.pick(f"Y{len(self.steps)}", f"net.{len(self.steps)}.y")
         target = self.line(name, self.some(POOL, 2, unique=self.pick(True, True, False)), "=")
-        axes = target.slots
+        axes = target.names
         if self.pick(False, False, True):
             slots = tuple(self.pick(index, index, *POOL) for index in axes)
             added = self.line(name, slots, "+=", keep=True)
-            axes = added.slots if len(set(added.slots)) > len(set(axes)) else axes
+            if len(set(added.names)) > len(set(axes)):
+                axes = added.names
         self.written[name] = axes
 
     def line(self, name: str, slots: tuple[Index, ...], operation: str, *, keep: bool = False) -> Access:
         summed = self.some([index for index in POOL if index not in slots], 2)
         open_ = (*dict.fromkeys(slots), *summed)
         terms = self.draw(st.lists(st.builds(lambda: self.term(slots, open_)), min_size=1, max_size=2))
-        read = {index for term in ir.collect(terms) for access in ir.accesses(term.body) for index in access.slots}
+        read = {index for term in ir.collect(terms) for access in ir.accesses(term.body) for index in access.names}
         self.sized.update(dict.fromkeys(sorted(read)))
         reads = {access.tensor for term in ir.collect(terms) for access in ir.accesses(term.body)}
         constant = not self.steps and reads.isdisjoint(self.inputs)  # every program depends on an input

@@ -514,10 +514,12 @@ expected the name of a tensor, found '2'
 === number as index
 y[1] = x[i]
 ---
-expected an index, found '1'
+the axes of 'y' have no names where it is first written
 
     y[1] = x[i]
-      ^
+    ^^^^
+
+    Write 'y[n1] = 0' first, and add to it with '+='.
 
 === character
 y[i] = x[i] @ z[i]
