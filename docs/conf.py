@@ -29,13 +29,20 @@ html_title = "indexprop"
 
 
 def code_as_code(app, what, name, obj, options, lines):
-    """Docstrings are plain text with `code` in it, which the builder would take for references."""
-    example = False
-    for number, line in enumerate(lines):
-        example = line.lstrip().startswith(">>>") or (example and bool(line.strip()))
-        if not example:
-            line = re.sub(r"(?<!`)`([^`]+)`(?!`)", r"``\1``", line)
-            lines[number] = re.sub(r"``(?=[a-zA-Z]*\b)(?<=\S``)(?=\w)", r"``\\ ", line)  # the plural of `code`s
+    """Docstrings are plain text, with `code` and indented blocks in it; the builder wants other marks for both."""
+    made, literal, example = [], False, False
+    for line in lines:
+        indented = line.startswith("    ")
+        example = line.startswith(">>>") or (example and bool(line.strip()))
+        if indented and not literal and not example:
+            made += ["::", ""]
+        literal = indented or (literal and not line.strip())
+        if not literal and not example:
+            line = re.sub(
+                r"(?<!`)`([^`]+)`(?!`)(\w?)", lambda found: f"``{found[1]}``" + (found[2] and "\\ " + found[2]), line
+            )
+        made.append(line)
+    lines[:] = made
 
 
 def setup(app):

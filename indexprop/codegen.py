@@ -574,12 +574,15 @@ class Writer:
         if record.condition:
             return Code(f"{codes[0].at(ADDED)} {function} {codes[1].at(ADDED)}", axes, COMPARISON)
         if record.numpy and not record.numpy.startswith("\ndef") and not self.bare:
-            return Code(_fill(record.numpy, dict(zip(record.parameters, codes, strict=True))), axes)
-        name = function if self.bare else self.function(function)
-        text = f"{name}({', '.join(code.text for code in codes)})"
-        if function == "where" and not any(isinstance(part, Access) for part in _branches(arguments)) and not self.bare:
-            text += f".astype({self.dtype})"
-        return Code(text, axes)
+            code = Code(_fill(record.numpy, dict(zip(record.parameters, codes, strict=True))), axes)
+        else:
+            name = function if self.bare else self.function(function)
+            code = Code(f"{name}({', '.join(code.text for code in codes)})", axes)
+        decides = arguments[1:] if function == "where" else arguments[:1]
+        is_ufunc = not record.numpy and function not in ("where", "clip")
+        if self.bare or is_ufunc or any(isinstance(part, Access) for one in decides for part in ir.walk(one)):
+            return code
+        return Code(f"{code.at(ATOM)}.astype({self.dtype})", axes)  # to numpy numbers are float64 here
 
     def constant(self, function: str, arguments: Sequence[Expr]) -> Code:
         """A function of numbers and sizes is a Python float, which leaves the precision of arrays alone."""
@@ -852,10 +855,6 @@ def _factors(body: Expr) -> tuple[Expr, ...]:
 
 def _reduces(expr: Expr) -> bool:
     return any(isinstance(part, Reduce) for part in ir.walk(expr))
-
-
-def _branches(arguments: Sequence[Expr]) -> Iterable[Expr]:
-    return (part for branch in arguments[1:] for part in ir.walk(branch))
 
 
 def _fill(template: str, codes: Mapping[str, Code]) -> str:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import inspect
 import math
 import random
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -894,8 +895,6 @@ def _can_be_complex(
     analytic: Callable[[str, Mapping[str, Array]], Any], arrays: Mapping[str, Array], claimed: Mapping[str, Array]
 ) -> Callable[[str, Mapping[str, Array]], Any] | str:
     """The function over complex numbers, if it takes them and agrees with itself on real ones."""
-    import warnings
-
     import numpy as np
 
     for name in claimed:

@@ -11,8 +11,19 @@ import indexprop
 
 PACKAGE = Path(indexprop.__file__).parent
 ORDER = [
-    *("__main__", "testing", "layers", "symbols", "numerics", "exposition", "codegen", "layouts", "conventions"),
-    *("calculus", "algebra", "semantics", "notation", "functions", "ir", "errors"),
+    *(
+        "__main__",
+        "testing",
+        "auditing",
+        "layers",
+        "symbols",
+        "numerics",
+        "tracing",
+        "exposition",
+        "codegen",
+        "layouts",
+    ),
+    *("conventions", "calculus", "algebra", "semantics", "notation", "functions", "ir", "errors"),
 ]
 LEVEL = {name: len(ORDER) - number for number, name in enumerate(ORDER)} | {"__init__": len(ORDER) - 1.5}
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
@@ -76,10 +87,11 @@ WITHOUT_NUMPY = {
     "import": "",
     "parse and print": "str(net)",
     "derive": "str(grad); str(ip.vjp(grad.program, of='dW')); str(ip.jvp(net))",
-    "format": "[ip.format(grad, form) for form in ('index', 'einsum', 'matrix')]",
-    "explain": "str(ip.explain(grad, 'W')); ip.explain(grad, 'W')._repr_latex_()",
+    "format": "[exposition.format(grad, form) for form in ('index', 'einsum', 'matrix')]",
+    "explain": "str(exposition.explain(grad, 'W')); exposition.explain(grad, 'W')._repr_latex_()",
     "source": "[ip.source(grad, layout=one, style=two) for one in ('column', 'row') for two in ('einsum', 'matmul')]",
-    "symbols": "W, X = ip.tensor('W', 'o i'), ip.tensor('X', 'i b'); str(ip.program(Y=ip.einsum('oi,ib->ob', W, X)))",
+    "symbols": "W, X = symbols.tensor('W', 'o i'), symbols.tensor('X', 'i b'); "
+    "str(symbols.program(Y=symbols.einsum('oi,ib->ob', W, X)))",
 }
 
 
@@ -87,7 +99,8 @@ WITHOUT_NUMPY = {
 def test_without_numpy(what):
     """Importing, parsing, deriving, explaining and printing source load nothing but the standard library."""
     net = "Z[o,b] = W[o,i] X[i,b] + c[o]\\nL = sum[o,b]((sigmoid(Z[o,b]) - T[o,b])^2) / (2 |b|)"
-    code = f"import indexprop as ip\nnet = ip.parse('{net}')\ngrad = ip.gradient(net, wrt=['W', 'c'])\n"
+    code = "import indexprop as ip\nfrom indexprop import exposition, layers, symbols\n"
+    code += f"net = ip.parse('{net}')\ngrad = ip.gradient(net, wrt=['W', 'c'])\n"
     assert run(f"{code}{WITHOUT_NUMPY[what]}\n{LOADED}").split() == []
 
 
