@@ -7,7 +7,6 @@ Y[o,b]  = W[o,i] X[i,b]
 L       = sum[o,b]((Y[o,b] - T[o,b])^2) / (2 |b|)
 dY[o,b] = (Y[o,b] - T[o,b]) / |b|
 dW[o,i] = dY[o,b] X[i,b]
-output L, dW
 """
 
 from indexprop import errors, ir, layouts, notation, numerics

@@ -426,6 +426,7 @@ def validate(program: Program, place: Place | None = None) -> None:
     problems.extend(_order_problems(program, at))
     problems.extend(_rank_problems(program, at))
     problems.extend(_index_problems(program, at))
+    problems.extend(_size_problems(program, at, alone=not problems))
     if problems:
         raise NotationError(*problems)
 
@@ -526,7 +527,6 @@ def _axes(count: int) -> str:
 
 
 def _index_problems(program: Program, at: Place) -> Iterable[Problem]:
-    sized = sized_indices(program)
     if program.batch is not None and program.batch not in program.indices:
         yield Problem(
             f"the batch index {program.batch!r} occurs nowhere",
@@ -543,9 +543,15 @@ def _index_problems(program: Program, at: Place) -> Iterable[Problem]:
                         way_out=f"Write sum[{index}](...) around what is summed.",
                     )
             yield from _shadow_problems(one.body, left | set(one.bound), at, number)
+
+
+def _size_problems(program: Program, at: Place, *, alone: bool) -> Iterable[Problem]:
+    """Indices without a size; beside other problems only those that no tensor on the right has."""
+    sized = sized_indices(program)
+    for number, step in enumerate(program.steps):
         for index in step.indices:
             root = program.same_size.get(index, index)
-            if root in sized:
+            if root in sized or not (alone or all(index not in access.slots for access in step.reads)):
                 continue
             sized.add(root)
             slot = step.target.slots.index(index) if index in step.target.slots else None

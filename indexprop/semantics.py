@@ -476,7 +476,9 @@ class Evaluation:
                     with suppress(_Skip):
                         values.append(self.expression(body, inner))
                 if not values:
-                    raise SizeError(Problem(f"{operation} over no value: nothing is left at {dict(at)}"))
+                    empty = [name for name in names if not self.sizes[name]]
+                    why = f"{', '.join(empty)} has size 0" if empty else f"nothing is left at {dict(at)}"
+                    raise SizeError(Problem(f"{operation} over no value: {why}"))
                 best = values[0]
                 for value in values[1:]:
                     best = self.numbers.call("maximum" if operation == "max" else "minimum", [best, value])

@@ -721,7 +721,7 @@ the size of index 'q' follows from nothing
         ^
 
     No input has an axis of that name.
-    Read a tensor that has 'q', or correct the name.
+    Read a tensor that has 'q', correct the name, or add: where |q| = ...
 
 === size from nothing in a factor
 y[i] = x[i] / |q|
@@ -732,7 +732,7 @@ the size of index 'q' follows from nothing
     ^^^^
 
     No input has an axis of that name.
-    Read a tensor that has 'q', or correct the name.
+    Read a tensor that has 'q', correct the name, or add: where |q| = ...
 
 === shadow
 y[i] = x[i] sum[i](x[i]^2)
@@ -851,7 +851,7 @@ the size of index 'q' follows from nothing
         ^
 
     No input has an axis of that name.
-    Read a tensor that has 'q', or correct the name.
+    Read a tensor that has 'q', correct the name, or add: where |q| = ...
 
 === line joined
 y[i] = (x[i]
