@@ -66,7 +66,7 @@ examples:
 
 CHECK = """\
 examples:
-  indexprop check net.ixp                      the derived gradient, on random data
+  indexprop check net.ixp                      the gradient, on random data
   indexprop check net.ixp --examples 500       on 500 draws of sizes and data
   indexprop check my.py:forward --backward my.py:backward \\
             --axes "X=i b, W=o i, T=o b" --without T
