@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 
 from indexprop import calculus, codegen, exposition, layouts, notation, numerics
 from indexprop.calculus import Gradient
-from indexprop.errors import IndexpropError, NameProblem, NotationError, Problem, did_you_mean
+from indexprop.errors import CheckError, IndexpropError, NameProblem, NotationError, Problem, did_you_mean
 from indexprop.ir import Program
 from indexprop.numerics import Report
 
@@ -66,7 +66,7 @@ examples:
 
 CHECK = """\
 examples:
-  indexprop check net.ixp                      the derived gradient, on random data
+  indexprop check net.ixp                      the gradient, on random data
   indexprop check net.ixp --examples 500       on 500 draws of sizes and data
   indexprop check my.py:forward --backward my.py:backward \\
             --axes "X=i b, W=o i, T=o b" --without T
@@ -77,6 +77,9 @@ The second kind runs the file my.py and checks its functions:
                                   first entry counts
   backward(X=..., W=..., T=...)   gives {"X": dX, "W": dW}; where forward gives
                                   an array, it takes its cotangent as dy=...
+
+More than one example of these is drawn by indexprop.testing, which needs
+hypothesis, and finds the smallest sizes for which a gradient is wrong.
 """
 
 
@@ -212,8 +215,11 @@ def _verdict(arguments: argparse.Namespace, check: Callable[[int], Report]) -> O
         report = check(seed)
         if not report.ok:
             return (f"{report}\n\nThis was draw {number} of {count}: --seed {seed} repeats it.", WRONG)
-    more = f"\n\n{count} draws of sizes and data, all of them ok." if count > 1 else ""
-    return f"{report}{more}", FINE
+    return f"{report}{_all_fine(count) if count > 1 else ''}", FINE
+
+
+def _all_fine(count: int) -> str:
+    return f"\n\n{count} draws of sizes and data, all of them ok."
 
 
 def _progress(seeds: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -249,9 +255,13 @@ def _check_functions(arguments: argparse.Namespace, file: Path, name: str) -> Ou
         modules = {path: _load(path) for path in files}
         forward = _function(modules, file, name)
         backward = _function(modules, Path(other) if other else file, backward_name)
-        return _verdict(
-            arguments, lambda seed: numerics.check_functions(forward, backward, axes, without=without, seed=seed)
-        )
+        report = numerics.check_functions(forward, backward, axes, without=without, seed=arguments.seed)
+        if report.ok and arguments.examples > 1:
+            _kit().assert_gradients(forward, backward, axes, without=without, examples=arguments.examples)
+            return f"{report}{_all_fine(arguments.examples)}", FINE
+        return str(report), FINE if report.ok else WRONG
+    except CheckError as error:
+        return str(error), WRONG
     except IndexpropError:
         raise
     except Exception as error:
@@ -262,6 +272,15 @@ def _check_functions(arguments: argparse.Namespace, file: Path, name: str) -> Ou
 
 
 HELP = "indexprop check --help"
+
+
+def _kit() -> Any:
+    """The testing kit, which needs hypothesis."""
+    try:
+        from indexprop import testing
+    except ImportError as error:
+        raise NotationError(Problem(str(error), way_out="One example needs nothing: leave out --examples.")) from None
+    return testing
 
 
 def _axes(text: str) -> dict[str, str]:

@@ -789,7 +789,13 @@ def _reorder(array: Any, axes: Sequence[str], slot_axes: str, kind: Kind, record
     return np.flip(array, tuple(flips)).copy() if flips else array  # torch refuses negative strides
 
 
-def _rearrange(array: Any, before: str, after: str, sizes: Mapping[str, int]) -> Any:
+def rearrange(array: Any, before: str, after: str, sizes: Mapping[str, int]) -> Any:
+    """An array from one pattern to another, as a view where einops can.
+
+    >>> import numpy as np
+    >>> rearrange(np.arange(6), "(a b)", "b a", {"a": 2, "b": 3}).tolist()
+    [[0, 3], [1, 4], [2, 5]]
+    """
     import einops
 
     grouped = {axis for group in read_pattern(before) if len(group) > 1 for axis in group}
@@ -907,7 +913,7 @@ class Conversion:
             array = arrays[self._name(slot, 0)]
             axes = canonical.left(slot.tensor, slot.select)
             visible = " ".join(axis for axis in axes if axis in _axes(slot.pattern))
-            array = _rearrange(array, _bare(slot.pattern), visible, sizes)
+            array = rearrange(array, _bare(slot.pattern), visible, sizes)
             array = _reorder(array, visible.split(), slot.pattern, kind, source, back=True)
             array = array.reshape([sizes[axis] for axis in axes]) if visible.split() != axes else array
             if not slot.select:
@@ -956,7 +962,7 @@ class Conversion:
             array = _reorder(array, axes, slot.pattern, kind, target, back=False)
             shown = [axis for axis in axes if axis in _axes(slot.pattern)]
             array = array.reshape([sizes[axis] for axis in shown]) if shown != axes else array
-            result[self._name(slot, 1)] = _rearrange(array, " ".join(shown), _bare(slot.pattern), sizes)
+            result[self._name(slot, 1)] = rearrange(array, " ".join(shown), _bare(slot.pattern), sizes)
         return result
 
     def _agree(self, one: Any, other: Any, added: Sum, region: Selection) -> None:
@@ -976,7 +982,7 @@ class Conversion:
     def _data(self, name: str, array: Any) -> Any:
         before, after = self.source.data[name], self.target.data[name]
         sizes = fit({name: tuple(array.shape)}, {name: before}, {**self._known_sizes()})
-        return _rearrange(array, before, after, sizes)
+        return rearrange(array, before, after, sizes)
 
     # what does not survive
 

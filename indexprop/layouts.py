@@ -11,13 +11,15 @@ a layout the axes stand as they are written.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from indexprop import ir, notation
+from indexprop import conventions, ir, notation
 from indexprop.calculus import Gradient, Tangent
-from indexprop.errors import LayoutError, NameProblem, Problem, did_you_mean
+from indexprop.errors import LayoutError, NameProblem, Problem, TypeProblem, did_you_mean
 from indexprop.ir import Access, Index, Program, Size
 
 CONVENTIONS = ("column", "row")
@@ -32,12 +34,23 @@ does not have.
 class Layout:
     """A convention, or None for "as written", and patterns in einops' words for the tensors that differ from it.
 
-    >>> Layout("row", {"K": "o i k"}).base
-    'row'
+    >>> print(Layout("row", {"K": "o i k"}))
+    row: batch first, weights in-out, vectors 1 o
+    K: o i k
     """
 
     base: str | None = None
     patterns: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        meaning = {
+            None: "as written",
+            "column": "column: batch last, weights out-in, vectors o",
+            "row": "row: batch first, weights in-out, vectors 1 o",
+        }
+        return "\n".join(
+            [meaning.get(self.base, str(self.base)), *(f"{name}: {one}" for name, one in self.patterns.items())]
+        )
 
 
 LayoutLike: TypeAlias = str | Layout | Mapping[str, str] | None
@@ -285,7 +298,14 @@ class _Convention:
 
 
 def convert(
-    arrays: Mapping[str, Any], *, from_: LayoutLike = None, to: LayoutLike = None, program: Derived
+    arrays: Mapping[str, Any],
+    *,
+    from_: LayoutLike = None,
+    to: LayoutLike = None,
+    program: Derived | None = None,
+    kind: str | None = None,
+    contiguous: bool = False,
+    **options: Any,
 ) -> dict[str, Any]:
     """The same tensors in another layout, as views where einops can.
 
@@ -295,13 +315,64 @@ def convert(
     >>> row["W"].shape, row["c"].shape
     ((3, 4), (1, 4))
 
-    Inputs, intermediates and gradients alike: `dW`, and a `W` in a dictionary of gradients, travel with `W`.
-    Raises NameProblem for names that the program does not have, LayoutError for shapes that do not fit.
+    With a program, layouts are those of `arrange`. Inputs, intermediates and gradients alike: `dW`, and a `W` in a
+    dictionary of gradients, travel with `W`. With a kind of layer, they are conventions such as "torch" and "keras",
+    and the options are those of `conventions.convert_kind`:
+
+    >>> convert({"weight": np.ones((4, 3))}, kind="dense", from_="torch", to="keras")["kernel"].shape
+    (3, 4)
+
+    With neither, both layouts are patterns, and an option gives the sizes that shapes do not tell:
+
+    >>> convert({"W": np.ones((6, 4))}, from_={"W": "(h d) e"}, to={"W": "e h d"}, sizes={"h": 2})["W"].shape
+    (4, 2, 3)
+
+    `contiguous=True` copies views. Raises NameProblem for names that do not exist, LayoutError for shapes that do not
+    fit, Refusal for what the target cannot hold.
     """
+    if program is not None and kind is not None:
+        raise LayoutError(
+            Problem(
+                "arrays belong to a program or to a kind of layer, not to both",
+                evidence=f"kind={kind!r}, and a program",
+                way_out="Give one of them.",
+            )
+        )
+    if kind is not None:
+        if not isinstance(from_, str) or not isinstance(to, str):
+            raise LayoutError(
+                Problem(
+                    "a kind of layer is converted from one convention to another",
+                    evidence=f"from_={from_!r}, to={to!r}",
+                    way_out=f"Name two of: {', '.join(conventions.CONVENTIONS)}",
+                )
+            )
+        return conventions.convert_kind(arrays, kind, from_=from_, to=to, contiguous=contiguous, **options)
+    if program is None:
+        result = _convert_patterns(arrays, from_, to, **options)
+    elif options:
+        raise NameProblem(
+            Problem(
+                f"a program needs no {', '.join(options)}",
+                evidence="The sizes of a program follow from its arrays.",
+                way_out="Leave it out, or give kind= instead of program=.",
+            )
+        )
+    else:
+        result = _convert_program(arrays, arrange(program, from_), arrange(program, to), program_of(program))
+    if contiguous:
+        import numpy as np
+
+        return {name: np.ascontiguousarray(array) for name, array in result.items()}
+    return result
+
+
+def _convert_program(
+    arrays: Mapping[str, Any], before: Arrangement, after: Arrangement, program: Program
+) -> dict[str, Any]:
     import einops  # loads numpy
 
-    before, after = arrange(program, from_), arrange(program, to)
-    known = program_of(program).axes
+    known = program.axes
     problems: list[Problem] = []
     result = {}
     for name, array in arrays.items():
@@ -325,6 +396,139 @@ def convert(
     if problems:
         raise LayoutError(*problems)
     return result
+
+
+def _convert_patterns(
+    arrays: Mapping[str, Any], from_: LayoutLike, to: LayoutLike, sizes: Mapping[str, int] | None = None
+) -> dict[str, Any]:
+    before, after = (_layout(layout) for layout in (from_, to))
+    if before.base or after.base:
+        raise LayoutError(
+            Problem(
+                f"{before.base or after.base!r} needs a program, which says what the axes are",
+                way_out="Give program=..., a kind such as kind='dense', or patterns such as {'X': 'i b'}.",
+            )
+        )
+    problems = [
+        Problem(
+            f"no pattern says how {name} lies in memory", place=where, way_out=did_you_mean(name, list(one.patterns))
+        )
+        for where, one in (("from_", before), ("to", after))
+        for name in arrays
+        if name not in one.patterns
+    ]
+    if problems:
+        raise NameProblem(*problems)
+    shapes = {name: tuple(array.shape) for name, array in arrays.items()}
+    result = {}
+    for name, array in arrays.items():
+        pattern, wanted = before.patterns[name], after.patterns[name]
+        axes = [sorted(axis for group in conventions.read_pattern(one) for axis in group) for one in (pattern, wanted)]
+        if axes[0] != axes[1] or len(set(axes[0])) != len(axes[0]):
+            problems.append(
+                Problem(
+                    f"{name} has the axes {' '.join(axes[0])} in one layout and {' '.join(axes[1])} in the other",
+                    place=f"{pattern} -> {wanted}",
+                    way_out="Name every axis once on either side.",
+                )
+            )
+            continue
+        found = conventions.fit({name: shapes[name]}, {name: pattern}, sizes or {})
+        result[name] = conventions.rearrange(array, pattern, wanted, found)
+    if problems:
+        raise LayoutError(*problems)
+    return result
+
+
+# --- functions ------------------------------------------------------------------------------------
+
+Names: TypeAlias = str | Sequence[Any] | Mapping[str, Any] | None
+"""The tensor that stands at a place, or a list, tuple or dictionary of such; None for what is not a tensor."""
+
+
+def adapt(
+    function: Callable[..., Any],
+    *,
+    from_: LayoutLike,
+    to: LayoutLike,
+    program: Derived,
+    takes: Sequence[Names] | None = None,
+    returns: Names = None,
+) -> Callable[..., Any]:
+    """A function written in one layout, to be called in another.
+
+    >>> import numpy as np
+    >>> net = notation.parse("Z[h,b] = W[h,i] X[i,b] \\n batch b")
+    >>> def forward(W, X):
+    ...     return W @ X
+    >>> forward_row = adapt(forward, from_="column", to="row", program=net, returns="Z")
+    >>> forward_row(np.ones((3, 4)), np.ones((5, 3))).shape
+    (5, 4)
+
+    Arguments are known by their names, or by `takes`: one name, or a list of names, for each of them in turn. Results
+    in a dictionary are known by its keys, others by `returns`, which has the shape of the result; without a name, a
+    result is passed through. Raises NameProblem where names do not fit, LayoutError where shapes do not.
+    """
+    whole = program_of(program)
+    inside, outside = arrange(program, from_), arrange(program, to)
+    parameters = list(inspect.signature(function).parameters)
+
+    def into(tree: Any, names: Names) -> Any:
+        return _move(tree, names, outside, inside, whole)
+
+    @functools.wraps(function)
+    def adapted(*given: Any, **named: Any) -> Any:
+        places = list(takes) if takes is not None else [_known(name, whole) for name in parameters]
+        if len(given) > len(places):
+            raise NameProblem(
+                Problem(
+                    f"{len(given)} arguments are given, and {len(places)} have names",
+                    evidence=f"names: {places}",
+                    way_out="Say in `takes` which tensor every argument is.",
+                )
+            )
+        result = function(
+            *(into(one, names) for one, names in zip(given, places, strict=False)),
+            **{name: into(one, _known(name, whole)) for name, one in named.items()},
+        )
+        return _move(result, returns, inside, outside, whole)
+
+    return adapted
+
+
+def _known(name: str, program: Program) -> str | None:
+    return name if name in program.axes or _base_name(name, program.axes) else None
+
+
+def _move(tree: Any, names: Names, before: Arrangement, after: Arrangement, program: Program) -> Any:
+    """The arrays of a tree of lists, tuples and dictionaries, from one layout to another."""
+    if isinstance(tree, Mapping):
+        inner = names if isinstance(names, Mapping) else {}
+        return {
+            key: _move(one, inner.get(key, _known(key, program)), before, after, program) for key, one in tree.items()
+        }
+    if isinstance(tree, list | tuple):
+        parts = list(names) if isinstance(names, list | tuple) else [None] * len(tree)
+        if names is not None and len(parts) != len(tree):
+            raise NameProblem(
+                Problem(
+                    f"there are {len(tree)} values and {len(parts)} names",
+                    evidence=f"names: {names}",
+                    way_out="Name every value once; None stands for what is not a tensor.",
+                )
+            )
+        moved = [_move(one, name, before, after, program) for one, name in zip(tree, parts, strict=True)]
+        return moved if isinstance(tree, list) else tuple(moved)
+    if names is None:
+        return tree
+    if not isinstance(names, str):
+        raise TypeProblem(
+            Problem(
+                f"{names!r} names several values, and there is one: {type(tree).__name__}",
+                way_out="Give the names in the shape of what the function takes or returns.",
+            )
+        )
+    return _convert_program({names: tree}, before, after, program)[names]
 
 
 def _base_name(name: str, known: Iterable[str]) -> str | None:

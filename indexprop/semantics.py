@@ -299,6 +299,13 @@ class Field:
         """`where`: only the chosen branch is evaluated."""
         return yes() if condition else no()
 
+    def best(self, function: str, values: Sequence[Scalar]) -> Scalar:
+        """The maximum, or minimum, of several numbers."""
+        found = values[0]
+        for value in values[1:]:
+            found = self.call(function, [found, value])
+        return found
+
 
 class Exact(Field):
     """The rational numbers, with stand-ins for functions: one arbitrary rational value at every rational argument.
@@ -424,6 +431,16 @@ class Duals(Field):
     def choose(self, condition: Scalar, yes: Callable[[], Scalar], no: Callable[[], Scalar]) -> Scalar:
         return yes() if (condition.value if isinstance(condition, Dual) else condition) else no()
 
+    def best(self, function: str, values: Sequence[Scalar]) -> Scalar:
+        """Winners share evenly, however many there are."""
+        duals = [_dual(value) for value in values]
+        found = self.base.best(function, [dual.value for dual in duals])
+        tangents = [dual.tangent for dual in duals if dual.value == found]
+        total = self.base.constant(Fraction(0))
+        for tangent in tangents:
+            total = total + tangent
+        return Dual(found, total * self.base.constant(Fraction(1, len(tangents))) if tangents else total)
+
 
 # --- evaluation -----------------------------------------------------------------------------------
 
@@ -479,10 +496,7 @@ class Evaluation:
                     empty = [name for name in names if not self.sizes[name]]
                     why = f"{', '.join(empty)} has size 0" if empty else f"nothing is left at {dict(at)}"
                     raise SizeError(Problem(f"{operation} over no value: {why}"))
-                best = values[0]
-                for value in values[1:]:
-                    best = self.numbers.call("maximum" if operation == "max" else "minimum", [best, value])
-                return best
+                return self.numbers.best("maximum" if operation == "max" else "minimum", values)
             case _:
                 assert_never(expr)
 

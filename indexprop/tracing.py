@@ -33,6 +33,9 @@ from indexprop.errors import IndexpropError, Problem, underline
 from indexprop.functions import TABLE
 from indexprop.ir import Access, Call, Expr, Index, Number, Program, Size, Step
 
+SMALL = 1e-3
+"""Numbers below are constants, such as the eps in `log(p + eps)`."""
+
 LIMIT = 20_000
 """Operations after which a lift stops: a training loop is unrolled, and nobody reads that."""
 
@@ -66,9 +69,10 @@ class Branch:
 class Lifted:
     """A program, and the code that it came from.
 
-    `lines` gives for every step, by its tensor, the line that computed it; `statements` for every line its steps.
+    `lines` gives for every step, by its tensor, the line that computed it.
     `layout` says in einops' words how each tensor lies in the author's arrays, with 1 for an axis of size one;
-    `values` are the author's arrays. `aliases` are further names of tensors, `path` the branches that were taken.
+    `values` are the author's arrays. `names` gives for every tensor the name in the code, which may stand for several
+    tensors one after the other; `aliases` are further names of tensors, `path` the branches that were taken.
     """
 
     program: Program
@@ -78,6 +82,7 @@ class Lifted:
     layout: Mapping[str, str]
     values: Mapping[str, Any] = field(repr=False)
     aliases: Mapping[str, str]
+    names: Mapping[str, str]
     sizes: Mapping[Index, int]
     source: str = field(repr=False)
     result: Any = field(repr=False, default=None)
@@ -170,6 +175,7 @@ class Traced:
         self.fill = fill
         self.name = ""
         self.used = False
+        self.start = False
         tracer.alive.add(self)
 
     def __bool__(self) -> bool:
@@ -208,6 +214,18 @@ class Dim(int):
     @staticmethod
     def of(value: int, expr: Expr) -> Dim:
         made = Dim(value)
+        made.expr = expr
+        return made
+
+
+class Scalar(float):
+    """A number with a name, `reg = 0.1`: it counts like any number, and is a scalar input where it meets a tensor."""
+
+    expr: Expr
+
+    @staticmethod
+    def of(value: float, expr: Expr) -> Scalar:
+        made = Scalar(value)
         made.expr = expr
         return made
 
@@ -424,7 +442,6 @@ def _norm(t: Tracer, one: Any, ord: Any = None, axis: Any = None, keepdims: bool
 def _matmul(t: Tracer, one: Any, other: Any) -> Symbol:
     one, other = t.traced(one), t.fresh(t.traced(other))
     inner = len(other.axes) - 2 if len(other.axes) > 1 else 0
-    other_rest = tuple(mark for k, mark in enumerate(other.axes) if k != inner)
     one_rest = one.axes[:-1]
     if len(one.axes) > 2 or len(other.axes) > 2:
         stacks_one, stacks_other = one_rest[:-1], other.axes[:-2]
@@ -751,7 +768,7 @@ class Rewriter(ast.NodeTransformer):
     def visit_Assign(self, node: ast.Assign) -> Any:
         outer, self.owner = self.owner, next((target.id for target in node.targets if isinstance(target, ast.Name)), "")
         plain = isinstance(node.value, ast.Name)
-        self.generic_visit(node)
+        node.value = self.visit(node.value)
         before: list[ast.stmt] = []
         after: list[ast.stmt] = []
         value = node.value
@@ -760,13 +777,17 @@ class Rewriter(ast.NodeTransformer):
                 case ast.Name(name):
                     value = self.ask("bind", node, self.constant(name), value, self.constant(plain))
                 case ast.Attribute(_, name):
+                    self.generic_visit(target)
                     value = self.ask("bind", node, self.constant(name), value)
                 case ast.Tuple() | ast.List():
+                    self.generic_visit(target)
                     after.extend(self.rebind(node, target))
-        stores = [target for target in node.targets if isinstance(target, ast.Subscript)]
+        stores: list[ast.Subscript] = [target for target in node.targets if isinstance(target, ast.Subscript)]
         if len(node.targets) == 1 and stores:
             target = stores[0]
-            stored = self.ask("store", node, target.value, self.key(target.slice), value)
+            base = self.constant(name_of(node.targets[0]))
+            owner, key = self.visit(target.value), self.key(self.visit(target.slice))
+            stored = self.ask("store", node, owner, key, value, base)
             self.owner = outer
             return ast.copy_location(ast.Expr(stored), node)
         node.value = value
@@ -791,12 +812,13 @@ class Rewriter(ast.NodeTransformer):
         match node.target:
             case ast.Name(name):
                 value = self.visit(node.value)
-                new = self.ask("augment", node, word, ast.Name(name, ast.Load()), value)
+                new = self.ask("augment", node, word, ast.Name(name, ast.Load()), value, self.constant(name))
                 new = self.ask("bind", node, self.constant(name), new)
                 made = ast.Assign([ast.Name(name, ast.Store())], new)
             case ast.Subscript(owner, key):
+                base = self.constant(name_of(node.target))
                 owner, key, value = self.visit(owner), self.key(self.visit(key)), self.visit(node.value)
-                made = ast.Expr(self.ask("augment_item", node, word, owner, key, value))
+                made = ast.Expr(self.ask("augment_item", node, word, owner, key, value, base))
             case ast.Attribute(owner, name):
                 owner, value = self.visit(owner), self.visit(node.value)
                 made = ast.Expr(self.ask("augment_attribute", node, word, owner, self.constant(name), value))
@@ -848,6 +870,9 @@ class Tracer:
         self.inputs: dict[str, Traced] = {}
         self.tensors: dict[str, Slots] = {}
         self.origins: dict[str, str] = {}
+        self.written_as: dict[str, str] = {}
+        self.scalars: dict[str, float] = {}
+        self.constants: dict[str, Expr] = {}
         self.fills: dict[str, Expr] = {}
         self.steps_only = False  # constant arrays are constants, as in a function whose arguments are given
         self.alive: weakref.WeakSet[Traced] = weakref.WeakSet()
@@ -930,6 +955,11 @@ class Tracer:
                 return value
             case Dim():
                 return Traced(self, np.asarray(int(value)), (), value.expr)
+            case Scalar():
+                for access in ir.accesses(value.expr):
+                    if access.tensor not in self.inputs:
+                        self.scalar_source(access.tensor)
+                return Traced(self, np.asarray(float(value)), (), value.expr)
             case bool():
                 return Traced(self, np.asarray(value), (), ir.number(int(value)))
             case int() | Fraction():
@@ -950,6 +980,15 @@ class Tracer:
                 return self.traced(np.asarray(value))
             case _:
                 raise self.stop(f"a value of type {type(value).__name__} takes part in the computation")
+
+    def scalar_source(self, name: str) -> None:
+        made = Traced(self, self.np.asarray(self.scalars[name]), (), Access(name))
+        self.inputs[name] = made
+        self.tensors[name] = ()
+        self.values[name] = made.data
+        self.lines[name] = self.line()
+        self.origins[name] = name
+        made.name, made.used = name, True
 
     def real(self, value: float) -> Expr:
         if value == math.pi:
@@ -973,7 +1012,7 @@ class Tracer:
             return value
         known = self.wrapped.get(id(value))
         if known is None or known[0] is not value:
-            sizes = [part for part in _flat(arguments) if isinstance(part, int) and not isinstance(part, bool)]
+            sizes = [part for part in flatten(arguments) if isinstance(part, int) and not isinstance(part, bool)]
             linked = sizes if [int(size) for size in sizes] == list(value.shape) else value.shape
             made = Traced(self, value, tuple(map(self.axis_of, linked)), Access("~"), raw=True)
             self.wrapped[id(value)] = known = (value, made)
@@ -1059,7 +1098,8 @@ class Tracer:
     def apply(self, name: str, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """An operation: numpy computes the array, the rule says what it is."""
         np = self.np
-        arrays = [part for part in _flat((args, kwargs)) if isinstance(part, (Traced, np.ndarray))]
+        arrays = [part for part in flatten((args, kwargs)) if isinstance(part, (Traced, np.ndarray))]
+        arrays = [part for part in arrays if not self.is_constant(part)] or arrays
         if any(not part.raw for part in arrays if isinstance(part, Traced)):
             used: list[Traced] = []
             args, kwargs = self.settled(args, used), {key: self.settled(value, used) for key, value in kwargs.items()}
@@ -1085,7 +1125,17 @@ class Tracer:
             raise self.stop(f"{name} gave shape {data.shape} where {shape} was expected")
         if name in FILLS or (arrays and all(isinstance(part, Traced) and part.fill for part in arrays)):
             result.raw = result.fill = isinstance(result.expr, (Number, Call))
+            result.start = name == "zeros"
         return result
+
+    def is_constant(self, value: Any) -> bool:
+        """A number made of sizes and named numbers only."""
+        return (
+            isinstance(value, Traced)
+            and not value.axes
+            and not value.raw
+            and all(access.tensor in self.scalars for access in ir.accesses(value.expr))
+        )
 
     def settled(self, value: Any, used: list[Traced]) -> Any:
         """Arguments with every piece of data named."""
@@ -1118,7 +1168,7 @@ class Tracer:
         return any(isinstance(value, (Traced, self.np.ndarray)) for value in values)
 
     def holds_traced(self, value: Any) -> bool:
-        return any(isinstance(part, Traced) for part in _flat(value))
+        return any(isinstance(part, Traced) for part in flatten(value))
 
     def binary(self, place: int, word: str, one: Any, other: Any) -> Any:
         self.at(place)
@@ -1126,26 +1176,29 @@ class Tracer:
         if self.involved(one, other):
             return self.apply(name, function, (one, other), {})
         result = function(one, other)
-        if isinstance(one, Dim) or isinstance(other, Dim):
-            return self.counted(name, result, one, other)
-        return result
+        return self.counted(name, result, one, other)
 
     def counted(self, name: str, result: Any, one: Any, other: Any) -> Any:
-        """Arithmetic with sizes: integers stay integers that remember."""
+        """Arithmetic with sizes and named numbers: integers and floats that remember."""
+        if not isinstance(one, (Dim, Scalar)) and not isinstance(other, (Dim, Scalar)):
+            return result
         if name not in RULES or not isinstance(result, (int, float)) or isinstance(result, bool):
             return result
         if not all(isinstance(part, (int, float)) for part in (one, other)):
             return result
-        _, expr = RULES[name](self, one, other)
-        if isinstance(result, int):
-            return Dim.of(result, expr)
-        return Traced(self, self.np.asarray(result), (), expr)
+        operands = [
+            Traced(self, None, (), part.expr) if isinstance(part, (Dim, Scalar)) else part for part in (one, other)
+        ]
+        _, expr = RULES[name](self, *operands)
+        return Dim.of(result, expr) if isinstance(result, int) else Scalar.of(result, expr)
 
     def unary(self, place: int, word: str, one: Any) -> Any:
         self.at(place)
         name, function = UNARY[word]
         if self.involved(one):
             return self.apply(name, function, (one,), {})
+        if isinstance(one, (Dim, Scalar)) and word == "USub":
+            return type(one).of(-one, ir.negate(one.expr))  # type: ignore[arg-type]
         return function(one)
 
     def compare(self, place: int, word: str, one: Any, other: Any) -> Any:
@@ -1163,11 +1216,14 @@ class Tracer:
             return self.apply(name, getattr(type(owner.data), name), (owner, *args), kwargs)
         known = self.by_id.get(id(function))
         if known is not None and not (known in ("float64", "abs") and not self.involved(*args)):
-            sizes = known not in ("array", "asarray") and any(isinstance(part, Dim) for part in args)
-            if self.involved(*_flat((args, kwargs))) or known in FILLS or sizes:
+            sizes = any(isinstance(part, Scalar if known in ("array", "asarray") else (Dim, Scalar)) for part in args)
+            if self.involved(*flatten((args, kwargs))) or known in FILLS or sizes:
                 return self.apply(known, function, args, kwargs)
         if function is builtins.len and len(args) == 1 and isinstance(args[0], Traced):
             return self.shape(args[0])[0]
+        if function is builtins.isinstance and isinstance(args[0], Traced):
+            kinds = tuple(flatten(args[1:]))
+            return isinstance(args[0].data, kinds) or (not args[0].axes and bool({float, int} & set(kinds)))
         if function is builtins.sum and self.holds_traced(args):
             return self.added(list(args[0]), *args[1:])
         if function in (builtins.print, builtins.repr, builtins.str, builtins.id):
@@ -1187,7 +1243,7 @@ class Tracer:
             result = function(*args, **kwargs)
             return result if isinstance(function, type) else self.wrap(result, (args, kwargs))
         label = _label(function)
-        arrays = [part for part in _flat((args, kwargs)) if isinstance(part, Traced)]
+        arrays = [part for part in flatten((args, kwargs)) if isinstance(part, Traced)]
         return self.apply(label, function, args, kwargs) if arrays else function(*args, **kwargs)
 
     def added(self, parts: list[Any], start: Any = 0) -> Any:
@@ -1274,7 +1330,7 @@ class Tracer:
     def fresh_name(self, name: str) -> str:
         """The name, or with a count: every step has its own."""
         name = name if not notation.name_problem(name) else f"{name}_"
-        taken = self.tensors
+        taken = {*self.tensors, *self.scalars}
         count = 1
         made = name
         while made in taken or (count > 1 and made in self.written) or notation.name_problem(made):
@@ -1285,6 +1341,7 @@ class Tracer:
     def source(self, value: Traced, name: str) -> None:
         """Data gets its name: an input of the program."""
         self.origins[name] = name
+        self.written_as[name] = name if name in self.written else re.sub(r"_\d+$", "", name)
         if self.plan is not None and name in self.plan.arrays:
             value.data = self.plan.arrays[name]
             for mark, size in zip(value.axes, value.data.shape, strict=True):
@@ -1301,7 +1358,7 @@ class Tracer:
     def rename(self, value: Traced, name: str) -> None:
         old, name = value.name, self.fresh_name(name)
         tables: tuple[dict[str, Any], ...] = (
-            self.inputs, self.tensors, self.values, self.lines, self.origins, self.fills,
+            self.inputs, self.tensors, self.values, self.lines, self.origins, self.fills, self.written_as,
         )  # fmt: skip
         for table in tables:
             if old in table:
@@ -1316,6 +1373,10 @@ class Tracer:
         self.at(place)
         if isinstance(value, int) and not isinstance(value, bool):
             return self.bind_integer(name, value)
+        if isinstance(value, float) and not isinstance(value, (Scalar, self.np.generic)):
+            return self.bind_number(name, value)
+        if isinstance(value, list):
+            return [self.bind_entry(f"{name}_{k}", part) for k, part in enumerate(value)] if self.any_raw(value) else value
         if isinstance(value, self.np.ndarray):
             value = self.wrap(value)
         if not isinstance(value, Traced):
@@ -1324,6 +1385,8 @@ class Tracer:
             if value.fill and self.steps_only:
                 return value
             fill = value.expr if value.fill else None
+            if fill is not None and not value.start:
+                return value  # ones_like and its kin are constants, not parameters
             value.fill = False
             self.source(value, self.fresh_name(name))
             if fill is not None:
@@ -1368,7 +1431,13 @@ class Tracer:
         code = Code(text, "<expression>")
         known = {**self.by_name(), **space, TRACER: self}
         self.guarded(lambda: exec(self.compiled(ast.parse(text), code), known))
-        return known[name]
+        return self.settle(known[name])
+
+    def settle(self, value: Any) -> Any:
+        """A result with a step for every expression in it."""
+        if isinstance(value, (list, tuple)):
+            return [self.settle(part) for part in value]
+        return self.step("asked", value) if isinstance(value, Traced) and not value.name and not value.raw else value
 
     def by_name(self) -> dict[str, Traced]:
         """Every tensor, by its names."""
@@ -1379,6 +1448,28 @@ class Tracer:
             value.name, value.used = name, True
             found[name] = value
         return found | {alias: found[name] for alias, name in self.aliases.items() if name in found}
+
+    def any_raw(self, values: Sequence[Any]) -> bool:
+        return any(isinstance(part, self.np.ndarray) or (isinstance(part, Traced) and part.raw) for part in values)
+
+    def bind_entry(self, name: str, value: Any) -> Any:
+        """An entry of a list that gets a name: data is called by its place, unless it is a start to add to."""
+        if isinstance(value, self.np.ndarray):
+            value = self.wrap(value)
+        if isinstance(value, Traced) and value.raw and not value.fill:
+            self.source(value, self.fresh_name(name))
+        return value
+
+    def bind_number(self, name: str, value: float) -> float:
+        """A named number is a scalar input, unless it starts a sum or is as small as what keeps a division safe."""
+        if abs(value) < SMALL or not math.isfinite(value):
+            return value
+        tensor = self.fresh_name(name)
+        if self.plan is not None and tensor in self.plan.arrays:
+            value = float(self.plan.arrays[tensor])
+        self.scalars[tensor] = value
+        self.written_as[tensor] = name
+        return Scalar.of(value, Access(tensor))
 
     def bind_integer(self, name: str, value: int) -> int:
         if isinstance(value, Dim):
@@ -1403,6 +1494,7 @@ class Tracer:
         self.steps.append(Step(target, tuple(ir.term((), part) for part in numbers)))
         self.values[tensor] = value.data
         self.lines[tensor] = self.line()
+        self.written_as[tensor] = name
         if tensor != name:
             self.aliases.setdefault(name, tensor)
         made = Traced(self, value.data, value.axes, target)
@@ -1417,6 +1509,8 @@ class Tracer:
         self.at(place)
         if isinstance(value, int) and not isinstance(value, bool):
             return self.bind_integer(name, value)
+        if isinstance(value, float) and not isinstance(value, (Scalar, self.np.generic)):
+            return self.bind_number(name, value)
         if not isinstance(value, Traced) or value.raw:
             return value
         if not value.name and many and any(isinstance(part, ir.Reduce) for part in ir.walk(value.expr)):
@@ -1428,14 +1522,11 @@ class Tracer:
 
     # changes in place
 
-    def augment(self, place: int, word: str, owner: Any, value: Any) -> Any:
+    def augment(self, place: int, word: str, owner: Any, value: Any, called: str) -> Any:
         self.at(place)
         name, function = BINARY[word]
         if not self.involved(owner, value):
-            result = function(owner, value)
-            return (
-                self.counted(name, result, owner, value) if isinstance(owner, Dim) or isinstance(value, Dim) else result
-            )
+            return self.counted(name, function(owner, value), owner, value)
         if isinstance(owner, list):
             raise self.stop("a list is extended by an array")
         new = self.apply(name, function, (owner, value), {})
@@ -1443,15 +1534,10 @@ class Tracer:
             if owner.name in self.fills:
                 self.changed.add(owner.name)
             if not new.raw:
-                new = self.step(self.augmented_name(owner), new)
+                new = self.step(self.written_as.get(owner.name, owner.name) or called or "value", new)
             self.overwrite(owner, new)
             return owner
         return new
-
-    def augmented_name(self, owner: Traced) -> str:
-        """The name of a value that changes in place: the one without a count."""
-        name = re.sub(r"_\d+$", "", owner.name)
-        return name if name in self.tensors else owner.name or "value"
 
     def overwrite(self, owner: Traced, new: Traced) -> None:
         """numpy changes the array itself: everybody who holds it sees the new value."""
@@ -1469,26 +1555,32 @@ class Tracer:
                     way_out="Write x = x + ... instead of x += ..., or copy the view.",
                 )
 
-    def augment_item(self, place: int, word: str, owner: Any, key: Any, value: Any) -> None:
+    def augment_item(self, place: int, word: str, owner: Any, key: Any, value: Any, name: str) -> None:
         self.at(place)
         if isinstance(owner, Traced):
             raise self.stop("a part of an array is changed", evidence="Parts need index expressions.", way_out=INDEXED)
         old = owner[key]
         if isinstance(old, self.np.ndarray):
             old = self.wrap(old)
-        self.store(place, owner, key, self.augment(place, word, old, value))
+        self.store(place, owner, key, self.augment(place, word, old, value, self.entry_name(name, owner, key)), name)
 
     def augment_attribute(self, place: int, word: str, owner: Any, name: str, value: Any) -> None:
         self.at(place)
-        setattr(owner, name, self.bind(place, name, self.augment(place, word, getattr(owner, name), value)))
+        setattr(owner, name, self.bind(place, name, self.augment(place, word, getattr(owner, name), value, name)))
 
-    def store(self, place: int, owner: Any, key: Any, value: Any) -> None:
+    @staticmethod
+    def entry_name(name: str, owner: Any, key: Any) -> str:
+        """`dWs_0` for `dWs[0]` and for `dWs[-2]` of two."""
+        number = key % len(owner) if isinstance(owner, list) and isinstance(key, int) else key
+        return re.sub(r"\W+", "_", f"{name or 'entry'}_{number}".replace("-", "before"))
+
+    def store(self, place: int, owner: Any, key: Any, value: Any, name: str = "") -> None:
         self.at(place)
         if not isinstance(owner, Traced):
             if isinstance(owner, self.np.ndarray) and self.holds_traced((key, value)):
                 raise self.stop("a part of an array is written", way_out=INDEXED)
-            if isinstance(key, str) and isinstance(value, (Traced, self.np.ndarray)):
-                value = self.bind(place, key, value)
+            if isinstance(value, (Traced, self.np.ndarray)):
+                value = self.bind(place, key if isinstance(key, str) else self.entry_name(name, owner, key), value)
             owner[_plain(key)] = value
             return
         raise self.stop("a part of an array is written", evidence="Parts need index expressions.", way_out=INDEXED)
@@ -1539,7 +1631,7 @@ class Tracer:
     def root(self, mark: Index | None) -> Index:
         return "" if mark is None else self.axes.find(mark)
 
-    def cleaned(self, step: Step, constants: Mapping[str, Expr]) -> Step:
+    def cleaned(self, step: Step) -> Step:
         """The step without axes of size one that are no index, with constants for what is constant."""
         tied = {self.axes.find(mark) for slots in self.tensors.values() for mark in slots if mark is not None}
 
@@ -1553,8 +1645,8 @@ class Tracer:
                 case Size(mark):
                     return size(mark)
                 case Access(tensor, slots):
-                    if tensor in constants:
-                        return constants[tensor]
+                    if tensor in self.constants:
+                        return self.constants[tensor]
                     return Access(tensor, tuple(mark for mark in slots if not self.gone(mark)))
                 case ir.Reduce(operation, marks, body):
                     return ir.reduce(operation, [mark for mark in marks if not self.gone(mark)], clean(body))
@@ -1690,13 +1782,13 @@ def _label(function: Any) -> str:
     return f"{prefix}{getattr(function, '__name__', type(function).__name__)}"
 
 
-def _flat(value: Any) -> Iterator[Any]:
+def flatten(value: Any) -> Iterator[Any]:
     if isinstance(value, (list, tuple)):
         for part in value:
-            yield from _flat(part)
+            yield from flatten(part)
     elif isinstance(value, Mapping):
         for part in value.values():
-            yield from _flat(part)
+            yield from flatten(part)
     else:
         yield value
 
@@ -1708,6 +1800,8 @@ def _plain(value: Any) -> Any:
             return value.data
         case Dim():
             return int(value)
+        case Scalar():
+            return float(value)
         case tuple():
             return tuple(map(_plain, value))
         case list():
@@ -1732,9 +1826,20 @@ def _harmless(function: Any) -> bool:
     if isinstance(owner, (list, dict, tuple, set, str)):
         return True
     return function in (
-        zip, enumerate, reversed, isinstance, list, tuple, dict, type, hasattr, getattr, setattr, callable, range, iter,
+        len, zip, enumerate, reversed, isinstance, list, tuple, dict, type, hasattr, getattr, setattr, callable, range, iter,
         next, map, filter,
     )  # fmt: skip
+
+
+def name_of(node: ast.expr) -> str:
+    """What a container is called: `grads` of `grads[0]`, `weights` of `self.weights[l]`."""
+    match node:
+        case ast.Subscript(owner):
+            return name_of(owner)
+        case ast.Attribute(_, name) | ast.Name(name):
+            return name
+        case _:
+            return ""
 
 
 def _stored(tree: ast.AST) -> set[str]:
@@ -1842,8 +1947,8 @@ class Names:
         """The axis that the loss averages over, that data and targets share, that products leave alone."""
         scores = dict.fromkeys(order, 0)
         for root in order:
-            if self.role(root) == "b":
-                scores[root] += 3
+            if self.role(root):
+                scores[root] += 3 if self.role(root) == "b" else -5
             data = [
                 name
                 for name in self.tracer.inputs
@@ -1858,10 +1963,11 @@ class Names:
                         root = self.axes.find(mark)
                         scores[root] = scores.get(root, 0) + 3 * (exponent < 0)
                 bound = set(term.bound)
-                for access in ir.accesses(term.body):
-                    if bound & set(access.slots) and access.tensor not in self.tracer.inputs:
-                        for root in self.roots(access.slots):
-                            scores[root] += root in kept
+                met = [access for access in ir.accesses(term.body) if bound & set(access.slots)]
+                if any(access.tensor in self.tracer.inputs for access in met):
+                    for access in met:
+                        for mark in access.slots if access.tensor not in self.tracer.inputs else ():
+                            scores[self.axes.find(mark)] += mark in step.target.slots
         best = max(order, key=lambda root: scores[root], default=None)
         return best if best is not None and scores[best] >= 2 else None
 
@@ -1913,11 +2019,17 @@ class Names:
 # --- the program ------------------------------------------------------------------------------------------------------
 
 
-def finish(tracer: Tracer, hints: Mapping[str, Sequence[Index]], wanted: Sequence[str], text: str) -> Lifted:
+def finish(
+    tracer: Tracer, hints: Mapping[str, Sequence[Index]], wanted: Sequence[str], constants: Sequence[str], text: str
+) -> Lifted:
     """The program of a recorded run."""
     notes = tracer.resolve_sizes()
-    constants = {name: value for name, value in tracer.fills.items() if name in tracer.changed and name not in wanted}
-    tracer.finished = [tracer.cleaned(step, constants) for step in tracer.steps]
+    tracer.constants = {
+        name: value
+        for name, value in tracer.fills.items()
+        if name in constants or (name in tracer.changed and name not in wanted)
+    }
+    tracer.finished = [tracer.cleaned(step) for step in tracer.steps]
     names = Names(tracer, {**tracer.hints(), **hints})
     read = {access.tensor for step in tracer.finished for access in step.reads}
     inputs = [
@@ -1949,7 +2061,9 @@ def finish(tracer: Tracer, hints: Mapping[str, Sequence[Index]], wanted: Sequenc
     lines = {name: tracer.lines[name] for name in program.names}
     aliases = {name: tensor for name, tensor in tracer.aliases.items() if tensor in layout and name not in layout}
     values = {name: tracer.values[name] for name in program.names}
-    return Lifted(program, lines, tuple(tracer.path.values()), tuple(notes), layout, values, aliases, sizes, text)
+    written = {name: tracer.written_as.get(name, name) for name in program.names}
+    path = tuple(tracer.path.values())
+    return Lifted(program, lines, path, tuple(notes), layout, values, aliases, written, sizes, text)
 
 
 def read(subject: str | Path) -> tuple[str, str]:
@@ -2010,12 +2124,14 @@ class Recording:
         hints: Mapping[str, Sequence[Index]],
         inputs: Sequence[str],
         after: Sequence[tuple[str, str]] = (),
+        constants: Sequence[str] = (),
     ) -> None:
         self.subject = subject
         self.arguments = arguments
         self.hints = hints
         self.inputs = inputs
         self.after = after
+        self.constants = constants
         self.text, self.filename = ("", "") if callable(subject) else read(subject)
         self.tracer, self.lifted = self.record(None)
         agree(self.lifted, self.tracer, "on the data of the code")
@@ -2032,7 +2148,7 @@ class Recording:
                 result = self.run(tracer)
         finally:
             np.random.set_state(state)
-        lifted = finish(tracer, self.hints, self.inputs, self.text or tracer.text())
+        lifted = finish(tracer, self.hints, self.inputs, self.constants, self.text or tracer.text())
         return tracer, replace(lifted, result=tracer.named(result))
 
     def run(self, tracer: Tracer) -> Any:
@@ -2088,6 +2204,8 @@ class Recording:
             sizes.update(zip(open_roots, map(int, chosen), strict=True))
         arrays = {}
         for name, value in tracer.inputs.items():
+            if name in tracer.constants:
+                continue
             shape = tuple(1 if mark is None else sizes[axes.find(mark)] for mark in value.axes)
             arrays[tracer.origins[name]] = similar(value_of(tracer, name), shape, rng)
         integers = {

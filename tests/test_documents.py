@@ -112,7 +112,7 @@ def by_differences(function, arrays, name, h=1e-3):
     for place, step in entries(result):
         at = [function(**arrays | {name: arrays[name] + k * h * step}) for k in (-2, -1, 1, 2)]
         result[place] = (at[0] - 8 * at[1] + 8 * at[2] - at[3]) / (12 * h)
-    return result, 10 * np.spacing(function(**arrays)) / h
+    return result, ROUNDING + 10 * np.spacing(function(**arrays)) / h
 
 
 def by_complex_step(function, arrays, name, h=1e-30):
@@ -122,7 +122,11 @@ def by_complex_step(function, arrays, name, h=1e-30):
     return result
 
 
-def assert_close(name, ours, expected, tolerance, rounding=0.0):
+ROUNDING = 4e-15
+"""What sums and differences of numbers of order one may lose, however small they come out: `Y - T`."""
+
+
+def assert_close(name, ours, expected, tolerance, rounding=ROUNDING):
     """Equal shapes; no entry further off than `tolerance` times the tensor's largest entry."""
     assert np.shape(ours) == np.shape(expected), f"{name}: {np.shape(ours)} is not {np.shape(expected)}"
     worst = np.max(np.abs(ours - expected), initial=0)

@@ -134,6 +134,13 @@ def test_dual_numbers():
     assert Duals(Field()).call("tanh", [Dual(0.0, 2.0)]) == Dual(0.0, 2.0)
 
 
+def test_winners_share_the_tangent_evenly():
+    """However many there are, so that the order of an index does not matter."""
+    x = [Dual(Fraction(5), Fraction(3)), Dual(Fraction(1), Fraction(7)), Dual(Fraction(5), Fraction(0)), Fraction(5)]
+    assert evaluate(ip.parse("m = max[i](x[i])"), {"x": x}, Duals(Exact()))["m"][()] == Dual(Fraction(5), Fraction(1))
+    assert evaluate(ip.parse("m = min[i](x[i])"), {"x": x}, Duals(Exact()))["m"][()] == Dual(Fraction(1), Fraction(7))
+
+
 def test_complex_steps():
     assert Analytic().call("sigmoid", [complex(0, 1e-30)]).imag == pytest.approx(0.25e-30, rel=1e-15)
     assert Analytic().call("abs", [complex(-2, 1e-30)]) == complex(2, -1e-30)
