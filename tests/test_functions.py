@@ -303,7 +303,7 @@ def test_a_record_is_all_that_adds_a_function():
     functions.register(cube)
     try:
         grad = ip.gradient(ip.parse("L = sum[i](cube(x[i]))"))
-        assert "dx[i] = 3 x[i]^2" in str(grad)
+        assert "dx[i] = 3 x[i]^2" in str(grad.program)
         assert evaluate(grad.program, {"x": [1.0, 2.0]})["dx"].tolist() == [3.0, 12.0]
     finally:
         del TABLE["cube"]

@@ -14,6 +14,7 @@ ORDER = [
     *(
         "__main__",
         "testing",
+        "weights",
         "auditing",
         "layers",
         "symbols",
@@ -27,7 +28,16 @@ ORDER = [
 ]
 LEVEL = {name: len(ORDER) - number for number, name in enumerate(ORDER)} | {"__init__": len(ORDER) - 1.5}
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
-LATE = {"numpy", "opt_einsum", "einops", "torch", "hypothesis", "rich", "IPython"}  # loaded in functions, when used
+LATE = {
+    "numpy",
+    "opt_einsum",
+    "einops",
+    "torch",
+    "safetensors",
+    "hypothesis",
+    "rich",
+    "IPython",
+}  # loaded in functions, when used
 
 
 def imported(tree: ast.AST) -> list[tuple[str, bool]]:
@@ -69,7 +79,8 @@ def test_imports_of_our_own_are_at_the_top(module):
     for_types = {name for node in checking for name, _ in imported(node)}
     for name, top in imported(tree):
         if not top and name not in for_types:
-            assert name.split(".")[0] in LATE, f"{module} imports {name} inside a function"
+            optional = name.split(".")[0] in LATE or name == "indexprop.testing"  # which needs hypothesis
+            assert optional, f"{module} imports {name} inside a function"
 
 
 def run(code: str) -> str:
