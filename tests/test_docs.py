@@ -18,6 +18,7 @@ import io
 import re
 import shlex
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -216,6 +217,16 @@ def test_the_reference_lists_every_public_name() -> None:
     public = {name for name in ip.__all__ if not inspect.ismodule(getattr(ip, name)) and name != "IndexpropError"}
     assert public <= set(listed)
     assert len(set(listed)) == len(listed)
+
+
+def test_the_design_names_every_module_that_is_loaded() -> None:
+    page = (ROOT / "docs" / "explanation" / "design.md").read_text(encoding="utf-8")
+    named = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    package = Path(ip.__file__).parent
+    assert [name for name in named if not (package / f"{name}.py").is_file()] == []
+    code = "import sys, indexprop; print(*(name for name in sys.modules if name.startswith('indexprop.')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=package.parent)
+    assert {name.removeprefix("indexprop.") for name in done.stdout.split()} <= set(named)
 
 
 def test_the_page_of_the_command_line_lists_every_option(capsys: pytest.CaptureFixture[str]) -> None:
