@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from indexprop import ir, notation
 from indexprop.functions import lookup
-from indexprop.ir import Access, Call, Expr, Program, Reason, Reduce, Step, Sum, Term
+from indexprop.ir import Access, Apply, Call, Expr, Program, Reason, Reduce, Step, Sum, Term
 
 
 def reuses_value(function: str) -> bool:
@@ -70,7 +70,7 @@ class _Namer:
         if not self._is_active(expr):
             return expr
         match expr:
-            case Reduce(operation):
+            case Reduce(operation) | Apply(operation):
                 return self._name(expr, operation)
             case Call(function) if reuses_value(function) and not _constant_power(expr):
                 return self._name(expr, function if function[0].isalpha() else "power")
@@ -91,12 +91,19 @@ class _Namer:
                 if not isinstance(rest, Access):
                     rest = self._name(rest, "in")
                 return ir.reduce(operation, names, ir.multiply(*guards, rest))
+            case Apply(_, _, arguments):
+                found = [self.expression(argument) for argument in arguments]
+                named = [
+                    part if isinstance(part, Access) or not self._is_active(part) else self._name(part, "in")
+                    for part in found
+                ]
+                return replace(expr, arguments=tuple(named))
             case _:
                 return ir.rebuild(expr, self.expression)
 
     def _argument(self, argument: Expr) -> Expr:
-        holds = any(isinstance(part, Reduce) for part in ir.walk(argument)) and self._is_active(argument)
-        if holds and not isinstance(argument, (Reduce, Call)):
+        holds = any(isinstance(part, Reduce | Apply) for part in ir.walk(argument)) and self._is_active(argument)
+        if holds and not isinstance(argument, Reduce | Call | Apply):
             return self._name(argument, "in", self._terms(argument))
         return self.expression(argument)
 

@@ -9,7 +9,6 @@ the author's file back, with what every line means above it.
 from __future__ import annotations
 
 import itertools
-import json
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,8 +20,7 @@ from typing import Any, TypeAlias
 
 from indexprop import algebra, calculus, codegen, exposition, ir, layouts, notation, tracing
 from indexprop.calculus import Gradient
-from indexprop.errors import CheckError, IndexpropError, Problem, did_you_mean
-from indexprop.functions import TABLE
+from indexprop.errors import CheckError, IndexpropError, Problem
 from indexprop.ir import Access, Call, Expr, Index, Number, Program, Step
 from indexprop.tracing import Lifted, LiftError, Line, Recording, close
 
@@ -112,9 +110,14 @@ class Report(ir.Shown):
 
 # --- names ------------------------------------------------------------------------------------------------------------
 
-LOSS = re.compile(r"(total_?|avg_?|mean_?|train_?|data_?)?(L|J|E|loss|cost|error|objective|nll|mse|cross_?entropy|ce)", re.I)
+LOSS = re.compile(
+    r"(total_?|avg_?|mean_?|train_?|data_?)?(L|J|E|loss|cost|error|objective|nll|mse|cross_?entropy|ce)", re.I
+)
 LOSS_FUNCTION = re.compile(r".*(loss|cost|objective|mse|cross_?entropy|nll).*", re.I)
-DERIVATIVE = re.compile(r"(d|grad|deriv|delta|backward|back|prime|der)(_.*|iv.*|ative.*)?$|d[A-Z_].*|.*(_grad|_deriv|_prime|_backward|_derivative|gradient)\w*", re.I)
+DERIVATIVE = re.compile(
+    r"(d|grad|deriv|delta|backward|back|prime|der)(_.*|iv.*|ative.*)?$|d[A-Z_].*|.*(_grad|_deriv|_prime|_backward|_derivative|gradient)\w*",
+    re.I,
+)
 PREFIXES = (
     r"d[LJE]_?d_?", r"d[LJE]_", r"d?loss_d?", r"partial_", r"grad(ient)?s?[_.]d?", r"g_", r"delta_?", r"dd?_?", r"∂L?_?∂?",
 )  # fmt: skip
@@ -262,7 +265,11 @@ class Ledger:
     def tensors(self) -> list[str]:
         """The tensors that have a derived cotangent, in the order of the backward pass."""
         order = list(dict.fromkeys(step.name for step in self.gradient.backward))
-        return [self.cotangent_of[name] for name in order if name in self.cotangent_of and self.cotangent_of[name] != self.loss]
+        return [
+            self.cotangent_of[name]
+            for name in order
+            if name in self.cotangent_of and self.cotangent_of[name] != self.loss
+        ]
 
     def equal(self, own: Callable[[Sheet], Array], other: Callable[[Sheet], Array]) -> bool:
         pairs = [(own(sheet), other(sheet)) for sheet in self.sheets]
@@ -389,7 +396,9 @@ def prepare(
     if not name:
         after.append(("L_" if "L" in recording.lifted.values else "L", expression))
     for label, value in (("grads", grads), ("wrt", wrt)):
-        if value is not None and (len(_words(value)) > 1 or not isinstance(value, str) or recording.lifted.tensor(value) is None):
+        if value is not None and (
+            len(_words(value)) > 1 or not isinstance(value, str) or recording.lifted.tensor(value) is None
+        ):
             after.append((f"{label}_asked", f"[{', '.join(_words(value))}]"))
         elif value is not None:
             after.append((f"{label}_asked", f"[{value}]"))
@@ -434,7 +443,9 @@ def find_loss(recording: Recording) -> tuple[str, str]:
     named = [
         name
         for word, name in words
-        if name in computed and (LOSS.fullmatch(word) or LOSS_FUNCTION.fullmatch(word)) and not DERIVATIVE.fullmatch(word)
+        if name in computed
+        and (LOSS.fullmatch(word) or LOSS_FUNCTION.fullmatch(word))
+        and not DERIVATIVE.fullmatch(word)
     ]
     for name in named:  # the total, not one of its parts
         if not any(other != name and name in used_by(lifted.program, other) for other in named):
@@ -442,7 +453,12 @@ def find_loss(recording: Recording) -> tuple[str, str]:
     space = lifted.result if isinstance(lifted.result, dict) else {}
     known = {*lifted.values, *lifted.aliases}
     for name, value in space.items():
-        if callable(value) and LOSS_FUNCTION.fullmatch(name) and not DERIVATIVE.fullmatch(name) and hasattr(value, "__code__"):
+        if (
+            callable(value)
+            and LOSS_FUNCTION.fullmatch(name)
+            and not DERIVATIVE.fullmatch(name)
+            and hasattr(value, "__code__")
+        ):
             arguments = value.__code__.co_varnames[: value.__code__.co_argcount]
             if arguments and all(argument in known for argument in arguments):
                 return "", f"{name}({', '.join(arguments)})"
@@ -693,7 +709,9 @@ class Audit:
 
     def mistake(self, step: Step, tensor: str, factor: ir.Factor) -> Mistake:
         kind, evidence = Diagnosis(self, step, tensor, factor).classify()
-        return Mistake(self.lifted.lines[step.name], step, tensor, kind, evidence, self.right_line(step, tensor, factor))
+        return Mistake(
+            self.lifted.lines[step.name], step, tensor, kind, evidence, self.right_line(step, tensor, factor)
+        )
 
     def right_line(self, step: Step, tensor: str, factor: ir.Factor) -> str:
         """The line that would be right, in numpy, in the names and the layout of the code."""
@@ -815,7 +833,10 @@ class Diagnosis:
             return TRANSPOSED, f"yours is the transpose of d{self.tensor}[{wanted}] in every entry"
         for edited, access, turned in self.edits(lambda access: [Access(access.tensor, access.slots[::-1])]):
             if len(access.slots) == 2 and self.computes(edited):
-                return TRANSPOSED, f"right with {notation.format_access(turned)} instead of {notation.format_access(access)}"
+                return (
+                    TRANSPOSED,
+                    f"right with {notation.format_access(turned)} instead of {notation.format_access(access)}",
+                )
         return None
 
     def edits(self, options: Callable[[Access], Iterable[Access]]) -> Iterator[tuple[Step, Access, Access]]:
@@ -838,9 +859,7 @@ class Diagnosis:
     def by_parts(self) -> tuple[str, str] | None:
         """One of several contributions is there, the others are not."""
         steps = self.audit.derived_steps(self.tensor)
-        parts = [
-            replace(step, terms=(term,), operation="=") for step in steps for term in step.terms
-        ]
+        parts = [replace(step, terms=(term,), operation="=") for step in steps for term in step.terms]
         if len(parts) < 2 or len(parts) > 6:
             return None
         values = []
@@ -890,7 +909,10 @@ class Diagnosis:
                 return TWICE, f"the derivative of {self.function(name)} is a factor too many"
         for (one, first), (other, second) in itertools.permutations(fitting.items(), 2):
             if self.exchanged(own, first, second):
-                return LAYER, f"the derivative of {self.function(other)} stands where that of {self.function(one)} belongs"
+                return (
+                    LAYER,
+                    f"the derivative of {self.function(other)} stands where that of {self.function(one)} belongs",
+                )
         for name, values in fitting.items():
             for text, others in self.other_derivatives(name):
                 if self.exchanged(own, values, others):
@@ -950,10 +972,19 @@ class Diagnosis:
 
         for edited, access, other in self.edits(others):
             if self.computes(edited):
-                evidence = f"right with {self.audit.display(other.tensor)} instead of {self.audit.display(access.tensor)}"
+                evidence = (
+                    f"right with {self.audit.display(other.tensor)} instead of {self.audit.display(access.tensor)}"
+                )
                 kind = LAYER if {access.tensor, other.tensor} <= functions and not self.contracted(access) else OPERAND
-                inputs = {leaf.tensor for step in self.ledger.forward.steps if step.name == other.tensor for leaf in step.reads}
-                if kind == OPERAND and (access.tensor in inputs or other.tensor in functions and not self.contracted(access)):
+                inputs = {
+                    leaf.tensor
+                    for step in self.ledger.forward.steps
+                    if step.name == other.tensor
+                    for leaf in step.reads
+                }
+                if kind == OPERAND and (
+                    access.tensor in inputs or (other.tensor in functions and not self.contracted(access))
+                ):
                     kind = FUNCTION
                 return kind, evidence
         return None
@@ -961,7 +992,10 @@ class Diagnosis:
     def contracted(self, access: Access) -> bool:
         """Whether an access is an operand of a sum of products, rather than a factor entry by entry."""
         return any(
-            set(access.slots) & set(bound) for term in self.step.terms for bound, part in sums(term) if access in ir.accesses(part)
+            set(access.slots) & set(bound)
+            for term in self.step.terms
+            for bound, part in sums(term)
+            if access in ir.accesses(part)
         )
 
     def by_dropped_factor(self) -> tuple[str, str] | None:
@@ -1043,11 +1077,7 @@ class Rewording:
         steps = self.definitions[name]
         slots = steps[0].target.slots
         exprs = [self.inlined(self.expression_of(step, slots)) for step in steps]
-        terms = [
-            ir.term((), part)
-            for expr in exprs
-            for part in (expr.terms if isinstance(expr, ir.Sum) else (expr,))
-        ]
+        terms = [ir.term((), part) for expr in exprs for part in (expr.terms if isinstance(expr, ir.Sum) else (expr,))]
         size = [ir.power(ir.Size(index), ir.number(power)) for index, power in factor.sizes]
         scale = ir.multiply(Number(factor.number), *size)
         terms = [ir.term(one.bound, ir.multiply(scale, one.body), one.factor) for one in terms]

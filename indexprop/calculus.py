@@ -21,11 +21,12 @@ from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from typing import assert_never
 
-from indexprop import algebra, ir, notation
+from indexprop import algebra, definitions, ir, notation
 from indexprop.errors import DerivationError, NameProblem, Problem, did_you_mean
-from indexprop.functions import lookup
+from indexprop.functions import INDEXED, lookup
 from indexprop.ir import (
     Access,
+    Apply,
     Call,
     Expr,
     Guard,
@@ -86,7 +87,7 @@ def contributions(
         case Reduce("sum", names, body):
             for one in contributions(body, upstream, rule=rule):
                 yield replace(one, opened=(*names, *one.opened))
-        case Reduce():
+        case Reduce() | Apply():
             return  # a maximum of what does not move: the others are steps of their own, by algebra.name_parts
         case _:
             assert_never(expr)
@@ -123,7 +124,7 @@ def tangents(expr: Expr, tangent_of: dict[str, str], value: Access | None = None
         case Reduce("sum", names, body):
             for tangent in tangents(body, tangent_of):
                 yield ir.reduce("sum", names, tangent)
-        case Reduce():
+        case Reduce() | Apply():
             return  # as above
         case _:
             assert_never(expr)
@@ -163,6 +164,11 @@ class Gradient(ir.Shown):
     cotangents: dict[str, str] = field(hash=False)
     seeds: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @cached_property
+    def received(self) -> dict[str, str]:
+        """For every output whose cotangent is an input, the name of that input."""
+        return dict(zip(self.of, self.seeds, strict=True)) if self.seeds else {}
 
     @cached_property
     def values(self) -> dict[str, str]:
@@ -301,18 +307,21 @@ def _reverse(program: Program, of: tuple[str, ...], wrt: Sequence[str] | str | N
     targets = _targets(program, of, wrt)
     active = _active(program, of, targets)
     named = algebra.name_parts(program, active.__contains__)
+    named = definitions.expand(named, keep=lambda applied: _has_adjoint(applied, active))
+    active = _active(named, of, targets)
+    named = algebra.name_parts(named, active.__contains__)
     active = _active(named, of, targets)
     asked = dict.fromkeys([*of, *targets])
     prefix, note = _prefix(named, [*asked, *sorted(active - set(asked))], "d")
     sweep = _Sweep(named, active, prefix)
     upstream: dict[str, Expr] = {}
+    seeds: list[Access] = []
     for name in of:
         sweep.cotangents[name] = prefix + name
         if seeded:
             upstream[name] = ir.ONE
         else:
-            sweep.written.add(prefix + name)  # an input: it may still be added to under another name
-    seeds = () if seeded else tuple(Access(prefix + name, named.axes[name]) for name in of)
+            seeds.append(sweep.receive(name))
     for step in reversed(named.steps):
         if step.name in active and (step.name in upstream or prefix + step.name in sweep.written):
             sweep.step(step, upstream.get(step.name, Access(prefix + step.name, step.target.slots)))
@@ -373,7 +382,9 @@ class _Sweep:
                 body = ir.rename(one.body, names)
                 sizes = tuple(sorted((names.get(index, index), power) for index, power in term.factor.sizes))
                 derived = ir.term(bound, body, ir.Factor(term.factor.number, sizes))
-                found.setdefault(target, []).append((derived, one))
+                alone = isinstance(derived.body, Sum) and not derived.bound and derived.factor == ir.Factor()
+                parts = [ir.term((), part) for part in ir.children(derived.body)] if alone else [derived]
+                found.setdefault(target, []).extend((part, one) for part in parts)
         order = sorted(found, key=lambda target: target.tensor[len(self.prefix) :] not in self.parameters)
         for target in order:
             terms = ir.collect(derived for derived, _ in found[target])
@@ -388,8 +399,28 @@ class _Sweep:
                     found = Winners(step, extreme, self.taken)
                     self.steps.append(found.count)
                     yield Contribution(found.leaf, found.share(upstream), "share")
+            case Apply() as applied:
+                yield from self.adjoint(step, applied, upstream)
             case body:
                 yield from contributions(body, upstream, step.target if plain else None)
+
+    def adjoint(self, step: Step, applied: Apply, upstream: Expr) -> Iterator[Contribution]:
+        """The adjoint that the table declares: its lines, the last of which is the contribution."""
+        record = INDEXED[applied.function]
+        for parameter, argument in zip(record.parameters, applied.arguments, strict=True):
+            if not isinstance(argument, Access) or argument.tensor not in self.active:
+                continue
+            lines = definitions.instantiate(
+                record.adjoint[parameter],
+                step,
+                applied,
+                self.taken,
+                {"d": upstream, "y": step.target},
+                Access(self.prefix + argument.tensor, argument.slots),
+            )
+            *before, last = lines
+            self.steps.extend(replace(line, because=Reason("adjoint", step, argument)) for line in before)
+            yield Contribution(argument, definitions.as_expression(last), "adjoint")
 
     def left_side(self, leaf: Access, step: Step, term: Term) -> tuple[Access, dict[Index, Index]]:
         """The target of a contribution, and the renaming that makes contributions of one step to one tensor alike.
@@ -414,6 +445,20 @@ class _Sweep:
     def _size(self, index: Index) -> Index:
         return self.program.same_size.get(index, index)
 
+    def receive(self, name: str) -> Access:
+        """The cotangent that comes in for an output. Where others read the output too, their shares are added to it."""
+        axes = self.program.axes[name]
+        total = Access(self.prefix + name, axes)
+        self.written.add(total.tensor)
+        if not any(
+            access.tensor == name for step in self.program.steps if step.name in self.active for access in step.reads
+        ):
+            return total
+        incoming = Access(ir.fresh(f"{total.tensor}_in", self.taken), axes)
+        self.taken.add(incoming.tensor)
+        self.steps.append(Step(total, (ir.term((), incoming),), because=Reason("zero", leaf=Access(name, axes))))
+        return incoming
+
     def emit(self, target: Access, terms: tuple[Term, ...], because: Reason) -> None:
         if target.tensor not in self.written and "" in target.names:
             self.zero(target.tensor[len(self.prefix) :])
@@ -434,6 +479,17 @@ class _Sweep:
                 (ir.term((), ir.ONE),),
                 Reason("zero", leaf=Access(name, axes)),
             )
+
+
+def _has_adjoint(applied: Apply, active: set[str]) -> bool:
+    """Whether the table declares an adjoint for every argument that a cotangent flows to, or none flows at all."""
+    record = INDEXED[applied.function]
+    flows = [
+        parameter
+        for parameter, argument in zip(record.parameters, applied.arguments, strict=True)
+        if any(access.tensor in active for access in ir.accesses(argument))
+    ]
+    return all(parameter in record.adjoint for parameter in flows)
 
 
 class Winners:
@@ -496,6 +552,7 @@ def jvp(program: Program, of: Sequence[str] | str | None = None, wrt: Sequence[s
                 way_out="Give inputs as wrt: " + ", ".join(program.input_names) + ".",
             )
         )
+    program = definitions.expand(program)
     active = _active(program, outputs, targets)
     named = algebra.name_parts(program, active.__contains__)
     active = _active(named, outputs, targets) | set(targets)

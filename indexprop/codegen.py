@@ -22,13 +22,14 @@ from itertools import count
 from string import ascii_letters
 from typing import Any, assert_never
 
-from indexprop import ir, notation, semantics
+from indexprop import definitions, ir, notation, semantics
 from indexprop.calculus import Gradient, Tangent
 from indexprop.errors import NotationError, Problem, SizeError, TypeProblem, did_you_mean
-from indexprop.functions import TABLE, lookup
+from indexprop.functions import INDEXED, TABLE, lookup
 from indexprop.ir import (
     Access,
     Affine,
+    Apply,
     Call,
     Count,
     Expr,
@@ -504,8 +505,19 @@ class Writer:
                 return align(self.reduction(operation, code, names, want), want)
             case Guard():
                 return self.fraction([expr], [], want)
+            case Apply(function, names, arguments):
+                return self.applied(function, names, arguments)
             case _:
                 assert_never(expr)
+
+    def applied(self, function: str, names: Sequence[Index], arguments: Sequence[Expr]) -> Code:
+        """A function over indices, for reading: what runs is its definition."""
+        order = self.order_for(arguments[0])
+        inside = self.expression(arguments[0], order)
+        axes = [str(order.index(name)) for name in names]
+        where = f"axis={axes[0]}" if len(axes) == 1 else f"axis=({', '.join(axes)})"
+        kept = order if INDEXED[function].keeps else tuple(axis for axis in order if axis not in names)
+        return Code(f"{function}({inside.text}, {where})", kept)
 
     def number(self, value: Fraction) -> Code:
         text = notation.format_number(value)
@@ -942,6 +954,13 @@ def _wrapped(parts: Sequence[str]) -> list[str]:
     return lines
 
 
+def _expanded(program: Derived) -> Derived:
+    """With every function over indices as its definition: what runs."""
+    if isinstance(program, Program):
+        return definitions.expand(program)
+    return replace(program, program=definitions.expand(program.program))
+
+
 def _title(program: Derived) -> str:
     match program:
         case Gradient():
@@ -980,10 +999,11 @@ class Compiled:
         self.program = program
         self.layout = layout
         self.style = style
+        program = _expanded(program)
         self.arrangement = arrange(program, layout)
         self.source = source(program, layout, style)
         self.function = _execute(self.source, _title(program))
-        whole = program_of(program)
+        self._whole = whole = program_of(program)
         self._inputs = whole.input_names
         self._identifiers = Writer(whole, self.arrangement, style).names
         self._conditions = conditions(whole)
@@ -1061,7 +1081,7 @@ class Compiled:
             prepared[name] = given if isinstance(given, (float, int)) and not isinstance(given, bool) else array
         if wrong:
             raise TypeProblem(*wrong)
-        whole = program_of(self.program)
+        whole = self._whole
         if not problems:
             sizes_by_name = semantics.sizes_of(whole, shapes)
             if self._indirect:

@@ -22,9 +22,10 @@ from indexprop import calculus, ir, layouts, notation
 from indexprop.calculus import Gradient, Tangent
 from indexprop.codegen import Writer
 from indexprop.errors import LayoutError, NameProblem, Problem, did_you_mean
-from indexprop.functions import TABLE
+from indexprop.functions import INDEXED, TABLE
 from indexprop.ir import (
     Access,
+    Apply,
     Call,
     Expr,
     Guard,
@@ -215,6 +216,11 @@ def latex_expr(expr: Expr, access: AccessReading = latex_access, level: int = no
             sign = {"sum": r"\sum", "max": r"\max", "min": r"\min"}[operation]
             text = rf"{sign}_{{{latex_indices(names)}}} {latex_expr(body, access, notation.PRODUCT_LEVEL)}"
             own = notation.SUM_LEVEL
+        case Apply(function, names, arguments):
+            inside = [latex_expr(part, access) for part in arguments]
+            name = INDEXED[function].latex
+            text = rf"{name}_{{{latex_indices(names)}}}\left({', '.join(inside)}\right)"
+            own = notation.POWER_LEVEL
         case Guard(operation, left, right):
             relation = {"<=": r"\le", ">=": r"\ge", "==": "=", "!=": r"\ne"}.get(operation, operation)
             said = access(left) if isinstance(left, Access) else f"{latex_slot(left)} {relation} {latex_slot(right)}"

@@ -13,7 +13,7 @@ parameter in forward mode.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from indexprop.errors import NameProblem, Problem, did_you_mean
@@ -327,9 +327,191 @@ _RECORDS = (
             ("!=", r"#1 \ne #2", lambda a, b: a != b),
         )
     ),
+    Function(
+        "stop",
+        (None,),
+        r"\operatorname{stop}\left(#1\right)",
+        value=lambda x: x,
+        numpy="{x}",
+        convention="the value is held constant: no cotangent passes",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Indexed:
+    """A function over an index: a record that stands for its definition.
+
+    `definition`: lines in the notation that end in `y`, over the parameters and the index `k`; other indices of the
+    arguments are carried along. `adjoint`: for a parameter, lines that end in its cotangent, written with `d`, `y` and
+    the parameters; a parameter without one is differentiated through the definition. A test proves every adjoint equal
+    to the derived one.
+    """
+
+    name: str
+    definition: str
+    latex: str
+    parameters: tuple[str, ...] = ("x",)
+    adjoint: Mapping[str, str] = field(default_factory=dict)
+    defaults: tuple[str, ...] = ()
+    convention: str = ""
+
+    @property
+    def keeps(self) -> bool:
+        """Whether the value still has the index."""
+        return self.definition.strip().splitlines()[-1].strip().startswith("y[k]")
+
+
+_INDEXED = (
+    Indexed(
+        "softmax",
+        """
+        m = max[k](x[k])
+        e[k] = exp(x[k] - stop(m))
+        s = e[k]
+        y[k] = e[k] / s
+        """,
+        r"\operatorname{softmax}",
+        adjoint={
+            "x": """
+            s = d[k] y[k]
+            dx[k] = y[k] (d[k] - s)
+            """
+        },
+        convention="the largest argument is subtracted first, so nothing overflows",
+    ),
+    Indexed(
+        "log_softmax",
+        """
+        m = max[k](x[k])
+        z[k] = x[k] - stop(m)
+        s = sum[k](exp(z[k]))
+        y[k] = z[k] - log(s)
+        """,
+        r"\log\operatorname{softmax}",
+        adjoint={
+            "x": """
+            s = d[k]
+            p[k] = softmax[k](x[k])
+            dx[k] = d[k] - p[k] s
+            """
+        },
+    ),
+    Indexed(
+        "logsumexp",
+        """
+        m = max[k](x[k])
+        s = sum[k](exp(x[k] - stop(m)))
+        y = log(s) + stop(m)
+        """,
+        r"\operatorname{logsumexp}",
+        adjoint={
+            "x": """
+            p[k] = softmax[k](x[k])
+            dx[k] = d p[k]
+            """
+        },
+    ),
+    Indexed(
+        "var",
+        """
+        u = sum[k](x[k]) / |k|
+        y = sum[k]((x[k] - u)^2) / |k|
+        """,
+        r"\operatorname{var}",
+        adjoint={
+            "x": """
+            u = sum[k](x[k]) / |k|
+            dx[k] = 2 d (x[k] - u) / |k|
+            """
+        },
+        convention="over |k|, not |k| - 1",
+    ),
+    Indexed(
+        "std",
+        """
+        v = var[k](x[k])
+        y = sqrt(v)
+        """,
+        r"\operatorname{std}",
+        adjoint={
+            "x": """
+            u = sum[k](x[k]) / |k|
+            dx[k] = where(y > 0, d (x[k] - u) / (|k| where(y > 0, y, 1)), 0)
+            """
+        },
+        convention="over |k|, not |k| - 1; the derivative of a constant is 0",
+    ),
+    Indexed(
+        "norm",
+        """
+        s = sum[k](x[k]^2)
+        y = sqrt(s)
+        """,
+        r"\operatorname{norm}",
+        adjoint={"x": "dx[k] = where(y > 0, d x[k] / where(y > 0, y, 1), 0)"},
+        convention="the Euclidean norm; over two indices the Frobenius norm; the derivative at 0 is 0",
+    ),
+    Indexed(
+        "norm1",
+        "y = sum[k](abs(x[k]))",
+        r"\operatorname{norm}_1",
+        adjoint={"x": "dx[k] = d sign(x[k])"},
+        convention="the sum of absolute values; the derivative at 0 is 0",
+    ),
+    Indexed(
+        "cumsum",
+        "y[k] = sum[j]([j <= k] x[j])",
+        r"\operatorname{cumsum}",
+        convention="over one index",
+    ),
+    Indexed(
+        "layer_norm",
+        """
+        u = sum[k](x[k]) / |k|
+        c[k] = x[k] - u
+        v = sum[k](c[k]^2) / |k|
+        r = 1 / sqrt(v + eps)
+        y[k] = c[k] r
+        """,
+        r"\operatorname{layernorm}",
+        parameters=("x", "eps"),
+        adjoint={
+            "x": """
+            v = var[k](x[k])
+            r = 1 / sqrt(v + eps)
+            s = sum[k](d[k]) / |k|
+            t = sum[k](d[k] y[k]) / |k|
+            dx[k] = r (d[k] - s - y[k] t)
+            """
+        },
+        defaults=("0.00001",),
+        convention="without scale and shift; multiply and add them",
+    ),
+    Indexed(
+        "rms_norm",
+        """
+        v = sum[k](x[k]^2) / |k|
+        r = 1 / sqrt(v + eps)
+        y[k] = x[k] r
+        """,
+        r"\operatorname{rmsnorm}",
+        parameters=("x", "eps"),
+        adjoint={
+            "x": """
+            v = sum[k](x[k]^2) / |k|
+            r = 1 / sqrt(v + eps)
+            t = sum[k](d[k] y[k]) / |k|
+            dx[k] = r (d[k] - y[k] t)
+            """
+        },
+        defaults=("0.00001",),
+        convention="without scale; multiply it",
+    ),
 )
 
 TABLE: dict[str, Function] = {}
+INDEXED: dict[str, Indexed] = {}
 
 
 def register(function: Function) -> Function:
@@ -370,3 +552,5 @@ def named(names: Iterable[str]) -> list[str]:
 
 for _record in _RECORDS:
     register(_record)
+for _indexed in _INDEXED:
+    INDEXED[_indexed.name] = _indexed

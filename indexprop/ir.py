@@ -117,6 +117,19 @@ class Reduce:
 
 
 @dataclass(frozen=True, slots=True)
+class Apply:
+    """A function over indices that stands for its definition in the table: `softmax[k](Z[b,k])`.
+
+    `keeps` tells whether its value still has the indices, as a softmax does, or not, as a norm.
+    """
+
+    function: str
+    indices: tuple[Index, ...]
+    arguments: tuple[Expr, ...]
+    keeps: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Guard:
     """A condition as a factor: where it does not hold, the term it stands in is skipped.
 
@@ -128,7 +141,7 @@ class Guard:
     right: Affine = Affine()
 
 
-Expr: TypeAlias = Number | Size | Access | Sum | Product | Call | Reduce | Guard
+Expr: TypeAlias = Number | Size | Access | Sum | Product | Call | Reduce | Apply | Guard
 
 
 @dataclass(frozen=True, slots=True)
@@ -521,6 +534,8 @@ def children(expr: Expr) -> tuple[Expr, ...]:
             return parts
         case Reduce(_, _, body):
             return (body,)
+        case Apply(_, _, arguments):
+            return arguments
         case _:
             assert_never(expr)
 
@@ -686,7 +701,7 @@ def indices(expr: Expr) -> dict[Index, None]:
         match part:
             case Access() | Guard():
                 seen.update(free_indices(part))
-            case Reduce(_, names, _):
+            case Reduce(_, names, _) | Apply(_, names, _):
                 seen.update(dict.fromkeys(names))
     return seen
 
@@ -698,6 +713,9 @@ def free_indices(expr: Expr) -> dict[Index, None]:
             return slot_indices(expr)
         case Guard(_, left, right):
             return slot_indices(left) | slot_indices(right)
+        case Apply(_, names, arguments, keeps):
+            free = {index: None for argument in arguments for index in free_indices(argument)}
+            return free if keeps else {index: None for index in free if index not in names}
         case Reduce(_, names, body):
             return {index: None for index in free_indices(body) if index not in names}
         case _:
@@ -717,6 +735,8 @@ def rebuild(expr: Expr, change: Callable[[Expr], Expr]) -> Expr:
             return call(function, *map(change, parts))
         case Reduce(operation, names, body):
             return reduce(operation, names, change(body))
+        case Apply(_, _, arguments):
+            return replace(expr, arguments=tuple(map(change, arguments)))
         case _:
             assert_never(expr)
 
@@ -733,6 +753,12 @@ def rename(expr: Expr, names: Mapping[Index, Index], tensors: Mapping[str, str] 
             if isinstance(left, Access):
                 return Guard(operation, rename_access(left, names, tensors))
             return Guard(operation, _rename_affine(left, names), _rename_affine(right, names))
+        case Apply(_, bound, arguments):
+            return replace(
+                expr,
+                indices=tuple(names.get(index, index) for index in bound),
+                arguments=tuple(rename(argument, names, tensors) for argument in arguments),
+            )
         case Reduce(operation, bound, body):
             bound = tuple(names.get(index, index) for index in bound)
             return Reduce(operation, bound, rename(body, names, tensors))

@@ -20,10 +20,11 @@ from typing import assert_never
 
 from indexprop import ir
 from indexprop.errors import NameProblem, NotationError, Problem, did_you_mean, underline
-from indexprop.functions import TABLE, lookup, named
+from indexprop.functions import INDEXED, TABLE, lookup, named
 from indexprop.ir import (
     Access,
     Affine,
+    Apply,
     Call,
     Count,
     Expr,
@@ -71,7 +72,7 @@ def name_problem(name: str, *, index: bool = False) -> str:
         return f"{name!r} is a word of Python"
     if name.startswith("__"):
         return f"{name!r} starts with two underscores, which Python keeps for itself"
-    if not index and (name in RESERVED or name in TABLE):
+    if not index and (name in RESERVED or name in TABLE or name in INDEXED):
         return f"{name!r} is reserved: it names a function or a word of the notation"
     return ""
 
@@ -267,6 +268,9 @@ def format_expr(expr: Expr, level: int = SUM_LEVEL) -> str:
             text, own = f"{operation}[{','.join(names)}]({format_expr(body)})", ATOM_LEVEL
         case Guard():
             text, own = format_guard(expr), ATOM_LEVEL
+        case Apply(function, names, arguments):
+            inside = ", ".join(format_expr(part) for part in arguments)
+            text, own = f"{function}[{','.join(names)}]({inside})", ATOM_LEVEL
         case _:
             assert_never(expr)
     return text if own >= level else f"({text})"
@@ -982,6 +986,8 @@ class _Line:
             return self.reduction()
         if token.text in TABLE:
             return self.function()
+        if token.text in INDEXED:
+            return self.indexed()
         if following.text == "(" and following.start == token.end:
             raise self.fail(
                 f"there is no function {token.text!r}",
@@ -993,9 +999,8 @@ class _Line:
         made = self.access()
         return Piece(made, token.start, self.tokens[self.position - 1].end)
 
-    def reduction(self) -> Piece:
-        word = self.next
-        self.position += 1
+    def over(self, word: Token) -> list[Index]:
+        """`[j,k](`: the indices that a sum, a maximum or a function runs over."""
         if self.next.text != "[":
             raise self.fail(
                 f"{word.text!r} does not say over which index",
@@ -1009,6 +1014,12 @@ class _Line:
             names.append(self.name("an index", index=True).text)
         self.expect("]", "after the indices")
         self.expect("(", f"after {word.text}[{','.join(names)}]")
+        return names
+
+    def reduction(self) -> Piece:
+        word = self.next
+        self.position += 1
+        names = self.over(word)
         body = self.expression()
         self._refuse_comparison()
         end = self.expect(")", f"to close {word.text}[...](").end
@@ -1057,6 +1068,25 @@ class _Line:
             )
         return Piece(ir.call(record.name, *arguments), word.start, end)
 
+    def indexed(self) -> Piece:
+        """A function over indices: `softmax[k](Z[b,k])`."""
+        word = self.next
+        record = INDEXED[word.text]
+        self.position += 1
+        names = self.over(word)
+        arguments = [self.expression()]
+        while self.take(","):
+            arguments.append(self.expression())
+        self._refuse_comparison()
+        end = self.expect(")", f"to close {word.text}[...](").end
+        missing = len(record.parameters) - len(arguments)
+        if not 0 <= missing <= len(record.defaults):
+            count = f"{len(record.parameters)}, not {len(arguments)}"
+            raise self.fail(f"{word.text} takes {', '.join(record.parameters)}: {count}", word.start, end)
+        arguments.extend(Number(Fraction(text)) for text in record.defaults[len(record.defaults) - missing :])
+        made = Apply(record.name, tuple(dict.fromkeys(names)), tuple(arguments), record.keeps)
+        return Piece(made, word.start, end)
+
     def _refuse_comparison(self) -> None:
         if self.next.text in COMPARISONS:
             self.finish()
@@ -1090,6 +1120,11 @@ def substitute(expr: Expr, known: Mapping[str, Expr]) -> Expr:
     if isinstance(expr, Access):
         return known[expr.tensor]
     return ir.rebuild(expr, lambda child: substitute(child, known))
+
+
+def parse_lines(text: str) -> tuple[Step, ...]:
+    """The steps of a text of the table: a definition or an adjoint, which is a program only where it is used."""
+    return tuple(_Line(line.strip()).step() for line in text.splitlines() if line.strip())
 
 
 def _logical_lines(text: str) -> Iterable[str]:

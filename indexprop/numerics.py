@@ -23,7 +23,7 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Any, TypeAlias
 
-from indexprop import algebra, calculus, codegen, ir, layouts, notation, semantics
+from indexprop import algebra, calculus, codegen, definitions, ir, layouts, notation, semantics
 from indexprop.calculus import Gradient
 from indexprop.errors import CheckError, NameProblem, Problem, SizeError, TypeProblem, did_you_mean
 from indexprop.functions import TABLE
@@ -414,7 +414,8 @@ def _check_gradient(gradient: Gradient, arrays: Mapping[str, Any], layout: layou
     import numpy as np
 
     program = gradient.program
-    whole = notation.with_steps(program, program.steps, tuple(dict.fromkeys([*gradient.of, *program.outputs])))
+    values = dict.fromkeys(name for name in (*gradient.of, *program.outputs) if name in program.axes)
+    whole = notation.with_steps(program, program.steps, values)
     if arrays:
         given = _with_cotangents(gradient, arrays, layout, seed)
         prepared = codegen.compile(gradient, layout).prepare(given)
@@ -463,14 +464,14 @@ def _with_cotangents(
     """The given arrays, with random cotangents for outputs whose cotangent was not given."""
     import numpy as np
 
-    missing = [name for name in gradient.of if gradient.seeds and gradient.cotangents[name] not in arrays]
+    missing = [name for name, seed in gradient.received.items() if seed not in arrays]
     if not missing:
         return dict(arrays)
     forward = notation.with_steps(gradient.forward, gradient.forward.steps, gradient.of)
     known = {name: value for name, value in arrays.items() if name not in gradient.seeds}
     values = codegen.compile(forward, layout)(**known)
     rng = np.random.default_rng(seed)
-    return {**arrays, **{gradient.cotangents[name]: rng.normal(size=np.shape(values[name])) for name in missing}}
+    return {**arrays, **{gradient.received[name]: rng.normal(size=np.shape(values[name])) for name in missing}}
 
 
 class Forward:
@@ -483,7 +484,9 @@ class Forward:
         import numpy as np
 
         self.gradient = gradient
-        self.program = algebra.needed(gradient.forward, tuple(dict.fromkeys([*gradient.of, *gradient.wrt])))
+        self.program = algebra.needed(
+            definitions.expand(gradient.forward), tuple(dict.fromkeys([*gradient.of, *gradient.wrt]))
+        )
         everything = codegen.compile(
             notation.with_steps(
                 self.program, self.program.steps, dict.fromkeys(step.name for step in self.program.steps)
@@ -492,7 +495,7 @@ class Forward:
         inputs = {name: arrays[name] for name in self.program.input_names}
         self.values = {name: np.asarray(value) for name, value in (inputs | everything(**inputs)).items()}
         self.weights = {
-            name: arrays[gradient.cotangents[name]] if gradient.seeds else np.asarray(1.0) for name in gradient.of
+            name: arrays[gradient.received[name]] if gradient.seeds else np.asarray(1.0) for name in gradient.of
         }
         used = {
             part.function
@@ -617,7 +620,7 @@ def _exactly(gradient: Gradient, tables: dict[str, semantics.Table], rng: random
         for name in gradient.of:
             weights: dict[Position, Any] = {(): Fraction(1)}
             if gradient.seeds:
-                weights = tables[gradient.cotangents[name]].entries
+                weights = tables[gradient.received[name]].entries
             for at, entry in values[name].entries.items():
                 total += weights[at] * (entry.tangent if isinstance(entry, semantics.Dual) else 0)
         return total
@@ -675,7 +678,7 @@ def _transposition(gradient: Gradient, subject: Subject) -> tuple[list[Row], str
         expected = 0.0
         size = 0.0
         for output in gradient.of:
-            weight = subject.arrays[gradient.cotangents[output]] if gradient.seeds else np.asarray(1.0)
+            weight = subject.arrays[gradient.received[output]] if gradient.seeds else np.asarray(1.0)
             products = weight * pushed[tangent.tangents[output]]
             expected += float(np.sum(products))
             size += float(np.sum(np.abs(products)))

@@ -18,12 +18,13 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any, assert_never
 
-from indexprop import ir, notation
+from indexprop import definitions, ir, notation
 from indexprop.errors import NameProblem, Problem, SizeError, TypeProblem, did_you_mean, underline
 from indexprop.functions import lookup
 from indexprop.ir import (
     Access,
     Affine,
+    Apply,
     Call,
     Expr,
     Group,
@@ -333,7 +334,8 @@ class Exact(Field):
 @lru_cache(maxsize=100_000)
 def _stand_in(function: str, arguments: tuple[Fraction, ...]) -> Fraction:
     chosen = random.Random(repr((function, arguments)))
-    return Fraction(chosen.choice((-1, 1)) * chosen.randint(1, 9), chosen.randint(2, 7))
+    signs = (1,) if function in ("exp", "sqrt") else (-1, 1)  # conditions on the sign of these hold for every argument
+    return Fraction(chosen.choice(signs) * chosen.randint(1, 9), chosen.randint(2, 7))
 
 
 class Analytic(Field):
@@ -497,6 +499,8 @@ class Evaluation:
                     why = f"{', '.join(empty)} has size 0" if empty else f"nothing is left at {dict(at)}"
                     raise SizeError(Problem(f"{operation} over no value: {why}"))
                 return self.numbers.best("maximum" if operation == "max" else "minimum", values)
+            case Apply(function):
+                raise AssertionError(f"{function} stands for its definition: definitions.expand")
             case _:
                 assert_never(expr)
 
@@ -600,6 +604,7 @@ def evaluate(program: Program, inputs: Mapping[str, Any], numbers: Field | None 
     >>> evaluate(program, {"W": [[1, 2], [3, 4]], "x": [Fraction(1, 2), 1]}, Exact())["Y"].tolist()
     [Fraction(5, 2), Fraction(11, 2)]
     """
+    program = definitions.expand(program)
     tables = {name: Table.of(value) for name, value in inputs.items()}
     sizes = sizes_of(program, {name: table.shape for name, table in tables.items()})
     run = Evaluation(tables, sizes, numbers or Field())

@@ -1376,7 +1376,9 @@ class Tracer:
         if isinstance(value, float) and not isinstance(value, (Scalar, self.np.generic)):
             return self.bind_number(name, value)
         if isinstance(value, list):
-            return [self.bind_entry(f"{name}_{k}", part) for k, part in enumerate(value)] if self.any_raw(value) else value
+            return (
+                [self.bind_entry(f"{name}_{k}", part) for k, part in enumerate(value)] if self.any_raw(value) else value
+            )
         if isinstance(value, self.np.ndarray):
             value = self.wrap(value)
         if not isinstance(value, Traced):

@@ -1,0 +1,177 @@
+"""Functions over indices stand for their definitions: the lines of the table, put into a program.
+
+`P[b,k] = softmax[k](Z[b,k])` is one line to read and to differentiate. Where it is computed, it is replaced by the
+lines of its definition, with the names `P_m`, `P_e`, `P_s` for what has a name there, and with the indices of the
+place: `k` of the table becomes the indices that the function runs over, and the others, here `b`, are carried along.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+
+from indexprop import ir, notation
+from indexprop.functions import INDEXED
+from indexprop.ir import Access, Affine, Apply, Expr, Guard, Index, Program, Reason, Reduce, Size, Step
+
+
+@cache
+def _lines(text: str) -> tuple[Step, ...]:
+    return notation.parse_lines(text)
+
+
+def expand(program: Program, keep: Callable[[Apply], bool] = lambda applied: False) -> Program:
+    """The program with every function over indices replaced by its definition, except those to keep.
+
+    >>> print(expand(notation.parse("y[b] = norm[k](X[b,k])")))
+    y_s[b] = X[b,k]^2
+    y[b]   = sqrt(y_s[b])
+    """
+    taken = set(program.names)
+    waiting = list(reversed(program.steps))
+    steps: list[Step] = []
+    changed = False
+    while waiting:
+        step = waiting.pop()
+        found = next((part for part in _applications(step) if not keep(part)), None)
+        if found is None:
+            steps.append(step)
+            continue
+        changed = True
+        lines = _define(step, found, taken)
+        waiting.extend(reversed(lines))
+    return notation.with_steps(program, steps) if changed else program
+
+
+def _applications(step: Step) -> list[Apply]:
+    """The functions over indices in a line, what stands inside others first."""
+    return [part for one in step.terms for part in ir.walk(one.body) if isinstance(part, Apply)][::-1]
+
+
+def _define(step: Step, applied: Apply, taken: set[str]) -> list[Step]:
+    """The lines of a definition, and the step itself if it is more than the function."""
+    record = INDEXED[applied.function]
+    alone = (
+        len(step.terms) == 1
+        and step.terms[0] == ir.term((), applied)
+        and step.operation == "="
+        and ir.is_plain(step.target)
+        and set(step.target.slots) == set(ir.free_indices(applied))
+        and len(set(step.target.slots)) == len(step.target.slots)
+    )
+    if alone:
+        lines = instantiate(record.definition, step, applied, taken, {}, step.target)
+        *before, last = lines
+        return [*before, replace(last, because=step.because, comment=step.comment)]
+    name = ir.fresh(f"{step.name}_{applied.function}", taken)
+    taken.add(name)
+    value = Access(name, tuple(ir.free_indices(applied)))
+    made = Step(value, (ir.term((), applied),), because=Reason("name", step))
+
+    def put(expr: Expr) -> Expr:
+        return value if expr == applied else ir.rebuild(expr, put)
+
+    terms = tuple(ir.term(one.bound, put(one.body), one.factor) for one in step.terms)
+    return [made, replace(step, terms=terms)]
+
+
+def instantiate(
+    text: str, step: Step, applied: Apply, taken: set[str], known: Mapping[str, Expr], result: Access
+) -> list[Step]:
+    """The lines of a text of the table at the place of a function: parameters, indices and names filled in.
+
+    `known` gives expressions for further names (`d`, `y`); the last line writes `result`.
+    """
+    record = INDEXED[applied.function]
+    arguments = dict(zip(record.parameters, applied.arguments, strict=True)) | dict(known)
+    place = _Place(applied, arguments, {}, set(step.indices))
+    lines = _lines(text)
+    steps: list[Step] = []
+    for line in lines:
+        if line is lines[-1]:
+            target = result
+        else:
+            name = ir.fresh(f"{step.name}_{line.name}", taken)
+            taken.add(name)
+            place.names[line.name] = name
+            target = place.access(line.target)
+        terms = []
+        for one in line.terms:
+            sizes = [
+                ir.power(part, ir.number(count)) for index, count in one.factor.sizes for part in place.sizes(index)
+            ]
+            bound = [index for name in one.bound for index in place.indices(name)]
+            body = ir.multiply(ir.Number(one.factor.number), *sizes, place.expression(one.body))
+            terms.append(ir.term(bound, body))
+        steps.append(Step(target, ir.collect(terms), because=Reason("name", step)))
+    return steps
+
+
+def as_expression(step: Step) -> Expr:
+    """The right-hand side of a line without sums, as one expression."""
+    parts = []
+    for one in step.terms:
+        sizes = [ir.power(Size(index), ir.number(count)) for index, count in one.factor.sizes]
+        parts.append(ir.multiply(ir.Number(one.factor.number), *sizes, ir.reduce("sum", one.bound, one.body)))
+    return ir.add(*parts)
+
+
+@dataclass
+class _Place:
+    """Where a text of the table is put: what its index, its parameters and its own names mean there."""
+
+    applied: Apply
+    arguments: Mapping[str, Expr]
+    names: dict[str, str]
+    used: set[Index]
+
+    def __post_init__(self) -> None:
+        free = dict.fromkeys(index for argument in self.applied.arguments for index in ir.free_indices(argument))
+        self.order = tuple(free)
+        self.other = {index: ir.fresh(f"{index}2", self.used | set(free)) for index in self.applied.indices}
+
+    def indices(self, name: Index) -> tuple[Index, ...]:
+        """What an index of the table means: `k` the indices of the function, another name a second run over them."""
+        return self.applied.indices if name == "k" else tuple(self.other.values())
+
+    def sizes(self, name: Index) -> Sequence[Expr]:
+        return [Size(index) for index in self.indices(name)]
+
+    def access(self, access: Access) -> Access:
+        """A name of the text, with the indices that are carried along."""
+        outer = [index for index in self.order if index not in self.applied.indices]
+        run = [index for slot in access.names for index in self.indices(slot)]
+        renamed = {
+            one: other
+            for name in access.names
+            for one, other in zip(self.applied.indices, self.indices(name), strict=True)
+        }
+        order = [renamed.get(index, index) for index in self.order]
+        slots = tuple(index for index in order if index in outer or index in run)
+        return Access(self.names[access.tensor], slots)
+
+    def expression(self, expr: Expr) -> Expr:
+        match expr:
+            case Access(tensor) if tensor in self.arguments:
+                names = {
+                    one: other
+                    for name in expr.names
+                    for one, other in zip(self.applied.indices, self.indices(name), strict=True)
+                }
+                return ir.rename(self.arguments[tensor], names)
+            case Access():
+                return self.access(expr)
+            case Size(index):
+                return ir.multiply(*self.sizes(index))
+            case Reduce(operation, names, body):
+                bound = [index for name in names for index in self.indices(name)]
+                return ir.reduce(operation, bound, self.expression(body))
+            case Apply(_, names, arguments):
+                over = tuple(index for name in names for index in self.indices(name))
+                return replace(expr, indices=over, arguments=tuple(map(self.expression, arguments)))
+            case Guard(operation, Affine(left), Affine(right)):
+                (one,), (other,) = ([*self.indices(name)] for name, _ in (left[0], right[0]))
+                return Guard(operation, Affine(((one, 1),)), Affine(((other, 1),)))
+            case _:
+                return ir.rebuild(expr, self.expression)
