@@ -69,7 +69,8 @@ class Branch:
 class Lifted:
     """A program, and the code that it came from.
 
-    `lines` gives for every step, by its tensor, the line that computed it.
+    `lines` gives for every step, by its tensor, the line that names it, `makers` the line that computed it, which may
+    stand in a function that the first one calls.
     `layout` says in einops' words how each tensor lies in the author's arrays, with 1 for an axis of size one;
     `values` are the author's arrays. `names` gives for every tensor the name in the code, which may stand for several
     tensors one after the other; `aliases` are further names of tensors, `path` the branches that were taken.
@@ -77,6 +78,7 @@ class Lifted:
 
     program: Program
     lines: Mapping[str, Line]
+    makers: Mapping[str, Line]
     path: tuple[Branch, ...]
     notes: tuple[str, ...]
     layout: Mapping[str, str]
@@ -176,6 +178,7 @@ class Traced:
         self.name = ""
         self.used = False
         self.start = False
+        self.made = tracer.here
         tracer.alive.add(self)
 
     def __bool__(self) -> bool:
@@ -657,6 +660,7 @@ class Code:
     filename: str
     nodes: list[ast.AST] = field(default_factory=list)
     owners: list[str] = field(default_factory=list)
+    scopes: list[str] = field(default_factory=list)
 
     def line(self, number: int) -> Line:
         lines = self.text.splitlines()
@@ -673,12 +677,14 @@ class Rewriter(ast.NodeTransformer):
         self.code = code
         self.tracer = tracer
         self.owner = ""
+        self.scope = ""
 
     def ask(self, method: str, node: ast.AST, *arguments: ast.expr, keywords: Sequence[ast.keyword] = ()) -> ast.Call:
         """The call of a method of the tracer, with the place of a node first."""
         place = len(self.code.nodes)
         self.code.nodes.append(node)
         self.code.owners.append(self.owner)
+        self.code.scopes.append(self.scope)
         name = ast.Name(TRACER, ast.Load())
         call = ast.Call(
             ast.Attribute(name, method, ast.Load()),
@@ -830,10 +836,11 @@ class Rewriter(ast.NodeTransformer):
         everything = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
         names = [argument.arg for argument in everything]
         loads = [part.id for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load)]
-        outer, self.owner = self.owner, ""
+        outer = self.owner, self.scope
+        self.owner, self.scope = "", f"{self.scope}.{node.name}"
         node.decorator_list = []
         self.generic_visit(node)
-        self.owner = outer
+        self.owner = outer[0]
         head: list[ast.stmt] = []
         for name in names:
             if name in ("self", "cls"):
@@ -842,6 +849,7 @@ class Rewriter(ast.NodeTransformer):
             value = self.ask("parameter", node, self.constant(name), ast.Name(name, ast.Load()), many)
             head.append(ast.copy_location(ast.Assign([ast.Name(name, ast.Store())], value), node))
         node.body = [*head, *node.body]
+        self.scope = outer[1]
         return node
 
 
@@ -878,6 +886,7 @@ class Tracer:
         self.alive: weakref.WeakSet[Traced] = weakref.WeakSet()
         self.values: dict[str, Any] = {}
         self.lines: dict[str, Line] = {}
+        self.makers: dict[str, Line] = {}
         self.aliases: dict[str, str] = {}
         self.path: dict[tuple[int, bool], Branch] = {}
         self.literals: list[tuple[str, int, Index]] = []
@@ -937,6 +946,14 @@ class Tracer:
         shown = line.text.lstrip()
         cut = len(line.text) - len(shown)
         return underline(label + shown, [(len(label) + start - cut, len(label) + end - cut)])
+
+    def maker(self, value: Traced) -> Line:
+        """The line that computed a value: that of the statement, or one inside the function that it calls."""
+        line = self.line()
+        if self.here is None or value.made is None:
+            return line
+        (code, number), (other, made) = self.here, value.made
+        return line if code.scopes[number] == other.scopes[made] else other.line(getattr(other.nodes[made], "lineno", 0))
 
     def stop(self, fact: str, *, evidence: str = "", way_out: str = "") -> LiftError:
         """The error that ends the lift here; it is kept, so that a `try` of the code does not hide it."""
@@ -1487,13 +1504,16 @@ class Tracer:
     def step(self, name: str, value: Traced) -> Traced:
         """A step of the program: the value is read by its name from now on."""
         tensor = self.fresh_name(name)
+        made_at = value.made
         value = self.fresh(value)
+        value.made = made_at
         terms = value.expr.terms if isinstance(value.expr, ir.Sum) else (value.expr,)
         numbers = [self.number(Traced(self, None, (), part)) for part in terms]
         target = Access(tensor, tuple(mark for mark in value.axes if mark is not None))
         self.steps.append(Step(target, tuple(ir.term((), part) for part in numbers)))
         self.values[tensor] = value.data
         self.lines[tensor] = self.line()
+        self.makers[tensor] = self.maker(value)
         self.written_as[tensor] = name
         if tensor != name:
             self.aliases.setdefault(name, tensor)
@@ -2063,7 +2083,8 @@ def finish(
     values = {name: tracer.values[name] for name in program.names}
     written = {name: tracer.written_as.get(name, name) for name in program.names}
     path = tuple(tracer.path.values())
-    return Lifted(program, lines, path, tuple(notes), layout, values, aliases, written, sizes, text)
+    makers = {name: tracer.makers.get(name, lines[name]) for name in program.names}
+    return Lifted(program, lines, makers, path, tuple(notes), layout, values, aliases, written, sizes, text)
 
 
 def read(subject: str | Path) -> tuple[str, str]:
@@ -2132,6 +2153,7 @@ class Recording:
         self.inputs = inputs
         self.after = after
         self.constants = constants
+        self.guarded = False
         self.text, self.filename = ("", "") if callable(subject) else read(subject)
         self.tracer, self.lifted = self.record(None)
         agree(self.lifted, self.tracer, "on the data of the code")
