@@ -1,9 +1,9 @@
 """Auditing: hand-written backpropagation against the derivation, line by line.
 
 `audit` lifts the code, forward and backward, derives the right gradient of its loss, and compares every line of the
-backward pass with the derived cotangents, on random data of other sizes. Where a gradient is wrong, the first wrong line
-is the first one whose *repair* makes gradients right that were wrong, and none wrong that were right. `annotate` gives
-the author's file back, with what every line means above it.
+backward pass with the derived cotangents, on random data of other sizes. Where a gradient is wrong, the first wrong
+line is the first one whose *repair* makes gradients right that were wrong, and none wrong that were right. `annotate`
+gives the author's file back, with what every line means above it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,11 @@ Values: TypeAlias = dict[str, Array]
 
 WIDTH = 80
 
+ONE = ir.Factor()
+MINUS = ir.Factor(Fraction(-1))
+
 RIGHT = "right"
+PART = "right: a part of a gradient"
 SCALED = "right, up to a factor that comes later"
 NEGATED = "right, as the direction of descent"
 HELPER = "a helper, not a gradient"
@@ -49,6 +53,7 @@ OVERWRITTEN = "overwritten instead of accumulated"
 DROPPED = "upstream gradient dropped"
 STALE = "stale value"
 EXTRA = "a factor too many"
+MISSING = "a factor is missing"
 OPERAND = "wrong operand"
 UNKNOWN = "of no known class"
 
@@ -119,7 +124,7 @@ DERIVATIVE = re.compile(
     re.I,
 )
 PREFIXES = (
-    r"d[LJE]_?d_?", r"d[LJE]_", r"d?loss_d?", r"partial_", r"grad(ient)?s?[_.]d?", r"g_", r"delta_?", r"dd?_?", r"∂L?_?∂?",
+    r"d[LJE]_?d_?", r"d[LJE]_", r"d?loss_d?", r"partial_", r"grad(ient)?s?[_.]d?", r"g_", r"delta_?", r"dd?_?",
 )  # fmt: skip
 SUFFIXES = (r"_grads?", r"_gradient", r"_delta", r"_error", r"_d", r"_?grad")
 
@@ -163,15 +168,26 @@ def said_by(name: str, lifted: Lifted, among: Iterable[str]) -> str:
 
 # --- the comparison ---------------------------------------------------------------------------------------------------
 
+Column: TypeAlias = list[Array]
+"""One value on every draw."""
 
-class Sheet:
-    """The values of one draw: of the code's own lines, and of the derived cotangents."""
 
-    def __init__(self, inputs: Values, own: Values, derived: Values, sizes: Mapping[Index, int]) -> None:
-        self.inputs = inputs
-        self.own = own
-        self.derived = derived
-        self.sizes = sizes
+@dataclass(frozen=True)
+class Claim:
+    """What a line may hold: a factor times the cotangent of a tensor, or times one of its contributions."""
+
+    tensor: str
+    factor: ir.Factor = ONE
+    part: int | None = None
+
+
+@dataclass
+class Draw:
+    """Random data of one size: the values of the code's own lines, and of the derived cotangents."""
+
+    own: Values
+    derived: Values
+    sizes: Mapping[Index, int]
 
 
 class Ledger:
@@ -180,21 +196,25 @@ class Ledger:
     def __init__(self, recording: Recording, loss: str, wrt: Sequence[str], draws: int = 3) -> None:
         self.lifted = recording.lifted
         self.loss = loss
+        self.wrt = set(wrt)
         program = self.lifted.program
-        self.forward = algebra.needed(program, (loss,))
+        self.forward = (
+            without_guards(algebra.needed(program, (loss,))) if recording.guarded else algebra.needed(program, (loss,))
+        )
         names = {step.name for step in self.forward.steps}
         self.hand = tuple(step for step in program.steps if step.name not in names)
-        asked = [name for name in calculus.gradient(self.forward, loss).wrt]
-        asked += [step.name for step in self.forward.steps if step.name != loss]
+        asked = [
+            *calculus.gradient(self.forward, loss).wrt,
+            *(step.name for step in self.forward.steps if step.name != loss),
+        ]
         self.gradient = calculus.gradient(self.forward, loss, list(dict.fromkeys([*asked, *wrt])))
         self.cotangent_of = {derived: name for name, derived in self.gradient.cotangents.items()}
-        self.run_own = tracing.everything(program)
-        self.run_derived = tracing.everything(self.gradient.program)
+        self.axes = {**self.gradient.program.axes, **program.axes}
         self.resized = not any(note.startswith(("holds at", "checked on")) for note in self.lifted.notes)
-        self.sheets = [self.sheet(recording, seed) for seed in range(1, draws + 1)]
-        self.functions: dict[str, codegen.Compiled] = {}
+        self.functions: dict[Step, codegen.Compiled] = {}
+        self.draws = [self.draw(recording, seed) for seed in range(1, draws + 1)]
 
-    def sheet(self, recording: Recording, seed: int) -> Sheet:
+    def draw(self, recording: Recording, seed: int) -> Draw:
         import numpy as np
 
         lifted = self.lifted
@@ -205,139 +225,218 @@ class Ledger:
             for name in lifted.program.input_names
         }
         with np.errstate(all="ignore"):
-            own = self.run_own(**inputs)
-            derived = self.run_derived(**{name: inputs[name] for name in self.gradient.program.input_names})
+            own = tracing.everything(lifted.program)(**inputs)
+            derived = tracing.everything(self.gradient.program)(
+                **{name: inputs[name] for name in self.gradient.program.input_names}
+            )
         sizes = {
             index: size
             for access in lifted.program.inputs
-            for index, size in zip(access.slots, inputs[access.tensor].shape, strict=True)
+            for index, size in zip(access.names, inputs[access.tensor].shape, strict=True)
         }
-        sizes = {index: sizes[root] for index, root in lifted.program.same_size.items() if root in sizes}
-        return Sheet(inputs, inputs | own, inputs | derived, sizes)
+        return Draw(
+            inputs | own,
+            inputs | derived,
+            {i: sizes[root] for i, root in lifted.program.same_size.items() if root in sizes},
+        )
 
-    # lines, computed again
+    # columns
 
-    def compute(self, step: Step, values: Mapping[str, Array]) -> Array:
-        """The value of one line for given values of what it reads."""
+    def own(self, name: str) -> Column:
+        return [draw.own[name] for draw in self.draws]
+
+    def derived(self, name: str) -> Column:
+        return [draw.derived[name] for draw in self.draws]
+
+    def right(self, claim: Claim) -> Column:
+        column = (
+            self.derived(self.gradient.cotangents[claim.tensor])
+            if claim.part is None
+            else self.parts[claim.tensor][claim.part]
+        )
+        return [value * self.number(claim.factor, draw) for value, draw in zip(column, self.draws, strict=True)]
+
+    @staticmethod
+    def number(factor: ir.Factor, draw: Draw) -> float:
+        number = float(factor.number)
+        for index, power in factor.sizes:
+            number *= float(draw.sizes[index]) ** power
+        return number
+
+    def compute(self, step: Step, tables: Sequence[Mapping[str, Array]] | None = None) -> Column | None:
+        """The value of a line, on the code's own values unless others are given; None where it cannot be computed."""
         import numpy as np
 
-        key = f"{step.name}:{id(step)}"
-        if key not in self.functions:
-            axes = self.axes
-            reads = dict.fromkeys(access.tensor for access in step.reads)
-            inputs = [Access(name, axes[name]) for name in reads]
-            extra = [access for access in self.forward.inputs if access.tensor not in reads]
-            self.functions[key] = codegen.compile(
-                notation.assemble([step], inputs=[*inputs, *extra], outputs=[step.name])
-            )
-        function = self.functions[key]
-        with np.errstate(all="ignore"):
-            given = {name: values[name] for name in layouts.program_of(function.program).input_names}
-            return function(**given)[step.name]
+        if step not in self.functions:
+            inputs = [Access(name, self.axes[name]) for name in dict.fromkeys(access.tensor for access in step.reads)]
+            names = {access.tensor for access in inputs}
+            extra = [access for access in self.forward.inputs if access.tensor not in names]
+            try:
+                program = notation.assemble([step], inputs=[*inputs, *extra], outputs=[step.name])
+                self.functions[step] = codegen.compile(program)
+            except IndexpropError:
+                return None
+        function = self.functions[step]
+        column = []
+        for table in tables or [{**draw.derived, **draw.own} for draw in self.draws]:
+            given = {name: table.get(name) for name in layouts.program_of(function.program).input_names}
+            if any(value is None for value in given.values()):
+                return None
+            try:
+                with np.errstate(all="ignore"):
+                    column.append(function(**given)[step.name])
+            except (IndexpropError, ValueError):
+                return None
+        return column
 
-    @cached_property
-    def axes(self) -> dict[str, tuple[Index, ...]]:
-        return {**self.gradient.program.axes, **self.lifted.program.axes}
-
-    def repaired(self, name: str, value: Callable[[Sheet], Array]) -> list[Values]:
-        """The code's values on every draw, if one line held something else."""
-        results = []
-        for sheet in self.sheets:
-            values = dict(sheet.own)
-            values[name] = value(sheet)
-            changed = {name}
-            for step in self.hand:
-                if step.name != name and changed & {access.tensor for access in step.reads}:
-                    try:
-                        values[step.name] = self.compute(step, values)
-                    except (IndexpropError, ValueError):
-                        values[step.name] = None
-                    changed.add(step.name)
-            results.append(values)
-        return results
+    def repaired(self, columns: Mapping[str, Column]) -> list[Values]:
+        """The code's values on every draw, if some lines held something else."""
+        tables = [
+            {**draw.own, **{name: column[number] for name, column in columns.items()}}
+            for number, draw in enumerate(self.draws)
+        ]
+        changed = set(columns)
+        for step in self.hand:
+            if step.name not in columns and changed & {access.tensor for access in step.reads}:
+                values = self.compute(step, tables)
+                for number, table in enumerate(tables):
+                    table[step.name] = None if values is None else values[number]
+                changed.add(step.name)
+        return tables
 
     # comparisons
 
-    def cotangent(self, tensor: str, sheet: Sheet) -> Array:
-        return sheet.derived[self.gradient.cotangents[tensor]]
-
     @cached_property
     def tensors(self) -> list[str]:
-        """The tensors that have a derived cotangent, in the order of the backward pass."""
-        order = list(dict.fromkeys(step.name for step in self.gradient.backward))
+        """The tensors that have a derived cotangent other than zero, in the order of the backward pass; data that
+        nobody asked the gradient of is left out.
+        """
+        order = dict.fromkeys(step.name for step in self.gradient.backward)
+        tensors = [self.cotangent_of[name] for name in order if name in self.cotangent_of]
         return [
-            self.cotangent_of[name]
-            for name in order
-            if name in self.cotangent_of and self.cotangent_of[name] != self.loss
+            tensor
+            for tensor in tensors
+            if tensor != self.loss
+            and (tensor in self.wrt or tensor not in self.forward.input_names)
+            and any(value.any() for value in self.right(Claim(tensor)))
         ]
 
-    def equal(self, own: Callable[[Sheet], Array], other: Callable[[Sheet], Array]) -> bool:
-        pairs = [(own(sheet), other(sheet)) for sheet in self.sheets]
-        return all(a is not None and a.shape == b.shape and close(a, b) for a, b in pairs)
+    @cached_property
+    def parts(self) -> dict[str, list[Column]]:
+        """For every tensor that several reads contribute to: each contribution, then sums of the first and of the last
+        few.
+        """
+        found = {}
+        for tensor in self.tensors:
+            lines = self.contributions(tensor)
+            columns = [self.compute(line, [draw.derived for draw in self.draws]) for line in lines]
+            values = [column for column in columns if column is not None]
+            if 1 < len(values) <= 12:
+                sums = [
+                    [sum(row[1:], row[0]) for row in zip(*chosen, strict=True)]
+                    for count in range(2, len(values))
+                    for chosen in (values[:count], values[-count:])
+                ]
+                found[tensor] = values + sums
+        return found
 
-    def is_zero(self, value: Callable[[Sheet], Array]) -> bool:
-        return not any(value(sheet).any() for sheet in self.sheets)
+    def contributions(self, tensor: str) -> list[Step]:
+        """Every term of a cotangent as a line of its own."""
+        name = self.gradient.cotangents[tensor]
+        steps = [step for step in self.gradient.program.steps if step.name == name]
+        return [replace(step, terms=(term,), operation="=") for step in steps for term in step.terms]
 
-    def ratio(self, own: Callable[[Sheet], Array], other: Callable[[Sheet], Array]) -> ir.Factor | None:
+    def ratio(self, own: Column | None, other: Column) -> ir.Factor | None:
         """The number and the sizes by which one value is the other, the same in every entry; None if there is none."""
+        ratios = self.ratios(own, other)
+        return None if ratios is None else self.factor(ratios)
+
+    def ratios(self, own: Column | None, other: Column) -> list[float] | None:
         import numpy as np
 
-        ratios = []
-        for sheet in self.sheets:
-            a, b = own(sheet), other(sheet)
+        found = []
+        for a, b in zip(own or (), other, strict=False):
             if a is None or a.shape != b.shape or not np.any(b) or not np.all(np.isfinite(a)):
                 return None
             ratio = float(np.sum(a * b) / np.sum(b * b))
             if not ratio or not close(a, ratio * b):
                 return None
-            ratios.append(ratio)
-        return self.factor(ratios)
+            found.append(ratio)
+        return found or None
 
     def factor(self, ratios: Sequence[float]) -> ir.Factor | None:
         """The simplest product of a rational number and sizes that gives these numbers on the draws."""
-        sizes = [sheet.sizes for sheet in self.sheets]
+        sizes = [draw.sizes for draw in self.draws]
+        same = self.lifted.program.same_size
         roots = [
-            index
-            for index, root in self.lifted.program.same_size.items()
-            if index == root and any(table.get(index, 1) > 1 for table in sizes)
+            index for index, root in same.items() if index == root and any(table.get(index, 1) > 1 for table in sizes)
         ]
-        batch = self.lifted.program.batch
-        roots.sort(key=lambda index: index != batch)
+        roots.sort(key=lambda index: index != self.batch)
         options: list[tuple[tuple[Index, int], ...]] = [()]
         options += [((index, power),) for power in (1, -1, 2, -2) for index in roots]
         options += [
             ((one, p), (other, q))
-            for one, other in itertools.permutations(roots, 2)
-            if one < other
+            for one, other in itertools.combinations(roots, 2)
             for p, q in ((1, 1), (-1, -1), (1, -1), (-1, 1))
         ]
-        for option in options if self.resized else [*options[1:3], *options]:
+        if not self.resized and self.batch is not None:  # sizes cannot be told from numbers: the batch is likelier
+            options[:0] = [((self.batch, 1),), ((self.batch, -1),)]
+        for option in options:
             rest = []
             for ratio, table in zip(ratios, sizes, strict=True):
                 for index, power in option:
                     ratio /= float(table[index]) ** power
                 rest.append(ratio)
-            number = Fraction(rest[0]).limit_denominator(64)
-            if number and abs(number.numerator) <= 64 and all(abs(r - number) <= 1e-8 * abs(number) for r in rest):
+            number = Fraction(rest[0]).limit_denominator(12)
+            if number and abs(number.numerator) <= 12 and all(abs(r - number) <= 1e-8 * abs(number) for r in rest):
                 return ir.Factor(number, tuple(sorted(option)))
         return None
 
     @cached_property
-    def locals(self) -> dict[str, list[Array]]:
+    def batch(self) -> Index | None:
+        batch = self.lifted.program.batch
+        return None if batch is None else self.lifted.program.same_size[batch]
+
+    @cached_property
+    def locals(self) -> dict[str, Column]:
         """For every step of the forward pass that is a function of one tensor, its derivative in every entry."""
         found = {}
         for step in self.gradient.program.steps:
-            if len(step.terms) != 1 or step.operation != "=" or step.terms[0].bound:
-                continue
-            match step.terms[0]:
-                case ir.Term(factor, (), Call(function, arguments)) if factor == ir.Factor() and function != "where":
+            match step.terms:
+                case (ir.Term(factor, (), Call(function, arguments)),) if factor == ONE and step.operation == "=":
                     for k, argument in enumerate(arguments):
-                        if isinstance(argument, Access) and argument.slots == step.target.slots:
+                        if isinstance(argument, Access) and argument.names == step.target.names and function != "where":
                             local = calculus.derivative(function, k, arguments, ir.ONE, step.target)
                             if local is not None and any(True for _ in ir.accesses(local)):
-                                line = Step(Access("local", step.target.slots), (ir.term((), local),))
-                                found[step.name] = [self.compute(line, sheet.derived) for sheet in self.sheets]
+                                line = Step(Access("local", step.target.names), (ir.term((), local),))
+                                column = self.compute(line, [draw.derived for draw in self.draws])
+                                if column is not None:
+                                    found[step.name] = column
         return found
+
+    def same(self, own: Column | None, other: Column) -> bool:
+        return own is not None and all(
+            a is not None and a.shape == b.shape and close(a, b) for a, b in zip(own, other, strict=True)
+        )
+
+
+def without_guards(program: Program) -> Program:
+    """The program without the tiny numbers that keep a logarithm or a division safe: `log(p + 1e-12)`."""
+
+    def change(expr: Expr) -> Expr:
+        expr = ir.rebuild(expr, change)
+        if isinstance(expr, ir.Sum):
+            numbers = [part.value for part in expr.terms if isinstance(part, Number)]
+            rest = [part for part in expr.terms if not isinstance(part, Number)]
+            if numbers and abs(numbers[0] - round(numbers[0])) < tracing.SMALL:
+                return ir.add(ir.number(round(numbers[0])), *rest)
+        return expr
+
+    steps = [
+        replace(step, terms=tuple(ir.term(term.bound, change(term.body), term.factor) for term in step.terms))
+        for step in program.steps
+    ]
+    return notation.with_steps(program, steps)
 
 
 # --- the audit --------------------------------------------------------------------------------------------------------
@@ -371,8 +470,15 @@ def audit(
     that kind; and every gradient named after what it is the gradient of. Raises LiftError, with the line, for code that
     cannot be followed, and where no loss or no gradient is found.
     """
-    recording, loss_name, pairs = prepare(subject, loss, grads, wrt, axes)
-    return Audit(recording, loss_name, pairs, str(subject)).report()
+    recording, name, pairs = prepare(subject, loss, grads, wrt, axes)
+    report = Audit(recording, name, pairs, str(subject)).report()
+    if not report.ok:
+        recording.guarded = True
+        safe = Audit(recording, name, pairs, str(subject)).report()
+        if safe.ok:
+            note = "the gradients leave out the small number that keeps the loss finite; without it they are right"
+            return replace(safe, notes=(*safe.notes, note))
+    return report
 
 
 def prepare(
@@ -438,7 +544,7 @@ def _words(value: str | Sequence[str]) -> list[str]:
 def find_loss(recording: Recording) -> tuple[str, str]:
     """A scalar named like a loss, or else a call of a function named like one on arguments of the same names."""
     lifted = recording.lifted
-    computed = [step.name for step in lifted.program.steps if not step.target.slots]
+    computed = [step.name for step in lifted.program.steps if not step.target.names]
     words = [(lifted.names[name], name) for name in computed] + [*lifted.aliases.items()]
     named = [
         name
@@ -504,7 +610,7 @@ def find_pairs(lifted: Lifted, loss: str, *, wanted: bool, given: bool) -> dict[
         raise LiftError(
             Problem(
                 "no hand-written gradient was found",
-                evidence=f"Inputs of the loss: {', '.join(inputs)}. Computed beside it: {', '.join(hand) or 'nothing'}.",
+                evidence=f"Inputs of the loss: {', '.join(inputs)}. Beside it: {', '.join(hand) or 'nothing'}.",
                 way_out='Name them: audit(file, wrt="W, b", grads="my_gW, my_gb").',
             )
         )
@@ -515,14 +621,20 @@ class Audit:
     """One audit: verdicts for all lines, then the mistakes, first line first."""
 
     def __init__(self, recording: Recording, loss: str, pairs: Mapping[str, str], name: str) -> None:
-        self.recording = recording
         self.lifted = recording.lifted
         self.pairs = dict(pairs)
+        self.grads = {name: tensor for tensor, name in pairs.items()}
         self.loss = loss
         self.name = name if "\n" not in name else "the code"
+        self.notes = list(self.lifted.notes)
         self.ledger = Ledger(recording, loss, list(pairs))
         self.lines = self.of_interest()
-        self.notes = [note for note in self.lifted.notes]
+        self.said = {
+            step.name: self.grads.get(step.name) or said_by(step.name, self.lifted, self.ledger.tensors)
+            for step in self.lines
+        }
+        self.sign = ONE
+        self.sign = self.find_sign()
 
     def of_interest(self) -> list[Step]:
         """The lines of the backward pass that the gradients are made of."""
@@ -538,114 +650,127 @@ class Audit:
 
     # what every line is
 
-    def own(self, name: str) -> Callable[[Sheet], Array]:
-        return lambda sheet: sheet.own[name]
-
-    def right(self, tensor: str) -> Callable[[Sheet], Array]:
-        return lambda sheet: self.ledger.cotangent(tensor, sheet)
-
     @cached_property
-    def found(self) -> dict[str, tuple[str, ir.Factor]]:
-        """For every line the tensor whose cotangent it holds, and by which factor it does."""
-        found: dict[str, tuple[str, ir.Factor]] = {}
-        grads = {name: tensor for tensor, name in self.pairs.items()}
+    def found(self) -> dict[str, Claim]:
+        """For every line the cotangent that it holds, up to a factor, or the contributions to one."""
+        found: dict[str, Claim] = {}
+        ledger = self.ledger
         for step in self.lines:
-            said = grads.get(step.name) or said_by(step.name, self.lifted, self.ledger.tensors)
-            order = sorted(self.ledger.tensors, key=lambda tensor: (tensor != said, tensor.endswith("_in")))
-            for tensor in order:
-                if self.ledger.is_zero(self.right(tensor)):
-                    continue
-                if self.ledger.equal(self.own(step.name), self.right(tensor)):
-                    found[step.name] = tensor, ir.Factor()
-                    break
-            else:
-                for tensor in order:
-                    factor = self.ledger.ratio(self.own(step.name), self.right(tensor))
-                    if factor is not None:
-                        found[step.name] = tensor, factor
-                        break
-            if step.name in grads and found.get(step.name, ("",))[0] != grads[step.name]:
-                tensor = grads[step.name]
-                if self.ledger.is_zero(self.right(tensor)) and self.ledger.is_zero(self.own(step.name)):
-                    found[step.name] = tensor, ir.Factor()
+            own, said = ledger.own(step.name), self.said[step.name]
+            if said and ledger.same(own, ledger.right(Claim(said))):  # also where both are zero
+                found[step.name] = Claim(said)
+                continue
+            order = sorted(ledger.tensors, key=lambda tensor: (tensor != said, tensor not in self.lifted.values))
+            exact = (Claim(tensor) for tensor in order if ledger.same(own, ledger.right(Claim(tensor))))
+            parts = (
+                Claim(tensor, ONE, part)
+                for tensor in order
+                for part, column in enumerate(ledger.parts.get(tensor, ()))
+                if ledger.same(own, column)
+            )
+            factors = (
+                Claim(tensor, factor)
+                for tensor in order
+                if (factor := ledger.ratio(own, ledger.right(Claim(tensor)))) is not None
+            )
+            claim = next(itertools.chain(exact, parts, factors), None)
+            if claim is not None:
+                found[step.name] = claim
         return found
 
-    def state(self, tensor: str, values: Sequence[Values] | None = None) -> bool:
+    def find_sign(self) -> ir.Factor:
+        """Whether the code computes the direction of descent, -gradient, to be added: no name says that it is a
+        gradient, or it is added to its parameter, and nothing is right as it stands.
+        """
+        claims = [claim for name, claim in self.found.items() if self.signed(name)]
+        if any(claim.factor == ONE for claim in claims) or not any(claim.factor == MINUS for claim in claims):
+            return ONE
+        named = any(said_by(name, self.lifted, self.pairs) for name in self.grads)
+        return ONE if named and not self.added() else MINUS
+
+    def signed(self, name: str) -> bool:
+        return name in self.grads or any(self.depends({name}, grad) for grad in self.grads)
+
+    def added(self) -> bool:
+        """Whether a gradient is added to its parameter with a positive factor."""
+        for step in self.ledger.hand:
+            for term in step.terms:
+                reads = {access.tensor for access in ir.accesses(term.body)}
+                if reads & set(self.grads) and step.name not in self.grads:
+                    others = {
+                        access.tensor for other in step.terms if other != term for access in ir.accesses(other.body)
+                    }
+                    if others & set(self.pairs) and term.factor.number > 0:
+                        return True
+        return False
+
+    def fine(self, tensor: str, tables: Sequence[Values] | None = None) -> bool:
         """Whether the gradient of a tensor is right."""
         name = self.pairs[tensor]
-        tables = values or [sheet.own for sheet in self.ledger.sheets]
-        rights = [self.ledger.cotangent(tensor, sheet) for sheet in self.ledger.sheets]
-        return all(
-            table[name] is not None and fits(table[name], right) for table, right in zip(tables, rights, strict=True)
-        )
+        own = [table[name] for table in tables or [draw.own for draw in self.ledger.draws]]
+        rights = self.ledger.right(Claim(tensor, self.sign))
+        return all(a is not None and fits(a, b) for a, b in zip(own, rights, strict=True))
 
     def report(self) -> Report:
-        wrong = [tensor for tensor in self.pairs if not self.state(tensor)]
-        descent = bool(wrong) and all(
-            self.found.get(name, ("", ir.Factor())) == (tensor, ir.Factor(Fraction(-1)))
-            for tensor, name in self.pairs.items()
-        )
-        if descent:
-            wrong = []
-            self.notes.append("every gradient has the opposite sign: they are the direction of descent, to be added")
+        self.found  # noqa: B018  (what every line is, before anything is repaired)
+        wrong = [tensor for tensor in self.pairs if not self.fine(tensor)]
+        if self.sign == MINUS:
+            self.notes.append("the gradients have the opposite sign: they are the direction of descent, to be added")
         mistakes = self.mistakes(wrong)
-        entries = tuple(self.entry(step, mistakes, wrong, descent) for step in self.lines)
+        entries = tuple(self.entry(step, mistakes, wrong) for step in self.lines)
         self.notes.extend(self.size_notes())
         return Report(
-            self.name,
-            self.loss,
-            tuple(self.pairs.items()),
-            entries,
-            tuple(mistakes),
-            tuple(dict.fromkeys(self.notes)),
-            self.lifted,
-            self.ledger.gradient,
-        )
+            self.name, self.loss, tuple(self.pairs.items()), entries, tuple(mistakes), tuple(dict.fromkeys(self.notes)),
+            self.lifted, self.ledger.gradient,
+        )  # fmt: skip
 
     def size_notes(self) -> Iterator[str]:
         """An index of size one in the data of the code stays one: a factor that only it would show is said."""
-        ones = [index for index, size in self.lifted.sizes.items() if size == 1]
+        derived = {
+            index for step in self.ledger.gradient.backward for term in step.terms for index, _ in term.factor.sizes
+        }
         own = {index for step in self.lines for term in step.terms for index, _ in term.factor.sizes}
-        for index in ones:
-            derived = {i for step in self.ledger.gradient.backward for term in step.terms for i, _ in term.factor.sizes}
-            if index in derived - own:
+        for index, size in self.lifted.sizes.items():
+            if size == 1 and index in derived - own:
                 yield (
                     f"|{index}| is 1 in the data; with more, the loss would also divide by |{index}|, "
                     "and the gradients of the code would not"
                 )
 
-    def entry(self, step: Step, mistakes: Sequence[Mistake], wrong: Sequence[str], descent: bool) -> Entry:
+    def entry(self, step: Step, mistakes: Sequence[Mistake], wrong: Sequence[str]) -> Entry:
         line = self.lifted.lines[step.name]
-        tensor, factor = self.found.get(step.name, ("", ir.Factor()))
-        derived = self.derived_steps(tensor) if tensor else ()
-        if any(mistake.step is step for mistake in mistakes):
+        claim = self.found.get(step.name)
+        bad = {mistake.step.name for mistake in mistakes}
+        if step.name in bad:
             return Entry(line, step, WRONG)
-        if not tensor:
-            after = mistakes and self.depends(step, {mistake.step.name for mistake in mistakes})
-            return Entry(line, step, FOLLOWS if after else HELPER)
-        grads = {name: owner for owner, name in self.pairs.items()}
-        if grads.get(step.name) in wrong and grads:
-            return Entry(line, step, FOLLOWS, tensor)
-        said = said_by(step.name, self.lifted, self.ledger.tensors)
-        misnamed = said if said and said != tensor and not self.same(said, tensor) else ""
-        if factor == ir.Factor():
-            return Entry(line, step, RIGHT, tensor, "", misnamed, derived)
-        verdict = NEGATED if descent and factor == ir.Factor(Fraction(-1)) else SCALED
-        return Entry(line, step, verdict, tensor, show_factor(factor), misnamed, derived)
+        if self.grads.get(step.name) in wrong or (claim is None and self.depends(bad, step.name)):
+            return Entry(line, step, FOLLOWS)
+        if claim is None:
+            return Entry(line, step, HELPER)
+        derived = tuple(
+            one
+            for one in self.ledger.gradient.program.steps
+            if one.name == self.ledger.gradient.cotangents[claim.tensor]
+        )
+        said = self.said[step.name]
+        if said in ("", claim.tensor) or self.ledger.same(
+            self.ledger.right(Claim(said)), self.ledger.right(Claim(claim.tensor))
+        ):
+            said = ""
+        if claim.part is not None:
+            return Entry(line, step, PART, claim.tensor, "", said, derived)
+        if claim.factor == ONE:
+            return Entry(line, step, RIGHT, claim.tensor, "", said, derived)
+        verdict = NEGATED if claim.factor == self.sign else SCALED
+        return Entry(line, step, verdict, claim.tensor, show_factor(claim.factor), said, derived)
 
-    def same(self, one: str, other: str) -> bool:
-        return self.ledger.equal(self.right(one), self.right(other))
-
-    def derived_steps(self, tensor: str) -> tuple[Step, ...]:
-        name = self.ledger.gradient.cotangents[tensor]
-        return tuple(step for step in self.ledger.gradient.program.steps if step.name == name)
-
-    def depends(self, step: Step, names: set[str]) -> bool:
+    def depends(self, names: set[str], name: str) -> bool:
+        """Whether a line is computed from one of others."""
         reached = set(names)
-        for one in self.lines:
-            if any(access.tensor in reached for access in one.reads):
-                reached.add(one.name)
-        return step.name in reached
+        for step in self.lines:
+            if any(access.tensor in reached for access in step.reads):
+                reached.add(step.name)
+        return name in reached
 
     # mistakes
 
@@ -654,68 +779,92 @@ class Audit:
         found: list[Mistake] = []
         remaining = list(wrong)
         while remaining:
-            step, tensor, factor = self.first_wrong(remaining)
-            found.append(self.mistake(step, tensor, factor))
-            right = scaled(self.right(tensor), factor, self.ledger)
-            for sheet, values in zip(self.ledger.sheets, self.ledger.repaired(step.name, right), strict=True):
-                sheet.own = values
-            remaining = [name for name in remaining if not self.state(name)]
+            step, claim = self.first_wrong(remaining)
+            kind, evidence, fixed = Diagnosis(self, step, claim).classify()
+            right = f"{self.lifted.names[step.name]} = {Rewording(self, step).best(claim, fixed)}"
+            found.append(Mistake(self.lifted.makers[step.name], step, claim.tensor, kind, evidence, right))
+            tables = self.ledger.repaired({step.name: self.ledger.right(claim)})
+            for draw, values in zip(self.ledger.draws, tables, strict=True):
+                draw.own = values
+            still = [tensor for tensor in remaining if not self.fine(tensor)]
+            remaining = still if len(still) < len(remaining) else remaining[1:]
         return found
 
-    def first_wrong(self, remaining: Sequence[str]) -> tuple[Step, str, ir.Factor]:
-        """The first line whose repair makes wrong gradients right and no right one wrong, and what it should hold."""
-        fine = [tensor for tensor in self.pairs if tensor not in remaining and self.state(tensor)]
-        grads = {name: tensor for tensor, name in self.pairs.items()}
-        factors = list(dict.fromkeys([ir.Factor(), *(factor for _, factor in self.found.values())]))
+    def first_wrong(self, remaining: Sequence[str]) -> tuple[Step, Claim]:
+        """The first line whose repair makes wrong gradients right and no right one wrong, and what it should hold.
+
+        A line that holds what its name says is blamed only if its repair does more than that of any other line.
+        """
+        good = [tensor for tensor in self.pairs if tensor not in remaining and self.fine(tensor)]
+        finals = {self.pairs[tensor]: tensor for tensor in remaining}
+        options: list[Option] = []
         for step in self.lines:
-            if not any(self.depends_on(self.pairs[tensor], step.name) for tensor in remaining):
+            if not any(step.name == name or self.depends({step.name}, name) for name in finals):
                 continue
-            if step.name in grads and grads[step.name] in remaining and not self.read_by_lines(step.name):
-                return step, grads[step.name], ir.Factor()
-            best: tuple[int, str, ir.Factor] | None = None
-            for tensor, factor in self.candidates(step, grads, factors):
-                right = scaled(self.right(tensor), factor, self.ledger)
-                if self.ledger.equal(self.own(step.name), right):
+            claim = self.found.get(step.name)
+            settled = (
+                claim is not None
+                and claim.factor in (ONE, self.sign)
+                and self.said[step.name] in ("", claim.tensor)
+                and (claim.part is None or not self.said[step.name])
+                and step.name not in finals
+            )
+            best: tuple[Claim, int] | None = None
+            for claim in self.candidates(step):
+                right = self.ledger.right(claim)
+                if self.ledger.same(self.ledger.own(step.name), right):
                     continue
-                values = self.ledger.repaired(step.name, right)
-                if any(not self.state(name, values) for name in fine):
-                    continue
-                count = sum(self.state(name, values) for name in remaining)
-                if count and (best is None or count > best[0]):
-                    best = count, tensor, factor
+                tables = self.ledger.repaired({step.name: right})
+                count = sum(self.fine(tensor, tables) for tensor in remaining)
+                if count > (best[1] if best else 0) and all(self.fine(tensor, tables) for tensor in good):
+                    best = claim, count
             if best is not None:
-                return step, best[1], best[2]
-        tensor = remaining[0]
-        step = next(step for step in self.ledger.lifted.program.steps if step.name == self.pairs[tensor])
-        return step, tensor, ir.Factor()
+                options.append(Option(step, best[0], best[1], settled))
+        if not options:
+            name = self.pairs[remaining[0]]
+            return next(step for step in self.lifted.program.steps if step.name == name), Claim(remaining[0], self.sign)
+        first = next((option for option in options if not option.settled), options[0])
+        for option in options:
+            copies = is_copy(option.step, first.step.name) and (first.settled or not self.said[first.step.name])
+            if (option.count > first.count and option.settled) or (option.count >= first.count and copies):
+                first = option
+        return first.step, first.claim
 
-    def candidates(
-        self, step: Step, grads: Mapping[str, str], factors: Sequence[ir.Factor]
-    ) -> Iterator[tuple[str, ir.Factor]]:
-        """What a line might have been meant to hold: what its name says first, then every cotangent of its shape."""
-        said = grads.get(step.name) or said_by(step.name, self.lifted, self.ledger.tensors)
-        shapes = [sheet.own[step.name].shape for sheet in self.ledger.sheets]
-        for tensor in sorted(self.ledger.tensors, key=lambda tensor: tensor != said):
-            rights = [self.ledger.cotangent(tensor, sheet).shape for sheet in self.ledger.sheets]
-            if rights == shapes or tensor == said:
+    def candidates(self, step: Step) -> Iterator[Claim]:
+        """What a line might have been meant to hold: what its name says first, then every cotangent of its shape, with
+        the factors that people leave for later.
+        """
+        said = self.said[step.name]
+        shapes = [value.shape for value in self.ledger.own(step.name)]
+        batch = [ir.Factor(Fraction(1), ((self.ledger.batch, power),)) for power in (1, -1) if self.ledger.batch]
+        factors = list(dict.fromkeys([self.sign, *(claim.factor for claim in self.found.values()), *batch]))
+        order = sorted(self.ledger.tensors, key=lambda tensor: tensor != said)
+        for tensor in order:
+            if tensor == said or shapes == [value.shape for value in self.ledger.right(Claim(tensor))]:
                 for factor in factors:
-                    yield tensor, factor
+                    yield Claim(tensor, factor)
+        for tensor in order:
+            for part, column in enumerate(self.ledger.parts.get(tensor, ())):
+                if shapes == [value.shape for value in column]:
+                    yield Claim(tensor, self.sign, part)
 
-    def depends_on(self, name: str, other: str) -> bool:
-        return name == other or self.depends(next(s for s in self.ledger.hand if s.name == name), {other})
 
-    def read_by_lines(self, name: str) -> bool:
-        return any(access.tensor == name for step in self.lines for access in step.reads)
+@dataclass(frozen=True)
+class Option:
+    """A line, what it should hold, how many gradients that would make right; `settled`: it holds what its name says."""
 
-    def mistake(self, step: Step, tensor: str, factor: ir.Factor) -> Mistake:
-        kind, evidence = Diagnosis(self, step, tensor, factor).classify()
-        return Mistake(
-            self.lifted.lines[step.name], step, tensor, kind, evidence, self.right_line(step, tensor, factor)
-        )
+    step: Step
+    claim: Claim
+    count: int
+    settled: bool
 
-    def right_line(self, step: Step, tensor: str, factor: ir.Factor) -> str:
-        """The line that would be right, in numpy, in the names and the layout of the code."""
-        return f"{self.lifted.names[step.name]} = {Rewording(self).source(tensor, factor)}"
+
+def is_copy(step: Step, name: str) -> bool:
+    return (
+        len(step.terms) == 1
+        and step.terms[0] == ir.term((), step.terms[0].body)
+        and step.terms[0].body == Access(name, step.target.names)
+    )
 
 
 def fits(own: Array, right: Array) -> bool:
@@ -727,116 +876,123 @@ def fits(own: Array, right: Array) -> bool:
     return own.shape == right.shape and close(own, right)
 
 
-def scaled(value: Callable[[Sheet], Array], factor: ir.Factor, ledger: Ledger) -> Callable[[Sheet], Array]:
-    """A value times a factor, whose sizes are those of the draw."""
-
-    def times(sheet: Sheet) -> Array:
-        number = float(factor.number)
-        for index, power in factor.sizes:
-            number *= float(sheet.sizes[index]) ** power
-        return value(sheet) * number if factor != ir.Factor() else value(sheet)
-
-    return times
-
-
 def show_factor(factor: ir.Factor) -> str:
     return notation.format_terms([ir.Term(factor, (), ir.ONE)])
 
 
 # --- the class of a mistake -------------------------------------------------------------------------------------------
 
+Finding: TypeAlias = tuple[str, str, Step | None]
+"""The class, the evidence, and the author's line with the smallest change that makes it right, if that is known."""
+
 
 class Diagnosis:
     """What is wrong with a line, by looking for the smallest change that makes it right."""
 
-    def __init__(self, audit: Audit, step: Step, tensor: str, factor: ir.Factor) -> None:
+    def __init__(self, audit: Audit, step: Step, claim: Claim) -> None:
         self.audit = audit
         self.ledger = audit.ledger
         self.step = step
-        self.tensor = tensor
-        self.factor = factor
-        self.own = audit.own(step.name)
-        self.right = scaled(audit.right(tensor), factor, self.ledger)
+        self.claim = claim
+        self.own = self.ledger.own(step.name)
+        self.right = self.ledger.right(claim)
 
-    def classify(self) -> tuple[str, str]:
-        """The class and its evidence."""
+    def classify(self) -> Finding:
         for method in (
-            self.by_factor, self.by_sum, self.by_transposition, self.by_parts, self.by_stale_value,
-            self.by_local_derivative, self.by_operand, self.by_dropped_factor, self.by_upstream,
+            self.by_factor, self.by_transposition, self.by_bound, self.by_sum, self.by_parts, self.by_stale_value,
+            self.by_term, self.by_local_derivative, self.by_softmax, self.by_operand, self.by_missing_factor,
+            self.by_extra_factor, self.by_no_upstream,
         ):  # fmt: skip
             found = method()
             if found is not None:
                 return found
-        return UNKNOWN, "no small change of the line makes it right"
+        return UNKNOWN, "no small change of the line makes it right", None
 
-    def matches(self, values: Sequence[Array | None]) -> ir.Factor | None:
-        """The factor up to which values are the right ones: 1 if they are."""
-        table = {id(sheet): value for sheet, value in zip(self.ledger.sheets, values, strict=True)}
-        return self.ledger.ratio(lambda sheet: table[id(sheet)], self.right)
+    def is_right(self, step: Step) -> bool:
+        """Whether a changed line gives the right value."""
+        return self.ledger.same(self.ledger.compute(step), self.right)
 
-    def by_factor(self) -> tuple[str, str] | None:
-        factor = self.ledger.ratio(self.own, self.right)
-        if factor is None:
+    def times(self, factor: ir.Factor) -> Step:
+        sizes = [ir.power(ir.Size(index), ir.number(power)) for index, power in factor.sizes]
+        body = ir.multiply(Number(factor.number), *sizes, exposition.expression(self.step.terms))
+        return replace(self.step, terms=(ir.term((), body),))
+
+    def by_factor(self) -> Finding | None:
+        """A factor that is the same in every entry."""
+        ratios = self.ledger.ratios(self.own, self.right)
+        if ratios is None:
             return None
-        batch = self.ledger.lifted.program.batch
-        batch = self.ledger.lifted.program.same_size.get(batch, batch) if batch else batch
-        evidence = f"yours / derived = {show_factor(factor)} in every entry"
-        if factor.sizes and len(factor.sizes) == 1 and factor.sizes[0][0] == batch and abs(factor.sizes[0][1]) == 1:
-            return BATCH, evidence
-        return (SIZE if factor.sizes else CONSTANT), evidence
+        factor = self.ledger.factor(ratios)
+        if factor is not None:
+            kind = kind_of(factor, self.ledger.batch)
+            return kind, f"yours / derived = {show_factor(factor)} in every entry", self.times(inverse(factor))
+        square = self.ledger.factor([ratio * ratio for ratio in ratios])
+        if square is not None and min(ratios) > 0:
+            return (
+                (SIZE if square.sizes else CONSTANT),
+                f"yours / derived = sqrt({show_factor(square)}) in every entry",
+                None,
+            )
+        spread = ", ".join(f"{ratio:.6g}" for ratio in ratios)
+        return CONSTANT, f"yours / derived = {spread} on {len(ratios)} draws, the same in every entry", None
 
-    def by_sum(self) -> tuple[str, str] | None:
-        """Sums over too many, too few or other axes."""
+    def by_bound(self) -> Finding | None:
+        """The same terms, summed over other indices."""
+        slots = self.ledger.axes[self.claim.tensor]
+        present = set(self.step.indices)
+        if not set(slots) <= present or (tuple(slots) == self.step.target.names and not self.step.terms):
+            return None
+        terms = []
+        for term in self.step.terms:
+            free = [index for index in ir.free_indices(term.body) if index not in slots]
+            terms.append(ir.term(free, term.body, term.factor))
+        fixed = replace(self.step, target=Access(self.step.name, slots), terms=tuple(terms))
+        if fixed == self.step or not self.is_right(fixed):
+            return None
+        own = {index for term in self.step.terms for index in term.bound}
+        right = {index for term in terms for index in term.bound}
+        if own == right:
+            return None
+        return SUMMED, f"yours sums over {listed(own)}; the gradient sums over {listed(right)}", fixed
+
+    def by_sum(self) -> Finding | None:
+        """Sums of something else that is read."""
         import numpy as np
 
-        own = [self.own(sheet) for sheet in self.ledger.sheets]
-        right = [self.right(sheet) for sheet in self.ledger.sheets]
-        if own[0].ndim > right[0].ndim:
-            for count in range(1, own[0].ndim + 1):
-                for axes in itertools.combinations(range(own[0].ndim), count):
-                    if self.matches([np.sum(value, axis=axes) for value in own]):
-                        names = ", ".join(self.step.target.slots[axis] for axis in axes)
-                        return SUMMED, f"the sum over {names} is missing"
-        slots = self.ledger.axes[self.tensor]
-        if own[0].ndim < right[0].ndim:
-            for count in range(1, right[0].ndim + 1):
-                for axes in itertools.combinations(range(right[0].ndim), count):
-                    sums = [np.sum(value, axis=axes) for value in right]
-                    if self.same_up_to_factor(own, sums):
-                        return SUMMED, f"{', '.join(slots[axis] for axis in axes)} is summed as well, and should stay"
-        reads = dict.fromkeys(access.tensor for access in self.step.reads)
-        for name in reads:
-            values = [sheet.own.get(name) for sheet in self.ledger.sheets]
-            if values[0] is None or values[0].ndim < 2:
+        for name in dict.fromkeys(access.tensor for access in self.step.reads):
+            values = [draw.own[name] for draw in self.ledger.draws if draw.own.get(name) is not None]
+            if len(values) < len(self.ledger.draws) or not values[0].ndim:
                 continue
-            axes_of = self.ledger.axes[name]
             options = [
                 axes
                 for count in range(values[0].ndim + 1)
                 for axes in itertools.combinations(range(values[0].ndim), count)
             ]
-            good = [axes for axes in options if self.matches([np.sum(value, axis=axes) for value in values])]
-            bad = [axes for axes in options if self.same_up_to_factor(own, [np.sum(v, axis=axes) for v in values])]
+            sums = {axes: [np.sum(value, axis=axes) for value in values] for axes in options}
+            good = [axes for axes in options if self.ledger.ratio(sums[axes], self.right)]
+            bad = [axes for axes in options if self.ledger.ratio(self.own, sums[axes])]
             if good and bad and good[0] != bad[0]:
-                words = [", ".join(axes_of[axis] for axis in axes) or "nothing" for axes in (bad[0], good[0])]
-                return SUMMED, f"{name} is summed over {words[0]}; the gradient sums over {words[1]}"
+                names = self.ledger.axes[name]
+                words = [listed([names[axis] for axis in axes]) for axes in (bad[0], good[0])]
+                return (
+                    SUMMED,
+                    f"{self.audit.display(name)} is summed over {words[0]}; the gradient sums over {words[1]}",
+                    None,
+                )
         return None
 
-    def same_up_to_factor(self, own: Sequence[Array], other: Sequence[Array]) -> bool:
-        table = {id(sheet): pair for sheet, *pair in zip(self.ledger.sheets, own, other, strict=True)}
-        return self.ledger.ratio(lambda sheet: table[id(sheet)][0], lambda sheet: table[id(sheet)][1]) is not None
-
-    def by_transposition(self) -> tuple[str, str] | None:
-        own = [self.own(sheet) for sheet in self.ledger.sheets]
-        if own[0].ndim >= 2 and self.matches([value.swapaxes(-1, -2) for value in own]):
-            wanted = ",".join(self.ledger.axes[self.tensor])
-            return TRANSPOSED, f"yours is the transpose of d{self.tensor}[{wanted}] in every entry"
-        for edited, access, turned in self.edits(lambda access: [Access(access.tensor, access.slots[::-1])]):
-            if len(access.slots) == 2 and self.computes(edited):
-                return (
-                    TRANSPOSED,
-                    f"right with {notation.format_access(turned)} instead of {notation.format_access(access)}",
-                )
+    def by_transposition(self) -> Finding | None:
+        if self.own[0].ndim >= 2 and self.ledger.same([value.swapaxes(-1, -2) for value in self.own], self.right):
+            wanted = ",".join(self.ledger.axes[self.claim.tensor])
+            return (
+                TRANSPOSED,
+                f"yours is the transpose of the gradient of {self.claim.tensor}[{wanted}] in every entry",
+                None,
+            )
+        for edited, access, turned in self.edits(lambda access: [Access(access.tensor, access.names[::-1])]):
+            if len(access.names) == 2 and self.is_right(edited):
+                words = notation.format_access(turned), notation.format_access(access)
+                return TRANSPOSED, f"right with {words[0]} instead of {words[1]}", edited
         return None
 
     def edits(self, options: Callable[[Access], Iterable[Access]]) -> Iterator[tuple[Step, Access, Access]]:
@@ -846,159 +1002,209 @@ class Diagnosis:
                 if other != access:
                     yield swapped(self.step, access, other), access, other
 
-    def computes(self, step: Step) -> bool:
-        """Whether a changed line gives the right value, up to a factor."""
-        values = []
-        for sheet in self.ledger.sheets:
-            try:
-                values.append(self.ledger.compute(step, {**sheet.derived, **sheet.own}))
-            except (IndexpropError, ValueError, KeyError):
-                return False
-        return self.matches(values) == ir.Factor()
-
-    def by_parts(self) -> tuple[str, str] | None:
-        """One of several contributions is there, the others are not."""
-        steps = self.audit.derived_steps(self.tensor)
-        parts = [replace(step, terms=(term,), operation="=") for step in steps for term in step.terms]
-        if len(parts) < 2 or len(parts) > 6:
+    def by_parts(self) -> Finding | None:
+        """Some of several contributions are there, the others are not."""
+        if self.claim.part is not None:
             return None
-        values = []
-        for part in parts:
-            try:
-                values.append([self.ledger.compute(part, sheet.derived) for sheet in self.ledger.sheets])
-            except (IndexpropError, ValueError):
-                return None
-        own = [self.own(sheet) for sheet in self.ledger.sheets]
-        for count in range(1, len(parts)):
-            for chosen in itertools.combinations(range(len(parts)), count):
-                sums = [sum(values[k][draw] for k in chosen) for draw in range(len(own))]
-                if all(a.shape == b.shape and close(a, b) for a, b in zip(own, sums, strict=True)):
-                    return OVERWRITTEN, f"{count} of {len(parts)} contributions to d{self.tensor} arrive"
+        lines = self.ledger.contributions(self.claim.tensor)
+        columns = [self.ledger.compute(line, [draw.derived for draw in self.ledger.draws]) for line in lines]
+        values = [column for column in columns if column is not None]
+        if not 1 < len(values) <= 6:
+            return None
+        for count in range(1, len(values)):
+            for chosen in itertools.combinations(values, count):
+                if self.ledger.same(self.own, [sum(row[1:], row[0]) for row in zip(*chosen, strict=True)]):
+                    name = self.audit.display(self.claim.tensor)
+                    return OVERWRITTEN, f"{count} of {len(values)} contributions to the gradient of {name} arrive", None
         return None
 
-    def by_stale_value(self) -> tuple[str, str] | None:
+    def by_stale_value(self) -> Finding | None:
         names = self.audit.lifted.names
+        axes = self.ledger.lifted.program.axes
 
         def versions(access: Access) -> Iterator[Access]:
-            base = names.get(access.tensor)
-            for name, slots in self.ledger.lifted.program.axes.items():
-                if names[name] == base and name != access.tensor and len(slots) == len(access.slots):
-                    yield Access(name, access.slots)
+            for name, slots in axes.items():
+                if names.get(name) == names.get(access.tensor) and len(slots) == len(access.names):
+                    yield Access(name, access.names)
 
-        for edited, access, other in self.edits(versions):
-            if self.computes(edited):
+        for edited, access, _ in self.edits(versions):
+            if self.is_right(edited):
                 line = self.audit.lifted.lines[access.tensor]
-                return STALE, f"{names[access.tensor]} was changed in line {line.number} before it is read here"
+                return STALE, f"{names[access.tensor]} was changed in line {line.number} before it is read here", None
         return None
 
-    def by_local_derivative(self) -> tuple[str, str] | None:
-        """An activation's derivative too few, too many, of another layer or of another function."""
-        local = {name: values for name, values in self.ledger.locals.items()}
-        own = [self.own(sheet) for sheet in self.ledger.sheets]
-        fitting = {
-            name: values
-            for name, values in local.items()
-            if all(value.shape == mine.shape for value, mine in zip(values, own, strict=True))
-        }
-        for name, values in fitting.items():
-            if self.matches([mine * value for mine, value in zip(own, values, strict=True)]) == ir.Factor():
-                return FORGOTTEN, f"yours times the derivative of {self.function(name)} is right"
-        for name, values in fitting.items():
-            products = [self.right(sheet) * value for sheet, value in zip(self.ledger.sheets, values, strict=True)]
-            if all(close(a, b) for a, b in zip(own, products, strict=True)):
-                return TWICE, f"the derivative of {self.function(name)} is a factor too many"
-        for (one, first), (other, second) in itertools.permutations(fitting.items(), 2):
-            if self.exchanged(own, first, second):
-                return (
-                    LAYER,
-                    f"the derivative of {self.function(other)} stands where that of {self.function(one)} belongs",
-                )
-        for name, values in fitting.items():
-            for text, others in self.other_derivatives(name):
-                if self.exchanged(own, values, others):
-                    return FUNCTION, f"{text} stands where the derivative of {self.function(name)} belongs"
-        return None
-
-    def exchanged(self, own: Sequence[Array], right: Sequence[Array], wrong: Sequence[Array]) -> bool:
-        """Whether `own` has the factor `wrong` where it should have `right`."""
+    def by_term(self) -> Finding | None:
+        """One of several terms has a wrong factor."""
         import numpy as np
 
-        pairs = [
-            (mine * good, self.right(sheet) * bad)
-            for mine, good, bad, sheet in zip(own, right, wrong, self.ledger.sheets, strict=True)
+        if len(self.step.terms) < 2:
+            return None
+        columns = [self.ledger.compute(replace(self.step, terms=(term,))) for term in self.step.terms]
+        if any(column is None for column in columns):
+            return None
+        solutions = []
+        for number, right in enumerate(self.right):
+            table = np.stack([column[number].ravel() for column in columns if column is not None], axis=1)
+            if table.shape[0] < table.shape[1] or np.linalg.matrix_rank(table) < table.shape[1]:
+                return None
+            solution, *_ = np.linalg.lstsq(table, right.ravel(), rcond=None)
+            if not close(table @ solution, right.ravel()):
+                return None
+            solutions.append(solution)
+        factors = [self.ledger.factor([float(solution[k]) for solution in solutions]) for k in range(len(columns))]
+        wrong = [k for k, factor in enumerate(factors) if factor is not None and factor != ONE]
+        if not wrong or None in factors:
+            return None
+        terms = [
+            ir.Term(term.factor * factor, term.bound, term.body)
+            for term, factor in zip(self.step.terms, factors, strict=True)
+            if factor is not None
         ]
-        return all(a.shape == b.shape and close(a, b) for a, b in pairs) and any(np.any(a) for a, _ in pairs)
+        factor = inverse(factors[wrong[0]] or ONE)
+        shown = notation.format_terms([self.step.terms[wrong[0]]])
+        return (
+            kind_of(factor, self.ledger.batch),
+            f"yours / derived = {show_factor(factor)} in the term {shown}",
+            replace(self.step, terms=tuple(terms)),
+        )
 
-    def other_derivatives(self, name: str) -> Iterator[tuple[str, list[Array]]]:
+    def by_local_derivative(self) -> Finding | None:
+        """An activation's derivative too few, too many, of another layer or of another function."""
+        fitting = {
+            name: column
+            for name, column in self.ledger.locals.items()
+            if all(value.shape == mine.shape for value, mine in zip(column, self.own, strict=True))
+        }
+        for name, column in fitting.items():
+            if self.ledger.same(product(self.own, column), self.right):
+                return FORGOTTEN, f"yours times the derivative of {self.function(name)} is right", None
+        for name, column in fitting.items():
+            if self.ledger.same(self.own, product(self.right, column)):
+                return TWICE, f"the derivative of {self.function(name)} is a factor too many", None
+        for (one, right), (other, wrong) in itertools.permutations(fitting.items(), 2):
+            if self.exchanged(right, wrong):
+                words = self.function(other), self.function(one)
+                return LAYER, f"the derivative of {words[0]} stands where that of {words[1]} belongs", None
+        for name, right in fitting.items():
+            for text, wrong in self.other_derivatives(name):
+                if self.exchanged(right, wrong):
+                    return FUNCTION, f"{text} stands where the derivative of {self.function(name)} belongs", None
+        return None
+
+    def exchanged(self, right: Column, wrong: Column) -> bool:
+        """Whether the line has the factor `wrong` where it should have `right`."""
+        import numpy as np
+
+        mine, other = product(self.own, right), product(self.right, wrong)
+        return self.ledger.same(mine, other) and any(np.any(value) for value in mine)
+
+    def other_derivatives(self, name: str) -> Iterator[tuple[str, Column]]:
         """What people write for the derivative of an activation, and it is that of another, or at another place."""
         import numpy as np
 
         step = next(step for step in self.ledger.gradient.program.steps if step.name == name)
-        inner = next(access for access in step.reads if access.slots == step.target.slots)
+        inner = next(access for access in step.reads if access.names == step.target.names)
         for access in (step.target, inner):
-            x = [sheet.derived[access.tensor] for sheet in self.ledger.sheets]
+            x = self.ledger.derived(access.tensor)
             word = self.audit.display(access.tensor)
-            for text, function in (
-                ("{} (1 - {})", lambda x: x * (1 - x)),
-                ("1 - {}^2", lambda x: 1 - x * x),
-                ("1 - {}", lambda x: 1 - x),
-                ("{}", lambda x: x),
-                ("{}^2", lambda x: x * x),
-                ("{} > 0", lambda x: (x > 0) * 1.0),
-                ("sigmoid'({})", lambda x: np.exp(-x) / (1 + np.exp(-x)) ** 2),
-                ("1 - tanh({})^2", lambda x: 1 - np.tanh(x) ** 2),
-                ("exp({})", np.exp),
-            ):
+            for text, function in DERIVATIVES:
                 with np.errstate(all="ignore"):
-                    yield text.format(*[word] * text.count("{}")), [function(value) for value in x]
+                    yield text.replace("x", word) if "x" in text else text, [function(value) for value in x]
+        for other in [step.name for step in self.ledger.lifted.program.steps]:
+            column = [draw.own[other] for draw in self.ledger.draws]
+            if all(
+                value is not None and value.shape == mine.shape for value, mine in zip(column, self.own, strict=True)
+            ):
+                yield f"{self.audit.display(other)} > 0", [(value > 0) * 1.0 for value in column]
 
     def function(self, name: str) -> str:
         step = next(step for step in self.ledger.gradient.program.steps if step.name == name)
         body = step.terms[0].body
         return f"{self.audit.display(name)} ({body.function})" if isinstance(body, Call) else self.audit.display(name)
 
-    def by_operand(self) -> tuple[str, str] | None:
-        """Another tensor with the same axes in place of one that is read."""
-        axes = self.ledger.lifted.program.axes
-        same = self.ledger.lifted.program.same_size
-        order = [step.name for step in self.ledger.lifted.program.steps]
-        before = set(order[: order.index(self.step.name)]) | set(self.ledger.lifted.program.input_names)
-        functions = set(self.ledger.locals)
+    def by_softmax(self) -> Finding | None:
+        """The diagonal of the derivative of a softmax, where every output depends on every input."""
+        import numpy as np
 
-        def others(access: Access) -> Iterator[Access]:
-            for name in axes:
-                if name in before and [same[i] for i in axes[name]] == [same[i] for i in axes[access.tensor]]:
-                    yield Access(name, access.slots)
-
-        for edited, access, other in self.edits(others):
-            if self.computes(edited):
-                evidence = (
-                    f"right with {self.audit.display(other.tensor)} instead of {self.audit.display(access.tensor)}"
-                )
-                kind = LAYER if {access.tensor, other.tensor} <= functions and not self.contracted(access) else OPERAND
-                inputs = {
-                    leaf.tensor
-                    for step in self.ledger.forward.steps
-                    if step.name == other.tensor
-                    for leaf in step.reads
-                }
-                if kind == OPERAND and (
-                    access.tensor in inputs or (other.tensor in functions and not self.contracted(access))
-                ):
-                    kind = FUNCTION
-                return kind, evidence
+        for tensor in self.ledger.tensors:
+            values, upstream = self.ledger.derived(tensor), self.ledger.right(Claim(tensor, self.claim.factor))
+            if any(v.shape != mine.shape or not v.ndim for v, mine in zip(values, self.own, strict=True)):
+                continue
+            if not any(np.allclose(values[0].sum(axis=axis), 1) for axis in range(values[0].ndim)):
+                continue
+            diagonal = [u * v * (1 - v) for u, v in zip(upstream, values, strict=True)]
+            if self.ledger.same(self.own, diagonal):
+                name = self.audit.display(tensor)
+                return FUNCTION, f"{name} (1 - {name}) is only the diagonal of the derivative of a softmax", None
         return None
+
+    def by_operand(self) -> Finding | None:
+        """Another tensor in place of one that is read."""
+        axes = self.ledger.lifted.program.axes
+        order = [step.name for step in self.ledger.lifted.program.steps]
+        before = {*order[: order.index(self.step.name)], *self.ledger.lifted.program.input_names}
+        functions = set(self.ledger.locals)
+        for access in dict.fromkeys(self.step.reads):
+            for name in before:
+                if len(axes[name]) != len(access.names) or name == access.tensor:
+                    continue
+                edited = self.with_operand(access, name, axes[name])
+                if edited is None or not self.is_right(edited):
+                    continue
+                evidence = f"right with {self.audit.display(name)} instead of {self.audit.display(access.tensor)}"
+                entrywise = not self.contracted(access)
+                reads = {leaf.tensor for step in self.ledger.forward.steps if step.name == name for leaf in step.reads}
+                if entrywise and {access.tensor, name} <= functions:
+                    return LAYER, evidence, edited
+                if entrywise and (access.tensor in reads or name in functions):
+                    return FUNCTION, evidence, edited
+                return OPERAND, evidence, edited
+        return None
+
+    def with_operand(self, access: Access, name: str, slots: Sequence[Index]) -> Step | None:
+        """The line with another tensor; where its axes are others, the index takes the new name everywhere."""
+        same = self.ledger.lifted.program.same_size
+        names = {}
+        for old, new in zip(access.names, slots, strict=True):
+            if same[old] != same[new]:
+                if new in self.step.indices:
+                    return None
+                names[old] = new
+        edited = swapped(self.step, access, Access(name, access.names))
+        others = {slot for read in edited.reads if read.tensor != name for slot in read.names}
+        return None if others & set(names) else ir.rename_step(edited, names)
 
     def contracted(self, access: Access) -> bool:
         """Whether an access is an operand of a sum of products, rather than a factor entry by entry."""
         return any(
-            set(access.slots) & set(bound)
+            set(access.names) & set(bound) and access in ir.accesses(part)
             for term in self.step.terms
             for bound, part in sums(term)
-            if access in ir.accesses(part)
         )
 
-    def by_dropped_factor(self) -> tuple[str, str] | None:
+    def by_missing_factor(self) -> Finding | None:
+        """One more tensor has to be a factor: what came in, or a local derivative."""
+        axes = self.ledger.lifted.program.axes
+        hand = {step.name for step in self.ledger.hand}
+        masks = {step.name for step in self.ledger.forward.steps if is_mask(step)}
+        order = [step.name for step in self.ledger.lifted.program.steps]
+        before = [*self.ledger.lifted.program.input_names, *order[: order.index(self.step.name)]]
+        for name in reversed(before):
+            for slots in itertools.permutations(self.step.indices, len(axes[name])):
+                if not slots or [self.size(i) for i in slots] != [self.size(i) for i in axes[name]]:
+                    continue
+                factor = Access(name, slots)
+                terms = tuple(ir.term(t.bound, ir.multiply(t.body, factor), t.factor) for t in self.step.terms)
+                fixed = replace(self.step, terms=terms)
+                if self.is_right(fixed):
+                    kind = DROPPED if name in hand else FORGOTTEN if name in masks else MISSING
+                    return kind, f"right with {self.audit.display(name)} as a further factor", fixed
+        return None
+
+    def size(self, index: Index) -> Index:
+        return self.ledger.lifted.program.same_size.get(index, index)
+
+    def by_extra_factor(self) -> Finding | None:
         """A factor that has to go."""
         for k, term in enumerate(self.step.terms):
             factors = term.body.factors if isinstance(term.body, ir.Product) else ()
@@ -1007,26 +1213,65 @@ class Diagnosis:
                 free = [index for index in term.bound if index in ir.free_indices(rest)]
                 terms = list(self.step.terms)
                 terms[k] = ir.term(free, rest, term.factor)
-                if set(ir.free_indices(rest)) - set(free) == set(self.step.target.slots) and self.computes(
-                    replace(self.step, terms=tuple(terms))
-                ):
-                    return EXTRA, f"right without the factor {notation.format_expr(factor)}"
+                fixed = replace(self.step, terms=tuple(terms))
+                if set(ir.free_indices(rest)) - set(free) == set(self.step.target.names) and self.is_right(fixed):
+                    return EXTRA, f"right without the factor {notation.format_expr(factor)}", fixed
         return None
 
-    def by_upstream(self) -> tuple[str, str] | None:
-        """What came in is not there: the line reads no gradient, or is right once it is multiplied by one."""
-        own = [self.own(sheet) for sheet in self.ledger.sheets]
-        for tensor in self.ledger.tensors:
-            values = [self.ledger.cotangent(tensor, sheet) for sheet in self.ledger.sheets]
-            if all(v.shape == mine.shape for v, mine in zip(values, own, strict=True)):
-                products = [v * mine for v, mine in zip(values, own, strict=True)]
-                if self.matches(products) == ir.Factor():
-                    return DROPPED, f"yours times d{self.audit.display(tensor)} is right"
+    def by_no_upstream(self) -> Finding | None:
+        """The line reads no gradient, and the derived one does."""
         hand = {step.name for step in self.ledger.hand}
-        derived = {access.tensor for step in self.audit.derived_steps(self.tensor) for access in step.reads}
-        if not any(access.tensor in hand for access in self.step.reads) and derived & set(self.ledger.cotangent_of):
-            return DROPPED, "the line reads no gradient; the derived one does"
-        return None
+        derived = {access.tensor for line in self.ledger.contributions(self.claim.tensor) for access in line.reads}
+        if any(access.tensor in hand for access in self.step.reads) or not derived & set(self.ledger.cotangent_of):
+            return None
+        return DROPPED, "the line reads no gradient; the derived one does", None
+
+
+DERIVATIVES: tuple[tuple[str, Callable[[Array], Array]], ...] = (
+    ("x (1 - x)", lambda x: x * (1 - x)),
+    ("1 - x^2", lambda x: 1 - x * x),
+    ("1 - x", lambda x: 1 - x),
+    ("x", lambda x: x),
+    ("x^2", lambda x: x * x),
+    ("x > 0", lambda x: (x > 0) * 1.0),
+    ("sigma(x)", lambda x: 1 / (1 + math_exp(-x))),
+    ("sigma(x) (1 - sigma(x))", lambda x: math_exp(-x) / (1 + math_exp(-x)) ** 2),
+    ("1 - tanh(x)^2", lambda x: 1 - ((1 - math_exp(-2 * x)) / (1 + math_exp(-2 * x))) ** 2),
+)  # fmt: skip
+
+
+def math_exp(x: Array) -> Array:
+    import numpy as np
+
+    return np.exp(x)
+
+
+def product(one: Column, other: Column) -> Column:
+    return [a * b for a, b in zip(one, other, strict=True)]
+
+
+def listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "nothing"
+
+
+def inverse(factor: ir.Factor) -> ir.Factor:
+    return ir.Factor(1 / factor.number, tuple((index, -power) for index, power in factor.sizes))
+
+
+def kind_of(factor: ir.Factor, batch: Index | None) -> str:
+    """The class of a wrong factor: the size of the batch once, other sizes, or a number."""
+    if len(factor.sizes) == 1 and factor.sizes[0][0] == batch and abs(factor.sizes[0][1]) == 1:
+        return BATCH
+    return SIZE if factor.sizes else CONSTANT
+
+
+def is_mask(step: Step) -> bool:
+    """Whether a line holds ones and zeros: where something is positive."""
+    match step.terms:
+        case (ir.Term(_, (), Call("where", (_, Number(), Number()))),):
+            return True
+        case _:
+            return False
 
 
 def sums(term: ir.Term) -> Iterator[tuple[tuple[Index, ...], Expr]]:
@@ -1052,84 +1297,94 @@ def swapped(step: Step, old: Access, new: Access) -> Step:
 
 
 class Rewording:
-    """Derived lines in the names, the layout and the manner of the code."""
+    """Lines in the names, the layout and the manner of the code."""
 
-    def __init__(self, audit: Audit) -> None:
+    def __init__(self, audit: Audit, step: Step) -> None:
         self.audit = audit
-        self.ledger = audit.ledger
-        gradient = self.ledger.gradient
+        self.step = step
+        self.gradient = audit.ledger.gradient
         own = audit.lifted.program
         self.names: dict[str, tuple[str, ir.Factor]] = {}
-        for step in audit.lines:
-            found = audit.found.get(step.name)
-            if found is not None:
-                name = gradient.cotangents[found[0]]
-                if name not in self.names or self.names[name][1] != ir.Factor():
-                    self.names[name] = step.name, found[1]
-        self.known = {*own.names}
+        order = [one.name for one in own.steps]
+        for one in audit.lines[: audit.lines.index(step) if step in audit.lines else 0]:
+            claim = audit.found.get(one.name)
+            if claim is not None and claim.part is None and order.index(one.name) < order.index(step.name):
+                name = self.gradient.cotangents[claim.tensor]
+                if name not in self.names or self.names[name][1] != ONE:
+                    self.names[name] = one.name, claim.factor
         self.definitions: dict[str, list[Step]] = {}
-        for step in gradient.program.steps:
-            self.definitions.setdefault(step.name, []).append(step)
+        for one in self.gradient.program.steps:
+            self.definitions.setdefault(one.name, []).append(one)
+        self.taken = {*self.gradient.program.indices, *own.indices}
 
-    def source(self, tensor: str, factor: ir.Factor) -> str:
+    def best(self, claim: Claim, fixed: Step | None) -> str:
+        """The shorter of the derived line and the author's line with the smallest change."""
+        texts = [self.derived(claim)]
+        if fixed is not None:
+            texts.append(self.source(fixed.target.names, fixed.terms, self.step.name))
+        return min(texts, key=len)
+
+    def derived(self, claim: Claim) -> str:
         """The right-hand side of a cotangent as numpy."""
-        name = self.ledger.gradient.cotangents[tensor]
-        steps = self.definitions[name]
-        slots = steps[0].target.slots
-        exprs = [self.inlined(self.expression_of(step, slots)) for step in steps]
-        terms = [ir.term((), part) for expr in exprs for part in (expr.terms if isinstance(expr, ir.Sum) else (expr,))]
-        size = [ir.power(ir.Size(index), ir.number(power)) for index, power in factor.sizes]
-        scale = ir.multiply(Number(factor.number), *size)
-        terms = [ir.term(one.bound, ir.multiply(scale, one.body), one.factor) for one in terms]
-        program = self.audit.lifted.program
-        line = Step(Access("right", slots), ir.collect(terms))
+        if claim.part is None:
+            steps = self.definitions[self.gradient.cotangents[claim.tensor]]
+        else:
+            lines = self.audit.ledger.contributions(claim.tensor)
+            steps = [lines[claim.part]] if claim.part < len(lines) else lines
+        slots = steps[0].target.names
+        size = [ir.power(ir.Size(index), ir.number(power)) for index, power in claim.factor.sizes]
+        scale = ir.multiply(Number(claim.factor.number), *size)
+        terms = []
+        for step in steps:
+            expr = self.inlined(self.apart(step, slots))
+            for part in expr.terms if isinstance(expr, ir.Sum) else (expr,):
+                one = ir.term((), part)
+                terms.append(ir.term(one.bound, ir.multiply(scale, one.body), one.factor))
+        return self.source(slots, ir.collect(terms), claim.tensor)
+
+    def source(self, slots: tuple[Index, ...], terms: tuple[ir.Term, ...], like: str) -> str:
+        """A line as numpy, its axes in memory as those of another tensor."""
+        lifted = self.audit.lifted
+        program = lifted.program
+        line = Step(Access("right", slots), terms)
         written = notation.assemble(
             [*program.steps, line], inputs=program.inputs, outputs=[*program.outputs, "right"], batch=program.batch
         )
-        patterns = {key: value for key, value in self.audit.lifted.layout.items() if value}
-        order = self.audit.lifted.layout.get(tensor, " ".join(slots))
         words = iter(slots)
-        pattern = " ".join(word if word == "1" else next(words) for word in order.split())
-        layout = layouts.Layout(None, {**patterns, **({"right": pattern} if pattern else {})})
-        writer = codegen.Writer(written, layouts.arrange(written, layout), "matmul")
+        order = lifted.layout.get(like, " ".join(slots)).split()
+        if len([word for word in order if word != "1"]) != len(slots):
+            order = list(slots)
+        pattern = " ".join(word if word == "1" else next(words) for word in order)
+        patterns = {key: value for key, value in {**lifted.layout, "right": pattern}.items() if value}
+        writer = codegen.Writer(written, layouts.arrange(written, layouts.Layout(None, patterns)), "matmul")
         text = writer.right_side(line).text
-        for root, word in writer.sizes.items():
-            text = re.sub(rf"\b{word}\b", self.size(root), text)
+        for name, shape in writer.sizes.values():
+            text = re.sub(rf"\b{name}\b", shape, text)
         return text
-
-    def size(self, index: Index) -> str:
-        """A size as the code may say it: the shape of an input."""
-        program = self.audit.lifted.program
-        for access in program.inputs:
-            for axis, word in enumerate(self.audit.lifted.layout[access.tensor].split()):
-                if word != "1" and program.same_size[word] == program.same_size[index]:
-                    return f"{access.tensor}.shape[{axis}]"
-        return f"|{index}|"
-
-    def expression_of(self, step: Step, slots: Sequence[Index]) -> Expr:
-        """The right side of a derived line at given slots, sums with indices of their own."""
-        names = dict(zip(step.target.slots, slots, strict=True))
-        taken = {*slots, *self.ledger.gradient.program.indices, *self.ledger.lifted.program.indices}
-        inner = [index for index in step.indices if index not in step.target.slots]
-        for index in inner:
-            if index in slots or index in names.values():
-                names[index] = ir.fresh(index, taken)
-                taken.add(names[index])
-        return ir.rename(exposition.expression(step.terms), names)
 
     def inlined(self, expr: Expr) -> Expr:
         """With every derived tensor that the code has no name for replaced by its definition."""
-        if isinstance(expr, Access):
-            name = expr.tensor
-            if name in self.names:
-                own, factor = self.names[name]
-                sizes = [ir.power(ir.Size(index), ir.number(-power)) for index, power in factor.sizes]
-                return ir.multiply(Number(1 / factor.number), *sizes, Access(own, expr.slots))
-            if name in self.known and name not in self.ledger.cotangent_of:
-                return expr
-            parts = [self.expression_of(step, expr.slots) for step in self.definitions[name]]
-            return self.inlined(ir.add(*parts))
-        return ir.rebuild(expr, self.inlined)
+        if not isinstance(expr, Access):
+            return ir.rebuild(expr, self.inlined)
+        if expr.tensor in self.names:
+            own, factor = self.names[expr.tensor]
+            back = inverse(factor)
+            sizes = [ir.power(ir.Size(index), ir.number(power)) for index, power in back.sizes]
+            return ir.multiply(Number(back.number), *sizes, Access(own, expr.names))
+        if expr.tensor in self.audit.lifted.values and expr.tensor not in self.audit.ledger.cotangent_of:
+            return expr
+        return self.inlined(ir.add(*(self.apart(step, expr.names) for step in self.definitions[expr.tensor])))
+
+    def apart(self, step: Step, slots: Sequence[Index]) -> Expr:
+        """A definition whose sums have indices that nothing else has."""
+        names = dict(zip(step.target.names, slots, strict=True))
+        for term in step.terms:
+            for bound, _ in sums(term):
+                for index in bound:
+                    if index not in names:
+                        names[index] = ir.fresh(index, self.taken)
+                        self.taken.add(names[index])
+        return ir.rename(exposition.expression(step.terms), names)
 
 
 # --- printing ---------------------------------------------------------------------------------------------------------
@@ -1176,7 +1431,7 @@ def show_entry(entry: Entry, report: Report) -> Iterator[str]:
     yield from wrapped(f"{label}{notation.format_step(entry.step)}", " " * (len(label) + 4))
     indent = " " * len(label)
     text = entry.verdict
-    if entry.verdict in (RIGHT, SCALED, NEGATED):
+    if entry.verdict in (RIGHT, PART, SCALED, NEGATED):
         text = f"{entry.verdict}: the gradient of {readable(entry.meaning, report)}"
         if entry.ratio:
             text += f", times {entry.ratio}"
@@ -1205,6 +1460,138 @@ def show_mistake(mistake: Mistake, label: str) -> Iterator[str]:
     yield from wrapped(f"    class:    {mistake.kind}", " " * 14)
     yield from wrapped(f"    evidence: {mistake.evidence}", " " * 14)
     yield f"    right:    {mistake.right}"
+
+
+# --- annotation -------------------------------------------------------------------------------------------------------
+
+
+def annotate(
+    subject: str | Path,
+    *,
+    loss: str | None = None,
+    grads: str | Sequence[str] | None = None,
+    wrt: str | Sequence[str] | None = None,
+    axes: Mapping[str, str] | None = None,
+) -> str:
+    """The author's own file, with what every line means in comments above it; the code stays as it is.
+
+    >>> code = '''import numpy as np
+    ... X, W = np.random.randn(3, 5), np.random.randn(2, 3)
+    ... Y = W @ X
+    ... L = 0.5 * np.sum(Y ** 2)
+    ... dW = Y @ X.T
+    ... '''
+    >>> print(annotate(code, axes={"X": "i b", "W": "o i"}))
+    import numpy as np
+    # X: i b
+    # W: o i
+    X, W = np.random.randn(3, 5), np.random.randn(2, 3)
+    # Y[o,b] = W[o,i] X[i,b]
+    #   einsum("oi,ib->ob", W, X); i is summed
+    Y = W @ X
+    # L = Y[o,b]^2 / 2
+    #   o, b are summed
+    L = 0.5 * np.sum(Y ** 2)
+    # dW[o,i] = Y[o,b] X[i,b]
+    #   einsum("ob,ib->oi", Y, X); Y brings o,b and X brings i,b; b is summed, o,i
+    #     stay: hence X.T
+    #   the gradient of W
+    #   in one dimension dW = Y X
+    dW = Y @ X.T
+    <BLANKLINE>
+
+    Above an array stands what its axes are; above a step its index form, the einsum, which indices are summed, and in
+    the backward pass which gradient it is, in one dimension: upstream times local. `loss`, `grads` and `wrt` are as for
+    `audit`; code without a loss or without gradients is explained line by line all the same. Of a notebook, the
+    notebook comes back.
+    """
+    try:
+        recording, name, pairs = prepare(subject, loss, grads, wrt, axes)
+        report: Report | None = Audit(recording, name, pairs, str(subject)).report()
+    except LiftError:
+        hints = {name: tuple(words.split()) for name, words in (axes or {}).items()}
+        recording, report = Recording(subject, (), hints, ()), None
+    comments = Annotator(recording.lifted, report).comments()
+    return tracing.insert(subject, comments)
+
+
+class Annotator:
+    """The comments of a file: for every line, what stands above it."""
+
+    def __init__(self, lifted: Lifted, report: Report | None) -> None:
+        self.lifted = lifted
+        self.entries = {entry.step.name: entry for entry in report.entries} if report else {}
+        self.mistakes = {mistake.step.name: mistake for mistake in report.mistakes} if report else {}
+        self.report = report
+        self.source = dict(enumerate(lifted.source.splitlines(), 1))
+        self.writer = codegen.Writer(lifted.program, layouts.arrange(lifted.program), "einsum", bare=True)
+
+    def comments(self) -> dict[int, list[str]]:
+        found: dict[int, list[str]] = {}
+        for access in self.lifted.program.inputs:
+            if access.names:
+                self.add(found, access.tensor, [f"{access.tensor}: {self.lifted.layout[access.tensor]}"])
+        for step in self.lifted.program.steps:
+            self.add(found, step.name, list(self.of_step(step)))
+        return found
+
+    def add(self, found: dict[int, list[str]], name: str, texts: Sequence[str]) -> None:
+        line = self.lifted.lines[name]
+        if self.source.get(line.number) != line.text:
+            return  # in another file, or in no file at all
+        indent = len(line.text) - len(line.text.lstrip())
+        rows = found.setdefault(line.number, [])
+        for text in texts:
+            rest = "#   " if not text.startswith("  ") else "#     "
+            width = max(WIDTH - indent, 40)
+            for row in textwrap.wrap(
+                f"# {text}", width, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
+            ):
+                if row not in rows:
+                    rows.append(row)
+
+    def of_step(self, step: Step) -> Iterator[str]:
+        """The index form, the contraction, and in the backward pass the reason."""
+        yield notation.format_step(step)
+        detail = [self.contraction(step), self.summed(step)]
+        if any(detail):
+            yield "  " + "; ".join(part for part in detail if part)
+        entry = self.entries.get(step.name)
+        if entry is None:
+            return
+        if entry.meaning and self.report is not None:
+            scale = f", times {entry.ratio}" if entry.ratio else ""
+            part = "a part of the gradient" if entry.verdict == PART else "the gradient"
+            yield f"  {part} of {readable(entry.meaning, self.report)}{scale}"
+            local = exposition.in_one_dimension(exposition.expression(step.terms))
+            upstream = any(access.tensor in self.entries for access in step.reads)
+            reason = ": upstream times local" if upstream and isinstance(local, ir.Product) else ""
+            yield f"  in one dimension {step.name} = {notation.format_expr(local)}{reason}"
+        if entry.said:
+            yield f"  misnamed: the name says the gradient of {entry.said}"
+        if step.name in self.mistakes:
+            mistake = self.mistakes[step.name]
+            yield f"  WRONG ({mistake.kind}): {mistake.evidence}"
+            yield f"  right: {mistake.right}"
+
+    def contraction(self, step: Step) -> str:
+        """The einsums of a step."""
+        calls = re.findall(r'einsum\("[^"]*"(?:, [\w.]+)+\)', self.writer.right_side(step).text)
+        return " and ".join(dict.fromkeys(calls))
+
+    def summed(self, step: Step) -> str:
+        """Which indices are summed, and what had to be transposed for it."""
+        bound = dict.fromkeys(index for term in step.terms for indices, _ in sums(term) for index in indices)
+        if not bound:
+            return ""
+        text = f"{', '.join(bound)} {'is' if len(bound) == 1 else 'are'} summed"
+        turned = dict.fromkeys(re.findall(r"\b([A-Za-z_]\w*)\.T\b", self.lifted.lines[step.name].text))
+        if not turned:
+            return text
+        met = [access for access in dict.fromkeys(step.reads) if set(bound) & set(access.names)]
+        brought = " and ".join(f"{access.tensor} brings {','.join(access.names)}" for access in met)
+        stays = f", {','.join(step.target.names)} stay" if len(step.target.names) > 1 else ""
+        return f"{brought}; {text}{stays}: hence {' and '.join(f'{name}.T' for name in turned)}"
 
 
 ir.READINGS[Report] = show_report

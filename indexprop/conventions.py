@@ -804,7 +804,8 @@ def rearrange(array: Any, before: str, after: str, sizes: Mapping[str, int]) -> 
     return einops.rearrange(array, f"{before} -> {after}", **{axis: sizes[axis] for axis in grouped})
 
 
-def _numpy(array: Any) -> Any:
+def as_array(array: Any) -> Any:
+    """An array of any framework as one of numpy, without a copy where the framework allows."""
     import numpy as np
 
     detached = array.detach() if hasattr(array, "detach") else array
@@ -847,7 +848,7 @@ class Conversion:
         """
         import numpy as np
 
-        arrays = {name: _numpy(array) for name, array in arrays.items()}
+        arrays = {name: as_array(array) for name, array in arrays.items()}
         canonical = self._unpack(arrays, gradients)
         losses = [*self._lost(canonical, gradients), *self.settled(canonical.sizes)[1]]
         losses = [loss for loss in losses if loss.what not in self.accept]
@@ -1034,6 +1035,12 @@ class Conversion:
     def notes(self) -> tuple[str, ...]:
         """Choices made on the way, and differences that show only in training."""
         notes = []
+        for setting in self.source.settings:
+            theirs = next((one for one in self.target.settings if one.fact == setting.fact), setting)
+            if setting.fact == "padding" and setting.name not in self.given and theirs.default != setting.default:
+                told = f"usual: {setting.default!r} in {self.source.convention}, "
+                told += f"{theirs.default!r} in {self.target.convention}"
+                notes.append(f"arrays do not tell the padding and the stride ({told})")
         for one in self.target.summed:
             if not any(mine == one for mine in self.source.summed):
                 part = show_part(one.tensor, one.source)
@@ -1057,7 +1064,7 @@ class Conversion:
         """The target's settings, and what they lose; sizes of the kernel decide about padding."""
         facts, losses = dict(self.source.fixed), []
         for setting in self.source.settings:
-            value = self.given.get(setting.name, setting.default)
+            value = self.given.get(setting.name, None if setting.fact == "padding" else setting.default)
             if value is not None:
                 facts[setting.fact] = setting.read(value)
         result: dict[str, Any] = {}
@@ -1089,7 +1096,7 @@ class Conversion:
             if fact == "padding":
                 padding = self._padding(value, facts, sizes)
                 if isinstance(padding, Loss):
-                    losses += [padding] if self.given else []  # a default nobody stated is no reason to refuse
+                    losses.append(padding)
                 elif padding:
                     result.update(padding)
                 continue
@@ -1120,20 +1127,27 @@ class Conversion:
         rule = _transposed_padding if transposed else _plain_padding
         return rule(value, reach, stride, self.source.convention, self.target.convention, self.given)
 
+    def partners(self, slot: Slot) -> list[tuple[str, str, bool]]:
+        """Where an array of the source goes: the names and patterns in the target, and whether it is added there."""
+        theirs = [other for other in self.target.slots if other.tensor == slot.tensor]
+        same = [other for other in theirs if _meet(slot.select, other.select)]
+        added = [
+            other
+            for other in theirs
+            for one in self.target.summed
+            if one.tensor == slot.tensor and other not in same
+            if _meet(one.source, slot.select) and _meet(one.into, other.select)
+            if all(_meet({axis: label}, other.select) for axis, label in slot.select.items() if axis not in one.into)
+        ]
+        found = [(self._name(other, 1), other.pattern, False) for other in same]
+        return found + [(self._name(other, 1), other.pattern, True) for other in added]
+
     def __str__(self) -> str:
         rows: list[tuple[str, str, str, str]] = []
         for slot in self.source.slots:
-            partners = [other for other in self.target.slots if other.tensor == slot.tensor and _meet(slot, other)]
-            added = [
-                other
-                for other in self.target.slots
-                for one in self.target.summed
-                if other.tensor == slot.tensor == one.tensor
-                if _meet_parts(one.source, slot.select) and _meet_parts(one.into, other.select)
+            shown = [
+                (f"added to {name}", "") if added else (name, pattern) for name, pattern, added in self.partners(slot)
             ]
-            added = [other for other in added if other not in partners]
-            shown = [(self._name(other, 1), other.pattern) for other in partners]
-            shown += [(f"added to {self._name(other, 1)}", "") for other in added] if not partners else []
             for position, (name, pattern) in enumerate(shown or [("lost unless zero", "")]):
                 own = (self._name(slot, 0), slot.pattern) if position == 0 else ("", "")
                 rows.append((*own, name, pattern))
@@ -1149,11 +1163,7 @@ class Conversion:
         return "\n".join(lines)
 
 
-def _meet(one: Slot, other: Slot) -> bool:
-    return _meet_parts(one.select, other.select)
-
-
-def _meet_parts(one: Selection, other: Selection) -> bool:
+def _meet(one: Selection, other: Selection) -> bool:
     return all(other.get(axis, label) == label for axis, label in one.items())
 
 

@@ -117,7 +117,7 @@ def arrange(source: Derived, layout: LayoutLike = None) -> Arrangement:
     forward = program if isinstance(source, Program) else source.forward
     known = {**forward.axes, **program.axes}  # a derived program need not read what it differentiates
     if layout.base is not None:
-        convention = _Convention(program, layout.base, forward.steps)
+        convention = _Convention(program, layout.base, forward)
         problems = []
         for name, axes in program.axes.items():
             if name in layout.patterns or partners.get(name) in layout.patterns:
@@ -228,15 +228,16 @@ def batch_index(program: Program) -> Index:
 
 
 class _Convention:
-    """`column` or `row`, for one program."""
+    """`column` or `row`, for one program; of a derived one, its forward program knows the batch and the roles."""
 
-    def __init__(self, program: Program, base: str, forward: Iterable[ir.Step] = ()) -> None:
+    def __init__(self, program: Program, base: str, forward: Program) -> None:
         self.column = base == "column"
-        self.batch = program.same_size.get(batch_index(program), batch_index(program))
-        self.same = program.same_size
+        known = forward.same_size
+        self.same = {index: known.get(root, root) for index, root in program.same_size.items()} | dict(known)
+        self.batch = self.same.get(batch_index(forward), batch_index(forward))
         self.roles: dict[str, tuple[int, int]] = {}
         self.pairs: dict[frozenset[Index], tuple[Index, Index]] = {}
-        for step in (*forward, *program.steps):
+        for step in (*forward.steps, *program.steps):
             self._find_roles(step)
 
     def _is_batch(self, index: Index) -> bool:
@@ -373,12 +374,13 @@ def _convert_program(
     import einops  # loads numpy
 
     known = program.axes
+    unknown: list[Problem] = []
     problems: list[Problem] = []
     result = {}
     for name, array in arrays.items():
         tensor = name if name in known else _base_name(name, known)
         if tensor is None:
-            problems.append(Problem(f"the program has no tensor {name!r}", way_out=did_you_mean(name, list(known))))
+            unknown.append(Problem(f"the program has no tensor {name!r}", way_out=did_you_mean(name, list(known))))
             continue
         one, other = before.orders[tensor], after.orders[tensor]
         shape = tuple(getattr(array, "shape", ()))
@@ -393,6 +395,8 @@ def _convert_program(
             )
             continue
         result[name] = array if not one and not other else einops.rearrange(array, f"{_words(one)} -> {_words(other)}")
+    if unknown:
+        raise NameProblem(*unknown)
     if problems:
         raise LayoutError(*problems)
     return result

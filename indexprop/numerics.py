@@ -20,6 +20,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cached_property
 from itertools import pairwise
 from typing import Any, TypeAlias
 
@@ -150,6 +151,15 @@ class Subject:
     axes: Mapping[str, tuple[str, ...]]
     rng: Any
 
+    @cached_property
+    def scale(self) -> float:
+        """The largest number around: values of its size were rounded on the way; no gradient is better than that."""
+        import numpy as np
+
+        found = [float(np.max(np.abs(claimed), initial=0.0)) for claimed in self.gradients.values()]
+        found += [abs(float(self.value(name, self.arrays))) for name in list(self.gradients)[:1]]
+        return max((number for number in found if math.isfinite(number)), default=0.0)
+
     def entries(self, name: str) -> Iterator[Position]:
         """Every position of a tensor, or random ones when there are many."""
         shape = self.arrays[name].shape
@@ -189,6 +199,7 @@ class Subject:
         import numpy as np
 
         rows = []
+        floor = 100 * 2.3e-16 * self.scale
         for name, claimed in self.gradients.items():
             single = claimed.dtype.itemsize < 8
             tolerance = max(TOLERANCES[method], SINGLE if single else 0.0)
@@ -208,7 +219,7 @@ class Subject:
                     got,
                     expected,
                     relative(abs(got - expected), largest),
-                    tolerance + relative(doubt, largest),
+                    tolerance + relative(doubt + floor, largest),
                 )
                 for place, got, expected, doubt in found
             ]

@@ -69,7 +69,8 @@ class Branch:
 class Lifted:
     """A program, and the code that it came from.
 
-    `lines` gives for every step, by its tensor, the line that computed it.
+    `lines` gives for every step, by its tensor, the line that names it, `makers` the line that computed it, which may
+    stand in a function that the first one calls.
     `layout` says in einops' words how each tensor lies in the author's arrays, with 1 for an axis of size one;
     `values` are the author's arrays. `names` gives for every tensor the name in the code, which may stand for several
     tensors one after the other; `aliases` are further names of tensors, `path` the branches that were taken.
@@ -77,6 +78,7 @@ class Lifted:
 
     program: Program
     lines: Mapping[str, Line]
+    makers: Mapping[str, Line]
     path: tuple[Branch, ...]
     notes: tuple[str, ...]
     layout: Mapping[str, str]
@@ -176,6 +178,7 @@ class Traced:
         self.name = ""
         self.used = False
         self.start = False
+        self.made = tracer.here
         tracer.alive.add(self)
 
     def __bool__(self) -> bool:
@@ -657,6 +660,7 @@ class Code:
     filename: str
     nodes: list[ast.AST] = field(default_factory=list)
     owners: list[str] = field(default_factory=list)
+    scopes: list[str] = field(default_factory=list)
 
     def line(self, number: int) -> Line:
         lines = self.text.splitlines()
@@ -673,12 +677,14 @@ class Rewriter(ast.NodeTransformer):
         self.code = code
         self.tracer = tracer
         self.owner = ""
+        self.scope = ""
 
     def ask(self, method: str, node: ast.AST, *arguments: ast.expr, keywords: Sequence[ast.keyword] = ()) -> ast.Call:
         """The call of a method of the tracer, with the place of a node first."""
         place = len(self.code.nodes)
         self.code.nodes.append(node)
         self.code.owners.append(self.owner)
+        self.code.scopes.append(self.scope)
         name = ast.Name(TRACER, ast.Load())
         call = ast.Call(
             ast.Attribute(name, method, ast.Load()),
@@ -830,10 +836,11 @@ class Rewriter(ast.NodeTransformer):
         everything = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
         names = [argument.arg for argument in everything]
         loads = [part.id for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load)]
-        outer, self.owner = self.owner, ""
+        outer = self.owner, self.scope
+        self.owner, self.scope = "", f"{self.scope}.{node.name}"
         node.decorator_list = []
         self.generic_visit(node)
-        self.owner = outer
+        self.owner = outer[0]
         head: list[ast.stmt] = []
         for name in names:
             if name in ("self", "cls"):
@@ -842,6 +849,7 @@ class Rewriter(ast.NodeTransformer):
             value = self.ask("parameter", node, self.constant(name), ast.Name(name, ast.Load()), many)
             head.append(ast.copy_location(ast.Assign([ast.Name(name, ast.Store())], value), node))
         node.body = [*head, *node.body]
+        self.scope = outer[1]
         return node
 
 
@@ -878,6 +886,7 @@ class Tracer:
         self.alive: weakref.WeakSet[Traced] = weakref.WeakSet()
         self.values: dict[str, Any] = {}
         self.lines: dict[str, Line] = {}
+        self.makers: dict[str, Line] = {}
         self.aliases: dict[str, str] = {}
         self.path: dict[tuple[int, bool], Branch] = {}
         self.literals: list[tuple[str, int, Index]] = []
@@ -937,6 +946,16 @@ class Tracer:
         shown = line.text.lstrip()
         cut = len(line.text) - len(shown)
         return underline(label + shown, [(len(label) + start - cut, len(label) + end - cut)])
+
+    def maker(self, value: Traced) -> Line:
+        """The line that computed a value: that of the statement, or one inside the function that it calls."""
+        line = self.line()
+        if self.here is None or value.made is None:
+            return line
+        (code, number), (other, made) = self.here, value.made
+        return (
+            line if code.scopes[number] == other.scopes[made] else other.line(getattr(other.nodes[made], "lineno", 0))
+        )
 
     def stop(self, fact: str, *, evidence: str = "", way_out: str = "") -> LiftError:
         """The error that ends the lift here; it is kept, so that a `try` of the code does not hide it."""
@@ -1489,13 +1508,16 @@ class Tracer:
     def step(self, name: str, value: Traced) -> Traced:
         """A step of the program: the value is read by its name from now on."""
         tensor = self.fresh_name(name)
+        made_at = value.made
         value = self.fresh(value)
+        value.made = made_at
         terms = value.expr.terms if isinstance(value.expr, ir.Sum) else (value.expr,)
         numbers = [self.number(Traced(self, None, (), part)) for part in terms]
         target = Access(tensor, tuple(mark for mark in value.axes if mark is not None))
         self.steps.append(Step(target, tuple(ir.term((), part) for part in numbers)))
         self.values[tensor] = value.data
         self.lines[tensor] = self.line()
+        self.makers[tensor] = self.maker(value)
         self.written_as[tensor] = name
         if tensor != name:
             self.aliases.setdefault(name, tensor)
@@ -1606,7 +1628,7 @@ class Tracer:
 
     def resolve_sizes(self) -> list[str]:
         """Literal integers that stand for a size: `m = 4` where one axis has four entries and m is a word for it."""
-        roots = {self.axes.find(mark) for slots in self.tensors.values() for mark in slots if not self.gone(mark)}
+        roots = {self.root(mark) for slots in self.tensors.values() for mark in slots if not self.gone(mark)}
         mentioned = {
             self.axes.find(index)
             for step in self.steps
@@ -1646,10 +1668,10 @@ class Tracer:
             match expr:
                 case Size(mark):
                     return size(mark)
-                case Access(tensor, slots):
+                case Access(tensor):
                     if tensor in self.constants:
                         return self.constants[tensor]
-                    return Access(tensor, tuple(mark for mark in slots if not self.gone(mark)))
+                    return Access(tensor, tuple(mark for mark in expr.names if not self.gone(mark)))
                 case ir.Reduce(operation, marks, body):
                     return ir.reduce(operation, [mark for mark in marks if not self.gone(mark)], clean(body))
                 case _:
@@ -1660,7 +1682,7 @@ class Tracer:
             factor = [ir.power(size(mark), ir.number(exponent)) for mark, exponent in term.factor.sizes]
             body = ir.reduce("sum", [mark for mark in term.bound if not self.gone(mark)], clean(term.body))
             terms.append(ir.term((), ir.multiply(Number(term.factor.number), *factor, body)))
-        target = Access(step.name, tuple(mark for mark in step.target.slots if not self.gone(mark)))
+        target = Access(step.name, tuple(mark for mark in step.target.names if not self.gone(mark)))
         return replace(step, target=target, terms=ir.collect(terms))
 
     def hints(self) -> dict[str, tuple[Index, ...]]:
@@ -1822,15 +1844,18 @@ def _is_full(part: slice, size: int) -> bool:
     )
 
 
+HARMLESS = (
+    len, zip, enumerate, reversed, isinstance, list, tuple, dict, type, hasattr, getattr, setattr, callable, range,
+    iter, next, map, filter,
+)  # fmt: skip
+
+
 def _harmless(function: Any) -> bool:
     """Functions that keep or look at values: methods of containers, range, zip, isinstance."""
     owner = getattr(function, "__self__", None)
     if isinstance(owner, (list, dict, tuple, set, str)):
         return True
-    return function in (
-        len, zip, enumerate, reversed, isinstance, list, tuple, dict, type, hasattr, getattr, setattr, callable, range, iter,
-        next, map, filter,
-    )  # fmt: skip
+    return function in HARMLESS
 
 
 def name_of(node: ast.expr) -> str:
@@ -1929,8 +1954,8 @@ class Names:
             seen.update(dict.fromkeys(self.roots(self.tracer.tensors[name])))
         for step in self.tracer.finished:
             for access in step.reads:
-                seen.update(dict.fromkeys(self.roots(access.slots)))
-            seen.update(dict.fromkeys(self.roots(step.target.slots)))
+                seen.update(dict.fromkeys(self.roots(access.names)))
+            seen.update(dict.fromkeys(self.roots(step.target.names)))
         for slots in self.tracer.tensors.values():
             seen.update(dict.fromkeys(self.roots(slots)))
         return list(seen)
@@ -1958,18 +1983,18 @@ class Names:
             ]
             scores[root] += 2 * (len(data) > 1)
         for step in self.tracer.finished:
-            kept = set(self.roots(step.target.slots))
+            kept = set(self.roots(step.target.names))
             for term in step.terms:
                 if not kept:
                     for mark, exponent in term.factor.sizes:
                         root = self.axes.find(mark)
                         scores[root] = scores.get(root, 0) + 3 * (exponent < 0)
                 bound = set(term.bound)
-                met = [access for access in ir.accesses(term.body) if bound & set(access.slots)]
+                met = [access for access in ir.accesses(term.body) if bound & set(access.names)]
                 if any(access.tensor in self.tracer.inputs for access in met):
                     for access in met:
-                        for mark in access.slots if access.tensor not in self.tracer.inputs else ():
-                            scores[self.axes.find(mark)] += mark in step.target.slots
+                        for mark in access.names if access.tensor not in self.tracer.inputs else ():
+                            scores[self.axes.find(mark)] += mark in step.target.names
         best = max(order, key=lambda root: scores[root], default=None)
         return best if best is not None and scores[best] >= 2 else None
 
@@ -1999,22 +2024,22 @@ class Names:
         """For every mark of a step its name."""
         names: dict[Index, Index] = {}
         for access in step.reads:
-            declared = self.of_tensor(access.tensor, access.slots)
-            for mark, name in zip(access.slots, declared, strict=True):
+            declared = self.of_tensor(access.tensor, access.names)
+            for mark, name in zip(access.names, declared, strict=True):
                 if mark not in names:
                     names[mark] = (
                         name if name not in names.values() else self.free(self.axes.find(mark), names.values())
                     )
         for mark in step.indices:
             if mark not in names:
-                alone = mark not in step.target.slots and not any(
+                alone = mark not in step.target.names and not any(
                     isinstance(part, ir.Reduce) and mark in part.indices
                     for term in step.terms
                     for part in ir.walk(term.body)
                 )
                 root = self.axes.find(mark)
                 names[mark] = self.chosen[root] if alone else self.free(root, names.values())
-        self.declared.setdefault(step.name, tuple(names[mark] for mark in step.target.slots))
+        self.declared.setdefault(step.name, tuple(names[mark] for mark in step.target.names))
         return names
 
 
@@ -2065,7 +2090,8 @@ def finish(
     values = {name: tracer.values[name] for name in program.names}
     written = {name: tracer.written_as.get(name, name) for name in program.names}
     path = tuple(tracer.path.values())
-    return Lifted(program, lines, path, tuple(notes), layout, values, aliases, written, sizes, text)
+    makers = {name: tracer.makers.get(name, lines[name]) for name in program.names}
+    return Lifted(program, lines, makers, path, tuple(notes), layout, values, aliases, written, sizes, text)
 
 
 def read(subject: str | Path) -> tuple[str, str]:
@@ -2073,16 +2099,45 @@ def read(subject: str | Path) -> tuple[str, str]:
     if isinstance(subject, str) and ("\n" in subject or not subject.endswith((".py", ".ipynb"))):
         return subject, "<script>"
     path = Path(subject)
+    text = contents(path)
+    if path.suffix == ".ipynb":
+        lines = [line for cell in code_cells(json.loads(text)) for line in [*"".join(cell["source"]).splitlines(), ""]]
+        text = "\n".join(re.sub(r"^(\s*)[%!].*", r"\1pass", line) for line in lines) + "\n"
+    return text, str(path)
+
+
+def contents(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise LiftError(Problem(f"cannot read {str(path)!r}: {error}")) from None
-    if path.suffix == ".ipynb":
-        cells = json.loads(text)["cells"]
-        sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-        lines = [re.sub(r"^\s*[%!].*", "pass", line) for source in sources for line in [*source.splitlines(), ""]]
-        text = "\n".join(lines) + "\n"
-    return text, str(path)
+
+
+def code_cells(notebook: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
+def insert(subject: str | Path, comments: Mapping[int, Sequence[str]]) -> str:
+    """A script or notebook with comments above lines, by the line numbers of its code; nothing else changes."""
+
+    def above(text: str, first: int) -> str:
+        rows = []
+        for number, line in enumerate(text.splitlines(keepends=True), first):
+            indent = line[: len(line) - len(line.lstrip())]
+            rows += [f"{indent}{comment}\n" for comment in comments.get(number, ())]
+            rows.append(line)
+        return "".join(rows)
+
+    text, filename = read(subject)
+    if not filename.endswith(".ipynb"):
+        return above(text, 1)
+    notebook = json.loads(contents(Path(filename)))
+    number = 1
+    for cell in code_cells(notebook):
+        source = "".join(cell["source"])
+        cell["source"] = above(source, number).splitlines(keepends=True)
+        number += len(source.splitlines()) + 1
+    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
 
 
 def lift(
@@ -2134,6 +2189,7 @@ class Recording:
         self.inputs = inputs
         self.after = after
         self.constants = constants
+        self.guarded = False
         self.text, self.filename = ("", "") if callable(subject) else read(subject)
         self.tracer, self.lifted = self.record(None)
         agree(self.lifted, self.tracer, "on the data of the code")

@@ -1,11 +1,16 @@
-"""Generated source, changed mechanically: one place at a time, in every place there is."""
+"""Generated source and derived programs, changed mechanically: one place at a time, in every place there is."""
 
 from __future__ import annotations
 
 import ast
 import copy
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import combinations
+
+from indexprop import Gradient, ir, notation
+from indexprop.errors import NotationError
 
 
 @dataclass(frozen=True)
@@ -164,3 +169,69 @@ def _with(tree: ast.Module, old: ast.AST, new: ast.AST) -> ast.Module:
             return copy.deepcopy(new) if node is wanted else self.generic_visit(node)
 
     return ast.fix_missing_locations(Exchange().visit(copied))
+
+
+# --- derived programs, changed mechanically -------------------------------------------------------
+
+MILLIONTH = Fraction(1_000_001, 1_000_000)
+
+
+def variants(expr: ir.Expr) -> Iterator[tuple[str, ir.Expr]]:
+    """Every expression that differs from this one in one place."""
+    match expr:
+        case ir.Number(value):
+            yield "a number off by a millionth", ir.Number(value * MILLIONTH)
+        case ir.Access(tensor, slots):
+            for one, other in combinations(range(len(slots)), 2):
+                if slots[one] != slots[other]:
+                    turned = list(slots)
+                    turned[one], turned[other] = slots[other], slots[one]
+                    yield "slots swapped", ir.Access(tensor, tuple(turned))
+        case ir.Product(factors):
+            for k in range(len(factors)):
+                yield "a factor dropped", ir.multiply(*factors[:k], *factors[k + 1 :])
+        case ir.Sum(terms):
+            for k in range(len(terms)):
+                yield "a term dropped", ir.add(*terms[:k], *terms[k + 1 :])
+    children = ir.children(expr)
+    for k, child in enumerate(children):
+        for kind, changed in variants(child):
+            instead = iter((*children[:k], changed, *children[k + 1 :]))
+            yield kind, ir.rebuild(expr, lambda _, instead=instead: next(instead))
+
+
+def changed_terms(terms: tuple[ir.Term, ...]) -> Iterator[tuple[str, tuple[ir.Term, ...]]]:
+    for k, one in enumerate(terms):
+        before, after = terms[:k], terms[k + 1 :]
+        if len(terms) > 1:
+            yield "a term dropped", (*before, *after)
+        for kind, number in (("off by a millionth", MILLIONTH), ("doubled", Fraction(2)), ("negated", Fraction(-1))):
+            factor = ir.Factor(one.factor.number * number, one.factor.sizes)
+            yield kind, (*before, ir.Term(factor, one.bound, one.body), *after)
+        for position in range(len(one.factor.sizes)):
+            sizes = one.factor.sizes[:position] + one.factor.sizes[position + 1 :]
+            yield "a size dropped", (*before, ir.Term(ir.Factor(one.factor.number, sizes), one.bound, one.body), *after)
+        for kind, body in variants(one.body):
+            bound = [index for index in one.bound if index in ir.free_indices(body)]
+            yield kind, (*before, ir.term(bound, body, one.factor), *after)
+
+
+def gradient_mutants(gradient: Gradient) -> Iterator[tuple[str, Gradient]]:
+    """Every gradient whose derived program differs in one place, and is still a program."""
+    program = gradient.program
+    derived = set(map(id, gradient.backward))
+    for k, step in enumerate(program.steps):
+        if id(step) not in derived:
+            continue
+        changed = [(kind, replace(step, terms=terms)) for kind, terms in changed_terms(step.terms)]
+        if step.operation == "+=":
+            changed.append(("not accumulated", replace(step, operation="=")))
+        for kind, instead in changed:
+            steps = (*program.steps[:k], instead, *program.steps[k + 1 :])
+            if instead.operation == "=" != step.operation:  # what was written before is overwritten
+                steps = tuple(one for one in steps[:k] if one.name != step.name) + steps[k:]
+            try:
+                whole = notation.assemble(steps, inputs=program.inputs, outputs=program.outputs, batch=program.batch)
+            except NotationError:
+                continue
+            yield f"{kind}: {notation.format_step(instead)}", replace(gradient, program=whole)

@@ -84,6 +84,7 @@ HIGH = {
     "minimum": min,
     "clip": lambda x, low, high: min(max(x, low), high),
     "where": lambda c, a, b: a if c else b,
+    "stop": lambda x: x,
     "^": mpmath.power,
     "<": lambda a, b: a < b,
     "<=": lambda a, b: a <= b,

@@ -54,7 +54,7 @@ class Layer:
     def draw(self, seed: int, dtype: str) -> dict[str, Any]:
         """Random parameters; a variance is above zero."""
         random = np.random.default_rng(seed)
-        drawn = {name: (0.4 * random.normal(size=shape)).astype(dtype) for name, shape in self.shapes.items()}
+        drawn = {name: (0.3 * random.normal(size=shape)).astype(dtype) for name, shape in self.shapes.items()}
         return {name: np.abs(array) + 0.5 if "var" in name else array for name, array in drawn.items()}
 
 
