@@ -1,15 +1,14 @@
 """Auditing: hand-written backpropagation against the derivation, line by line.
 
 `audit` lifts the code, forward and backward, derives the right gradient of its loss, and compares every line of the
-backward pass with the derived cotangents, on random data of other sizes. Where a gradient is wrong, the first wrong line
-is the first one whose *repair* makes gradients right that were wrong, and none wrong that were right. `annotate` gives
-the author's file back, with what every line means above it.
+backward pass with the derived cotangents, on random data of other sizes. Where a gradient is wrong, the first wrong
+line is the first one whose *repair* makes gradients right that were wrong, and none wrong that were right. `annotate`
+gives the author's file back, with what every line means above it.
 """
 
 from __future__ import annotations
 
 import itertools
-import json
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,8 +20,7 @@ from typing import Any, TypeAlias
 
 from indexprop import algebra, calculus, codegen, exposition, ir, layouts, notation, tracing
 from indexprop.calculus import Gradient
-from indexprop.errors import CheckError, IndexpropError, Problem, did_you_mean
-from indexprop.functions import TABLE
+from indexprop.errors import CheckError, IndexpropError, Problem
 from indexprop.ir import Access, Call, Expr, Index, Number, Program, Step
 from indexprop.tracing import Lifted, LiftError, Line, Recording, close
 
@@ -117,11 +115,16 @@ class Report(ir.Shown):
 
 # --- names ------------------------------------------------------------------------------------------------------------
 
-LOSS = re.compile(r"(total_?|avg_?|mean_?|train_?|data_?)?(L|J|E|loss|cost|error|objective|nll|mse|cross_?entropy|ce)", re.I)
+LOSS = re.compile(
+    r"(total_?|avg_?|mean_?|train_?|data_?)?(L|J|E|loss|cost|error|objective|nll|mse|cross_?entropy|ce)", re.I
+)
 LOSS_FUNCTION = re.compile(r".*(loss|cost|objective|mse|cross_?entropy|nll).*", re.I)
-DERIVATIVE = re.compile(r"(d|grad|deriv|delta|backward|back|prime|der)(_.*|iv.*|ative.*)?$|d[A-Z_].*|.*(_grad|_deriv|_prime|_backward|_derivative|gradient)\w*", re.I)
+DERIVATIVE = re.compile(
+    r"(d|grad|deriv|delta|backward|back|prime|der)(_.*|iv.*|ative.*)?$|d[A-Z_].*|.*(_grad|_deriv|_prime|_backward|_derivative|gradient)\w*",
+    re.I,
+)
 PREFIXES = (
-    r"d[LJE]_?d_?", r"d[LJE]_", r"d?loss_d?", r"partial_", r"grad(ient)?s?[_.]d?", r"g_", r"delta_?", r"dd?_?", r"∂L?_?∂?",
+    r"d[LJE]_?d_?", r"d[LJE]_", r"d?loss_d?", r"partial_", r"grad(ient)?s?[_.]d?", r"g_", r"delta_?", r"dd?_?",
 )  # fmt: skip
 SUFFIXES = (r"_grads?", r"_gradient", r"_delta", r"_error", r"_d", r"_?grad")
 
@@ -195,10 +198,15 @@ class Ledger:
         self.loss = loss
         self.wrt = set(wrt)
         program = self.lifted.program
-        self.forward = without_guards(algebra.needed(program, (loss,))) if recording.guarded else algebra.needed(program, (loss,))
+        self.forward = (
+            without_guards(algebra.needed(program, (loss,))) if recording.guarded else algebra.needed(program, (loss,))
+        )
         names = {step.name for step in self.forward.steps}
         self.hand = tuple(step for step in program.steps if step.name not in names)
-        asked = [*calculus.gradient(self.forward, loss).wrt, *(step.name for step in self.forward.steps if step.name != loss)]
+        asked = [
+            *calculus.gradient(self.forward, loss).wrt,
+            *(step.name for step in self.forward.steps if step.name != loss),
+        ]
         self.gradient = calculus.gradient(self.forward, loss, list(dict.fromkeys([*asked, *wrt])))
         self.cotangent_of = {derived: name for name, derived in self.gradient.cotangents.items()}
         self.axes = {**self.gradient.program.axes, **program.axes}
@@ -224,9 +232,13 @@ class Ledger:
         sizes = {
             index: size
             for access in lifted.program.inputs
-            for index, size in zip(access.slots, inputs[access.tensor].shape, strict=True)
+            for index, size in zip(access.names, inputs[access.tensor].shape, strict=True)
         }
-        return Draw(inputs | own, inputs | derived, {i: sizes[root] for i, root in lifted.program.same_size.items() if root in sizes})
+        return Draw(
+            inputs | own,
+            inputs | derived,
+            {i: sizes[root] for i, root in lifted.program.same_size.items() if root in sizes},
+        )
 
     # columns
 
@@ -237,7 +249,11 @@ class Ledger:
         return [draw.derived[name] for draw in self.draws]
 
     def right(self, claim: Claim) -> Column:
-        column = self.derived(self.gradient.cotangents[claim.tensor]) if claim.part is None else self.parts[claim.tensor][claim.part]
+        column = (
+            self.derived(self.gradient.cotangents[claim.tensor])
+            if claim.part is None
+            else self.parts[claim.tensor][claim.part]
+        )
         return [value * self.number(claim.factor, draw) for value, draw in zip(column, self.draws, strict=True)]
 
     @staticmethod
@@ -352,7 +368,9 @@ class Ledger:
         """The simplest product of a rational number and sizes that gives these numbers on the draws."""
         sizes = [draw.sizes for draw in self.draws]
         same = self.lifted.program.same_size
-        roots = [index for index, root in same.items() if index == root and any(table.get(index, 1) > 1 for table in sizes)]
+        roots = [
+            index for index, root in same.items() if index == root and any(table.get(index, 1) > 1 for table in sizes)
+        ]
         roots.sort(key=lambda index: index != self.batch)
         options: list[tuple[tuple[Index, int], ...]] = [()]
         options += [((index, power),) for power in (1, -1, 2, -2) for index in roots]
@@ -387,10 +405,10 @@ class Ledger:
             match step.terms:
                 case (ir.Term(factor, (), Call(function, arguments)),) if factor == ONE and step.operation == "=":
                     for k, argument in enumerate(arguments):
-                        if isinstance(argument, Access) and argument.slots == step.target.slots and function != "where":
+                        if isinstance(argument, Access) and argument.names == step.target.names and function != "where":
                             local = calculus.derivative(function, k, arguments, ir.ONE, step.target)
                             if local is not None and any(True for _ in ir.accesses(local)):
-                                line = Step(Access("local", step.target.slots), (ir.term((), local),))
+                                line = Step(Access("local", step.target.names), (ir.term((), local),))
                                 column = self.compute(line, [draw.derived for draw in self.draws])
                                 if column is not None:
                                     found[step.name] = column
@@ -484,7 +502,9 @@ def prepare(
     if not name:
         after.append(("L_" if "L" in recording.lifted.values else "L", expression))
     for label, value in (("grads", grads), ("wrt", wrt)):
-        if value is not None and (len(_words(value)) > 1 or not isinstance(value, str) or recording.lifted.tensor(value) is None):
+        if value is not None and (
+            len(_words(value)) > 1 or not isinstance(value, str) or recording.lifted.tensor(value) is None
+        ):
             after.append((f"{label}_asked", f"[{', '.join(_words(value))}]"))
         elif value is not None:
             after.append((f"{label}_asked", f"[{value}]"))
@@ -524,12 +544,14 @@ def _words(value: str | Sequence[str]) -> list[str]:
 def find_loss(recording: Recording) -> tuple[str, str]:
     """A scalar named like a loss, or else a call of a function named like one on arguments of the same names."""
     lifted = recording.lifted
-    computed = [step.name for step in lifted.program.steps if not step.target.slots]
+    computed = [step.name for step in lifted.program.steps if not step.target.names]
     words = [(lifted.names[name], name) for name in computed] + [*lifted.aliases.items()]
     named = [
         name
         for word, name in words
-        if name in computed and (LOSS.fullmatch(word) or LOSS_FUNCTION.fullmatch(word)) and not DERIVATIVE.fullmatch(word)
+        if name in computed
+        and (LOSS.fullmatch(word) or LOSS_FUNCTION.fullmatch(word))
+        and not DERIVATIVE.fullmatch(word)
     ]
     for name in named:  # the total, not one of its parts
         if not any(other != name and name in used_by(lifted.program, other) for other in named):
@@ -537,7 +559,12 @@ def find_loss(recording: Recording) -> tuple[str, str]:
     space = lifted.result if isinstance(lifted.result, dict) else {}
     known = {*lifted.values, *lifted.aliases}
     for name, value in space.items():
-        if callable(value) and LOSS_FUNCTION.fullmatch(name) and not DERIVATIVE.fullmatch(name) and hasattr(value, "__code__"):
+        if (
+            callable(value)
+            and LOSS_FUNCTION.fullmatch(name)
+            and not DERIVATIVE.fullmatch(name)
+            and hasattr(value, "__code__")
+        ):
             arguments = value.__code__.co_varnames[: value.__code__.co_argcount]
             if arguments and all(argument in known for argument in arguments):
                 return "", f"{name}({', '.join(arguments)})"
@@ -583,7 +610,7 @@ def find_pairs(lifted: Lifted, loss: str, *, wanted: bool, given: bool) -> dict[
         raise LiftError(
             Problem(
                 "no hand-written gradient was found",
-                evidence=f"Inputs of the loss: {', '.join(inputs)}. Computed beside it: {', '.join(hand) or 'nothing'}.",
+                evidence=f"Inputs of the loss: {', '.join(inputs)}. Beside it: {', '.join(hand) or 'nothing'}.",
                 way_out='Name them: audit(file, wrt="W, b", grads="my_gW, my_gb").',
             )
         )
@@ -670,7 +697,9 @@ class Audit:
             for term in step.terms:
                 reads = {access.tensor for access in ir.accesses(term.body)}
                 if reads & set(self.grads) and step.name not in self.grads:
-                    others = {access.tensor for other in step.terms if other != term for access in ir.accesses(other.body)}
+                    others = {
+                        access.tensor for other in step.terms if other != term for access in ir.accesses(other.body)
+                    }
                     if others & set(self.pairs) and term.factor.number > 0:
                         return True
         return False
@@ -697,7 +726,9 @@ class Audit:
 
     def size_notes(self) -> Iterator[str]:
         """An index of size one in the data of the code stays one: a factor that only it would show is said."""
-        derived = {index for step in self.ledger.gradient.backward for term in step.terms for index, _ in term.factor.sizes}
+        derived = {
+            index for step in self.ledger.gradient.backward for term in step.terms for index, _ in term.factor.sizes
+        }
         own = {index for step in self.lines for term in step.terms for index, _ in term.factor.sizes}
         for index, size in self.lifted.sizes.items():
             if size == 1 and index in derived - own:
@@ -716,9 +747,15 @@ class Audit:
             return Entry(line, step, FOLLOWS)
         if claim is None:
             return Entry(line, step, HELPER)
-        derived = tuple(one for one in self.ledger.gradient.program.steps if one.name == self.ledger.gradient.cotangents[claim.tensor])
+        derived = tuple(
+            one
+            for one in self.ledger.gradient.program.steps
+            if one.name == self.ledger.gradient.cotangents[claim.tensor]
+        )
         said = self.said[step.name]
-        if said in ("", claim.tensor) or self.ledger.same(self.ledger.right(Claim(said)), self.ledger.right(Claim(claim.tensor))):
+        if said in ("", claim.tensor) or self.ledger.same(
+            self.ledger.right(Claim(said)), self.ledger.right(Claim(claim.tensor))
+        ):
             said = ""
         if claim.part is not None:
             return Entry(line, step, PART, claim.tensor, "", said, derived)
@@ -788,8 +825,8 @@ class Audit:
             return next(step for step in self.lifted.program.steps if step.name == name), Claim(remaining[0], self.sign)
         first = next((option for option in options if not option.settled), options[0])
         for option in options:
-            copies = is_copy(option.step, first.step.name) and not self.said[first.step.name]
-            if option.count > first.count and option.settled or option.count >= first.count and copies:
+            copies = is_copy(option.step, first.step.name) and (first.settled or not self.said[first.step.name])
+            if (option.count > first.count and option.settled) or (option.count >= first.count and copies):
                 first = option
         return first.step, first.claim
 
@@ -814,7 +851,7 @@ class Audit:
 
 @dataclass(frozen=True)
 class Option:
-    """A line, what it should hold, how many gradients that would make right, and whether it holds what its name says."""
+    """A line, what it should hold, how many gradients that would make right; `settled`: it holds what its name says."""
 
     step: Step
     claim: Claim
@@ -823,8 +860,10 @@ class Option:
 
 
 def is_copy(step: Step, name: str) -> bool:
-    return len(step.terms) == 1 and step.terms[0] == ir.term((), step.terms[0].body) and step.terms[0].body == Access(
-        name, step.target.slots
+    return (
+        len(step.terms) == 1
+        and step.terms[0] == ir.term((), step.terms[0].body)
+        and step.terms[0].body == Access(name, step.target.names)
     )
 
 
@@ -874,7 +913,9 @@ class Diagnosis:
         return self.ledger.same(self.ledger.compute(step), self.right)
 
     def times(self, factor: ir.Factor) -> Step:
-        return replace(self.step, terms=tuple(ir.Term(t.factor * factor, t.bound, t.body) for t in self.step.terms))
+        sizes = [ir.power(ir.Size(index), ir.number(power)) for index, power in factor.sizes]
+        body = ir.multiply(Number(factor.number), *sizes, exposition.expression(self.step.terms))
+        return replace(self.step, terms=(ir.term((), body),))
 
     def by_factor(self) -> Finding | None:
         """A factor that is the same in every entry."""
@@ -887,7 +928,11 @@ class Diagnosis:
             return kind, f"yours / derived = {show_factor(factor)} in every entry", self.times(inverse(factor))
         square = self.ledger.factor([ratio * ratio for ratio in ratios])
         if square is not None and min(ratios) > 0:
-            return (SIZE if square.sizes else CONSTANT), f"yours / derived = sqrt({show_factor(square)}) in every entry", None
+            return (
+                (SIZE if square.sizes else CONSTANT),
+                f"yours / derived = sqrt({show_factor(square)}) in every entry",
+                None,
+            )
         spread = ", ".join(f"{ratio:.6g}" for ratio in ratios)
         return CONSTANT, f"yours / derived = {spread} on {len(ratios)} draws, the same in every entry", None
 
@@ -895,7 +940,7 @@ class Diagnosis:
         """The same terms, summed over other indices."""
         slots = self.ledger.axes[self.claim.tensor]
         present = set(self.step.indices)
-        if not set(slots) <= present or tuple(slots) == self.step.target.slots and not self.step.terms:
+        if not set(slots) <= present or (tuple(slots) == self.step.target.names and not self.step.terms):
             return None
         terms = []
         for term in self.step.terms:
@@ -915,8 +960,8 @@ class Diagnosis:
         import numpy as np
 
         for name in dict.fromkeys(access.tensor for access in self.step.reads):
-            values = [draw.own.get(name) for draw in self.ledger.draws]
-            if any(value is None or value.ndim < 1 for value in values):
+            values = [draw.own[name] for draw in self.ledger.draws if draw.own.get(name) is not None]
+            if len(values) < len(self.ledger.draws) or not values[0].ndim:
                 continue
             options = [
                 axes
@@ -929,15 +974,23 @@ class Diagnosis:
             if good and bad and good[0] != bad[0]:
                 names = self.ledger.axes[name]
                 words = [listed([names[axis] for axis in axes]) for axes in (bad[0], good[0])]
-                return SUMMED, f"{self.audit.display(name)} is summed over {words[0]}; the gradient sums over {words[1]}", None
+                return (
+                    SUMMED,
+                    f"{self.audit.display(name)} is summed over {words[0]}; the gradient sums over {words[1]}",
+                    None,
+                )
         return None
 
     def by_transposition(self) -> Finding | None:
         if self.own[0].ndim >= 2 and self.ledger.same([value.swapaxes(-1, -2) for value in self.own], self.right):
             wanted = ",".join(self.ledger.axes[self.claim.tensor])
-            return TRANSPOSED, f"yours is the transpose of the gradient of {self.claim.tensor}[{wanted}] in every entry", None
-        for edited, access, turned in self.edits(lambda access: [Access(access.tensor, access.slots[::-1])]):
-            if len(access.slots) == 2 and self.is_right(edited):
+            return (
+                TRANSPOSED,
+                f"yours is the transpose of the gradient of {self.claim.tensor}[{wanted}] in every entry",
+                None,
+            )
+        for edited, access, turned in self.edits(lambda access: [Access(access.tensor, access.names[::-1])]):
+            if len(access.names) == 2 and self.is_right(edited):
                 words = notation.format_access(turned), notation.format_access(access)
                 return TRANSPOSED, f"right with {words[0]} instead of {words[1]}", edited
         return None
@@ -971,8 +1024,8 @@ class Diagnosis:
 
         def versions(access: Access) -> Iterator[Access]:
             for name, slots in axes.items():
-                if names.get(name) == names.get(access.tensor) and len(slots) == len(access.slots):
-                    yield Access(name, access.slots)
+                if names.get(name) == names.get(access.tensor) and len(slots) == len(access.names):
+                    yield Access(name, access.names)
 
         for edited, access, _ in self.edits(versions):
             if self.is_right(edited):
@@ -1050,7 +1103,7 @@ class Diagnosis:
         import numpy as np
 
         step = next(step for step in self.ledger.gradient.program.steps if step.name == name)
-        inner = next(access for access in step.reads if access.slots == step.target.slots)
+        inner = next(access for access in step.reads if access.names == step.target.names)
         for access in (step.target, inner):
             x = self.ledger.derived(access.tensor)
             word = self.audit.display(access.tensor)
@@ -1059,7 +1112,9 @@ class Diagnosis:
                     yield text.replace("x", word) if "x" in text else text, [function(value) for value in x]
         for other in [step.name for step in self.ledger.lifted.program.steps]:
             column = [draw.own[other] for draw in self.ledger.draws]
-            if all(value is not None and value.shape == mine.shape for value, mine in zip(column, self.own, strict=True)):
+            if all(
+                value is not None and value.shape == mine.shape for value, mine in zip(column, self.own, strict=True)
+            ):
                 yield f"{self.audit.display(other)} > 0", [(value > 0) * 1.0 for value in column]
 
     def function(self, name: str) -> str:
@@ -1091,7 +1146,7 @@ class Diagnosis:
         functions = set(self.ledger.locals)
         for access in dict.fromkeys(self.step.reads):
             for name in before:
-                if len(axes[name]) != len(access.slots) or name == access.tensor:
+                if len(axes[name]) != len(access.names) or name == access.tensor:
                     continue
                 edited = self.with_operand(access, name, axes[name])
                 if edited is None or not self.is_right(edited):
@@ -1110,19 +1165,19 @@ class Diagnosis:
         """The line with another tensor; where its axes are others, the index takes the new name everywhere."""
         same = self.ledger.lifted.program.same_size
         names = {}
-        for old, new in zip(access.slots, slots, strict=True):
+        for old, new in zip(access.names, slots, strict=True):
             if same[old] != same[new]:
                 if new in self.step.indices:
                     return None
                 names[old] = new
-        edited = swapped(self.step, access, Access(name, access.slots))
-        others = {slot for read in edited.reads if read.tensor != name for slot in read.slots}
+        edited = swapped(self.step, access, Access(name, access.names))
+        others = {slot for read in edited.reads if read.tensor != name for slot in read.names}
         return None if others & set(names) else ir.rename_step(edited, names)
 
     def contracted(self, access: Access) -> bool:
         """Whether an access is an operand of a sum of products, rather than a factor entry by entry."""
         return any(
-            set(access.slots) & set(bound) and access in ir.accesses(part)
+            set(access.names) & set(bound) and access in ir.accesses(part)
             for term in self.step.terms
             for bound, part in sums(term)
         )
@@ -1159,7 +1214,7 @@ class Diagnosis:
                 terms = list(self.step.terms)
                 terms[k] = ir.term(free, rest, term.factor)
                 fixed = replace(self.step, terms=tuple(terms))
-                if set(ir.free_indices(rest)) - set(free) == set(self.step.target.slots) and self.is_right(fixed):
+                if set(ir.free_indices(rest)) - set(free) == set(self.step.target.names) and self.is_right(fixed):
                     return EXTRA, f"right without the factor {notation.format_expr(factor)}", fixed
         return None
 
@@ -1179,6 +1234,7 @@ DERIVATIVES: tuple[tuple[str, Callable[[Array], Array]], ...] = (
     ("x", lambda x: x),
     ("x^2", lambda x: x * x),
     ("x > 0", lambda x: (x > 0) * 1.0),
+    ("sigma(x)", lambda x: 1 / (1 + math_exp(-x))),
     ("sigma(x) (1 - sigma(x))", lambda x: math_exp(-x) / (1 + math_exp(-x)) ** 2),
     ("1 - tanh(x)^2", lambda x: 1 - ((1 - math_exp(-2 * x)) / (1 + math_exp(-2 * x))) ** 2),
 )  # fmt: skip
@@ -1265,7 +1321,7 @@ class Rewording:
         """The shorter of the derived line and the author's line with the smallest change."""
         texts = [self.derived(claim)]
         if fixed is not None:
-            texts.append(self.source(fixed.target.slots, fixed.terms, self.step.name))
+            texts.append(self.source(fixed.target.names, fixed.terms, self.step.name))
         return min(texts, key=len)
 
     def derived(self, claim: Claim) -> str:
@@ -1275,7 +1331,7 @@ class Rewording:
         else:
             lines = self.audit.ledger.contributions(claim.tensor)
             steps = [lines[claim.part]] if claim.part < len(lines) else lines
-        slots = steps[0].target.slots
+        slots = steps[0].target.names
         size = [ir.power(ir.Size(index), ir.number(power)) for index, power in claim.factor.sizes]
         scale = ir.multiply(Number(claim.factor.number), *size)
         terms = []
@@ -1302,18 +1358,9 @@ class Rewording:
         patterns = {key: value for key, value in {**lifted.layout, "right": pattern}.items() if value}
         writer = codegen.Writer(written, layouts.arrange(written, layouts.Layout(None, patterns)), "matmul")
         text = writer.right_side(line).text
-        for root, word in writer.sizes.items():
-            text = re.sub(rf"\b{word}\b", self.size(root), text)
+        for name, shape in writer.sizes.values():
+            text = re.sub(rf"\b{name}\b", shape, text)
         return text
-
-    def size(self, index: Index) -> str:
-        """A size as the code may say it: the shape of an input."""
-        program = self.audit.lifted.program
-        for access in program.inputs:
-            for axis, word in enumerate(self.audit.lifted.layout[access.tensor].split()):
-                if word != "1" and program.same_size[word] == program.same_size[index]:
-                    return f"{access.tensor}.shape[{axis}]"
-        raise AssertionError(f"every index has its size from an input: {index}")
 
     def inlined(self, expr: Expr) -> Expr:
         """With every derived tensor that the code has no name for replaced by its definition."""
@@ -1323,14 +1370,14 @@ class Rewording:
             own, factor = self.names[expr.tensor]
             back = inverse(factor)
             sizes = [ir.power(ir.Size(index), ir.number(power)) for index, power in back.sizes]
-            return ir.multiply(Number(back.number), *sizes, Access(own, expr.slots))
+            return ir.multiply(Number(back.number), *sizes, Access(own, expr.names))
         if expr.tensor in self.audit.lifted.values and expr.tensor not in self.audit.ledger.cotangent_of:
             return expr
-        return self.inlined(ir.add(*(self.apart(step, expr.slots) for step in self.definitions[expr.tensor])))
+        return self.inlined(ir.add(*(self.apart(step, expr.names) for step in self.definitions[expr.tensor])))
 
     def apart(self, step: Step, slots: Sequence[Index]) -> Expr:
         """A definition whose sums have indices that nothing else has."""
-        names = dict(zip(step.target.slots, slots, strict=True))
+        names = dict(zip(step.target.names, slots, strict=True))
         for term in step.terms:
             for bound, _ in sums(term):
                 for index in bound:
@@ -1413,6 +1460,138 @@ def show_mistake(mistake: Mistake, label: str) -> Iterator[str]:
     yield from wrapped(f"    class:    {mistake.kind}", " " * 14)
     yield from wrapped(f"    evidence: {mistake.evidence}", " " * 14)
     yield f"    right:    {mistake.right}"
+
+
+# --- annotation -------------------------------------------------------------------------------------------------------
+
+
+def annotate(
+    subject: str | Path,
+    *,
+    loss: str | None = None,
+    grads: str | Sequence[str] | None = None,
+    wrt: str | Sequence[str] | None = None,
+    axes: Mapping[str, str] | None = None,
+) -> str:
+    """The author's own file, with what every line means in comments above it; the code stays as it is.
+
+    >>> code = '''import numpy as np
+    ... X, W = np.random.randn(3, 5), np.random.randn(2, 3)
+    ... Y = W @ X
+    ... L = 0.5 * np.sum(Y ** 2)
+    ... dW = Y @ X.T
+    ... '''
+    >>> print(annotate(code, axes={"X": "i b", "W": "o i"}))
+    import numpy as np
+    # X: i b
+    # W: o i
+    X, W = np.random.randn(3, 5), np.random.randn(2, 3)
+    # Y[o,b] = W[o,i] X[i,b]
+    #   einsum("oi,ib->ob", W, X); i is summed
+    Y = W @ X
+    # L = Y[o,b]^2 / 2
+    #   o, b are summed
+    L = 0.5 * np.sum(Y ** 2)
+    # dW[o,i] = Y[o,b] X[i,b]
+    #   einsum("ob,ib->oi", Y, X); Y brings o,b and X brings i,b; b is summed, o,i
+    #     stay: hence X.T
+    #   the gradient of W
+    #   in one dimension dW = Y X
+    dW = Y @ X.T
+    <BLANKLINE>
+
+    Above an array stands what its axes are; above a step its index form, the einsum, which indices are summed, and in
+    the backward pass which gradient it is, in one dimension: upstream times local. `loss`, `grads` and `wrt` are as for
+    `audit`; code without a loss or without gradients is explained line by line all the same. Of a notebook, the
+    notebook comes back.
+    """
+    try:
+        recording, name, pairs = prepare(subject, loss, grads, wrt, axes)
+        report: Report | None = Audit(recording, name, pairs, str(subject)).report()
+    except LiftError:
+        hints = {name: tuple(words.split()) for name, words in (axes or {}).items()}
+        recording, report = Recording(subject, (), hints, ()), None
+    comments = Annotator(recording.lifted, report).comments()
+    return tracing.insert(subject, comments)
+
+
+class Annotator:
+    """The comments of a file: for every line, what stands above it."""
+
+    def __init__(self, lifted: Lifted, report: Report | None) -> None:
+        self.lifted = lifted
+        self.entries = {entry.step.name: entry for entry in report.entries} if report else {}
+        self.mistakes = {mistake.step.name: mistake for mistake in report.mistakes} if report else {}
+        self.report = report
+        self.source = dict(enumerate(lifted.source.splitlines(), 1))
+        self.writer = codegen.Writer(lifted.program, layouts.arrange(lifted.program), "einsum", bare=True)
+
+    def comments(self) -> dict[int, list[str]]:
+        found: dict[int, list[str]] = {}
+        for access in self.lifted.program.inputs:
+            if access.names:
+                self.add(found, access.tensor, [f"{access.tensor}: {self.lifted.layout[access.tensor]}"])
+        for step in self.lifted.program.steps:
+            self.add(found, step.name, list(self.of_step(step)))
+        return found
+
+    def add(self, found: dict[int, list[str]], name: str, texts: Sequence[str]) -> None:
+        line = self.lifted.lines[name]
+        if self.source.get(line.number) != line.text:
+            return  # in another file, or in no file at all
+        indent = len(line.text) - len(line.text.lstrip())
+        rows = found.setdefault(line.number, [])
+        for text in texts:
+            rest = "#   " if not text.startswith("  ") else "#     "
+            width = max(WIDTH - indent, 40)
+            for row in textwrap.wrap(
+                f"# {text}", width, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
+            ):
+                if row not in rows:
+                    rows.append(row)
+
+    def of_step(self, step: Step) -> Iterator[str]:
+        """The index form, the contraction, and in the backward pass the reason."""
+        yield notation.format_step(step)
+        detail = [self.contraction(step), self.summed(step)]
+        if any(detail):
+            yield "  " + "; ".join(part for part in detail if part)
+        entry = self.entries.get(step.name)
+        if entry is None:
+            return
+        if entry.meaning and self.report is not None:
+            scale = f", times {entry.ratio}" if entry.ratio else ""
+            part = "a part of the gradient" if entry.verdict == PART else "the gradient"
+            yield f"  {part} of {readable(entry.meaning, self.report)}{scale}"
+            local = exposition.in_one_dimension(exposition.expression(step.terms))
+            upstream = any(access.tensor in self.entries for access in step.reads)
+            reason = ": upstream times local" if upstream and isinstance(local, ir.Product) else ""
+            yield f"  in one dimension {step.name} = {notation.format_expr(local)}{reason}"
+        if entry.said:
+            yield f"  misnamed: the name says the gradient of {entry.said}"
+        if step.name in self.mistakes:
+            mistake = self.mistakes[step.name]
+            yield f"  WRONG ({mistake.kind}): {mistake.evidence}"
+            yield f"  right: {mistake.right}"
+
+    def contraction(self, step: Step) -> str:
+        """The einsums of a step."""
+        calls = re.findall(r'einsum\("[^"]*"(?:, [\w.]+)+\)', self.writer.right_side(step).text)
+        return " and ".join(dict.fromkeys(calls))
+
+    def summed(self, step: Step) -> str:
+        """Which indices are summed, and what had to be transposed for it."""
+        bound = dict.fromkeys(index for term in step.terms for indices, _ in sums(term) for index in indices)
+        if not bound:
+            return ""
+        text = f"{', '.join(bound)} {'is' if len(bound) == 1 else 'are'} summed"
+        turned = dict.fromkeys(re.findall(r"\b([A-Za-z_]\w*)\.T\b", self.lifted.lines[step.name].text))
+        if not turned:
+            return text
+        met = [access for access in dict.fromkeys(step.reads) if set(bound) & set(access.names)]
+        brought = " and ".join(f"{access.tensor} brings {','.join(access.names)}" for access in met)
+        stays = f", {','.join(step.target.names)} stay" if len(step.target.names) > 1 else ""
+        return f"{brought}; {text}{stays}: hence {' and '.join(f'{name}.T' for name in turned)}"
 
 
 ir.READINGS[Report] = show_report

@@ -953,7 +953,9 @@ class Tracer:
         if self.here is None or value.made is None:
             return line
         (code, number), (other, made) = self.here, value.made
-        return line if code.scopes[number] == other.scopes[made] else other.line(getattr(other.nodes[made], "lineno", 0))
+        return (
+            line if code.scopes[number] == other.scopes[made] else other.line(getattr(other.nodes[made], "lineno", 0))
+        )
 
     def stop(self, fact: str, *, evidence: str = "", way_out: str = "") -> LiftError:
         """The error that ends the lift here; it is kept, so that a `try` of the code does not hide it."""
@@ -1393,7 +1395,9 @@ class Tracer:
         if isinstance(value, float) and not isinstance(value, (Scalar, self.np.generic)):
             return self.bind_number(name, value)
         if isinstance(value, list):
-            return [self.bind_entry(f"{name}_{k}", part) for k, part in enumerate(value)] if self.any_raw(value) else value
+            return (
+                [self.bind_entry(f"{name}_{k}", part) for k, part in enumerate(value)] if self.any_raw(value) else value
+            )
         if isinstance(value, self.np.ndarray):
             value = self.wrap(value)
         if not isinstance(value, Traced):
@@ -1624,7 +1628,7 @@ class Tracer:
 
     def resolve_sizes(self) -> list[str]:
         """Literal integers that stand for a size: `m = 4` where one axis has four entries and m is a word for it."""
-        roots = {self.axes.find(mark) for slots in self.tensors.values() for mark in slots if not self.gone(mark)}
+        roots = {self.root(mark) for slots in self.tensors.values() for mark in slots if not self.gone(mark)}
         mentioned = {
             self.axes.find(index)
             for step in self.steps
@@ -1664,10 +1668,10 @@ class Tracer:
             match expr:
                 case Size(mark):
                     return size(mark)
-                case Access(tensor, slots):
+                case Access(tensor):
                     if tensor in self.constants:
                         return self.constants[tensor]
-                    return Access(tensor, tuple(mark for mark in slots if not self.gone(mark)))
+                    return Access(tensor, tuple(mark for mark in expr.names if not self.gone(mark)))
                 case ir.Reduce(operation, marks, body):
                     return ir.reduce(operation, [mark for mark in marks if not self.gone(mark)], clean(body))
                 case _:
@@ -1678,7 +1682,7 @@ class Tracer:
             factor = [ir.power(size(mark), ir.number(exponent)) for mark, exponent in term.factor.sizes]
             body = ir.reduce("sum", [mark for mark in term.bound if not self.gone(mark)], clean(term.body))
             terms.append(ir.term((), ir.multiply(Number(term.factor.number), *factor, body)))
-        target = Access(step.name, tuple(mark for mark in step.target.slots if not self.gone(mark)))
+        target = Access(step.name, tuple(mark for mark in step.target.names if not self.gone(mark)))
         return replace(step, target=target, terms=ir.collect(terms))
 
     def hints(self) -> dict[str, tuple[Index, ...]]:
@@ -1840,15 +1844,18 @@ def _is_full(part: slice, size: int) -> bool:
     )
 
 
+HARMLESS = (
+    len, zip, enumerate, reversed, isinstance, list, tuple, dict, type, hasattr, getattr, setattr, callable, range,
+    iter, next, map, filter,
+)  # fmt: skip
+
+
 def _harmless(function: Any) -> bool:
     """Functions that keep or look at values: methods of containers, range, zip, isinstance."""
     owner = getattr(function, "__self__", None)
     if isinstance(owner, (list, dict, tuple, set, str)):
         return True
-    return function in (
-        len, zip, enumerate, reversed, isinstance, list, tuple, dict, type, hasattr, getattr, setattr, callable, range, iter,
-        next, map, filter,
-    )  # fmt: skip
+    return function in HARMLESS
 
 
 def name_of(node: ast.expr) -> str:
@@ -1947,8 +1954,8 @@ class Names:
             seen.update(dict.fromkeys(self.roots(self.tracer.tensors[name])))
         for step in self.tracer.finished:
             for access in step.reads:
-                seen.update(dict.fromkeys(self.roots(access.slots)))
-            seen.update(dict.fromkeys(self.roots(step.target.slots)))
+                seen.update(dict.fromkeys(self.roots(access.names)))
+            seen.update(dict.fromkeys(self.roots(step.target.names)))
         for slots in self.tracer.tensors.values():
             seen.update(dict.fromkeys(self.roots(slots)))
         return list(seen)
@@ -1976,18 +1983,18 @@ class Names:
             ]
             scores[root] += 2 * (len(data) > 1)
         for step in self.tracer.finished:
-            kept = set(self.roots(step.target.slots))
+            kept = set(self.roots(step.target.names))
             for term in step.terms:
                 if not kept:
                     for mark, exponent in term.factor.sizes:
                         root = self.axes.find(mark)
                         scores[root] = scores.get(root, 0) + 3 * (exponent < 0)
                 bound = set(term.bound)
-                met = [access for access in ir.accesses(term.body) if bound & set(access.slots)]
+                met = [access for access in ir.accesses(term.body) if bound & set(access.names)]
                 if any(access.tensor in self.tracer.inputs for access in met):
                     for access in met:
-                        for mark in access.slots if access.tensor not in self.tracer.inputs else ():
-                            scores[self.axes.find(mark)] += mark in step.target.slots
+                        for mark in access.names if access.tensor not in self.tracer.inputs else ():
+                            scores[self.axes.find(mark)] += mark in step.target.names
         best = max(order, key=lambda root: scores[root], default=None)
         return best if best is not None and scores[best] >= 2 else None
 
@@ -2017,22 +2024,22 @@ class Names:
         """For every mark of a step its name."""
         names: dict[Index, Index] = {}
         for access in step.reads:
-            declared = self.of_tensor(access.tensor, access.slots)
-            for mark, name in zip(access.slots, declared, strict=True):
+            declared = self.of_tensor(access.tensor, access.names)
+            for mark, name in zip(access.names, declared, strict=True):
                 if mark not in names:
                     names[mark] = (
                         name if name not in names.values() else self.free(self.axes.find(mark), names.values())
                     )
         for mark in step.indices:
             if mark not in names:
-                alone = mark not in step.target.slots and not any(
+                alone = mark not in step.target.names and not any(
                     isinstance(part, ir.Reduce) and mark in part.indices
                     for term in step.terms
                     for part in ir.walk(term.body)
                 )
                 root = self.axes.find(mark)
                 names[mark] = self.chosen[root] if alone else self.free(root, names.values())
-        self.declared.setdefault(step.name, tuple(names[mark] for mark in step.target.slots))
+        self.declared.setdefault(step.name, tuple(names[mark] for mark in step.target.names))
         return names
 
 
@@ -2092,16 +2099,45 @@ def read(subject: str | Path) -> tuple[str, str]:
     if isinstance(subject, str) and ("\n" in subject or not subject.endswith((".py", ".ipynb"))):
         return subject, "<script>"
     path = Path(subject)
+    text = contents(path)
+    if path.suffix == ".ipynb":
+        lines = [line for cell in code_cells(json.loads(text)) for line in [*"".join(cell["source"]).splitlines(), ""]]
+        text = "\n".join(re.sub(r"^(\s*)[%!].*", r"\1pass", line) for line in lines) + "\n"
+    return text, str(path)
+
+
+def contents(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise LiftError(Problem(f"cannot read {str(path)!r}: {error}")) from None
-    if path.suffix == ".ipynb":
-        cells = json.loads(text)["cells"]
-        sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
-        lines = [re.sub(r"^\s*[%!].*", "pass", line) for source in sources for line in [*source.splitlines(), ""]]
-        text = "\n".join(lines) + "\n"
-    return text, str(path)
+
+
+def code_cells(notebook: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+
+
+def insert(subject: str | Path, comments: Mapping[int, Sequence[str]]) -> str:
+    """A script or notebook with comments above lines, by the line numbers of its code; nothing else changes."""
+
+    def above(text: str, first: int) -> str:
+        rows = []
+        for number, line in enumerate(text.splitlines(keepends=True), first):
+            indent = line[: len(line) - len(line.lstrip())]
+            rows += [f"{indent}{comment}\n" for comment in comments.get(number, ())]
+            rows.append(line)
+        return "".join(rows)
+
+    text, filename = read(subject)
+    if not filename.endswith(".ipynb"):
+        return above(text, 1)
+    notebook = json.loads(contents(Path(filename)))
+    number = 1
+    for cell in code_cells(notebook):
+        source = "".join(cell["source"])
+        cell["source"] = above(source, number).splitlines(keepends=True)
+        number += len(source.splitlines()) + 1
+    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
 
 
 def lift(
