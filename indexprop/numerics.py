@@ -424,9 +424,8 @@ def _draw(program: Program, seed: int) -> tuple[dict[Index, int], dict[str, Arra
 def _check_gradient(gradient: Gradient, arrays: Mapping[str, Any], layout: layouts.LayoutLike, seed: int) -> Report:
     import numpy as np
 
+    gradient = with_forward(gradient)
     program = gradient.program
-    values = dict.fromkeys(name for name in (*gradient.of, *program.outputs) if name in program.axes)
-    whole = notation.with_steps(program, program.steps, values)
     if arrays:
         given = _with_cotangents(gradient, arrays, layout, seed)
         prepared = codegen.compile(gradient, layout).prepare(given)
@@ -434,7 +433,7 @@ def _check_gradient(gradient: Gradient, arrays: Mapping[str, Any], layout: layou
         written = {name: _as_written(np.asarray(value), orders[name]) for name, value in prepared.items()}
         sizes = semantics.sizes_of(program, {name: value.shape for name, value in written.items()})
     else:
-        sizes, written = _draw(whole, seed)
+        sizes, written = _draw(program, seed)
     compiled = codegen.compile(gradient)
     result = compiled(**written)
     claimed = result if gradient.seeds else result[1]
@@ -462,6 +461,23 @@ def _check_gradient(gradient: Gradient, arrays: Mapping[str, Any], layout: layou
     return Report(tuple(rows), tuple(methods), shown, seed, tuple(gradient.values.items()))
 
 
+def with_forward(gradient: Gradient) -> Gradient:
+    """The same gradient, whose program computes what is differentiated, even where the derivative does not need it."""
+    program = gradient.program
+    wanted = tuple(dict.fromkeys([*gradient.of, *gradient.wrt]))
+    forward = algebra.needed(gradient.forward, wanted)
+    written = {step.name for step in program.steps}
+    inputs = {access.tensor: access for access in (*program.inputs, *forward.inputs)}
+    whole = replace(
+        program,
+        inputs=tuple(inputs.values()),
+        steps=(*program.steps, *(step for step in forward.steps if step.name not in written)),
+        outputs=tuple(dict.fromkeys([*gradient.of, *program.outputs])),
+        facts=tuple(dict.fromkeys([*forward.facts, *program.facts])),
+    )
+    return replace(gradient, program=whole)
+
+
 def _as_written(array: Array, order: layouts.Order) -> Array:
     """An array in the axis order of the program."""
     positions = [axis for axis in order if axis is not None]
@@ -475,14 +491,18 @@ def _with_cotangents(
     """The given arrays, with random cotangents for outputs whose cotangent was not given."""
     import numpy as np
 
+    program = gradient.program
+    spare = set(gradient.forward.input_names) - set(program.input_names)  # nothing depends on them
+    known = {name: value for name, value in arrays.items() if name not in spare}
     missing = [name for name, seed in gradient.received.items() if seed not in arrays]
+    absent = [gradient.received[name] for name in missing]
+    semantics.check_names([name for name in program.input_names if name not in absent], known)
     if not missing:
-        return dict(arrays)
-    forward = notation.with_steps(gradient.forward, gradient.forward.steps, gradient.of)
-    known = {name: value for name, value in arrays.items() if name not in gradient.seeds}
-    values = codegen.compile(forward, layout)(**known)
+        return known
+    outputs = algebra.needed(replace(gradient.forward, outputs=tuple(missing)), tuple(missing))
+    values = codegen.compile(outputs, layout)(**{name: known[name] for name in outputs.input_names})
     rng = np.random.default_rng(seed)
-    return {**arrays, **{gradient.received[name]: rng.normal(size=np.shape(values[name])) for name in missing}}
+    return {**known, **{gradient.received[name]: rng.normal(size=np.shape(values[name])) for name in missing}}
 
 
 class Forward:

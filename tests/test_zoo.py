@@ -438,6 +438,7 @@ RIGHT = PROGRAMS | {
     "kinks": "Y[b,i] = relu(X[b,i]) + abs(X[b,i] - 1) + leaky_relu(-X[b,i]) \n L = sum[b,i](Y[b,i]^2) / |b|",
     "max and min": "m[b] = max[k](Z[b,k]) - min[k](Z[b,k]) \n L = sum[b](m[b]^3)",
     "clipped": "Y[i] = clip(x[i], -1/2, 1/2) + maximum(x[i], y[i]) minimum(x[i], 2 y[i]) \n L = sum[i](Y[i])",
+    "crossed bounds": "L = sum[i](clip(x[i], y[i], z[i])^2 w[i])",
     "where": "Y[i] = where(x[i] > y[i], x[i]^2, exp(y[i])) \n L = sum[i](Y[i] z[i])",
     "powers": "L = sum[i]((1 + x[i]^2)^y[i] / sqrt(1 + y[i]^2))",
     "positive": "L = sum[i](log(x[i]) sqrt(y[i]) / x[i])",
