@@ -872,10 +872,14 @@ class _Line:
         text = self.text[start:end]
         if hidden:
             listed = ",".join(hidden)
+            inside = fractional(
+                [_sum_inside(piece.expr, hidden) for piece in above]
+                + [ir.power(_sum_inside(piece.expr, hidden), ir.MINUS_ONE) for piece in below]
+            )
             raise self.fail_at(
                 f"it is not clear what is summed over {_and(hidden)}",
                 [self._first_index(index, start, end) for index in hidden],
-                f"Write sum[{listed}](...) around exactly what is summed, for example sum[{listed}]({text}).",
+                f"Write sum[{listed}]({text}) or {_format_fractional(inside)}.",
                 f"An implicit sum needs the index outside parentheses, functions and denominators,"
                 f" and {_and(hidden)} {'is' if len(hidden) == 1 else 'are'} not on the left.",
             )
@@ -1090,6 +1094,20 @@ class _Line:
     def _refuse_comparison(self) -> None:
         if self.next.text in COMPARISONS:
             self.finish()
+
+
+def _sum_inside(expr: Expr, names: Sequence[Index]) -> Expr:
+    """An expression with the sum over some indices written as far inside as it can be meant."""
+    bound = [index for index in names if index in ir.free_indices(expr)]
+    if not bound:
+        return expr
+    match expr:
+        case Sum() | Call():
+            return ir.rebuild(expr, lambda child: _sum_inside(child, names))
+        case Product(factors) if any(isinstance(part, Sum | Call) and not is_bare(part) for part in factors):
+            return ir.rebuild(expr, lambda child: _sum_inside(child, names))
+        case _:
+            return ir.reduce("sum", bound, expr)
 
 
 def _and(names: Sequence[str]) -> str:

@@ -265,7 +265,7 @@ it is not clear what is summed over 'j'
                   ^
 
     An implicit sum needs the index outside parentheses, functions and denominators, and 'j' is not on the left.
-    Write sum[j](...) around exactly what is summed, for example sum[j](2 (A[i,j] x[j] + c[i])).
+    Write sum[j](2 (A[i,j] x[j] + c[i])) or 2 (sum[j](A[i,j] x[j]) + c[i]).
 
 === hidden in a denominator
 y[i] = x[i] / (B[i,j] u[j])
@@ -276,7 +276,7 @@ it is not clear what is summed over 'j'
                        ^
 
     An implicit sum needs the index outside parentheses, functions and denominators, and 'j' is not on the left.
-    Write sum[j](...) around exactly what is summed, for example sum[j](x[i] / (B[i,j] u[j])).
+    Write sum[j](x[i] / (B[i,j] u[j])) or x[i] / sum[j](B[i,j] u[j]).
 
 === hidden in a function
 y = exp(x[j])
@@ -287,7 +287,7 @@ it is not clear what is summed over 'j'
               ^
 
     An implicit sum needs the index outside parentheses, functions and denominators, and 'j' is not on the left.
-    Write sum[j](...) around exactly what is summed, for example sum[j](exp(x[j])).
+    Write sum[j](exp(x[j])) or exp(sum[j](x[j])).
 
 === two hidden
 y = exp(x[i,j])
@@ -298,7 +298,7 @@ it is not clear what is summed over 'i' and 'j'
               ^ ^
 
     An implicit sum needs the index outside parentheses, functions and denominators, and 'i' and 'j' are not on the left.
-    Write sum[i,j](...) around exactly what is summed, for example sum[i,j](exp(x[i,j])).
+    Write sum[i,j](exp(x[i,j])) or exp(sum[i,j](x[i,j])).
 
 === several lines wrong at once
 A[i] = X[i] )
