@@ -990,7 +990,7 @@ class Conversion:
     def _lost(self, canonical: Canonical, gradients: bool) -> Iterator[Loss]:
         tensors, target = canonical.tensors, self.target
         axes = canonical.sizes
-        if target.when.get("single_target") and axes.get("o", 1) != 1:
+        if tensors and target.when.get("single_target") and axes.get("o", 1) != 1:
             yield Loss(
                 "weight", f"a single target has one output, and there are {axes['o']}", "Leave out single_target."
             )
@@ -1139,8 +1139,9 @@ class Conversion:
             if _meet(one.source, slot.select) and _meet(one.into, other.select)
             if all(_meet({axis: label}, other.select) for axis, label in slot.select.items() if axis not in one.into)
         ]
-        found = [(self._name(other, 1), other.pattern, False) for other in same]
-        return found + [(self._name(other, 1), other.pattern, True) for other in added]
+        found = {self._name(other, 1): (other.pattern, True) for other in added}
+        found |= {self._name(other, 1): (other.pattern, False) for other in same}
+        return [(name, pattern, is_added) for name, (pattern, is_added) in found.items()]
 
     def __str__(self) -> str:
         rows: list[tuple[str, str, str, str]] = []

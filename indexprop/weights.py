@@ -109,9 +109,19 @@ def read_map(text: str) -> tuple[Entry, ...]:
     return tuple(entries)
 
 
-ENTRY = re.compile(
-    r"\s*(?P<kind>\w+)\s*(?:\((?P<options>[^()]*(?:\([^()]*\)[^()]*)*)\))?\s*(?P<rest>\w+)?\s*(?:->\s*(?P<to>\S+)\s*)?"
-)
+ENTRY = re.compile(r"\s*(?P<kind>\w+)\s*(?P<options>\(.*\))?\s*(?P<rest>\w+)?\s*(?:->\s*(?P<to>\S+)\s*)?")
+
+
+def _parts(text: str) -> list[str]:
+    """What stands between the commas outside of parentheses."""
+    parts, depth = [""], 0
+    for letter in text:
+        depth += {"(": 1, ")": -1}.get(letter, 0)
+        if letter == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [part.strip() for part in parts if part.strip()]
 
 
 def _read_entry(name: str, value: Any) -> Entry | Problem:
@@ -133,7 +143,7 @@ def _read_entry(name: str, value: Any) -> Entry | Problem:
             place=place,
             way_out="Write kind, kind(name=value) or kind -> new.name",
         )
-    kind, rest, options = found["kind"], found["rest"], found["options"] or ""
+    kind, rest, options = found["kind"], found["rest"], (found["options"] or "")[1:-1]
     if kind == "array":
         before, arrow, after = options.partition("->")
         patterns = (before.strip(), after.strip()) if arrow else None
@@ -144,12 +154,10 @@ def _read_entry(name: str, value: Any) -> Entry | Problem:
             f"there is no kind of layer {kind!r}", place=place, way_out=did_you_mean(kind, [*KINDS, "array"])
         )
     given: dict[str, Any] = {}
-    for part in filter(str.strip, re.split(r",(?![^(]*\))", options)):
+    for part in _parts(options):
         key, equals, text = (word.strip() for word in part.partition("="))
         if not equals:
-            return Problem(
-                f"{part.strip()!r} is no name=value", place=place, way_out="Write attention(h=4), for instance."
-            )
+            return Problem(f"{part!r} is no name=value", place=place, way_out="Write attention(h=4), for instance.")
         given[key] = _value(text)
     return Entry(name, kind, found["to"], given)
 
@@ -157,7 +165,7 @@ def _read_entry(name: str, value: Any) -> Entry | Problem:
 def _value(text: str) -> Any:
     """A number, true, false, a tuple of numbers, or a word."""
     if text.startswith("("):
-        return tuple(_value(part.strip()) for part in text.strip("()").split(",") if part.strip())
+        return tuple(_value(part) for part in _parts(text[1:-1]))
     if text in ("true", "false"):
         return text == "true"
     for kind in (int, float):
@@ -226,6 +234,8 @@ class Weights:
                 lines.append(f"    build it with {told}")
             lines += [f"    {note}" for note in layer.notes]
             lines += [f"    LOST: {loss.what}: {loss.why}" for loss in layer.losses]
+        if any("square" in row.note for layer in self.layers for row in layer.rows):
+            lines.append("square: both axes have one size, so the shape cannot confirm the layout")
         return "\n".join(lines)
 
 
@@ -404,8 +414,8 @@ def _remarks(slot: Slot, shape: tuple[int, ...], conversion: Conversion, added: 
         mine, theirs = (one.orders.get(axis, order) for one in (conversion.source, conversion.target))
         if mine != theirs and axis in slot.pattern:
             yield f"{axis}: {mine} -> {theirs}"
-    if slot.tensor.startswith("weight") and len(shape) == 2 and shape[0] == shape[1]:
-        yield "square: the shape cannot confirm which axis is which"
+    if len(shape) == 2 and shape[0] == shape[1]:
+        yield "square"
 
 
 # --- drafting a map -------------------------------------------------------------------------------
