@@ -124,7 +124,7 @@ DERIVATIVE = re.compile(
     re.I,
 )
 PREFIXES = (
-    r"d[LJE]_?d_?", r"d[LJE]_", r"d?loss_d?", r"partial_", r"grad(ient)?s?[_.]d?", r"g_", r"delta_?", r"dd?_?",
+    r"d[LJE]_?d_?", r"d[LJE]_", r"d?loss_d?", r"partial_", r"grad(ient)?s?[_.]d?", r"g_", r"delta_?", r"dd_?", r"d_?",
 )  # fmt: skip
 SUFFIXES = (r"_grads?", r"_gradient", r"_delta", r"_error", r"_d", r"_?grad")
 
@@ -198,9 +198,9 @@ class Ledger:
         self.loss = loss
         self.wrt = set(wrt)
         program = self.lifted.program
-        self.forward = (
-            without_guards(algebra.needed(program, (loss,))) if recording.guarded else algebra.needed(program, (loss,))
-        )
+        self.forward = algebra.needed(program, (loss,))
+        if recording.guarded:
+            self.forward = without_guards(self.forward)
         names = {step.name for step in self.forward.steps}
         self.hand = tuple(step for step in program.steps if step.name not in names)
         asked = [
@@ -212,6 +212,8 @@ class Ledger:
         self.axes = {**self.gradient.program.axes, **program.axes}
         self.resized = not any(note.startswith(("holds at", "checked on")) for note in self.lifted.notes)
         self.functions: dict[Step, codegen.Compiled] = {}
+        self.run_own = tracing.everything(program)
+        self.run_derived = tracing.everything(self.gradient.program)
         self.draws = [self.draw(recording, seed) for seed in range(1, draws + 1)]
 
     def draw(self, recording: Recording, seed: int) -> Draw:
@@ -225,10 +227,8 @@ class Ledger:
             for name in lifted.program.input_names
         }
         with np.errstate(all="ignore"):
-            own = tracing.everything(lifted.program)(**inputs)
-            derived = tracing.everything(self.gradient.program)(
-                **{name: inputs[name] for name in self.gradient.program.input_names}
-            )
+            own = self.run_own(**inputs)
+            derived = self.run_derived(**{name: inputs[name] for name in self.gradient.program.input_names})
         sizes = {
             index: size
             for access in lifted.program.inputs
@@ -472,7 +472,8 @@ def audit(
     """
     recording, name, pairs = prepare(subject, loss, grads, wrt, axes)
     report = Audit(recording, name, pairs, str(subject)).report()
-    if not report.ok:
+    forward = algebra.needed(recording.lifted.program, (name,))
+    if not report.ok and without_guards(forward) != forward:
         recording.guarded = True
         safe = Audit(recording, name, pairs, str(subject)).report()
         if safe.ok:
@@ -601,7 +602,7 @@ def find_pairs(lifted: Lifted, loss: str, *, wanted: bool, given: bool) -> dict[
             )
         return {str(one): str(other) for one, other in zip(asked, claimed, strict=True)}
     pairs: dict[str, str] = {}
-    for name in [str(name) for name in claimed] if given else hand:
+    for name in [str(name) for name in claimed] if given else first_pass(lifted, forward, hand):
         words = [*(alias for alias, owner in lifted.aliases.items() if owner == name), name]
         tensor = next((found for word in words if (found := said_by(word, lifted, inputs))), "")
         if tensor and (not wanted or tensor in asked):
@@ -615,6 +616,18 @@ def find_pairs(lifted: Lifted, loss: str, *, wanted: bool, given: bool) -> dict[
             )
         )
     return {tensor: pairs[tensor] for tensor in inputs if tensor in pairs}
+
+
+def first_pass(lifted: Lifted, forward: Program, hand: Sequence[str]) -> list[str]:
+    """The lines before the parameters change: a training loop is unrolled, and its first pass is audited."""
+    later: set[str] = set()
+    parameters = {lifted.names[name] for name in forward.input_names}
+    for step in lifted.program.steps:
+        reads = {access.tensor for access in step.reads}
+        updated = step.name in hand and lifted.names[step.name] in parameters and reads & set(hand)
+        if updated or reads & later:
+            later.add(step.name)
+    return [name for name in hand if name not in later]
 
 
 class Audit:
@@ -719,6 +732,10 @@ class Audit:
         mistakes = self.mistakes(wrong)
         entries = tuple(self.entry(step, mistakes, wrong) for step in self.lines)
         self.notes.extend(self.size_notes())
+        others = [name for name in self.ledger.forward.input_names if name not in self.pairs]
+        others = [name for name in others if not tracing.DATA.fullmatch(name) and name not in self.lifted.scalars]
+        if others:
+            self.notes.append(f"no gradient with respect to {', '.join(others)} was found in the code")
         return Report(
             self.name, self.loss, tuple(self.pairs.items()), entries, tuple(mistakes), tuple(dict.fromkeys(self.notes)),
             self.lifted, self.ledger.gradient,

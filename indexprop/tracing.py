@@ -85,6 +85,7 @@ class Lifted:
     values: Mapping[str, Any] = field(repr=False)
     aliases: Mapping[str, str]
     names: Mapping[str, str]
+    scalars: frozenset[str]
     sizes: Mapping[Index, int]
     source: str = field(repr=False)
     result: Any = field(repr=False, default=None)
@@ -750,7 +751,7 @@ class Rewriter(ast.NodeTransformer):
     def visit_Dict(self, node: ast.Dict) -> ast.AST:
         self.generic_visit(node)
         node.values = [
-            self.ask("bind", value, self.constant(key.value), value)
+            self.ask("bind_key", value, self.constant(key.value), value, self.constant(self.owner))
             if isinstance(key, ast.Constant) and isinstance(key.value, str) and not isinstance(value, ast.Dict)
             else value
             for key, value in zip(node.keys, node.values, strict=True)
@@ -786,25 +787,42 @@ class Rewriter(ast.NodeTransformer):
                     self.generic_visit(target)
                     value = self.ask("bind", node, self.constant(name), value)
                 case ast.Tuple() | ast.List():
-                    self.generic_visit(target)
                     after.extend(self.rebind(node, target))
-        stores: list[ast.Subscript] = [target for target in node.targets if isinstance(target, ast.Subscript)]
-        if len(node.targets) == 1 and stores:
-            target = stores[0]
-            base = self.constant(name_of(node.targets[0]))
-            owner, key = self.visit(target.value), self.key(self.visit(target.slice))
-            stored = self.ask("store", node, owner, key, value, base)
+        if len(node.targets) == 1 and isinstance(node.targets[0], ast.Subscript):
+            made = ast.Expr(self.stored(node, node.targets[0], value))
             self.owner = outer
-            return ast.copy_location(ast.Expr(stored), node)
+            return ast.copy_location(made, node)
         node.value = value
         self.owner = outer
         return [*before, node, *after]
 
-    def rebind(self, node: ast.stmt, target: ast.expr) -> Iterator[ast.stmt]:
-        for part in ast.walk(target):
-            if isinstance(part, ast.Name):
-                value = self.ask("bind", node, self.constant(part.id), ast.Name(part.id, ast.Load()))
-                yield ast.copy_location(ast.Assign([ast.Name(part.id, ast.Store())], value), node)
+    def rebind(self, node: ast.stmt, target: ast.Tuple | ast.List) -> Iterator[ast.stmt]:
+        """After `a, d["b"] = ...`: every part gets its name; what is no plain name goes through a variable first."""
+        for k, part in enumerate(target.elts):
+            match part:
+                case ast.Name(name):
+                    value = self.ask("bind", node, self.constant(name), ast.Name(name, ast.Load()))
+                    made: ast.stmt = ast.Assign([ast.Name(name, ast.Store())], value)
+                case ast.Tuple() | ast.List():
+                    yield from self.rebind(node, part)
+                    continue
+                case ast.Subscript() | ast.Attribute():
+                    spare = f"{TRACER}_{k}"
+                    target.elts[k] = ast.copy_location(ast.Name(spare, ast.Store()), part)
+                    value = ast.Name(spare, ast.Load())
+                    if isinstance(part, ast.Subscript):
+                        made = ast.Expr(self.stored(node, part, value))
+                    else:
+                        self.generic_visit(part)
+                        made = ast.Assign([part], self.ask("bind", node, self.constant(part.attr), value))
+                case _:
+                    self.generic_visit(part)
+                    continue
+            yield ast.copy_location(made, node)
+
+    def stored(self, node: ast.stmt, target: ast.Subscript, value: ast.expr) -> ast.expr:
+        base = self.constant(name_of(target))
+        return self.ask("store", node, self.visit(target.value), self.key(self.visit(target.slice)), value, base)
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> Any:
         if node.value is None or not isinstance(node.target, ast.Name):
@@ -881,6 +899,7 @@ class Tracer:
         self.written_as: dict[str, str] = {}
         self.scalars: dict[str, float] = {}
         self.constants: dict[str, Expr] = {}
+        self.positions: set[str] = set()
         self.fills: dict[str, Expr] = {}
         self.steps_only = False  # constant arrays are constants, as in a function whose arguments are given
         self.alive: weakref.WeakSet[Traced] = weakref.WeakSet()
@@ -1318,6 +1337,7 @@ class Tracer:
             value = owner[key]
             return self.wrap(value) if isinstance(value, self.np.ndarray) else value
         if owner.raw and not owner.fill:
+            self.positions.update(part.name for part in flatten(key) if isinstance(part, Traced) and part.name)
             return self.wrap(self.np.asarray(owner.data[_plain(key)]))
         keys = key if isinstance(key, tuple) else (key,)
         count = sum(1 for part in keys if part is not None and part is not Ellipsis)
@@ -1348,7 +1368,7 @@ class Tracer:
 
     def fresh_name(self, name: str) -> str:
         """The name, or with a count: every step has its own."""
-        name = name if not notation.name_problem(name) else f"{name}_"
+        name = name if not notation.name_problem(name) else f"{name}_value"
         taken = {*self.tensors, *self.scalars}
         count = 1
         made = name
@@ -1380,8 +1400,9 @@ class Tracer:
             self.inputs, self.tensors, self.values, self.lines, self.origins, self.fills, self.written_as,
         )  # fmt: skip
         for table in tables:
-            if old in table:
-                table[name] = table.pop(old)
+            items = [(name if key == old else key, entry) for key, entry in table.items()]
+            table.clear()
+            table.update(items)
         value.name = name
         value.expr = Access(name, tuple(mark for mark in value.axes if mark is not None))
         self.aliases = {key: name if tensor == old else tensor for key, tensor in self.aliases.items()}
@@ -1418,7 +1439,7 @@ class Tracer:
                 return value  # a number
             return self.step(name, value)
         if value.name in self.inputs and not value.used and not plain:
-            if name != value.name:
+            if name != value.name and not notation.name_problem(name):
                 self.rename(value, name)
         elif plain and name != value.name:
             alias = Traced(self, value.data, value.axes, value.expr)
@@ -1469,6 +1490,12 @@ class Tracer:
             value.name, value.used = name, True
             found[name] = value
         return found | {alias: found[name] for alias, name in self.aliases.items() if name in found}
+
+    def bind_key(self, place: int, key: str, value: Any, owner: str) -> Any:
+        """An entry of a dict is called by its key; by the dict and its key where that name is taken."""
+        taken = key in self.tensors and not (isinstance(value, Traced) and value.name)
+        name = re.sub(r"\W+", "_", key)
+        return self.bind(place, f"{owner}.{name}" if taken and owner else name, value)
 
     def any_raw(self, values: Sequence[Any]) -> bool:
         return any(isinstance(part, self.np.ndarray) or (isinstance(part, Traced) and part.raw) for part in values)
@@ -1604,10 +1631,38 @@ class Tracer:
             if isinstance(owner, self.np.ndarray) and self.holds_traced((key, value)):
                 raise self.stop("a part of an array is written", way_out=INDEXED)
             if isinstance(value, (Traced, self.np.ndarray)):
-                value = self.bind(place, key if isinstance(key, str) else self.entry_name(name, owner, key), value)
+                value = self.bind_key(place, key if isinstance(key, str) else self.entry_name(name, owner, key), value, name)
             owner[_plain(key)] = value
             return
-        raise self.stop("a part of an array is written", evidence="Parts need index expressions.", way_out=INDEXED)
+        if self.is_data(owner) and all(self.is_data(part) for part in flatten((key, value)) if isinstance(part, Traced)):
+            self.fill_data(owner, key, value)
+        elif isinstance(key, Traced) and key.data.dtype == bool and key.data.shape == owner.data.shape:
+            value = self.traced(value)
+            if value.axes:
+                raise self.stop("values are put where a mask is true, one by one", way_out="Use np.where.")
+            new = self.apply("where", self.np.where, (key, value, owner), {})
+            self.overwrite(owner, self.step(self.written_as.get(owner.name, owner.name) or name or "value", new))
+        else:
+            raise self.stop("a part of an array is written", evidence="Parts need index expressions.", way_out=INDEXED)
+
+    def is_data(self, value: Traced) -> bool:
+        """An array of the code's data, before anything is computed from it."""
+        return value.raw or (value.name in self.inputs and not value.used)
+
+    def fill_data(self, owner: Traced, key: Any, value: Any) -> None:
+        """Data is filled in, such as a one-hot code; in a second run it is there already."""
+        self.positions.update(part.name for part in flatten(key) if isinstance(part, Traced) and part.name)
+        self.fills.pop(owner.name, None)
+        owner.fill = False
+        if self.plan is not None and owner.name in self.plan.arrays:
+            return
+        data = owner.data.copy()
+        data[_plain(key)] = _plain(value)
+        owner.data = data
+        if owner.name:
+            self.values[owner.name] = data
+        else:
+            owner.expr = Access("~")
 
     def branch(self, place: int, test: Any) -> Any:
         self.at(place)
@@ -1913,6 +1968,7 @@ WORDS = {
     "v": r"V|vocab\w*",
 }
 DATA = re.compile(r"([xXyYtT]|inputs?|data|targets?|labels?|[xX]_?\w*|[yY]_?\w*)")
+FEATURES = re.compile(r"[xX]\w*|inputs?|data")
 SIZE_WORD = re.compile("|".join(f"({pattern})" for pattern in WORDS.values()) + r"|\w+_(size|dim|len)|(num|n)_\w+")
 
 
@@ -1924,40 +1980,49 @@ class Names:
         self.tracer = tracer
         self.chosen: dict[Index, Index] = {}
         self.declared: dict[str, tuple[Index, ...]] = {}
+        used = {access.tensor for step in tracer.finished for access in (step.target, *step.reads)}
         for tensor, words in hints.items():
-            slots = [mark for mark in tracer.tensors.get(tensor, ()) if not tracer.gone(mark)]
+            slots = [tracer.root(mark) for mark in tracer.tensors.get(tensor, ()) if not tracer.gone(mark)]
             plain = [word for word in words if word != "1"]
-            if len(plain) == len(slots):
-                for mark, word in zip(slots, plain, strict=True):
-                    self.chosen.setdefault(tracer.root(mark), word)
+            if len(plain) == len(slots) and tensor in used:
+                for root, word in zip(slots, plain, strict=True):
+                    owners = [other for other, known in self.chosen.items() if known == word]
+                    if owners not in ([], [root]):
+                        raise LiftError(
+                            Problem(
+                                f"the index {word!r} is given to two axes that the code does not make one",
+                                f"{tensor}: {' '.join(words)}",
+                                way_out="Give one of them another name.",
+                            )
+                        )
+                    self.chosen.setdefault(root, word)
                 self.declared[tensor] = tuple(plain)
-        order = self.in_order()
+        order = self.in_order(used)
         self.batch = self.find_batch(order)
-        roles = {root: self.role(root) for root in order}
         for root in order:
+            role = self.role(root)
             if root == self.batch:
                 self.choose(root, "b")
-            elif roles[root] and roles[root] != "b":
-                self.choose(root, roles[root])
-        rest = [root for root in order if root not in self.chosen]
+            elif role and role != "b":
+                self.choose(root, role)
         chain = [root for root in order if root != self.batch]
-        for root in rest:
-            place = chain.index(root)
-            last = place == len(chain) - 1 and len(chain) > 1
+        for place, root in enumerate(chain):
+            last = place == len(chain) - 1 and place > 0
             self.choose(root, "i" if place == 0 else "o" if last else "h")
+        for slots in tracer.tensors.values():  # those that nothing reads
+            for root in self.roots(slots):
+                self.choose(root, "")
 
-    def in_order(self) -> list[Index]:
+    def in_order(self, used: set[str]) -> list[Index]:
         """The classes of axes in the order of appearance: data first, then as the steps read them."""
         seen: dict[Index, None] = {}
-        data = [name for name in self.tracer.inputs if re.fullmatch(r"[xX]\w*|inputs?|data", name)]
+        data = [name for name in self.tracer.inputs if name in used and FEATURES.fullmatch(name)]
         for name in data:
             seen.update(dict.fromkeys(self.roots(self.tracer.tensors[name])))
         for step in self.tracer.finished:
             for access in step.reads:
                 seen.update(dict.fromkeys(self.roots(access.names)))
             seen.update(dict.fromkeys(self.roots(step.target.names)))
-        for slots in self.tracer.tensors.values():
-            seen.update(dict.fromkeys(self.roots(slots)))
         return list(seen)
 
     def roots(self, slots: Iterable[Index | None]) -> list[Index]:
@@ -2091,7 +2156,7 @@ def finish(
     written = {name: tracer.written_as.get(name, name) for name in program.names}
     path = tuple(tracer.path.values())
     makers = {name: tracer.makers.get(name, lines[name]) for name in program.names}
-    return Lifted(program, lines, makers, path, tuple(notes), layout, values, aliases, written, sizes, text)
+    return Lifted(program, lines, makers, path, tuple(notes), layout, values, aliases, written, frozenset(tracer.scalars), sizes, text)
 
 
 def read(subject: str | Path) -> tuple[str, str]:
@@ -2265,17 +2330,15 @@ class Recording:
             if name in tracer.constants:
                 continue
             shape = tuple(1 if mark is None else sizes[axes.find(mark)] for mark in value.axes)
-            arrays[tracer.origins[name]] = similar(value_of(tracer, name), shape, rng)
+            old = tracer.values[name]
+            drawn = rng.integers(0, old.max() + 1, shape) if name in tracer.positions else similar(old, shape, rng)
+            arrays[tracer.origins[name]] = drawn
         integers = {
             number: sizes[axes.find(mark)]
             for number, (_, _, mark) in enumerate(tracer.literals)
             if axes.find(mark) in sizes
         }
         return Plan(arrays, integers)
-
-
-def value_of(tracer: Tracer, name: str) -> Any:
-    return tracer.values[name]
 
 
 def similar(array: Any, shape: tuple[int, ...], rng: Any) -> Any:
