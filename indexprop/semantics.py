@@ -219,20 +219,30 @@ def _clash(
     one: tuple[int, Access, int],
     other: tuple[int, Access, int],
 ) -> Problem:
-    """Index h is 4 in W3[o,h] and 5 in H2[h,b]: shown where both are read, if one line reads both."""
+    """Index h is 4 in W2[h,g] and 5 in W3[o,h]: shown in the line that reads both, or in the first that reads each."""
     (size, access, axis), (size2, access2, axis2) = one, other
-    index, index2 = access.slots[axis], access2.slots[axis2]
-    place = ""
+    wanted = ((access.tensor, axis), (access2.tensor, axis2))
+    first: dict[tuple[str, int], tuple[Step, Access]] = {}
+    together: dict[tuple[str, int], tuple[Step, Access]] = {}
     for step in program.steps:
-        reads = {read.tensor: read for read in step.reads}
-        if access.tensor in reads and access2.tensor in reads:
-            line = notation.format_step(step)
-            first, second = reads[access.tensor], reads[access2.tensor]
-            index, index2, access, access2 = first.slots[axis], second.slots[axis2], first, second
-            place = underline(
-                line, [notation.find_access(line, first, axis), notation.find_access(line, second, axis2)]
-            )
+        here = {
+            key: (step, read) for key in wanted for read in step.reads if read.tensor == key[0] and read.names[key[1]]
+        }
+        first |= {key: value for key, value in here.items() if key not in first}
+        if len(here) == 2:
+            together = here
             break
+    shown = together or first
+    access, access2 = (
+        shown[key][1] if key in shown else known for key, known in zip(wanted, (access, access2), strict=True)
+    )
+    index, index2 = access.names[axis], access2.names[axis2]
+    places = []
+    for step in dict.fromkeys(step for step, _ in shown.values()):
+        line = notation.format_step(step)
+        spans = [notation.find_access(line, read, key[1]) for key, (where, read) in shown.items() if where is step]
+        places.append(underline(line, spans))
+    place = "\n".join(places)
     names = f"index {index!r} is" if index == index2 else f"indices {index!r} and {index2!r} have one size, but are"
     fact = f"{names} {size} in {notation.format_access(access)} and {size2} in {notation.format_access(access2)}"
     if (access.tensor, axis) != (access2.tensor, axis2) and access.tensor == access2.tensor:

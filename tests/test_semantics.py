@@ -187,6 +187,12 @@ CLASHES = [
         SizeError,
         f"""\
 index 'h' is 4 in W1[h,i] and 6 in W2[o,h]
+
+    Z[h,b] = W1[h,i] X[i,b] + c[h]
+                ^
+    Y[o,b] = W2[o,h] Z[h,b]
+                  ^
+
     sizes so far: h=4 (W1), i=3 (W1), b=5 (X), o=2 (W2)
 {NEW_NAME}""",
     ),
@@ -219,6 +225,12 @@ index 'h' is 4 in W1[h,i] and 7 in c[h]
 {NEW_NAME}
 
 index 'h' is 4 in W1[h,i] and 6 in W2[o,h]
+
+    Z[h,b] = W1[h,i] X[i,b] + c[h]
+                ^
+    Y[o,b] = W2[o,h] Z[h,b]
+                  ^
+
     sizes so far: h=4 (W1), i=3 (W1), b=5 (X), o=2 (W2)
 {NEW_NAME}""",
     ),
