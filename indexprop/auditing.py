@@ -18,11 +18,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from indexprop import algebra, calculus, codegen, exposition, ir, layouts, notation, tracing
+from indexprop import algebra, calculus, codegen, exposition, ir, layouts, notation, rewriting, tracing
 from indexprop.calculus import Gradient
 from indexprop.errors import CheckError, IndexpropError, Problem
 from indexprop.ir import Access, Call, Expr, Index, Number, Program, Step
-from indexprop.tracing import Lifted, LiftError, Line, Recording, close
+from indexprop.rewriting import LiftError, Line
+from indexprop.tracing import Lifted, Recording, close
 
 Array: TypeAlias = Any
 Values: TypeAlias = dict[str, Array]
@@ -1529,7 +1530,7 @@ def annotate(
         hints = {name: tuple(words.split()) for name, words in (axes or {}).items()}
         recording, report = Recording(subject, (), hints, ()), None
     comments = Annotator(recording.lifted, report).comments()
-    return tracing.insert(subject, comments)
+    return rewriting.insert(subject, comments)
 
 
 class Annotator:

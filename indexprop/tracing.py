@@ -14,7 +14,6 @@ from __future__ import annotations
 import ast
 import builtins
 import inspect
-import json
 import math
 import operator
 import re
@@ -26,30 +25,32 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from indexprop import codegen, ir, notation
 from indexprop.errors import IndexpropError, Problem, underline
 from indexprop.functions import TABLE
 from indexprop.ir import Access, Call, Expr, Index, Number, Program, Size, Step
+from indexprop.operations import (
+    FILLS,
+    INDEXED,
+    METHODS,
+    RULES,
+    Dim,
+    Method,
+    Scalar,
+    Slots,
+    Symbol,
+    Traced,
+    recognise,
+)
+from indexprop.rewriting import TRACER, Code, LiftError, Line, Place, Rewriter, read, stored_names
 
 SMALL = 1e-3
 """Numbers below are constants, such as the eps in `log(p + eps)`."""
 
-LIMIT = 20_000
+LIMIT = 10_000
 """Operations after which a lift stops: a training loop is unrolled, and nobody reads that."""
-
-
-class LiftError(IndexpropError, ValueError):
-    """Code that cannot be lifted completely."""
-
-
-@dataclass(frozen=True)
-class Line:
-    """A line of the author's code: its number and its text."""
-
-    number: int
-    text: str
 
 
 @dataclass(frozen=True)
@@ -153,485 +154,6 @@ class Axes:
             words.append(word)
 
 
-# --- values -----------------------------------------------------------------------------------------------------------
-
-Slots: TypeAlias = tuple[Index | None, ...]
-"""The marks of the axes of a value; None is an axis of size one that no tensor has."""
-
-
-class Traced:
-    """An array and the expression that it is. `name` is the tensor that holds it, `raw` that it is data without a name
-    yet, `fill` that every entry is one constant.
-    """
-
-    __array_ufunc__ = None
-    __hash__ = object.__hash__
-
-    def __init__(
-        self, tracer: Tracer, data: Any, axes: Slots, expr: Expr, *, raw: bool = False, fill: bool = False
-    ) -> None:
-        self.tracer = tracer
-        self.data = data
-        self.axes = axes
-        self.expr = expr
-        self.raw = raw
-        self.fill = fill
-        self.name = ""
-        self.used = False
-        self.start = False
-        self.made = tracer.here
-        tracer.alive.add(self)
-
-    def __bool__(self) -> bool:
-        return bool(self.data)
-
-    def __format__(self, spec: str) -> str:
-        return format(self.data, spec)
-
-    def __repr__(self) -> str:
-        return repr(self.data)
-
-    def __iter__(self) -> Iterator[Any]:
-        raise self.tracer.stop("a loop over the entries of an array", way_out=INDEXED)
-
-    def __array__(self, *_: Any, **__: Any) -> Any:
-        raise self.tracer.stop("an array goes into code that the lift does not follow")
-
-    def __index__(self) -> int:
-        raise self.tracer.stop("a computed value is used as a position", way_out=INDEXED)
-
-    def __float__(self) -> float:
-        raise self.tracer.stop("a number leaves the trace here")
-
-    def __len__(self) -> int:
-        return len(self.data)
-
-
-INDEXED = "Entries are not followed yet: write the step on whole axes, or give the notation."
-
-
-class Dim(int):
-    """An integer that is a size, or is made of sizes: it counts like any integer and remembers where it is from."""
-
-    expr: Expr
-
-    @staticmethod
-    def of(value: int, expr: Expr) -> Dim:
-        made = Dim(value)
-        made.expr = expr
-        return made
-
-
-class Scalar(float):
-    """A number with a name, `reg = 0.1`: it counts like any number, and is a scalar input where it meets a tensor."""
-
-    expr: Expr
-
-    @staticmethod
-    def of(value: float, expr: Expr) -> Scalar:
-        made = Scalar(value)
-        made.expr = expr
-        return made
-
-
-@dataclass(frozen=True)
-class Method:
-    """A method of a traced array, before it is called."""
-
-    owner: Traced
-    name: str
-
-
-Symbol: TypeAlias = tuple[Slots, Expr]
-Rule: TypeAlias = Callable[..., Symbol]
-
-RULES: dict[str, Rule] = {}
-"""What functions of numpy mean, by their names below `np`: a rule gets the tracer and the arguments, and says the axes
-and the expression of the result. The array itself is numpy's.
-"""
-
-METHODS = frozenset(
-    [
-        "sum",
-        "mean",
-        "max",
-        "min",
-        "var",
-        "std",
-        "prod",
-        "dot",
-        "transpose",
-        "reshape",
-        "ravel",
-        "flatten",
-        "squeeze",
-        "copy",
-        "astype",
-        "clip",
-        "swapaxes",
-        "item",
-    ]
-)
-
-
-def rule(*names: str) -> Callable[[Rule], Rule]:
-    def register(function: Rule) -> Rule:
-        for name in names:
-            RULES[name] = function
-        return function
-
-    return register
-
-
-# --- numpy's functions, in the notation -------------------------------------------------------------------------------
-
-
-def _elementwise(function: str) -> Rule:
-    def apply(t: Tracer, *operands: Any) -> Symbol:
-        axes, parts = t.broadcast(operands)
-        return axes, ir.call(function, *parts)
-
-    return apply
-
-
-SPELLED = {"absolute": "abs", "fabs": "abs", "power": "^", "float_power": "^", "expit": "sigmoid", "erf": "erf"}
-
-for _name, _record in TABLE.items():
-    if not _record.infix and _record.parameters and _name not in ("where", "clip"):
-        RULES[_name] = _elementwise(_name)
-for _name, _function in SPELLED.items():
-    RULES[_name] = _elementwise(_function)
-
-
-@rule("add")
-def _add(t: Tracer, one: Any, other: Any) -> Symbol:
-    axes, parts = t.broadcast((one, other))
-    return axes, ir.add(*parts)
-
-
-@rule("subtract")
-def _subtract(t: Tracer, one: Any, other: Any) -> Symbol:
-    axes, (first, second) = t.broadcast((one, other))
-    return axes, ir.add(first, ir.negate(second))
-
-
-@rule("multiply")
-def _multiply(t: Tracer, one: Any, other: Any) -> Symbol:
-    axes, parts = t.broadcast((one, other))
-    return axes, ir.multiply(*parts)
-
-
-@rule("divide", "true_divide")
-def _divide(t: Tracer, one: Any, other: Any) -> Symbol:
-    axes, (first, second) = t.broadcast((one, other))
-    return axes, ir.divide(first, second)
-
-
-@rule("^", "power")
-def _power(t: Tracer, one: Any, other: Any) -> Symbol:
-    axes, (base, exponent) = t.broadcast((one, other))
-    if isinstance(base, Call) and base.function == "sqrt" and exponent == ir.number(2):
-        return axes, base.arguments[0]  # a norm, squared again
-    return axes, ir.power(base, exponent)
-
-
-@rule("reciprocal")
-def _reciprocal(t: Tracer, one: Any) -> Symbol:
-    return _divide(t, 1, one)
-
-
-@rule("negative")
-def _negative(t: Tracer, one: Any) -> Symbol:
-    axes, (part,) = t.broadcast((one,))
-    return axes, ir.negate(part)
-
-
-@rule("positive", "copy", "asarray", "array", "ascontiguousarray", "astype", "float64", "float32", "item", "nan_to_num")
-def _same(t: Tracer, one: Any, *_: Any, **__: Any) -> Symbol:
-    one = t.traced(one)
-    return one.axes if one.data.shape else (), one.expr
-
-
-@rule("where")
-def _where(t: Tracer, condition: Any, yes: Any, no: Any) -> Symbol:
-    axes, parts = t.broadcast((condition, yes, no), conditions=(0,))
-    return axes, ir.call("where", *parts)
-
-
-@rule("clip")
-def _clip(t: Tracer, one: Any, low: Any = None, high: Any = None, *, a_min: Any = None, a_max: Any = None) -> Symbol:
-    low, high = (a_min if low is None else low), (a_max if high is None else high)
-    if high is None:
-        return RULES["maximum"](t, one, low)
-    if low is None:
-        return RULES["minimum"](t, one, high)
-    axes, parts = t.broadcast((one, low, high))
-    return axes, ir.call("clip", *parts)
-
-
-for _sign in ("<", "<=", ">", ">=", "==", "!="):
-    RULES[_sign] = _elementwise(_sign)
-for _spelled, _sign in {
-    "less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=", "equal": "==", "not_equal": "!=",
-}.items():  # fmt: skip
-    RULES[_spelled] = RULES[_sign]
-
-
-def _reduce(t: Tracer, operation: str, one: Any, axis: Any, keepdims: bool) -> Symbol:
-    one = t.traced(one)
-    count = len(one.axes)
-    chosen = range(count) if axis is None else (axis,) if not isinstance(axis, tuple) else axis
-    gone = {int(number) % count for number in chosen}
-    marks = {mark: t.axes.new(t.axes.sizes[mark], mark) for k in gone if (mark := one.axes[k]) is not None}
-    body = ir.rename(t.number(one), marks)
-    expr = t.total(marks.values(), body) if operation == "sum" else ir.reduce(operation, marks.values(), body)
-    kept = tuple(None if k in gone else mark for k, mark in enumerate(one.axes))
-    return (kept if keepdims else tuple(mark for k, mark in enumerate(one.axes) if k not in gone)), expr
-
-
-@rule("sum", "nansum")
-def _sum(t: Tracer, one: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Symbol:
-    return _reduce(t, "sum", one, axis, keepdims)
-
-
-@rule("max", "amax")
-def _max(t: Tracer, one: Any, axis: Any = None, *, keepdims: bool = False) -> Symbol:
-    return _reduce(t, "max", one, axis, keepdims)
-
-
-@rule("min", "amin")
-def _min(t: Tracer, one: Any, axis: Any = None, *, keepdims: bool = False) -> Symbol:
-    return _reduce(t, "min", one, axis, keepdims)
-
-
-@rule("mean", "average")
-def _mean(t: Tracer, one: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Symbol:
-    one = t.traced(one)
-    axes, expr = _reduce(t, "sum", one, axis, keepdims)
-    left = {mark for mark in axes if mark is not None}
-    sizes = [ir.power(Size(mark), ir.MINUS_ONE) for mark in one.axes if mark is not None and mark not in left]
-    return axes, ir.multiply(expr, *sizes)
-
-
-@rule("var")
-def _var(t: Tracer, one: Any, axis: Any = None, *, keepdims: bool = False) -> Symbol:
-    one = t.traced(one)
-    return _mean(t, t.make((one,), _squared_deviation(t, one, axis)), axis, keepdims=keepdims)
-
-
-@rule("std")
-def _std(t: Tracer, one: Any, axis: Any = None, *, keepdims: bool = False) -> Symbol:
-    axes, expr = _var(t, one, axis, keepdims=keepdims)
-    return axes, ir.call("sqrt", expr)
-
-
-def _squared_deviation(t: Tracer, one: Traced, axis: Any) -> Symbol:
-    mean = t.make((one,), _mean(t, one, axis, keepdims=True))
-    axes, (entry, middle) = t.broadcast((one, mean))
-    return axes, ir.power(ir.add(entry, ir.negate(middle)), ir.number(2))
-
-
-@rule("linalg.norm")
-def _norm(t: Tracer, one: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Symbol:
-    one = t.traced(one)
-    spectral = ord not in (None, "fro") and not (ord == 2 and (len(one.axes) == 1 or isinstance(axis, int)))
-    if spectral:
-        raise t.stop(f"a norm of order {ord!r} has no rule", way_out="The Euclidean and the Frobenius norm have one.")
-    squares = t.make((one,), (one.axes, ir.power(one.expr, ir.number(2))))
-    axes, expr = _reduce(t, "sum", squares, axis, keepdims)
-    return axes, ir.call("sqrt", expr)
-
-
-@rule("matmul", "@")
-def _matmul(t: Tracer, one: Any, other: Any) -> Symbol:
-    one, other = t.traced(one), t.fresh(t.traced(other))
-    inner = len(other.axes) - 2 if len(other.axes) > 1 else 0
-    one_rest = one.axes[:-1]
-    if len(one.axes) > 2 or len(other.axes) > 2:
-        stacks_one, stacks_other = one_rest[:-1], other.axes[:-2]
-        stack, (left, right) = t.meet([(stacks_one, t.number(one)), (stacks_other, t.number(other))])
-        one = Traced(t, one.data, (*one.axes[-2:],), left)
-        other = Traced(t, other.data, (*other.axes[-2:],), right)
-        axes, expr = t.contract(one, len(one.axes) - 1, other, 0 if len(other.axes) < 2 else len(other.axes) - 2)
-        return (*stack, *axes), expr
-    return t.contract(one, len(one.axes) - 1, other, inner)
-
-
-@rule("dot")
-def _dot(t: Tracer, one: Any, other: Any) -> Symbol:
-    one, other = t.traced(one), t.traced(other)
-    if not one.axes or not other.axes:
-        return _multiply(t, one, other)
-    other = t.fresh(other)
-    return t.contract(one, len(one.axes) - 1, other, max(len(other.axes) - 2, 0))
-
-
-@rule("inner")
-def _inner(t: Tracer, one: Any, other: Any) -> Symbol:
-    one, other = t.traced(one), t.fresh(t.traced(other))
-    return t.contract(one, len(one.axes) - 1, other, len(other.axes) - 1)
-
-
-@rule("vdot")
-def _vdot(t: Tracer, one: Any, other: Any) -> Symbol:
-    product = t.make((one, other), _multiply(t, one, other))
-    return _sum(t, product)
-
-
-@rule("outer")
-def _outer(t: Tracer, one: Any, other: Any) -> Symbol:
-    one, other = t.traced(one), t.fresh(t.traced(other))
-    if len(one.axes) > 1 or len(other.axes) > 1:
-        raise t.stop("np.outer of matrices has no rule", way_out="It flattens them; use np.einsum, or vectors.")
-    return (*one.axes, *other.axes), ir.multiply(t.number(one), t.number(other))
-
-
-@rule("einsum")
-def _einsum(t: Tracer, text: Any, *operands: Any, optimize: Any = None) -> Symbol:
-    values = [t.fresh(t.traced(operand)) for operand in operands]
-    spec = notation.parse_einsum(text, [len(value.axes) for value in values])
-    marks: dict[Index, Index | None] = {}
-    names: dict[Index, Index] = {}
-    for value, letters in zip(values, spec.operands, strict=True):
-        if len(set(letters)) < len(letters):
-            raise t.stop("a diagonal in np.einsum has no rule yet")
-        for letter, mark in zip(letters, value.axes, strict=True):
-            known = marks.get(letter)
-            if known is None:
-                if letter in marks and mark is not None and t.axes.sizes[mark] == 1:
-                    t.axes.collapse(mark)
-                marks[letter] = mark
-            elif mark is not None:
-                t.axes.join(known, mark)
-                names[mark] = known
-    body = ir.multiply(*(ir.rename(t.number(value), names) for value in values))
-    summed = [mark for letter, mark in marks.items() if letter not in spec.result and mark is not None]
-    return tuple(marks[letter] for letter in spec.result), t.total(summed, body)
-
-
-@rule("tensordot")
-def _tensordot(t: Tracer, one: Any, other: Any, axes: Any = 2) -> Symbol:
-    one, other = t.traced(one), t.fresh(t.traced(other))
-    if isinstance(axes, int):
-        pairs = [(len(one.axes) - axes + k, k) for k in range(axes)]
-    else:
-        first, second = ((side,) if isinstance(side, int) else tuple(side) for side in axes)
-        pairs = [(a % len(one.axes), b % len(other.axes)) for a, b in zip(first, second, strict=True)]
-    names = {}
-    for a, b in pairs:
-        mark, twin = one.axes[a], other.axes[b]
-        if mark is not None and twin is not None:
-            t.axes.join(mark, twin)
-            names[twin] = mark
-    summed = [mark for a, _ in pairs if (mark := one.axes[a]) is not None]
-    left = tuple(mark for k, mark in enumerate(one.axes) if k not in {a for a, _ in pairs})
-    right = tuple(mark for k, mark in enumerate(other.axes) if k not in {b for _, b in pairs})
-    return (*left, *right), t.total(summed, ir.multiply(t.number(one), ir.rename(t.number(other), names)))
-
-
-@rule("transpose", "permute_dims")
-def _transpose(t: Tracer, one: Any, *axes: Any) -> Symbol:
-    one = t.traced(one)
-    order = axes[0] if len(axes) == 1 and isinstance(axes[0], (tuple, list)) else axes
-    if not order or order == (None,):
-        return one.axes[::-1], one.expr
-    return tuple(one.axes[int(k)] for k in order), one.expr
-
-
-@rule("swapaxes")
-def _swapaxes(t: Tracer, one: Any, first: int, second: int) -> Symbol:
-    one = t.traced(one)
-    axes = list(one.axes)
-    axes[first], axes[second] = axes[second], axes[first]
-    return tuple(axes), one.expr
-
-
-@rule("moveaxis")
-def _moveaxis(t: Tracer, one: Any, source: int, destination: int) -> Symbol:
-    one = t.traced(one)
-    axes = list(one.axes)
-    mark = axes.pop(source)
-    axes.insert(destination % (len(axes) + 1), mark)
-    return tuple(axes), one.expr
-
-
-@rule("expand_dims")
-def _expand_dims(t: Tracer, one: Any, axis: int) -> Symbol:
-    one = t.traced(one)
-    axes = list(one.axes)
-    axes.insert(axis % (len(axes) + 1), None)
-    return tuple(axes), one.expr
-
-
-@rule("squeeze")
-def _squeeze(t: Tracer, one: Any, axis: Any = None) -> Symbol:
-    one = t.traced(one)
-    count = len(one.axes)
-    gone = {k for k, size in enumerate(one.data.shape) if size == 1}
-    if axis is not None:
-        gone = {int(k) % count for k in (axis if isinstance(axis, tuple) else (axis,))}
-    for k in gone:
-        if (mark := one.axes[k]) is not None:
-            t.axes.collapse(mark)
-    return tuple(mark for k, mark in enumerate(one.axes) if k not in gone), one.expr
-
-
-@rule("atleast_2d")
-def _atleast_2d(t: Tracer, one: Any) -> Symbol:
-    one = t.traced(one)
-    return (None,) * (2 - len(one.axes)) + one.axes, one.expr
-
-
-@rule("reshape", "ravel", "flatten", "broadcast_to")
-def _reshape(t: Tracer, one: Any, *shape: Any, order: str = "C") -> Symbol:
-    """Only axes of size one come and go: joining and splitting axes needs index expressions."""
-    one = t.traced(one)
-    wanted = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape or (-1,)
-    long = [mark for mark, size in zip(one.axes, one.data.shape, strict=True) if size != 1]
-    sizes = [int(size) for size in wanted]
-    if -1 in sizes:
-        sizes[sizes.index(-1)] = one.data.size // max(math.prod(size for size in sizes if size != -1), 1)
-    if [size for size in sizes if size != 1] != [size for size in one.data.shape if size != 1]:
-        raise t.stop(
-            f"an array of shape {one.data.shape} becomes {tuple(sizes)}",
-            evidence="Axes are joined or split, which needs index expressions.",
-            way_out="Keep the axes apart (np.einsum, keepdims, transpose), or give the notation.",
-        )
-    short = [mark for mark, size in zip(one.axes, one.data.shape, strict=True) if size == 1 and mark is not None]
-    if sizes.count(1) == 0 or len(short) != sizes.count(1):
-        for mark in short:
-            t.axes.collapse(mark)
-        short = []
-    source = iter(long)
-    units = iter(short)
-    return tuple(next(source) if size != 1 else next(units, None) for size in sizes), one.expr
-
-
-def _filled(value: Fraction | None) -> Rule:
-    def fill(t: Tracer, shape: Any, *rest: Any, dtype: Any = None, **_: Any) -> Symbol:
-        content = t.number(t.traced(rest[0] if value is None else value))
-        parts = shape if isinstance(shape, (tuple, list)) else (shape,)
-        return tuple(t.axis_of(size) for size in parts), content
-
-    return fill
-
-
-for _name, _value in (("zeros", Fraction(0)), ("ones", Fraction(1)), ("empty", Fraction(0)), ("full", None)):
-    RULES[_name] = _filled(_value)
-
-
-def _filled_like(value: Fraction | None) -> Rule:
-    def fill(t: Tracer, one: Any, *rest: Any, dtype: Any = None) -> Symbol:
-        one = t.fresh(t.traced(one))
-        return one.axes, t.number(t.traced(rest[0] if value is None else value))
-
-    return fill
-
-
-for _name, _value in (("zeros", Fraction(0)), ("ones", Fraction(1)), ("full", None)):
-    RULES[_name + "_like"] = _filled_like(_value)
-
-FILLS = frozenset({"zeros", "ones", "empty", "full", "zeros_like", "ones_like", "full_like"})
 BINARY = {
     "Add": ("add", operator.add), "Sub": ("subtract", operator.sub), "Mult": ("multiply", operator.mul),
     "Div": ("divide", operator.truediv), "Pow": ("^", operator.pow), "MatMult": ("@", operator.matmul),
@@ -646,229 +168,6 @@ COMPARED = {
 UNARY: dict[str, tuple[str, Callable[..., Any]]] = {
     "USub": ("negative", operator.neg), "UAdd": ("positive", operator.pos), "Invert": ("~", operator.invert),
 }  # fmt: skip
-
-
-# --- rewriting --------------------------------------------------------------------------------------------------------
-
-TRACER = "_indexprop_tracer"
-
-
-@dataclass
-class Code:
-    """The text of some code, and where in it each traced operation stands."""
-
-    text: str
-    filename: str
-    nodes: list[ast.AST] = field(default_factory=list)
-    owners: list[str] = field(default_factory=list)
-    scopes: list[str] = field(default_factory=list)
-
-    def line(self, number: int) -> Line:
-        lines = self.text.splitlines()
-        return Line(number, lines[number - 1] if 0 < number <= len(lines) else "")
-
-
-Place: TypeAlias = tuple[Code, int]
-
-
-class Rewriter(ast.NodeTransformer):
-    """Sends every operation of some code through the tracer: `a + b` becomes `tracer.binary(place, "Add", a, b)`."""
-
-    def __init__(self, code: Code, tracer: Tracer) -> None:
-        self.code = code
-        self.tracer = tracer
-        self.owner = ""
-        self.scope = ""
-
-    def ask(self, method: str, node: ast.AST, *arguments: ast.expr, keywords: Sequence[ast.keyword] = ()) -> ast.Call:
-        """The call of a method of the tracer, with the place of a node first."""
-        place = len(self.code.nodes)
-        self.code.nodes.append(node)
-        self.code.owners.append(self.owner)
-        self.code.scopes.append(self.scope)
-        name = ast.Name(TRACER, ast.Load())
-        call = ast.Call(
-            ast.Attribute(name, method, ast.Load()),
-            [self.constant(self.tracer.place(self.code, place)), *arguments],
-            list(keywords),
-        )
-        return ast.copy_location(call, node)
-
-    @staticmethod
-    def constant(value: Any) -> ast.Constant:
-        return ast.Constant(value)
-
-    # expressions
-
-    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
-        self.generic_visit(node)
-        return self.ask("binary", node, self.constant(type(node.op).__name__), node.left, node.right)
-
-    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
-        self.generic_visit(node)
-        if isinstance(node.op, ast.Not):
-            return node
-        return self.ask("unary", node, self.constant(type(node.op).__name__), node.operand)
-
-    def visit_Compare(self, node: ast.Compare) -> ast.AST:
-        self.generic_visit(node)
-        if len(node.ops) > 1 or type(node.ops[0]).__name__ not in COMPARED:
-            return node
-        return self.ask("compare", node, self.constant(type(node.ops[0]).__name__), node.left, node.comparators[0])
-
-    def visit_Call(self, node: ast.Call) -> ast.AST:
-        self.generic_visit(node)
-        if isinstance(node.func, ast.Name) and node.func.id in ("super", "locals", "globals"):
-            return node
-        return self.ask("call", node, node.func, *node.args, keywords=node.keywords)
-
-    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
-        self.generic_visit(node)
-        if not isinstance(node.ctx, ast.Load):
-            return node
-        return self.ask("get", node, node.value, self.constant(node.attr))
-
-    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
-        self.generic_visit(node)
-        if not isinstance(node.ctx, ast.Load):
-            return node
-        return self.ask("item", node, node.value, self.key(node.slice))
-
-    def key(self, node: ast.expr) -> ast.expr:
-        """A subscript as a value: slices become calls of `slice`."""
-        if isinstance(node, ast.Slice):
-            parts = [part or ast.Constant(None) for part in (node.lower, node.upper, node.step)]
-            return ast.Call(ast.Attribute(ast.Name(TRACER, ast.Load()), "slice", ast.Load()), parts, [])
-        if isinstance(node, ast.Tuple):
-            return ast.Tuple([self.key(part) for part in node.elts], ast.Load())
-        return node
-
-    def visit_IfExp(self, node: ast.IfExp) -> ast.AST:
-        self.generic_visit(node)
-        node.test = self.ask("branch", node.test, node.test)
-        return node
-
-    def visit_Dict(self, node: ast.Dict) -> ast.AST:
-        self.generic_visit(node)
-        node.values = [
-            self.ask("bind_key", value, self.constant(key.value), value, self.constant(self.owner))
-            if isinstance(key, ast.Constant) and isinstance(key.value, str) and not isinstance(value, ast.Dict)
-            else value
-            for key, value in zip(node.keys, node.values, strict=True)
-        ]
-        return node
-
-    # statements
-
-    def visit_If(self, node: ast.If) -> ast.AST:
-        test = node.test
-        self.generic_visit(node)
-        node.test = self.ask("branch", test, node.test)
-        return node
-
-    def visit_While(self, node: ast.While) -> ast.AST:
-        test = node.test
-        self.generic_visit(node)
-        node.test = self.ask("branch", test, node.test)
-        return node
-
-    def visit_Assign(self, node: ast.Assign) -> Any:
-        outer, self.owner = self.owner, next((target.id for target in node.targets if isinstance(target, ast.Name)), "")
-        plain = isinstance(node.value, ast.Name)
-        node.value = self.visit(node.value)
-        before: list[ast.stmt] = []
-        after: list[ast.stmt] = []
-        value = node.value
-        for target in node.targets:
-            match target:
-                case ast.Name(name):
-                    value = self.ask("bind", node, self.constant(name), value, self.constant(plain))
-                case ast.Attribute(_, name):
-                    self.generic_visit(target)
-                    value = self.ask("bind", node, self.constant(name), value)
-                case ast.Tuple() | ast.List():
-                    after.extend(self.rebind(node, target))
-        if len(node.targets) == 1 and isinstance(node.targets[0], ast.Subscript):
-            made = ast.Expr(self.stored(node, node.targets[0], value))
-            self.owner = outer
-            return ast.copy_location(made, node)
-        node.value = value
-        self.owner = outer
-        return [*before, node, *after]
-
-    def rebind(self, node: ast.stmt, target: ast.Tuple | ast.List) -> Iterator[ast.stmt]:
-        """After `a, d["b"] = ...`: every part gets its name; what is no plain name goes through a variable first."""
-        for k, part in enumerate(target.elts):
-            match part:
-                case ast.Name(name):
-                    value = self.ask("bind", node, self.constant(name), ast.Name(name, ast.Load()))
-                    made: ast.stmt = ast.Assign([ast.Name(name, ast.Store())], value)
-                case ast.Tuple() | ast.List():
-                    yield from self.rebind(node, part)
-                    continue
-                case ast.Subscript() | ast.Attribute():
-                    spare = f"{TRACER}_{k}"
-                    target.elts[k] = ast.copy_location(ast.Name(spare, ast.Store()), part)
-                    value = ast.Name(spare, ast.Load())
-                    if isinstance(part, ast.Subscript):
-                        made = ast.Expr(self.stored(node, part, value))
-                    else:
-                        self.generic_visit(part)
-                        made = ast.Assign([part], self.ask("bind", node, self.constant(part.attr), value))
-                case _:
-                    self.generic_visit(part)
-                    continue
-            yield ast.copy_location(made, node)
-
-    def stored(self, node: ast.stmt, target: ast.Subscript, value: ast.expr) -> ast.expr:
-        base = self.constant(name_of(target))
-        return self.ask("store", node, self.visit(target.value), self.key(self.visit(target.slice)), value, base)
-
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> Any:
-        if node.value is None or not isinstance(node.target, ast.Name):
-            return self.generic_visit(node)
-        return self.visit_Assign(ast.copy_location(ast.Assign([node.target], node.value), node))
-
-    def visit_AugAssign(self, node: ast.AugAssign) -> Any:
-        outer, self.owner = self.owner, getattr(node.target, "id", "")
-        word = self.constant(type(node.op).__name__)
-        made: ast.stmt
-        match node.target:
-            case ast.Name(name):
-                value = self.visit(node.value)
-                new = self.ask("augment", node, word, ast.Name(name, ast.Load()), value, self.constant(name))
-                new = self.ask("bind", node, self.constant(name), new)
-                made = ast.Assign([ast.Name(name, ast.Store())], new)
-            case ast.Subscript(owner, key):
-                base = self.constant(name_of(node.target))
-                owner, key, value = self.visit(owner), self.key(self.visit(key)), self.visit(node.value)
-                made = ast.Expr(self.ask("augment_item", node, word, owner, key, value, base))
-            case ast.Attribute(owner, name):
-                owner, value = self.visit(owner), self.visit(node.value)
-                made = ast.Expr(self.ask("augment_attribute", node, word, owner, self.constant(name), value))
-        self.owner = outer
-        return ast.copy_location(made, node)
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> Any:
-        arguments = node.args
-        everything = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
-        names = [argument.arg for argument in everything]
-        loads = [part.id for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load)]
-        outer = self.owner, self.scope
-        self.owner, self.scope = "", f"{self.scope}.{node.name}"
-        node.decorator_list = []
-        self.generic_visit(node)
-        self.owner = outer[0]
-        head: list[ast.stmt] = []
-        for name in names:
-            if name in ("self", "cls"):
-                continue
-            many = self.constant(loads.count(name) > 1)
-            value = self.ask("parameter", node, self.constant(name), ast.Name(name, ast.Load()), many)
-            head.append(ast.copy_location(ast.Assign([ast.Name(name, ast.Store())], value), node))
-        node.body = [*head, *node.body]
-        self.scope = outer[1]
-        return node
 
 
 # --- the tracer -------------------------------------------------------------------------------------------------------
@@ -900,6 +199,7 @@ class Tracer:
         self.scalars: dict[str, float] = {}
         self.constants: dict[str, Expr] = {}
         self.positions: set[str] = set()
+        self.counts: dict[str, int] = {}
         self.fills: dict[str, Expr] = {}
         self.steps_only = False  # constant arrays are constants, as in a function whose arguments are given
         self.alive: weakref.WeakSet[Traced] = weakref.WeakSet()
@@ -1369,12 +669,12 @@ class Tracer:
     def fresh_name(self, name: str) -> str:
         """The name, or with a count: every step has its own."""
         name = name if not notation.name_problem(name) else f"{name}_value"
-        taken = {*self.tensors, *self.scalars}
-        count = 1
-        made = name
-        while made in taken or (count > 1 and made in self.written) or notation.name_problem(made):
+        count = self.counts.get(name, 1)
+        made = name if count == 1 else f"{name}_{count}"
+        while made in self.tensors or made in self.scalars or (count > 1 and made in self.written):
             count += 1
             made = f"{name}_{count}"
+        self.counts[name] = count
         return made
 
     def source(self, value: Traced, name: str) -> None:
@@ -1631,10 +931,14 @@ class Tracer:
             if isinstance(owner, self.np.ndarray) and self.holds_traced((key, value)):
                 raise self.stop("a part of an array is written", way_out=INDEXED)
             if isinstance(value, (Traced, self.np.ndarray)):
-                value = self.bind_key(place, key if isinstance(key, str) else self.entry_name(name, owner, key), value, name)
+                value = self.bind_key(
+                    place, key if isinstance(key, str) else self.entry_name(name, owner, key), value, name
+                )
             owner[_plain(key)] = value
             return
-        if self.is_data(owner) and all(self.is_data(part) for part in flatten((key, value)) if isinstance(part, Traced)):
+        if self.is_data(owner) and all(
+            self.is_data(part) for part in flatten((key, value)) if isinstance(part, Traced)
+        ):
             self.fill_data(owner, key, value)
         elif isinstance(key, Traced) and key.data.dtype == bool and key.data.shape == owner.data.shape:
             value = self.traced(value)
@@ -1803,7 +1107,7 @@ class Tracer:
         node = tree.body[0]
         if not isinstance(node, ast.FunctionDef):
             raise self.stop(f"{function.__name__} is not a plain function", way_out="Write it with def.")
-        self.written.update(_stored(tree))
+        self.written.update(stored_names(tree))
         names = inspect.getclosurevars(function).nonlocals
         space = {**function.__globals__, **names, TRACER: self}
         compiled = self.compiled(tree, code)
@@ -1822,7 +1126,7 @@ class Tracer:
         """Runs a script; the names that it leaves behind."""
         code = Code(text, filename)
         tree = ast.parse(text, filename)
-        self.written.update(_stored(tree))
+        self.written.update(stored_names(tree))
         space: dict[str, Any] = {"__name__": "__main__", "__file__": filename, TRACER: self}
         self.guarded(lambda: exec(self.compiled(tree, code), space))
         return {name: value for name, value in space.items() if not name.startswith("_")}
@@ -1913,47 +1217,6 @@ def _harmless(function: Any) -> bool:
     return function in HARMLESS
 
 
-def name_of(node: ast.expr) -> str:
-    """What a container is called: `grads` of `grads[0]`, `weights` of `self.weights[l]`."""
-    match node:
-        case ast.Subscript(owner):
-            return name_of(owner)
-        case ast.Attribute(_, name) | ast.Name(name):
-            return name
-        case _:
-            return ""
-
-
-def _stored(tree: ast.AST) -> set[str]:
-    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
-
-
-# --- patterns ---------------------------------------------------------------------------------------------------------
-
-
-def recognise(expr: Expr) -> Expr:
-    """A function of the table where its textbook formula is written out."""
-    match expr:
-        case Call("^", (ir.Sum((_, _) as terms), Number(value))) if value == -1:
-            rest = [part for part in terms if part != ir.ONE]
-            if len(rest) == 1 and isinstance(rest[0], Call) and rest[0].function == "exp":
-                return ir.call("sigmoid", ir.negate(rest[0].arguments[0]))
-        case Call("log", (ir.Sum((_, _) as terms),)):
-            rest = [part for part in terms if part != ir.ONE]
-            if len(rest) == 1 and isinstance(rest[0], Call) and rest[0].function == "exp":
-                return ir.call("softplus", rest[0].arguments[0])
-        case Call("maximum", (one, other)) if ir.ZERO in (one, other):
-            return ir.call("relu", other if one == ir.ZERO else one)
-        case Call("where", (Call(">" | ">=", (x, ir.ZERO)), yes, ir.ZERO)) if x == yes:
-            return ir.call("relu", x)
-        case ir.Product((one, other)):
-            for x, mask in ((one, other), (other, one)):
-                match mask:
-                    case Call("where", (Call(">" | ">=", (y, ir.ZERO)), ir.ONE, ir.ZERO)) if x == y:
-                        return ir.call("relu", x)
-    return expr
-
-
 # --- names of indices -------------------------------------------------------------------------------------------------
 
 LETTERS = {
@@ -2009,8 +1272,8 @@ class Names:
         for place, root in enumerate(chain):
             last = place == len(chain) - 1 and place > 0
             self.choose(root, "i" if place == 0 else "o" if last else "h")
-        for slots in tracer.tensors.values():  # those that nothing reads
-            for root in self.roots(slots):
+        for unread in tracer.tensors.values():
+            for root in self.roots(unread):
                 self.choose(root, "")
 
     def in_order(self, used: set[str]) -> list[Index]:
@@ -2156,53 +1419,20 @@ def finish(
     written = {name: tracer.written_as.get(name, name) for name in program.names}
     path = tuple(tracer.path.values())
     makers = {name: tracer.makers.get(name, lines[name]) for name in program.names}
-    return Lifted(program, lines, makers, path, tuple(notes), layout, values, aliases, written, frozenset(tracer.scalars), sizes, text)
-
-
-def read(subject: str | Path) -> tuple[str, str]:
-    """The text of a script or of a notebook's code cells, and its name."""
-    if isinstance(subject, str) and ("\n" in subject or not subject.endswith((".py", ".ipynb"))):
-        return subject, "<script>"
-    path = Path(subject)
-    text = contents(path)
-    if path.suffix == ".ipynb":
-        lines = [line for cell in code_cells(json.loads(text)) for line in [*"".join(cell["source"]).splitlines(), ""]]
-        text = "\n".join(re.sub(r"^(\s*)[%!].*", r"\1pass", line) for line in lines) + "\n"
-    return text, str(path)
-
-
-def contents(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise LiftError(Problem(f"cannot read {str(path)!r}: {error}")) from None
-
-
-def code_cells(notebook: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
-
-
-def insert(subject: str | Path, comments: Mapping[int, Sequence[str]]) -> str:
-    """A script or notebook with comments above lines, by the line numbers of its code; nothing else changes."""
-
-    def above(text: str, first: int) -> str:
-        rows = []
-        for number, line in enumerate(text.splitlines(keepends=True), first):
-            indent = line[: len(line) - len(line.lstrip())]
-            rows += [f"{indent}{comment}\n" for comment in comments.get(number, ())]
-            rows.append(line)
-        return "".join(rows)
-
-    text, filename = read(subject)
-    if not filename.endswith(".ipynb"):
-        return above(text, 1)
-    notebook = json.loads(contents(Path(filename)))
-    number = 1
-    for cell in code_cells(notebook):
-        source = "".join(cell["source"])
-        cell["source"] = above(source, number).splitlines(keepends=True)
-        number += len(source.splitlines()) + 1
-    return json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+    return Lifted(
+        program,
+        lines,
+        makers,
+        path,
+        tuple(notes),
+        layout,
+        values,
+        aliases,
+        written,
+        frozenset(tracer.scalars),
+        sizes,
+        text,
+    )
 
 
 def lift(

@@ -1,4 +1,4 @@
-"""Audits of a zoo of hand-written backpropagation: right code is called right, wrong code is found, placed and named."""
+"""Audits of a zoo of hand-written backpropagation: right code is called right, wrong code is found and named."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from indexprop.auditing import (
     BATCH,
     CONSTANT,
     DROPPED,
-    EXTRA,
     FORGOTTEN,
     FUNCTION,
     LAYER,
@@ -22,13 +21,12 @@ from indexprop.auditing import (
     OPERAND,
     OVERWRITTEN,
     SIZE,
-    STALE,
     SUMMED,
     TRANSPOSED,
     TWICE,
 )
 from indexprop.errors import CheckError
-from indexprop.tracing import LiftError
+from indexprop.rewriting import LiftError
 
 ZOO = Path(__file__).parent / "zoo"
 
@@ -47,25 +45,80 @@ RIGHT = sorted(path.name for path in ZOO.glob("*") if path.suffix in (".py", ".i
 WRONG = [
     ("column_document", "np.dot(dL_dPredictions, hid_2.T)", "np.dot(hid_2, dL_dPredictions.T)", TRANSPOSED),
     ("column_document", "(predictions - targets) / targets.shape[-1]", "(predictions - targets)", BATCH),
-    ("column_document", "(predictions - targets) / targets.shape[-1]", "2 * (predictions - targets) / targets.shape[-1]", CONSTANT),
-    ("column_document", "(predictions - targets) / targets.shape[-1]", "(targets - predictions) / targets.shape[-1]", CONSTANT),
-    ("column_document", "(predictions - targets) / targets.shape[-1]", "(predictions - targets) / targets.shape[0]", SIZE),
-    ("column_document", "np.dot(W3.T, dL_dPredictions) * hid_2 * (1 - hid_2)", "np.dot(W3.T, dL_dPredictions)", FORGOTTEN),
-    ("column_document", "np.dot(W2.T, dL_hid_2) * hid_1 * (1 - hid_1)", "np.dot(W2.T, dL_hid_2) * hid_2 * (1 - hid_2)", LAYER),
-    ("column_document", "np.dot(W2.T, dL_hid_2) * hid_1 * (1 - hid_1)", "np.dot(W2, dL_hid_2) * hid_1 * (1 - hid_1)", TRANSPOSED),
-    ("column_document", "np.dot(W2.T, dL_hid_2) * hid_1 * (1 - hid_1)", "np.dot(W2.T, dL_hid_2) * sigmoid(hid_1) * (1 - sigmoid(hid_1))", FUNCTION),
-    ("column_document", "np.dot(W2.T, dL_hid_2) * hid_1 * (1 - hid_1)", "np.dot(W2.T, dL_hid_2) * (1 - hid_1 ** 2)", FUNCTION),
+    (
+        "column_document",
+        "(predictions - targets) / targets.shape[-1]",
+        "2 * (predictions - targets) / targets.shape[-1]",
+        CONSTANT,
+    ),
+    (
+        "column_document",
+        "(predictions - targets) / targets.shape[-1]",
+        "(targets - predictions) / targets.shape[-1]",
+        CONSTANT,
+    ),
+    (
+        "column_document",
+        "(predictions - targets) / targets.shape[-1]",
+        "(predictions - targets) / targets.shape[0]",
+        SIZE,
+    ),
+    (
+        "column_document",
+        "np.dot(W3.T, dL_dPredictions) * hid_2 * (1 - hid_2)",
+        "np.dot(W3.T, dL_dPredictions)",
+        FORGOTTEN,
+    ),
+    (
+        "column_document",
+        "np.dot(W2.T, dL_hid_2) * hid_1 * (1 - hid_1)",
+        "np.dot(W2.T, dL_hid_2) * hid_2 * (1 - hid_2)",
+        LAYER,
+    ),
+    (
+        "column_document",
+        "np.dot(W2.T, dL_hid_2) * hid_1 * (1 - hid_1)",
+        "np.dot(W2, dL_hid_2) * hid_1 * (1 - hid_1)",
+        TRANSPOSED,
+    ),
+    (
+        "column_document",
+        "np.dot(W2.T, dL_hid_2) * hid_1 * (1 - hid_1)",
+        "np.dot(W2.T, dL_hid_2) * sigmoid(hid_1) * (1 - sigmoid(hid_1))",
+        FUNCTION,
+    ),
+    (
+        "column_document",
+        "np.dot(W2.T, dL_hid_2) * hid_1 * (1 - hid_1)",
+        "np.dot(W2.T, dL_hid_2) * (1 - hid_1 ** 2)",
+        FUNCTION,
+    ),
     ("column_document", "dL_db2 = np.dot(dL_hid_2, np.ones((batch_size,)))", "dL_db2 = np.sum(dL_hid_2)", SUMMED),
     ("column_document", "dL_dW2 = np.dot(dL_hid_2, hid_1.T)", "dL_dW2 = np.dot(dL_hid_2, hid_2.T)", OPERAND),
-    ("column_document", "dL_db1 = np.dot(dL_hid_1, np.ones((batch_size,)))", "dL_db1 = np.dot(dL_hid_2, np.ones((batch_size,)))", OPERAND),
+    (
+        "column_document",
+        "dL_db1 = np.dot(dL_hid_1, np.ones((batch_size,)))",
+        "dL_db1 = np.dot(dL_hid_2, np.ones((batch_size,)))",
+        OPERAND,
+    ),
     ("row_document", "d_A2 = (A_2 - y) / m", "d_A2 = A_2 - y", BATCH),
     ("row_document", "d_A2 = (A_2 - y) / m", "d_A2 = 2 * (A_2 - y) / m", CONSTANT),
     ("row_document", "d_Z1 = d_A1 * (A_1 * (1 - A_1))", "d_Z1 = d_A1 * (Z_1 * (1 - Z_1))", FUNCTION),
     ("row_document", "d_Z1 = d_A1 * (A_1 * (1 - A_1))", "d_Z1 = d_A1 * (1 - A_1)", FUNCTION),
     ("row_document", "d_Z1 = d_A1 * (A_1 * (1 - A_1))", "d_Z1 = A_1 * (1 - A_1)", DROPPED),
     ("row_document", "d_Z1 = d_A1 * (A_1 * (1 - A_1))", "d_Z1 = d_A1 * (A_1 * (1 - A_1)) * (A_1 * (1 - A_1))", TWICE),
-    ("row_document", "d_b1 = np.sum(d_Z1, axis=0, keepdims=True)", "d_b1 = np.sum(d_Z1, axis=1, keepdims=True)", SUMMED),
-    ("row_document", "d_b1 = np.sum(d_Z1, axis=0, keepdims=True)", "d_b1 = np.mean(d_Z1, axis=0, keepdims=True)", BATCH),
+    (
+        "row_document",
+        "d_b1 = np.sum(d_Z1, axis=0, keepdims=True)",
+        "d_b1 = np.sum(d_Z1, axis=1, keepdims=True)",
+        SUMMED,
+    ),
+    (
+        "row_document",
+        "d_b1 = np.sum(d_Z1, axis=0, keepdims=True)",
+        "d_b1 = np.mean(d_Z1, axis=0, keepdims=True)",
+        BATCH,
+    ),
     ("row_document", "d_b1 = np.sum(d_Z1, axis=0, keepdims=True)", "d_b1 = np.sum(d_Z1)", SUMMED),
     ("row_document", "d_b1 = np.sum(d_Z1, axis=0, keepdims=True)", "d_b1 = d_Z1", SUMMED),
     ("two_layer_dict", "dW2 = 1 / m * np.dot(dZ2, A1.T)", "dW2 = np.dot(dZ2, A1.T)", BATCH),
@@ -92,12 +145,32 @@ WRONG = [
     ("rnn_lists", "dhnext = np.dot(Whh.T, dhraw)", "dhnext = np.dot(Whh, dhraw)", TRANSPOSED),
     ("layer_norm", "dgamma = np.sum(dout * x_hat, axis=0)", "dgamma = np.sum(dout, axis=0)", MISSING),
     ("attention", "dQ = dscores @ K / np.sqrt(d_k)", "dQ = dscores @ K", SIZE),
-    ("attention", "dscores = A * (dA - np.sum(dA * A, axis=-1, keepdims=True))", "dscores = dA * A * (1 - A)", FUNCTION),
-    ("batch_norm_steps", "dvar = 0.5 * 1. / np.sqrt(var + eps) * dsqrtvar", "dvar = 1. / np.sqrt(var + eps) * dsqrtvar", CONSTANT),
+    (
+        "attention",
+        "dscores = A * (dA - np.sum(dA * A, axis=-1, keepdims=True))",
+        "dscores = dA * A * (1 - A)",
+        FUNCTION,
+    ),
+    (
+        "batch_norm_steps",
+        "dvar = 0.5 * 1. / np.sqrt(var + eps) * dsqrtvar",
+        "dvar = 1. / np.sqrt(var + eps) * dsqrtvar",
+        CONSTANT,
+    ),
     ("batch_norm_steps", "dx = dx1 + dx2", "dx = dx1", OVERWRITTEN),
     ("batch_norm_steps", "dsq = 1. / N * np.ones((N, D)) * dvar", "dsq = np.ones((N, D)) * dvar", BATCH),
-    ("layer_list", "np.dot(self.weights[-l + 1].transpose(), delta) * sp", "np.dot(self.weights[-l + 1].transpose(), delta)", FORGOTTEN),
-    ("layer_list", "delta = (activations[-1] - y) * sigmoid_prime(zs[-1])", "delta = (activations[-1] - y) * sigmoid_prime(activations[-1])", FUNCTION),
+    (
+        "layer_list",
+        "np.dot(self.weights[-l + 1].transpose(), delta) * sp",
+        "np.dot(self.weights[-l + 1].transpose(), delta)",
+        FORGOTTEN,
+    ),
+    (
+        "layer_list",
+        "delta = (activations[-1] - y) * sigmoid_prime(zs[-1])",
+        "delta = (activations[-1] - y) * sigmoid_prime(activations[-1])",
+        FUNCTION,
+    ),
     ("layer_classes", "return grad * self.mask", "return grad * 1", FORGOTTEN),
     ("layer_classes", "return 2 * self.diff / self.diff.size", "return 2 * self.diff / len(self.diff)", SIZE),
     ("layer_classes", "self.db = grad.sum(axis=0)", "self.db = grad.mean(axis=0)", BATCH),
@@ -107,7 +180,12 @@ WRONG = [
     ("lstm_step", "dzf = df * f * (1 - f)", "dzf = df * (1 - f ** 2)", FUNCTION),
     ("lstm_step", "dc = dc_next + dh_next * o * (1 - tc ** 2)", "dc = dh_next * o * (1 - tc ** 2)", OVERWRITTEN),
     ("lstm_step", "df = dc * c_prev", "df = dc * c", OPERAND),
-    ("lstm_step", "dzi @ Wi.T + dzf @ Wf.T + dzo @ Wo.T + dzg @ Wg.T", "dzi @ Wi.T + dzf @ Wf.T + dzg @ Wg.T", OVERWRITTEN),
+    (
+        "lstm_step",
+        "dzi @ Wi.T + dzf @ Wf.T + dzo @ Wo.T + dzg @ Wg.T",
+        "dzi @ Wi.T + dzf @ Wf.T + dzg @ Wg.T",
+        OVERWRITTEN,
+    ),
     ("dropout_sgd", "grad_hidden = grad_dropped * mask", "grad_hidden = grad_dropped", MISSING),
     ("dropout_sgd", "grad_out = 2.0 * (out - Y) / Y.size", "grad_out = (out - Y) / Y.size", CONSTANT),
     ("dropout_sgd", "grad_out = 2.0 * (out - Y) / Y.size", "grad_out = 2.0 * (out - Y) / Y.shape[0]", SIZE),
@@ -118,7 +196,7 @@ WRONG = [
     ("shared_weight", "dW = dY @ H.T", "dW = H @ dY.T", TRANSPOSED),
     ("eleven_lines", "l1_delta = l1_error * nonlin(l1, deriv=True)", "l1_delta = l1_error * nonlin(l1)", FUNCTION),
     ("eleven_lines", "l2_delta = l2_error * nonlin(l2, deriv=True)", "l2_delta = l2_error", FORGOTTEN),
-]  # fmt: skip
+]
 
 UNPLACED = {
     ("rnn_lists", "dh = np.dot(Why.T, dy)"),

@@ -21,6 +21,8 @@ ORDER = [
         "symbols",
         "numerics",
         "tracing",
+        "operations",
+        "rewriting",
         "exposition",
         "codegen",
         "layouts",

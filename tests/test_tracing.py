@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from indexprop import notation, semantics, tracing
-from indexprop.tracing import LiftError, lift
+from indexprop import notation, rewriting, semantics
+from indexprop.rewriting import LiftError
+from indexprop.tracing import lift
 
 ZOO = Path(__file__).parent / "zoo"
 SCRIPTS = sorted(path.name for path in ZOO.glob("*") if path.suffix in (".py", ".ipynb"))
@@ -207,9 +208,11 @@ def test_a_literal_is_a_size_only_where_one_axis_has_it_and_it_is_said() -> None
 
 
 def test_equal_sizes_never_merge_axes() -> None:
-    lifted = lift("import numpy as np\nX, Y = np.random.randn(4, 4), np.random.randn(4, 4)\nZ = np.outer(X[:, 0:], 1)\n".replace(
-        "np.outer(X[:, 0:], 1)", "X.sum(axis=0) * 2\nV = Y.sum(axis=1)"
-    ))
+    lifted = lift(
+        "import numpy as np\nX, Y = np.random.randn(4, 4), np.random.randn(4, 4)\nZ = np.outer(X[:, 0:], 1)\n".replace(
+            "np.outer(X[:, 0:], 1)", "X.sum(axis=0) * 2\nV = Y.sum(axis=1)"
+        )
+    )
     same = lifted.program.same_size
     assert len({same[index] for index in lifted.program.indices}) == 4
 
@@ -223,10 +226,9 @@ def test_a_function_is_lifted_at_arguments() -> None:
     def forward(parameters, X):  # type: ignore[no-untyped-def]
         W, c = parameters
         scale = len(X)
+        hidden = X
         if X.ndim == 2:
             hidden = np.tanh(X @ W + c)
-        else:
-            hidden = X
         return hidden.sum() / scale
 
     rng = np.random.default_rng(0)
@@ -296,7 +298,11 @@ STOPS = [
     ("y = np.sum(2 * x, where=x > 0)", "sum with these arguments has no rule", "np.sum(2 * x, where=x > 0)"),
     ("y = x @ np.ones(3)", "the code raises ValueError", "x @ np.ones(3)"),
     ("y = int((2 * x).sum())", "int(...) leaves the trace", "int((2 * x).sum())"),
-    ("y = np.linalg.norm(np.outer(x, x), ord=2)", "a norm of order 2 has no rule", "np.linalg.norm(np.outer(x, x), ord=2)"),
+    (
+        "y = np.linalg.norm(np.outer(x, x), ord=2)",
+        "a norm of order 2 has no rule",
+        "np.linalg.norm(np.outer(x, x), ord=2)",
+    ),
 ]
 
 
@@ -315,7 +321,7 @@ def test_a_lift_stops_with_the_line_and_the_reason(line: str, fact: str, marked:
 
 def test_an_endless_loop_stops() -> None:
     message = stopped("x = np.random.randn(4)\nfor epoch in range(100000):\n    x = x * 0.5\n")
-    assert "more than 20,000 operations" in message
+    assert "more than 10,000 operations" in message
     assert "a single epoch" in message
 
 
@@ -325,7 +331,9 @@ def test_a_try_of_the_code_does_not_hide_a_stop() -> None:
 
 
 def test_code_that_holds_at_its_sizes_only_says_so() -> None:
-    lifted = lift("import numpy as np\nX = np.random.randn(3, 4)\nZ = X * 2\nfor k in range(X.shape[1] - 2):\n    Z = Z + X\n")
+    lifted = lift(
+        "import numpy as np\nX = np.random.randn(3, 4)\nZ = X * 2\nfor k in range(X.shape[1] - 2):\n    Z = Z + X\n"
+    )
     assert lifted.notes
     assert lifted.notes[0].startswith("holds at these sizes")
 
@@ -348,10 +356,10 @@ def test_the_code_is_left_alone() -> None:
 
 def test_comments_go_above_lines_and_nothing_else_changes(tmp_path: Path) -> None:
     text = "a = 1\nif a:\n    b = 2\n"
-    assert tracing.insert(text, {3: ["# two"], 1: ["# one"]}) == "# one\na = 1\nif a:\n    # two\n    b = 2\n"
+    assert rewriting.insert(text, {3: ["# two"], 1: ["# one"]}) == "# one\na = 1\nif a:\n    # two\n    b = 2\n"
     path = tmp_path / "n.ipynb"
     cells = [{"cell_type": "markdown", "source": ["words"]}, {"cell_type": "code", "source": ["%time 1\n", "a = 1"]}]
     path.write_text(json.dumps({"cells": cells}), encoding="utf-8")
-    made = json.loads(tracing.insert(path, {2: ["# one"]}))
+    made = json.loads(rewriting.insert(path, {2: ["# one"]}))
     assert made["cells"][1]["source"] == ["%time 1\n", "# one\n", "a = 1"]
-    assert tracing.read(path)[0] == "pass\na = 1\n\n"
+    assert rewriting.read(path)[0] == "pass\na = 1\n\n"
