@@ -473,14 +473,30 @@ def audit(
     """
     recording, name, pairs = prepare(subject, loss, grads, wrt, axes)
     report = Audit(recording, name, pairs, str(subject)).report()
-    forward = algebra.needed(recording.lifted.program, (name,))
-    if not report.ok and without_guards(forward) != forward:
-        recording.guarded = True
-        safe = Audit(recording, name, pairs, str(subject)).report()
-        if safe.ok:
-            note = "the gradients leave out the small number that keeps the loss finite; without it they are right"
-            return replace(safe, notes=(*safe.notes, note))
+    if report.ok:
+        return report
+    for attribute, note in excuses(recording, name):
+        setattr(recording, attribute, True)
+        other = Audit(recording, name, pairs, str(subject)).report()
+        setattr(recording, attribute, False)
+        if other.ok:
+            return replace(other, notes=(*other.notes, note))
     return report
+
+
+def excuses(recording: Recording, loss: str) -> Iterator[tuple[str, str]]:
+    """Why gradients may be right although random data says otherwise, and what is said then."""
+    forward = algebra.needed(recording.lifted.program, (loss,))
+    if without_guards(forward) != forward:
+        yield (
+            "guarded",
+            "the gradients leave out the small number that keeps the loss finite; without it they are right",
+        )
+    values = recording.lifted.values
+    truths = [name for name in forward.input_names if tracing.holds_truths(values[name])]
+    if truths:
+        names = " and ".join(truths)
+        yield "truths", f"right because {names} holds zeros and ones only: a mask times itself is the mask"
 
 
 def prepare(
@@ -622,10 +638,11 @@ def find_pairs(lifted: Lifted, loss: str, *, wanted: bool, given: bool) -> dict[
 def first_pass(lifted: Lifted, forward: Program, hand: Sequence[str]) -> list[str]:
     """The lines before the parameters change: a training loop is unrolled, and its first pass is audited."""
     later: set[str] = set()
-    parameters = {lifted.names[name] for name in forward.input_names}
+    parameters = {lifted.names[name].rpartition(".")[2] for name in forward.input_names}
     for step in lifted.program.steps:
         reads = {access.tensor for access in step.reads}
-        updated = step.name in hand and lifted.names[step.name] in parameters and reads & set(hand)
+        word = lifted.names[step.name].rpartition(".")[2]  # also `p.W`, which is p["W"]
+        updated = step.name in hand and word in parameters and reads & set(hand)
         if updated or reads & later:
             later.add(step.name)
     return [name for name in hand if name not in later]

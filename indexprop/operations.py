@@ -7,22 +7,85 @@ function of the tracer and the arguments of the operation; to add one is to writ
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from indexprop import ir, notation
 from indexprop.functions import TABLE
 from indexprop.ir import Call, Expr, Index, Number, Size
 
-if TYPE_CHECKING:
-    from indexprop.tracing import Tracer
+# --- axes -------------------------------------------------------------------------------------------------------------
+
+
+class Axes:
+    """Which axes are one: union-find over marks. A mark stands for an index until it gets its name."""
+
+    def __init__(self) -> None:
+        self.parent: dict[Index, Index] = {}
+        self.sizes: dict[Index, int] = {}
+        self.ones: set[Index] = set()
+        self.words: dict[Index, list[str]] = {}
+
+    def new(self, size: int, like: Index | None = None) -> Index:
+        mark = f"~{len(self.parent)}"
+        self.parent[mark] = mark
+        self.sizes[mark] = size
+        if like is not None:
+            self.join(like, mark)
+        return mark
+
+    def find(self, mark: Index) -> Index:
+        while self.parent[mark] != mark:
+            self.parent[mark] = self.parent[self.parent[mark]]
+            mark = self.parent[mark]
+        return mark
+
+    def join(self, one: Index, other: Index) -> None:
+        one, other = self.find(one), self.find(other)
+        if one != other:
+            self.parent[other] = one
+            self.words.setdefault(one, []).extend(self.words.pop(other, []))
+            if other in self.ones:
+                self.ones.add(one)
+
+    def collapse(self, mark: Index) -> None:
+        """An axis of size one that was broadcast: it is no index."""
+        self.ones.add(self.find(mark))
+
+    def is_one(self, mark: Index) -> bool:
+        return self.find(mark) in self.ones
+
+    def describe(self, mark: Index, word: str) -> None:
+        words = self.words.setdefault(self.find(mark), [])
+        if word not in words:
+            words.append(word)
+
 
 # --- values -----------------------------------------------------------------------------------------------------------
 
 Slots: TypeAlias = tuple[Index | None, ...]
 """The marks of the axes of a value; None is an axis of size one that no tensor has."""
+
+
+class Recorder(Protocol):
+    """What a rule needs of the tracer."""
+
+    axes: Axes
+    here: Any
+    alive: Any
+
+    def stop(self, fact: str, *, evidence: str = "", way_out: str = "") -> Exception: ...
+    def traced(self, value: Any) -> Traced: ...
+    def number(self, value: Traced) -> Expr: ...
+    def fresh(self, value: Traced) -> Traced: ...
+    def axis_of(self, size: int) -> Index: ...
+    def meet(self, parts: Sequence[tuple[Slots, Expr]]) -> tuple[Slots, list[Expr]]: ...
+    def broadcast(self, operands: Sequence[Any], conditions: Sequence[int] = ()) -> tuple[Slots, list[Expr]]: ...
+    def total(self, marks: Iterable[Index], body: Expr) -> Expr: ...
+    def contract(self, one: Traced, axis: int, other: Traced, inner: int) -> Symbol: ...
+    def make(self, operands: Sequence[Any], symbol: Symbol, data: Any = None) -> Traced: ...
 
 
 class Traced:
@@ -34,7 +97,7 @@ class Traced:
     __hash__ = object.__hash__
 
     def __init__(
-        self, tracer: Tracer, data: Any, axes: Slots, expr: Expr, *, raw: bool = False, fill: bool = False
+        self, tracer: Recorder, data: Any, axes: Slots, expr: Expr, *, raw: bool = False, fill: bool = False
     ) -> None:
         self.tracer = tracer
         self.data = data
@@ -153,7 +216,7 @@ def rule(*names: str) -> Callable[[Rule], Rule]:
 
 
 def _elementwise(function: str) -> Rule:
-    def apply(t: Tracer, *operands: Any) -> Symbol:
+    def apply(t: Recorder, *operands: Any) -> Symbol:
         axes, parts = t.broadcast(operands)
         return axes, ir.call(function, *parts)
 
@@ -170,31 +233,31 @@ for _name, _function in SPELLED.items():
 
 
 @rule("add")
-def _add(t: Tracer, one: Any, other: Any) -> Symbol:
+def _add(t: Recorder, one: Any, other: Any) -> Symbol:
     axes, parts = t.broadcast((one, other))
     return axes, ir.add(*parts)
 
 
 @rule("subtract")
-def _subtract(t: Tracer, one: Any, other: Any) -> Symbol:
+def _subtract(t: Recorder, one: Any, other: Any) -> Symbol:
     axes, (first, second) = t.broadcast((one, other))
     return axes, ir.add(first, ir.negate(second))
 
 
 @rule("multiply")
-def _multiply(t: Tracer, one: Any, other: Any) -> Symbol:
+def _multiply(t: Recorder, one: Any, other: Any) -> Symbol:
     axes, parts = t.broadcast((one, other))
     return axes, ir.multiply(*parts)
 
 
 @rule("divide", "true_divide")
-def _divide(t: Tracer, one: Any, other: Any) -> Symbol:
+def _divide(t: Recorder, one: Any, other: Any) -> Symbol:
     axes, (first, second) = t.broadcast((one, other))
     return axes, ir.divide(first, second)
 
 
 @rule("^", "power")
-def _power(t: Tracer, one: Any, other: Any) -> Symbol:
+def _power(t: Recorder, one: Any, other: Any) -> Symbol:
     axes, (base, exponent) = t.broadcast((one, other))
     if isinstance(base, Call) and base.function == "sqrt" and exponent == ir.number(2):
         return axes, base.arguments[0]  # a norm, squared again
@@ -202,30 +265,30 @@ def _power(t: Tracer, one: Any, other: Any) -> Symbol:
 
 
 @rule("reciprocal")
-def _reciprocal(t: Tracer, one: Any) -> Symbol:
+def _reciprocal(t: Recorder, one: Any) -> Symbol:
     return _divide(t, 1, one)
 
 
 @rule("negative")
-def _negative(t: Tracer, one: Any) -> Symbol:
+def _negative(t: Recorder, one: Any) -> Symbol:
     axes, (part,) = t.broadcast((one,))
     return axes, ir.negate(part)
 
 
 @rule("positive", "copy", "asarray", "array", "ascontiguousarray", "astype", "float64", "float32", "item", "nan_to_num")
-def _same(t: Tracer, one: Any, *_: Any, **__: Any) -> Symbol:
+def _same(t: Recorder, one: Any, *_: Any, **__: Any) -> Symbol:
     one = t.traced(one)
     return one.axes if one.data.shape else (), one.expr
 
 
 @rule("where")
-def _where(t: Tracer, condition: Any, yes: Any, no: Any) -> Symbol:
+def _where(t: Recorder, condition: Any, yes: Any, no: Any) -> Symbol:
     axes, parts = t.broadcast((condition, yes, no), conditions=(0,))
     return axes, ir.call("where", *parts)
 
 
 @rule("clip")
-def _clip(t: Tracer, one: Any, low: Any = None, high: Any = None, *, a_min: Any = None, a_max: Any = None) -> Symbol:
+def _clip(t: Recorder, one: Any, low: Any = None, high: Any = None, *, a_min: Any = None, a_max: Any = None) -> Symbol:
     low, high = (a_min if low is None else low), (a_max if high is None else high)
     if high is None:
         return RULES["maximum"](t, one, low)
@@ -243,7 +306,7 @@ for _spelled, _sign in {
     RULES[_spelled] = RULES[_sign]
 
 
-def _reduce(t: Tracer, operation: str, one: Any, axis: Any, keepdims: bool) -> Symbol:
+def _reduce(t: Recorder, operation: str, one: Any, axis: Any, keepdims: bool) -> Symbol:
     one = t.traced(one)
     count = len(one.axes)
     chosen = range(count) if axis is None else (axis,) if not isinstance(axis, tuple) else axis
@@ -256,22 +319,22 @@ def _reduce(t: Tracer, operation: str, one: Any, axis: Any, keepdims: bool) -> S
 
 
 @rule("sum", "nansum")
-def _sum(t: Tracer, one: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Symbol:
+def _sum(t: Recorder, one: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Symbol:
     return _reduce(t, "sum", one, axis, keepdims)
 
 
 @rule("max", "amax")
-def _max(t: Tracer, one: Any, axis: Any = None, *, keepdims: bool = False) -> Symbol:
+def _max(t: Recorder, one: Any, axis: Any = None, *, keepdims: bool = False) -> Symbol:
     return _reduce(t, "max", one, axis, keepdims)
 
 
 @rule("min", "amin")
-def _min(t: Tracer, one: Any, axis: Any = None, *, keepdims: bool = False) -> Symbol:
+def _min(t: Recorder, one: Any, axis: Any = None, *, keepdims: bool = False) -> Symbol:
     return _reduce(t, "min", one, axis, keepdims)
 
 
 @rule("mean", "average")
-def _mean(t: Tracer, one: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Symbol:
+def _mean(t: Recorder, one: Any, axis: Any = None, dtype: Any = None, *, keepdims: bool = False) -> Symbol:
     one = t.traced(one)
     axes, expr = _reduce(t, "sum", one, axis, keepdims)
     left = {mark for mark in axes if mark is not None}
@@ -280,25 +343,25 @@ def _mean(t: Tracer, one: Any, axis: Any = None, dtype: Any = None, *, keepdims:
 
 
 @rule("var")
-def _var(t: Tracer, one: Any, axis: Any = None, *, keepdims: bool = False) -> Symbol:
+def _var(t: Recorder, one: Any, axis: Any = None, *, keepdims: bool = False) -> Symbol:
     one = t.traced(one)
     return _mean(t, t.make((one,), _squared_deviation(t, one, axis)), axis, keepdims=keepdims)
 
 
 @rule("std")
-def _std(t: Tracer, one: Any, axis: Any = None, *, keepdims: bool = False) -> Symbol:
+def _std(t: Recorder, one: Any, axis: Any = None, *, keepdims: bool = False) -> Symbol:
     axes, expr = _var(t, one, axis, keepdims=keepdims)
     return axes, ir.call("sqrt", expr)
 
 
-def _squared_deviation(t: Tracer, one: Traced, axis: Any) -> Symbol:
+def _squared_deviation(t: Recorder, one: Traced, axis: Any) -> Symbol:
     mean = t.make((one,), _mean(t, one, axis, keepdims=True))
     axes, (entry, middle) = t.broadcast((one, mean))
     return axes, ir.power(ir.add(entry, ir.negate(middle)), ir.number(2))
 
 
 @rule("linalg.norm")
-def _norm(t: Tracer, one: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Symbol:
+def _norm(t: Recorder, one: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Symbol:
     one = t.traced(one)
     spectral = ord not in (None, "fro") and not (ord == 2 and (len(one.axes) == 1 or isinstance(axis, int)))
     if spectral:
@@ -309,7 +372,7 @@ def _norm(t: Tracer, one: Any, ord: Any = None, axis: Any = None, keepdims: bool
 
 
 @rule("matmul", "@")
-def _matmul(t: Tracer, one: Any, other: Any) -> Symbol:
+def _matmul(t: Recorder, one: Any, other: Any) -> Symbol:
     one, other = t.traced(one), t.fresh(t.traced(other))
     inner = len(other.axes) - 2 if len(other.axes) > 1 else 0
     one_rest = one.axes[:-1]
@@ -324,7 +387,7 @@ def _matmul(t: Tracer, one: Any, other: Any) -> Symbol:
 
 
 @rule("dot")
-def _dot(t: Tracer, one: Any, other: Any) -> Symbol:
+def _dot(t: Recorder, one: Any, other: Any) -> Symbol:
     one, other = t.traced(one), t.traced(other)
     if not one.axes or not other.axes:
         return _multiply(t, one, other)
@@ -333,19 +396,19 @@ def _dot(t: Tracer, one: Any, other: Any) -> Symbol:
 
 
 @rule("inner")
-def _inner(t: Tracer, one: Any, other: Any) -> Symbol:
+def _inner(t: Recorder, one: Any, other: Any) -> Symbol:
     one, other = t.traced(one), t.fresh(t.traced(other))
     return t.contract(one, len(one.axes) - 1, other, len(other.axes) - 1)
 
 
 @rule("vdot")
-def _vdot(t: Tracer, one: Any, other: Any) -> Symbol:
+def _vdot(t: Recorder, one: Any, other: Any) -> Symbol:
     product = t.make((one, other), _multiply(t, one, other))
     return _sum(t, product)
 
 
 @rule("outer")
-def _outer(t: Tracer, one: Any, other: Any) -> Symbol:
+def _outer(t: Recorder, one: Any, other: Any) -> Symbol:
     one, other = t.traced(one), t.fresh(t.traced(other))
     if len(one.axes) > 1 or len(other.axes) > 1:
         raise t.stop("np.outer of matrices has no rule", way_out="It flattens them; use np.einsum, or vectors.")
@@ -353,7 +416,7 @@ def _outer(t: Tracer, one: Any, other: Any) -> Symbol:
 
 
 @rule("einsum")
-def _einsum(t: Tracer, text: Any, *operands: Any, optimize: Any = None) -> Symbol:
+def _einsum(t: Recorder, text: Any, *operands: Any, optimize: Any = None) -> Symbol:
     values = [t.fresh(t.traced(operand)) for operand in operands]
     spec = notation.parse_einsum(text, [len(value.axes) for value in values])
     marks: dict[Index, Index | None] = {}
@@ -376,7 +439,7 @@ def _einsum(t: Tracer, text: Any, *operands: Any, optimize: Any = None) -> Symbo
 
 
 @rule("tensordot")
-def _tensordot(t: Tracer, one: Any, other: Any, axes: Any = 2) -> Symbol:
+def _tensordot(t: Recorder, one: Any, other: Any, axes: Any = 2) -> Symbol:
     one, other = t.traced(one), t.fresh(t.traced(other))
     if isinstance(axes, int):
         pairs = [(len(one.axes) - axes + k, k) for k in range(axes)]
@@ -396,7 +459,7 @@ def _tensordot(t: Tracer, one: Any, other: Any, axes: Any = 2) -> Symbol:
 
 
 @rule("transpose", "permute_dims")
-def _transpose(t: Tracer, one: Any, *axes: Any) -> Symbol:
+def _transpose(t: Recorder, one: Any, *axes: Any) -> Symbol:
     one = t.traced(one)
     order = axes[0] if len(axes) == 1 and isinstance(axes[0], (tuple, list)) else axes
     if not order or order == (None,):
@@ -405,7 +468,7 @@ def _transpose(t: Tracer, one: Any, *axes: Any) -> Symbol:
 
 
 @rule("swapaxes")
-def _swapaxes(t: Tracer, one: Any, first: int, second: int) -> Symbol:
+def _swapaxes(t: Recorder, one: Any, first: int, second: int) -> Symbol:
     one = t.traced(one)
     axes = list(one.axes)
     axes[first], axes[second] = axes[second], axes[first]
@@ -413,7 +476,7 @@ def _swapaxes(t: Tracer, one: Any, first: int, second: int) -> Symbol:
 
 
 @rule("moveaxis")
-def _moveaxis(t: Tracer, one: Any, source: int, destination: int) -> Symbol:
+def _moveaxis(t: Recorder, one: Any, source: int, destination: int) -> Symbol:
     one = t.traced(one)
     axes = list(one.axes)
     mark = axes.pop(source)
@@ -422,7 +485,7 @@ def _moveaxis(t: Tracer, one: Any, source: int, destination: int) -> Symbol:
 
 
 @rule("expand_dims")
-def _expand_dims(t: Tracer, one: Any, axis: int) -> Symbol:
+def _expand_dims(t: Recorder, one: Any, axis: int) -> Symbol:
     one = t.traced(one)
     axes = list(one.axes)
     axes.insert(axis % (len(axes) + 1), None)
@@ -430,7 +493,7 @@ def _expand_dims(t: Tracer, one: Any, axis: int) -> Symbol:
 
 
 @rule("squeeze")
-def _squeeze(t: Tracer, one: Any, axis: Any = None) -> Symbol:
+def _squeeze(t: Recorder, one: Any, axis: Any = None) -> Symbol:
     one = t.traced(one)
     count = len(one.axes)
     gone = {k for k, size in enumerate(one.data.shape) if size == 1}
@@ -443,13 +506,13 @@ def _squeeze(t: Tracer, one: Any, axis: Any = None) -> Symbol:
 
 
 @rule("atleast_2d")
-def _atleast_2d(t: Tracer, one: Any) -> Symbol:
+def _atleast_2d(t: Recorder, one: Any) -> Symbol:
     one = t.traced(one)
     return (None,) * (2 - len(one.axes)) + one.axes, one.expr
 
 
 @rule("reshape", "ravel", "flatten", "broadcast_to")
-def _reshape(t: Tracer, one: Any, *shape: Any, order: str = "C") -> Symbol:
+def _reshape(t: Recorder, one: Any, *shape: Any, order: str = "C") -> Symbol:
     """Only axes of size one come and go: joining and splitting axes needs index expressions."""
     one = t.traced(one)
     wanted = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape or (-1,)
@@ -474,7 +537,7 @@ def _reshape(t: Tracer, one: Any, *shape: Any, order: str = "C") -> Symbol:
 
 
 def _filled(value: Fraction | None) -> Rule:
-    def fill(t: Tracer, shape: Any, *rest: Any, dtype: Any = None, **_: Any) -> Symbol:
+    def fill(t: Recorder, shape: Any, *rest: Any, dtype: Any = None, **_: Any) -> Symbol:
         content = t.number(t.traced(rest[0] if value is None else value))
         parts = shape if isinstance(shape, (tuple, list)) else (shape,)
         return tuple(t.axis_of(size) for size in parts), content
@@ -487,7 +550,7 @@ for _name, _value in (("zeros", Fraction(0)), ("ones", Fraction(1)), ("empty", F
 
 
 def _filled_like(value: Fraction | None) -> Rule:
-    def fill(t: Tracer, one: Any, *rest: Any, dtype: Any = None) -> Symbol:
+    def fill(t: Recorder, one: Any, *rest: Any, dtype: Any = None) -> Symbol:
         one = t.fresh(t.traced(one))
         return one.axes, t.number(t.traced(rest[0] if value is None else value))
 

@@ -36,6 +36,7 @@ from indexprop.operations import (
     INDEXED,
     METHODS,
     RULES,
+    Axes,
     Dim,
     Method,
     Scalar,
@@ -107,52 +108,7 @@ class Lifted:
         return array.reshape([size for size, word in zip(array.shape, words, strict=True) if word != "1"])
 
 
-# --- axes -------------------------------------------------------------------------------------------------------------
-
-
-class Axes:
-    """Which axes are one: union-find over marks. A mark stands for an index until it gets its name."""
-
-    def __init__(self) -> None:
-        self.parent: dict[Index, Index] = {}
-        self.sizes: dict[Index, int] = {}
-        self.ones: set[Index] = set()
-        self.words: dict[Index, list[str]] = {}
-
-    def new(self, size: int, like: Index | None = None) -> Index:
-        mark = f"~{len(self.parent)}"
-        self.parent[mark] = mark
-        self.sizes[mark] = size
-        if like is not None:
-            self.join(like, mark)
-        return mark
-
-    def find(self, mark: Index) -> Index:
-        while self.parent[mark] != mark:
-            self.parent[mark] = self.parent[self.parent[mark]]
-            mark = self.parent[mark]
-        return mark
-
-    def join(self, one: Index, other: Index) -> None:
-        one, other = self.find(one), self.find(other)
-        if one != other:
-            self.parent[other] = one
-            self.words.setdefault(one, []).extend(self.words.pop(other, []))
-            if other in self.ones:
-                self.ones.add(one)
-
-    def collapse(self, mark: Index) -> None:
-        """An axis of size one that was broadcast: it is no index."""
-        self.ones.add(self.find(mark))
-
-    def is_one(self, mark: Index) -> bool:
-        return self.find(mark) in self.ones
-
-    def describe(self, mark: Index, word: str) -> None:
-        words = self.words.setdefault(self.find(mark), [])
-        if word not in words:
-            words.append(word)
-
+# --- operators of Python -----------------------------------------------------------------------------------------------
 
 BINARY = {
     "Add": ("add", operator.add), "Sub": ("subtract", operator.sub), "Mult": ("multiply", operator.mul),
@@ -1485,6 +1441,7 @@ class Recording:
         self.after = after
         self.constants = constants
         self.guarded = False
+        self.truths = False
         self.text, self.filename = ("", "") if callable(subject) else read(subject)
         self.tracer, self.lifted = self.record(None)
         agree(self.lifted, self.tracer, "on the data of the code")
@@ -1541,7 +1498,9 @@ class Recording:
         yield f"checked on the data of the code only: {reasons[-1]}"
 
     def plan(self, resize: bool, seed: int) -> Plan:
-        """Fresh data for every input, with the properties that the code's own data has."""
+        """Fresh data for every input, with the properties that the code's own data has; with `truths` also that of
+        holding zeros and ones only.
+        """
         import numpy as np
 
         tracer, rng = self.tracer, np.random.default_rng(seed)
@@ -1561,7 +1520,11 @@ class Recording:
                 continue
             shape = tuple(1 if mark is None else sizes[axes.find(mark)] for mark in value.axes)
             old = tracer.values[name]
-            drawn = rng.integers(0, old.max() + 1, shape) if name in tracer.positions else similar(old, shape, rng)
+            drawn = (
+                rng.integers(0, old.max() + 1, shape)
+                if name in tracer.positions
+                else similar(old, shape, rng, self.truths)
+            )
             arrays[tracer.origins[name]] = drawn
         integers = {
             number: sizes[axes.find(mark)]
@@ -1571,7 +1534,14 @@ class Recording:
         return Plan(arrays, integers)
 
 
-def similar(array: Any, shape: tuple[int, ...], rng: Any) -> Any:
+def holds_truths(array: Any) -> bool:
+    """Whether an array holds nothing but zeros and ones, and both."""
+    import numpy as np
+
+    return bool(array.size and np.all((array == 0) | (array == 1)) and np.any(array) and not np.all(array))
+
+
+def similar(array: Any, shape: tuple[int, ...], rng: Any, truths: bool) -> Any:
     """Random data of a shape: positive where the array is, truth values for truth values, rows that sum to one."""
     import numpy as np
 
@@ -1582,7 +1552,11 @@ def similar(array: Any, shape: tuple[int, ...], rng: Any) -> Any:
         for axis in range(array.ndim):
             if array.shape[axis] > 1 and np.allclose(array.sum(axis=axis), 1):
                 positive = np.abs(drawn) + 0.1
+                if truths and holds_truths(array):
+                    return (positive == positive.max(axis=axis, keepdims=True)) * 1.0
                 return positive / positive.sum(axis=axis, keepdims=True)
+        if truths and holds_truths(array):
+            return (drawn > 0) * 1.0
         if np.all(array > 0):
             return 0.3 + np.abs(drawn) / 2
     return drawn
