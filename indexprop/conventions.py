@@ -808,8 +808,18 @@ def as_array(array: Any) -> Any:
     """An array of any framework as one of numpy, without a copy where the framework allows."""
     import numpy as np
 
-    detached = array.detach() if hasattr(array, "detach") else array
-    return np.asarray(detached)
+    if hasattr(array, "detach"):  # a tensor of torch
+        array = array.detach().cpu()
+    try:
+        return np.asarray(array)
+    except TypeError as error:
+        raise TypeProblem(
+            Problem(
+                f"numpy has no such numbers: {getattr(array, 'dtype', type(array).__name__)}",
+                evidence=str(error).splitlines()[0],
+                way_out="Make them float32 first, as in model.float().",
+            )
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -1103,7 +1113,7 @@ class Conversion:
             own = theirs[fact].write(value)
             own = round(own, 12) if isinstance(own, float) else own
             result[name] = own
-            if name in self.wanted and not _close(self.wanted[name], own):
+            if name in self.wanted and not alike(self.wanted[name], own):
                 losses.append(
                     Loss(
                         fact,
@@ -1168,7 +1178,12 @@ def _meet(one: Selection, other: Selection) -> bool:
     return all(other.get(axis, label) == label for axis, label in one.items())
 
 
-def _close(one: Any, other: Any) -> bool:
+def alike(one: Any, other: Any) -> bool:
+    """Whether two settings are the same.
+
+    >>> alike(2, (2, 2)), alike(1e-3, 0.001), alike("same", "valid")
+    (True, True, False)
+    """
     if isinstance(one, int | float) and isinstance(other, int | float):
         return math.isclose(one, other, rel_tol=1e-6)
     if isinstance(one, int) or isinstance(other, int):  # stride=2 is stride=(2, 2)

@@ -22,7 +22,6 @@ fc  dense
 from __future__ import annotations
 
 import argparse
-import math
 import pickle
 import re
 import sys
@@ -260,6 +259,7 @@ def convert_weights(
     mention and for those it expects, LayoutError for shapes, Refusal for what would be lost, all layers at once.
     """
     entries = read_map(mapping) if isinstance(mapping, str) else tuple(mapping)
+    arrays = {name: conventions.as_array(array) for name, array in arrays.items()}
     conventions.record("dense", from_), conventions.record("dense", to)  # are there such conventions?
     claimed: set[str] = set()
     result: dict[str, Any] = {}
@@ -377,7 +377,7 @@ def _convert_array(
         raise NameProblem(
             Problem(f"there is no array {entry.path}", place=entry.name, way_out=did_you_mean(entry.path, list(arrays)))
         )
-    array = np.asarray(arrays[entry.path])
+    array = arrays[entry.path]
     done = "as it is"
     moved = array
     if entry.patterns is not None:
@@ -802,21 +802,31 @@ def _check_settings(model: Any, framework: str, settings: Mapping[str, Mapping[s
         layer = _find_layer(model, framework, name)
         for setting, value in given.items():
             own = getattr(layer, setting, None)
-            if setting in ("eps", "epsilon") and own is not None and not math.isclose(own, value, rel_tol=1e-6):
+            if framework == "nnx" and setting == "padding":
+                continue  # Flax spells one padding in many ways
+            if setting in CHECKED and own is not None and _differ(own, value):
                 losses.append(
                     Loss(
                         f"{name}: {setting}",
-                        f"the weights go with {setting}={value}, and the model has {own}",
-                        f"Build {name} with {setting}={value}, or state the source's in the map.",
+                        f"the weights go with {setting}={value!r}, and the model has {own!r}",
+                        f"Build {name} with {setting}={value!r}, or state the source's in the map.",
                     )
                 )
     if losses:
         raise Refusal(*losses)
 
 
+CHECKED = ("eps", "epsilon", "stride", "strides", "padding", "dilation", "dilation_rate", "groups")
+
+
+def _differ(own: Any, value: Any) -> bool:
+    """A word and numbers can mean the same padding, so only like is compared with like."""
+    return isinstance(own, str) == isinstance(value, str) and not conventions.alike(own, value)
+
+
 def _find_layer(model: Any, framework: str, name: str) -> Any:
     if framework == "keras":
-        found = [layer for layer in model._flatten_layers() if layer.name == name]
+        found = [layer for layer in _keras_layers(model) if layer.name == name.split("/")[-1]]
         return found[0] if len(found) == 1 else None
     if framework in ("torch", "nnx"):
         layer = model
@@ -824,6 +834,12 @@ def _find_layer(model: Any, framework: str, name: str) -> Any:
             layer = layer[int(part)] if part.isdigit() and not hasattr(layer, part) else getattr(layer, part, None)
         return layer
     return None
+
+
+def _keras_layers(model: Any) -> Iterator[Any]:
+    for layer in getattr(model, "layers", ()):
+        yield layer
+        yield from _keras_layers(layer)
 
 
 def _flat(tree: Mapping[str, Any], path: str = "") -> dict[str, Any]:

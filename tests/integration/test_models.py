@@ -175,6 +175,19 @@ def test_a_model_with_another_epsilon_is_refused(net: Any) -> None:
         load_into(NnxNet(eps=0.1), convert_weights(arrays_of(net[0]), MAP, from_="torch", to="nnx"))
 
 
+def test_a_model_with_another_padding_is_refused() -> None:
+    arrays = arrays_of(nn.Sequential(nn.Conv2d(2, 4, 3, padding=1)))
+    converted = convert_weights(arrays, '[layers]\n0 = "conv2d(padding=1) -> conv"', from_="torch", to="keras")
+    theirs = keras.Sequential([keras.Input((8, 8, 2)), keras.layers.Conv2D(4, 3, name="conv")])
+    with pytest.raises(Refusal, match="the weights go with padding='same', and the model has 'valid'"):
+        load_into(theirs, converted)
+
+
+def test_numbers_that_numpy_does_not_have() -> None:
+    with pytest.raises(TypeProblem, match=r"numpy has no such numbers: torch\.bfloat16"):
+        arrays_of(nn.Linear(3, 2).bfloat16())
+
+
 def test_a_bare_transpose_of_the_flattened_axis_is_wrong(net: Any) -> None:
     model, images, wanted = net
     naive = MAP.replace("flatten(c=6, h=7, w=6) dense", "dense")
