@@ -162,16 +162,20 @@ def needed(program: Program, outputs: tuple[str, ...]) -> Program:
         ties = [step.name for step in dropped if lost.intersection(step.indices)]
         ties += [step.name for step in dropped if any(program.same_size[index] in groups for index in step.indices)]
         wanted.add(ties[0])
-    inputs = [access for access in kept.inputs if access.tensor in wanted]
-    for access in kept.inputs:
-        trial = replace(kept, inputs=tuple(inputs))
+    spare = [access for access in kept.inputs if access.tensor not in wanted]
+    while True:  # an input that nothing reads stays while it is the first to say how large something is
+        trial = replace(kept, inputs=tuple(access for access in kept.inputs if access.tensor in wanted))
         sized = notation.sized_indices(trial)
-        if all(trial.same_size[index] in sized for step in kept.steps for index in step.indices):
+        lost = any(trial.same_size[index] not in sized for step in kept.steps for index in step.indices)
+        telling = next(
+            (one for one in spare if lost and not {kept.same_size[name] for name in one.names} <= sized), None
+        )
+        if telling is None:
             break
-        if access not in inputs and not {kept.same_size[name] for name in access.names} <= sized:
-            inputs.append(access)
-    facts = tuple(fact for fact in kept.facts if fact.index in kept.indices)
-    return replace(kept, inputs=tuple(one for one in kept.inputs if one in inputs), facts=facts)
+        spare.remove(telling)
+        wanted.add(telling.tensor)
+    known = set(kept.indices)
+    return replace(trial, facts=tuple(fact for fact in kept.facts if fact.index in known))
 
 
 def rename_tensors(program: Program, names: dict[str, str]) -> Program:

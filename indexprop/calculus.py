@@ -337,7 +337,8 @@ def _reverse(program: Program, of: tuple[str, ...], wrt: Sequence[str] | str | N
     outputs = (*of, *values) if seeded else values
     both = replace(named, inputs=(*named.inputs, *seeds), steps=(*named.steps, *sweep.steps), outputs=outputs)
     whole = algebra.needed(both, tuple(dict.fromkeys(outputs)))
-    inputs = tuple(one for one in both.inputs if one in whole.inputs or one in seeds)
+    stay = {*whole.inputs, *seeds}
+    inputs = tuple(one for one in both.inputs if one in stay)
     whole = replace(whole, inputs=inputs)
     return Gradient(
         whole,
@@ -578,7 +579,8 @@ def jvp(program: Program, of: Sequence[str] | str | None = None, wrt: Sequence[s
     results = tuple(names[name] for name in outputs)
     both = replace(named, inputs=(*named.inputs, *seeds), steps=tuple(steps), outputs=results)
     whole = algebra.needed(both, tuple(dict.fromkeys(results)))
-    inputs = tuple(one for one in both.inputs if one in whole.inputs or one in seeds)
+    stay = {*whole.inputs, *seeds}
+    inputs = tuple(one for one in both.inputs if one in stay)
     return Tangent(replace(whole, inputs=inputs), program, outputs, targets, names, tuple(notes))
 
 

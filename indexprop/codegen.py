@@ -1006,6 +1006,8 @@ class Compiled:
         self._whole = whole = program_of(program)
         self._inputs = whole.input_names
         self._identifiers = Writer(whole, self.arrangement, style).names
+        self._renamed = any(name != identifier for name, identifier in self._identifiers.items())
+        self._passed: set[tuple[Any, ...]] = set()
         self._conditions = conditions(whole)
         self._positions = whole.positions
         self._indirect = any(not ir.is_plain(access) for step in whole.steps for access in (step.target, *step.reads))
@@ -1019,9 +1021,19 @@ class Compiled:
         ]
 
     def __call__(self, /, **arrays: Any) -> Any:
-        semantics.check_names(self._inputs, arrays)
-        prepared = self.prepare(arrays)
-        return self.function(**{self._identifiers[name]: array for name, array in prepared.items()})
+        signature = tuple(
+            (name, type(array), getattr(array, "shape", None), getattr(array, "dtype", None))
+            for name, array in arrays.items()
+        )
+        if signature not in self._passed:
+            semantics.check_names(self._inputs, arrays)
+            prepared = self.prepare(arrays)
+            if not self._positions and all(prepared[name] is array for name, array in arrays.items()):
+                self._passed.add(signature)  # names, shapes and types decide everything that is checked
+            arrays = prepared
+        if self._renamed:
+            arrays = {self._identifiers[name]: array for name, array in arrays.items()}
+        return self.function(**arrays)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Compiled, (self.program, self.layout, self.style)
