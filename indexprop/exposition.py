@@ -879,6 +879,11 @@ class _Told:
         return next(term for term in self.source.terms if self.leaf in ir.accesses(term.body))
 
 
+def _applied(step: Step) -> list[Apply]:
+    """The functions over indices that a line applies."""
+    return [part for term in step.terms for part in ir.walk(term.body) if isinstance(part, Apply)]
+
+
 class _Teller:
     """Tells the stories of one gradient."""
 
@@ -999,7 +1004,8 @@ class _Teller:
         steps = self.derived.get(derived, [])
         tensor = self.tensor_of.get(derived)
         if tensor is None:
-            return self.ties(steps[0])
+            because = steps[0].because
+            return self.ties(steps[0]) if because is None or because.rule != "adjoint" else self.part(steps[0])
         told = [
             _Told(step, step.because.step, step.because.leaf)
             for step in steps
@@ -1048,6 +1054,20 @@ class _Teller:
         )
         where = Chapter(say("Where it comes from"), (self.lines([source, step]), Paragraph(words)))
         title = say(f"{Code(step.name)}, the number of ties in {self.f(source.name)}")
+        return Story(title, (where, self.spellings(step)))
+
+    def part(self, step: Step) -> Story:
+        """A line of the adjoint of a function over indices, before the one that is the cotangent."""
+        source, leaf = (step.because.step, step.because.leaf) if step.because else (None, None)
+        assert source is not None
+        assert leaf is not None
+        (name,) = dict.fromkeys(part.function for part in _applied(source))
+        words = say(
+            f"{self.f(step.target)} is a part of the adjoint of {Code(name)}: it stands in every entry of the gradient "
+            f"with respect to {self.f(leaf)}, so it is computed once, in a line of its own."
+        )
+        where = Chapter(say("Where it comes from"), (self.lines([source, step]), Paragraph(words)))
+        title = say(f"{Code(step.name)}, a part of the adjoint of {Code(name)}")
         return Story(title, (where, self.spellings(step)))
 
     def where(self, tensor: str, told: Sequence[_Told]) -> Chapter:
@@ -1105,7 +1125,9 @@ class _Teller:
         return Chapter(say("What comes in from upstream"), tuple(blocks))
 
     def contribution(self, told: _Told, through: str) -> Iterator[Chapter]:
-        yield Chapter(say(f"Upstream times local{through}"), tuple(self.rule(told)))
+        adjoint = told.step.because is not None and told.step.because.rule == "adjoint"
+        title = f"The adjoint of {_applied(told.source)[0].function}" if adjoint else "Upstream times local"
+        yield Chapter(say(f"{title}{through}"), tuple(self.adjoint(told) if adjoint else self.rule(told)))
         yield Chapter(say(f"Which indices stay, which are summed{through}"), tuple(self.indices(told)))
         yield self.spellings(told.step, through)
         reasons = {name: self.reason(told.step, writer) for name, writer in self.matrix.items()}
@@ -1145,6 +1167,32 @@ class _Teller:
         else:
             yield from self.one_read(told)
         yield self.lines([step])
+
+    def adjoint(self, told: _Told) -> Iterator[Block]:
+        """The lines that the table declares for a function over indices, and those that they became here."""
+        applied, source = _applied(told.source)[0], told.source
+        record = INDEXED[applied.function]
+        name, over = Code(record.name), listed(self.i(index) for index in applied.indices)
+        place = applied.arguments.index(told.leaf)
+        parameter = record.parameters[place]
+        text = (
+            f"{name} runs over {over}: every entry of {self.f(told.leaf)} along {over} has a part in "
+            f"{f'every entry of {self.f(source.target)}' if record.keeps else self.f(source.target)} along it, so no "
+            "single local derivative says it all. The table of functions has the lines that add up all the parts "
+            f"(d is the upstream, y the value, k the index {name} runs over):"
+        )
+        yield Paragraph(say(text))
+        yield Display(tuple(map(self.equation, notation.parse_lines(record.adjoint[parameter]))))
+        if record.why:
+            yield Paragraph(say(record.why))
+        parts = [
+            step
+            for step in self.program.steps
+            if step.because and step.because == replace(step.because, rule="adjoint", step=source, leaf=told.leaf)
+            if step.name not in self.tensor_of
+        ]
+        yield Paragraph(say("They follow from the definition by the one rule. Here they are"))
+        yield self.lines([*parts, told.step])
 
     def product_rule(self, step: Step, reads: Sequence[Access]) -> Iterator[Block]:
         yield Paragraph(
@@ -1379,6 +1427,8 @@ class _Teller:
     def mistakes(self, told: _Told) -> Iterator[tuple[Words, Words]]:
         """Plausible wrong lines in the first layout shown, and how they show, or hide."""
         step, writer = told.step, next(iter(self.matrix.values()))
+        if step.because and step.because.rule == "adjoint":
+            return
         product, total = self.product(step, writer), self.total(step, writer)
         upstream = self.upstream_of(step)
         if product:

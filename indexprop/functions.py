@@ -345,7 +345,7 @@ class Indexed:
     `definition`: lines in the notation that end in `y`, over the parameters and the index `k`; other indices of the
     arguments are carried along. `adjoint`: for a parameter, lines that end in its cotangent, written with `d`, `y` and
     the parameters; a parameter without one is differentiated through the definition. A test proves every adjoint equal
-    to the derived one.
+    to the derived one. `why` tells a reader where its lines come from.
     """
 
     name: str
@@ -355,6 +355,7 @@ class Indexed:
     adjoint: Mapping[str, str] = field(default_factory=dict)
     defaults: tuple[str, ...] = ()
     convention: str = ""
+    why: str = ""
 
     @property
     def keeps(self) -> bool:
@@ -367,9 +368,9 @@ _INDEXED = (
         "softmax",
         """
         m = max[k](x[k])
-        e[k] = exp(x[k] - stop(m))
+        e[k] = exp(x[k] - stop(maximum(m, -10^9)))
         s = e[k]
-        y[k] = e[k] / s
+        y[k] = e[k] / where(s > 0, s, 1)
         """,
         r"\operatorname{softmax}",
         adjoint={
@@ -378,15 +379,18 @@ _INDEXED = (
             dx[k] = y[k] (d[k] - s)
             """
         },
-        convention="the largest argument is subtracted first, so nothing overflows",
+        convention="the largest argument is subtracted first, so nothing overflows; where all are below -10^9, "
+        "as in a row that is masked throughout, the result is 0",
+        why="An entry stands above the line in its own y, and below the line in all of them: the first gives y d, the "
+        "second takes y s away.",
     ),
     Indexed(
         "log_softmax",
         """
         m = max[k](x[k])
-        z[k] = x[k] - stop(m)
+        z[k] = x[k] - stop(maximum(m, -10^9))
         s = sum[k](exp(z[k]))
-        y[k] = z[k] - log(s)
+        y[k] = z[k] - log(where(s > 0, s, 1))
         """,
         r"\log\operatorname{softmax}",
         adjoint={
@@ -396,13 +400,16 @@ _INDEXED = (
             dx[k] = d[k] - p[k] s
             """
         },
+        convention="-inf at arguments of -inf, whatever the others are",
+        why="An entry stands in its own y, which gives d; the logarithm of the sum stands in all of "
+        "them, and the derivative of that is the softmax.",
     ),
     Indexed(
         "logsumexp",
         """
         m = max[k](x[k])
-        s = sum[k](exp(x[k] - stop(m)))
-        y = log(s) + stop(m)
+        s = sum[k](exp(x[k] - stop(maximum(m, -10^9))))
+        y = log(where(s > 0, s, 1)) + stop(m)
         """,
         r"\operatorname{logsumexp}",
         adjoint={
@@ -411,6 +418,8 @@ _INDEXED = (
             dx[k] = d p[k]
             """
         },
+        convention="-inf where every argument is -inf; the derivative is 0 there",
+        why="The derivative of the logarithm is one over the sum, that of a summand its exponential: the softmax.",
     ),
     Indexed(
         "var",
@@ -425,6 +434,7 @@ _INDEXED = (
             dx[k] = 2 d (x[k] - u) / |k|
             """
         },
+        why="What an entry adds through the mean u is zero, because the distances from the mean add up to zero.",
         convention="over |k|, not |k| - 1",
     ),
     Indexed(
@@ -440,6 +450,7 @@ _INDEXED = (
             dx[k] = where(y > 0, d (x[k] - u) / (|k| where(y > 0, y, 1)), 0)
             """
         },
+        why="The derivative of the variance, divided by the 2 y that comes from the root.",
         convention="over |k|, not |k| - 1; the derivative of a constant is 0",
     ),
     Indexed(
@@ -485,6 +496,8 @@ _INDEXED = (
             dx[k] = r (d[k] - s - y[k] t)
             """
         },
+        why="Each entry has three parts in the result: its own, r d; through the mean, which takes away the mean s of "
+        "all d; and through the deviation, which takes away the share t of d along y.",
         defaults=("0.00001",),
         convention="without scale and shift; multiply and add them",
     ),
@@ -505,6 +518,8 @@ _INDEXED = (
             dx[k] = r (d[k] - y[k] t)
             """
         },
+        why="Each entry has two parts in the result: its own, r d, and through the root of the mean square, which "
+        "takes away the share t of d along y.",
         defaults=("0.00001",),
         convention="without scale; multiply it",
     ),

@@ -1,0 +1,253 @@
+"""Every function over an index, tested from its record: a new function is tested by being there."""
+
+import random
+import warnings
+from fractions import Fraction
+
+import mpmath
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import indexprop as ip
+from indexprop import codegen, definitions, notation
+from indexprop.functions import INDEXED
+from indexprop.semantics import Table, evaluate
+from tests.exact import partial, values, with_partials
+
+RECORDS = [pytest.param(record, id=record.name) for record in INDEXED.values()]
+ADJOINTS = [
+    pytest.param(record, parameter, id=f"{record.name}-{parameter}")
+    for record in INDEXED.values()
+    for parameter in record.adjoint
+]
+every_record = pytest.mark.parametrize("record", RECORDS)
+seeds = st.integers(0, 2**32 - 1)
+
+
+def program(record):
+    """The function over an index, with another one carried along in the middle, and a loss that is not symmetric."""
+    arguments = [f"{one.upper()}[c,k,b]" for one in record.parameters if one not in ("eps",)]
+    value = "Y[c,k,b]" if record.keeps else "Y[c,b]"
+    slots = value[1:]
+    return ip.parse(
+        f"{value} = {record.name}[k]({', '.join(arguments)})\nL = sum{slots}(({value}^2 + {value}) w{slots})"
+    )
+
+
+def rationals(shape, seed):
+    rng = random.Random(seed)
+    entries = {at: Fraction(rng.choice((-1, 1)) * rng.randint(1, 40), 7) for at in np.ndindex(*shape)}
+    return Table(shape, entries)
+
+
+def inputs(one, seed, make):
+    sizes = {"c": 2, "k": 4, "b": 3}
+    if seed % 3 == 0:
+        sizes["k"] = 1
+    return {
+        access.tensor: make([sizes[slot] for slot in access.names], seed + number)
+        for number, access in enumerate(one.inputs)
+    }
+
+
+def normal(shape, seed):
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+# --- the adjoint ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("record", "parameter"), ADJOINTS)
+@settings(max_examples=4)
+@given(seed=seeds)
+def test_the_declared_adjoint_is_the_derived_one(record, parameter, seed):
+    """Exactly: the gradient by the lines of the table equals the gradient through the definition."""
+    whole = program(record)
+    name = parameter.upper()
+    declared = ip.gradient(whole, wrt=name)
+    assert any(step.because and step.because.rule == "adjoint" for step in declared.backward)
+    derived = ip.gradient(definitions.expand(whole), wrt=name)
+    arrays = inputs(whole, seed, lambda shape, one: rationals(tuple(shape), one))
+    one, other = values(declared.program, arrays), values(derived.program, arrays)
+    assert one["L"] == other["L"]
+    assert one["d" + name] == other["d" + name]
+
+
+@every_record
+@settings(max_examples=3)
+@given(seed=seeds)
+def test_every_entry_of_the_gradient_is_the_derivative(record, seed):
+    whole = program(record)
+    grad = ip.gradient(whole)
+    arrays = inputs(whole, seed, lambda shape, one: rationals(tuple(shape), one))
+    known = with_partials(definitions.expand(whole), arrays, grad.wrt)["L"][()]
+    derived = values(grad.program, arrays)
+    for name in grad.wrt:
+        table = derived[grad.values[name]]
+        assert table.entries == {at: partial(known, name, at) for at in table.entries}, name
+
+
+@every_record
+def test_first_and_second_derivatives_agree_with_numbers(record):
+    first = ip.gradient(program(record))
+    report = ip.check(first)
+    assert report.ok, str(report)
+    second = ip.check(ip.vjp(first.program, of="dX", wrt=["X"]))
+    assert second.ok, str(second)
+
+
+@every_record
+def test_what_is_printed_is_what_was_parsed(record):
+    whole = program(record)
+    for one in (whole, ip.gradient(whole).program, ip.jvp(whole).program, definitions.expand(whole)):
+        assert ip.parse(str(one)) == one
+
+
+# --- numbers --------------------------------------------------------------------------------------------------------
+
+
+@every_record
+@pytest.mark.parametrize("style", codegen.STYLES)
+@settings(max_examples=3)
+@given(seed=seeds)
+def test_generated_code_computes_the_meaning(record, style, seed):
+    grad = ip.gradient(program(record))
+    arrays = inputs(grad.forward, seed, normal)
+    expected = evaluate(grad.program, arrays)
+    loss, found = ip.compile(grad, style=style)(**arrays)
+    np.testing.assert_allclose(loss, expected["L"][()], rtol=1e-12, atol=1e-12)
+    for name, array in found.items():
+        np.testing.assert_allclose(array, np.array(expected["d" + name].tolist()), rtol=1e-11, atol=1e-12)
+
+
+@every_record
+def test_single_precision_stays(record):
+    grad = ip.gradient(program(record))
+    arrays = {name: array.astype("float32") for name, array in inputs(grad.forward, 1, normal).items()}
+    loss, found = ip.compile(grad)(**arrays)
+    assert loss.dtype == "float32"
+    assert {array.dtype.name for array in found.values()} == {"float32"}
+
+
+def digits(function, x):
+    """Reference values in fifty digits."""
+    with mpmath.workdps(50):
+        x = [mpmath.mpf(float(one)) for one in x]
+        mean = sum(x) / len(x)
+        variance = sum((one - mean) ** 2 for one in x) / len(x)
+        total = sum(mpmath.exp(one) for one in x)
+        square = sum(one**2 for one in x)
+        found = {
+            "softmax": lambda: [mpmath.exp(one) / total for one in x],
+            "log_softmax": lambda: [one - mpmath.log(total) for one in x],
+            "logsumexp": lambda: mpmath.log(total),
+            "var": lambda: variance,
+            "std": lambda: mpmath.sqrt(variance),
+            "norm": lambda: mpmath.sqrt(square),
+            "norm1": lambda: sum(abs(one) for one in x),
+            "cumsum": lambda: [sum(x[: k + 1]) for k in range(len(x))],
+            "layer_norm": lambda: [(one - mean) / mpmath.sqrt(variance + mpmath.mpf("0.00001")) for one in x],
+            "rms_norm": lambda: [one / mpmath.sqrt(square / len(x) + mpmath.mpf("0.00001")) for one in x],
+        }[function]()
+        return [float(one) for one in found] if isinstance(found, list) else float(found)
+
+
+@every_record
+@pytest.mark.parametrize("scale", [1, 30])
+def test_values_are_right_to_the_last_digits(record, scale):
+    x = scale * np.random.default_rng(5).normal(size=(2, 6))
+    slots = "[b,k]" if record.keeps else "[b]"
+    found = ip.compile(ip.parse(f"Y{slots} = {record.name}[k](X[b,k])"))(X=x)["Y"]
+    np.testing.assert_allclose(found, [digits(record.name, row) for row in x], rtol=2e-14, atol=1e-14)
+
+
+INFINITY = np.inf
+
+
+@pytest.mark.parametrize(
+    ("function", "x", "value", "gradient"),
+    [
+        ("softmax", [1e4, -1e4, 0], [1, 0, 0], [0, 0, 0]),
+        ("softmax", [1e4, 1e4], [0.5, 0.5], [-0.25, 0.25]),
+        ("softmax", [-INFINITY, 0, 0], [0, 0.5, 0.5], [0, -0.25, 0.25]),
+        ("softmax", [-INFINITY, -INFINITY], [0, 0], [0, 0]),
+        ("log_softmax", [1e4, -1e4], [0, -2e4], [-2, 2]),
+        ("log_softmax", [-INFINITY, 0], [-INFINITY, 0], [1, -1]),
+        ("log_softmax", [-INFINITY, -INFINITY], [-INFINITY, -INFINITY], [1, 2]),
+        ("logsumexp", [1e4, -1e4], 1e4, [1, 0]),
+        ("logsumexp", [-INFINITY, -INFINITY], -INFINITY, [0, 0]),
+        ("var", [3, 3, 3], 0, [0, 0, 0]),
+        ("std", [3, 3, 3], 0, [0, 0, 0]),
+        ("norm", [0, 0, 0], 0, [0, 0, 0]),
+        ("norm1", [0, 2, -3], 5, [0, 1, -1]),
+        ("layer_norm", [3, 3], [0, 0], [-(10**2.5) / 2, 10**2.5 / 2]),
+        ("rms_norm", [0, 0], [0, 0], [10**2.5, 2 * 10**2.5]),
+    ],
+)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_extremes_are_finite_or_their_limit(function, x, value, gradient, dtype):
+    """Without a warning; the cotangent that comes in is 1, 2, 3, ... or 1."""
+    slots = "[k]" if isinstance(value, list) else ""
+    whole = ip.parse(f"Y{slots} = {function}[k](X[k])")
+    x = np.array(x, dtype)
+    upstream = np.arange(1, len(x) + 1).astype(dtype) if slots else np.ones((), dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = ip.compile(whole)(X=x)["Y"]
+        given = {"X": x, "dY": upstream}
+        back = ip.vjp(whole)
+        derived = ip.compile(back)(**{name: given[name] for name in back.program.input_names})["X"]
+    np.testing.assert_allclose(found, value, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(derived, gradient, rtol=1e-5, atol=1e-6)
+    assert found.dtype == derived.dtype == dtype
+
+
+# --- what a reader sees ---------------------------------------------------------------------------------------------
+
+
+@every_record
+def test_latex_names_the_function(record):
+    latex = ip.format(program(record), "latex")
+    assert record.latex in latex
+
+
+def test_softmax_has_two_backward_lines():
+    back = ip.vjp(ip.parse("P[b,k] = softmax[k](Z[b,k])"))
+    assert [notation.format_step(step) for step in back.backward] == [
+        "P_s[b] = dP[b,k] P[b,k]",
+        "dZ[b,k] = P[b,k] (dP[b,k] - P_s[b])",
+    ]
+
+
+def test_the_story_of_an_adjoint_shows_the_lines_of_the_table():
+    grad = ip.gradient(ip.parse("P[b,k] = softmax[k](Z[b,k]) \n L = -sum[b,k](T[b,k] log(P[b,k])) / |b|"))
+    told = str(ip.explain(grad, "Z"))
+    assert (
+        """
+The adjoint of softmax
+  softmax runs over k: every entry of Z[b,k] along k has a part in every entry
+  of P[b,k] along it, so no single local derivative says it all. The table of
+  functions has the lines that add up all the parts (d is the upstream, y the
+  value, k the index softmax runs over):
+      s     = sum[k](d[k] y[k])
+      dx[k] = y[k] (d[k] - s)
+  An entry stands above the line in its own y, and below the line in all of
+  them: the first gives y d, the second takes y s away.
+  They follow from the definition by the one rule. Here they are
+      P_s[b]  = sum[k](dP[b,k] P[b,k])
+      dZ[b,k] = P[b,k] (dP[b,k] - P_s[b])
+"""
+        in told
+    )
+    assert "local derivative P (1" not in told
+
+
+def test_the_story_of_a_part_of_an_adjoint_says_what_it_is_for():
+    told = str(ip.explain(ip.gradient(program(INDEXED["layer_norm"]))))
+    assert "Y_t, a part of the adjoint of layer_norm\n" in told
+    assert "stands in every entry of the gradient with respect to X[c,k,b], so it is computed once" in " ".join(
+        told.split()
+    )
+    assert "number of ties" not in told
