@@ -1,0 +1,525 @@
+"""Pictures of programs, as SVG: tensors are nodes, indices are legs.
+
+A leg that joins two nodes is summed; a leg with a loose end is an index of the result; the batch has dashed legs. Such
+a picture makes the rule visible: put the upstream at the loose ends, take one node out, and the legs that it leaves
+are the indices of its gradient.
+
+    step   one line                 swap   how a derived line comes about
+    flow   a network, forward and backward          blocks   matrices, drawn to proportion
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from indexprop import exposition, ir, notation
+from indexprop.calculus import Gradient
+from indexprop.errors import LayoutError
+from indexprop.ir import Access, Expr, Index, Product, Program, Step, Term
+from indexprop.layouts import Arrangement, batch_index
+
+COLOURS = 8
+LIGHT = ("#0b62bf", "#a34700", "#7a3fb0", "#08734e", "#b8255f", "#6f5a00", "#006b78", "#6b5340")
+DARK = ("#79b8ff", "#f2a66a", "#cba6f7", "#6ad3a5", "#f590b4", "#d8c15a", "#63cbd6", "#cdb9a3")
+INK, PALE = ("#1f2328", "#e4e4df"), ("#ffffff", "#1c1d20")
+
+
+def _palette(number: int) -> str:
+    colours = (LIGHT, DARK)[number]
+    inks = "".join(f".k{k}{{color:{colour}}}" for k, colour in enumerate(colours))
+    return f".ixp{{color:{INK[number]}}}.ixp .node{{fill:{PALE[number]}}}{inks}"
+
+
+SHAPES = (
+    ".ixp{font:14px ui-sans-serif,system-ui,sans-serif}"
+    ".ixp text{fill:currentColor;stroke:none;text-anchor:middle}.ixp .start{text-anchor:start}"
+    ".ixp .node{stroke:currentColor;stroke-width:1.3}.ixp .note{font-size:13px;opacity:.75}"
+    ".ixp .leg{fill:none;stroke:currentColor;stroke-width:1.6}.ixp .sum{stroke-width:2.4}"
+    ".ixp .batch{stroke-dasharray:5 4}.ixp .side{fill:none;stroke:currentColor;stroke-width:3.4}"
+    ".ixp .leg text,.ixp .side text{font:italic 14px Georgia,serif}.ixp .leg circle{fill:currentColor;stroke:none}"
+    ".ixp .taken{stroke-dasharray:2 4;stroke-opacity:.55}.ixp text.taken{opacity:.45}"
+    ".ixp .edge{fill:none;stroke:currentColor;opacity:.5}.ixp .grid{stroke:currentColor;opacity:.2}"
+)
+"""How the parts of every picture look, apart from their colours."""
+
+STYLE = f"<style>{SHAPES}{_palette(0)}@media(prefers-color-scheme:dark){{{_palette(1)}}}</style>"
+"""What a picture on its own needs; a page that holds many of them says it once, in its own colours."""
+
+
+def colour(program: Program, index: Index) -> str:
+    """The class of an index: the same colour in every picture of a program."""
+    root = list(program.indices)
+    return f"k{root.index(index) % COLOURS}" if index in root else "k0"
+
+
+def _svg(
+    width: float, height: float, label: str, parts: Iterable[str], styled: bool, kind: str, role: str = "img"
+) -> str:
+    space = ' xmlns="http://www.w3.org/2000/svg"' if styled else ""  # a file of its own needs it
+    return (
+        f'<svg{space} class="ixp {kind}" viewBox="0 0 {width:g} {height:g}" '
+        f'width="{width:g}" height="{height:g}" role="{role}" aria-label="{escape(label)}">'
+        f"{STYLE if styled else ''}{''.join(parts)}</svg>"
+    )
+
+
+def _text(x: float, y: float, text: str, kind: str = "") -> str:
+    named = f' class="{kind}"' if kind else ""
+    return f'<text x="{x:.4g}" y="{y:.4g}"{named}>{escape(text)}</text>'
+
+
+# --- one line -----------------------------------------------------------------------------------------------------
+
+PITCH, TOP, DROP, RADIUS = 92, 34, 76, 19
+
+
+@dataclass(frozen=True)
+class Node:
+    """A factor of a line: what it is called, and its legs."""
+
+    label: str
+    legs: tuple[Index, ...]
+    taken: bool = False
+
+    @property
+    def width(self) -> float:
+        return max(2 * RADIUS, 8.2 * len(self.label) + 16)
+
+
+def nodes(body: Expr) -> tuple[Node, ...]:
+    """The factors of a summand, each with the indices that it has."""
+    factors = body.factors if isinstance(body, Product) else (body,)
+    return tuple(
+        Node(notation.format_expr(exposition.in_one_dimension(part)), tuple(ir.free_indices(part))) for part in factors
+    )
+
+
+@dataclass
+class _Network:
+    """A picture of one product: the nodes in a row, and below it the result: loose legs, or a node."""
+
+    row: Sequence[Node]
+    out: tuple[Index, ...]
+    below: Node | None
+    program: Program
+    batch: Index | None
+    left: float = 0
+
+    @property
+    def width(self) -> float:
+        inside = sum(max(PITCH, node.width + 40) for node in self.row) + 24
+        return max(inside, len(self.out) * 34.0, self.below.width + 40 if self.below else 0)
+
+    def draw(self) -> str:
+        places: list[tuple[float, float]] = []
+        x = self.left + (self.width - sum(max(PITCH, node.width + 40) for node in self.row)) / 2
+        for node in self.row:
+            wide = max(PITCH, node.width + 40)
+            places.append((x + wide / 2, TOP))
+            x += wide
+        middle = self.left + self.width / 2
+        lines: list[str] = []
+        pairs: dict[tuple[int, ...], int] = {}
+        legs = list(dict.fromkeys([*(leg for node in self.row for leg in node.legs), *self.out]))
+        spread = self._ends(places, middle)
+        for index in legs:
+            holders = [k for k, node in enumerate(self.row) if index in node.legs]
+            points = [places[k] for k in holders]
+            end = (middle, TOP + DROP + 14) if self.below else spread.get(index)
+            if index in self.out and end:
+                if not points and not self.below:  # nothing on the right has it: the same for all its values
+                    points.append((end[0], TOP + DROP * 0.4))
+                points.append(end)
+                holders.append(-1)
+            count = pairs[tuple(holders)] = pairs.get(tuple(holders), -1) + 1
+            lines.append(self._leg(index, points, count, holders))
+        drawn = [*lines, *(_node(node, *place) for node, place in zip(self.row, places, strict=True))]
+        if self.below:
+            drawn.append(_node(self.below, middle, TOP + DROP + 14))
+        return "".join(drawn)
+
+    def _ends(self, places: Sequence[tuple[float, float]], middle: float) -> dict[Index, tuple[float, float]]:
+        """Where the loose legs end: under the node that holds them, side by side."""
+        found: dict[Index, tuple[float, float]] = {}
+        wanted: list[tuple[float, Index]] = []
+        for index in self.out:
+            held = [place[0] for node, place in zip(self.row, places, strict=True) if index in node.legs]
+            wanted.append((sum(held) / len(held) if held else middle + 34, index))
+        groups: dict[float, list[Index]] = {}
+        for at, index in wanted:
+            groups.setdefault(at, []).append(index)
+        for at, indices in groups.items():
+            for k, index in enumerate(indices):
+                found[index] = at + 34 * (k - (len(indices) - 1) / 2), TOP + DROP
+        return found
+
+    def _leg(self, index: Index, points: list[tuple[float, float]], count: int, holders: list[int]) -> str:
+        loose = index in self.out and not self.below
+        kind = " batch" * (index == self.batch) + " sum" * (not loose)
+        start = f'<g class="leg{kind} {colour(self.program, index)}" data-i="{escape(index)}">'
+        dots = [points[0]] if holders == [-1] and loose else []
+        if len(points) == 1:  # nothing to join with: a sum over all values
+            (x, y) = points[0]
+            far = x + 54, y
+            dots.append(far)
+            path, label = _line(points[0], far), (x + 38, y - 7)
+        elif len(points) == 2:
+            bend = 0 if count == 0 else 26 * (1 if count % 2 else -1) * ((count + 1) // 2)
+            path, label = _curve(points[0], points[1], bend)
+            if loose:
+                label = points[1][0], points[1][1] + 15
+        else:
+            x = points[-1][0] if loose else sum(x for x, _ in points) / len(points) + 22 * count
+            joint = x, TOP + DROP * 0.62 + 9 * count
+            path, label = "".join(_line(point, joint) for point in points), (joint[0] + 10, joint[1] + 4)
+            dots.append(joint)
+            if loose:
+                label = points[-1][0], points[-1][1] + 15
+        circles = "".join(f'<circle cx="{x:g}" cy="{y:g}" r="3.2"/>' for x, y in dots)
+        return f"{start}{path}{circles}{_text(*label, index)}</g>"
+
+
+def _line(one: tuple[float, float], other: tuple[float, float]) -> str:
+    return f'<path d="M{one[0]:g} {one[1]:g}L{other[0]:g} {other[1]:g}"/>'
+
+
+def _curve(one: tuple[float, float], other: tuple[float, float], bend: float) -> tuple[str, tuple[float, float]]:
+    """A leg between two nodes, and the place of its label."""
+    (x, y), (u, v) = one, other
+    length = max(1.0, ((u - x) ** 2 + (v - y) ** 2) ** 0.5)
+    across = (v - y) / length, (x - u) / length
+    mid = (x + u) / 2 + across[0] * bend, (y + v) / 2 + across[1] * bend
+    away = 10 if bend >= 0 else -10
+    if abs(across[1]) > 0.9:  # level: the name stands above the line
+        label = mid[0], (y + v) / 2 + across[1] * bend / 2 - 7
+    else:
+        label = (x + u) / 2 + across[0] * (bend / 2 + away) + (5 if across[0] * away > 0 else -5), (y + v) / 2 + 6
+    if not bend:
+        return _line(one, other), label
+    return f'<path d="M{x:g} {y:g}Q{mid[0]:.4g} {mid[1]:.4g} {u:g} {v:g}"/>', label
+
+
+def _node(node: Node, x: float, y: float) -> str:
+    taken = "taken" if node.taken else ""
+    return _rectangle(x, y, node.width, 2 * RADIUS, RADIUS, taken) + _text(x, y + 5, node.label, taken)
+
+
+def _rectangle(x: float, y: float, width: float, height: float, radius: float = 0, kind: str = "") -> str:
+    """A box around a point."""
+    corner = f' rx="{radius:g}"' if radius else ""
+    return (
+        f'<rect class="node{" " * bool(kind)}{kind}" x="{x - width / 2:.4g}" y="{y - height / 2:.4g}" '
+        f'width="{width:.4g}" height="{height:.4g}"{corner}/>'
+    )
+
+
+def _batch(program: Program) -> Index | None:
+    try:
+        return batch_index(program)
+    except LayoutError:
+        return None
+
+
+def step(step: Step, program: Program, *, styled: bool = True) -> str:
+    """A line as a picture: its tensors with their legs, those that are summed joined, those of the result loose.
+
+    >>> net = notation.parse("Y[o,b] = W[o,h] H[h,b]")
+    >>> picture = step(net.steps[0], net)
+    >>> picture[:25], picture.count("<rect"), picture.count('data-i="h"')
+    ('<svg xmlns="http://www.w3', 2, 1)
+
+    Terms stand side by side. A factor that is more than a tensor, `1 - H2`, is a node as well. Batch legs are dashed.
+    """
+    batch, out = _batch(program), tuple(ir.slot_indices(step.target))
+    parts: list[str] = []
+    left = 0.0
+    for number, term in enumerate(step.terms):
+        if number:
+            parts.append(_text(left + 4, TOP + 6, "+"))
+            left += 8
+        network = _Network(nodes(term.body), out, None, program, batch, left)
+        parts.append(network.draw())
+        left += network.width
+    return _svg(left, TOP + DROP + 26, _alternative(step), parts, styled, "step")
+
+
+def _alternative(step: Step) -> str:
+    """What a screen reader says for a picture."""
+    summed = list(dict.fromkeys(index for term in step.terms for index in term.bound))
+    how = f"{', '.join(summed)} joined, because summed" if summed else "no leg joined: nothing is summed"
+    loose = ", ".join(ir.slot_indices(step.target)) or "none"
+    return f"{notation.format_step(step)}: tensors with indices as legs; {how}; loose legs: {loose}."
+
+
+# --- the swap -----------------------------------------------------------------------------------------------------
+
+
+def swap(derived: Step, gradient: Gradient, *, styled: bool = True) -> str:
+    """How a derived line comes about: the forward line, the upstream at its loose legs, one node taken out.
+
+    >>> from indexprop import gradient
+    >>> grad = gradient(notation.parse("Y[o,b] = W[o,h] H[h,b] \\n L = sum[o,b](Y[o,b]^2)"), wrt="W")
+    >>> picture = swap(grad.backward[1], grad)
+    >>> "take W out: its legs are left" in picture
+    True
+
+    Empty where the line is none of this kind: where the tensor is inside a function, or read more than once.
+    """
+    found = _swapped(derived, gradient)
+    if found is None:
+        return ""
+    source, term, leaf, upstream = found
+    program, batch = gradient.program, _batch(gradient.forward)
+    out = tuple(ir.slot_indices(source.target))
+    row = nodes(term.body)
+    factors = term.body.factors if isinstance(term.body, Product) else (term.body,)
+    removed = tuple(Node(node.label, node.legs, part == leaf) for node, part in zip(row, factors, strict=True))
+    above = Node(upstream, out)
+    gap, parts, left = 58.0, [], 0.0
+    lines = (
+        (row, None, "the forward line"),
+        (row, above, f"{upstream} joins the loose legs"),
+        (removed, above, f"take {leaf.tensor} out: its legs are left"),
+    )
+    height = TOP + DROP + 62
+    for number, (shown, below, caption) in enumerate(lines):
+        network = _Network(shown, out, below, program, batch, left)
+        wide = max(network.width, 7.2 * len(caption))
+        network.left = left + (wide - network.width) / 2
+        if number:
+            y = TOP + 22
+            parts.append(f'<path class="edge" d="M{left - gap + 14:g} {y}h26m-6 -5l6 5l-6 5"/>')
+        parts.append(network.draw())
+        parts.append(_text(left + wide / 2, height - 8, caption, "note"))
+        left += wide + gap
+    label = (
+        f"Three pictures. {notation.format_step(source)}. Then {upstream} joins all loose legs. Then {leaf.tensor} is "
+        f"taken out, and the legs it leaves are those of {notation.format_access(derived.target)}."
+    )
+    return _svg(left - gap, height, label, parts, styled, "swap")
+
+
+def _swapped(derived: Step, gradient: Gradient) -> tuple[Step, Term, Access, str] | None:
+    because = derived.because
+    if because is None or because.rule != "swap" or because.step is None or because.leaf is None:
+        return None
+    upstream = gradient.cotangents.get(because.step.name)
+    reads = [read for read in because.step.reads if read.tensor == because.leaf.tensor]
+    if upstream is None or upstream not in gradient.program.axes or len(reads) > 1 or len(derived.terms) > 1:
+        return None
+    for term in because.step.terms:
+        factors = term.body.factors if isinstance(term.body, Product) else (term.body,)
+        if because.leaf in factors:
+            return because.step, term, because.leaf, upstream
+    return None
+
+
+# --- a network ----------------------------------------------------------------------------------------------------
+
+CELL, LINE, BOX = 62, 62, 28
+
+
+def flow(gradient: Gradient, *, styled: bool = True, links: bool = False) -> str:
+    """A network forward, from left to right, and backward, from right to left.
+
+    >>> from indexprop import gradient
+    >>> net = notation.parse("Y[o,b] = W[o,h] H[h,b] \\n L = sum[o,b](Y[o,b]^2)")
+    >>> picture = flow(gradient(net, wrt="W"))
+    >>> picture.count("<rect"), picture.count('class="edge"')
+    (6, 5)
+
+    Every cotangent stands under its tensor. With `links`, it is a link to `#story-NAME`.
+    """
+    program = gradient.program
+    derived = {name for step in gradient.backward for name in (step.name,)} | set(gradient.seeds)
+    forward = [step for step in program.steps if step.name not in derived]
+    depth: dict[str, int] = {}
+    for one in forward:
+        depth[one.name] = max(
+            [depth.get(one.name, 0), *(depth.get(read.tensor, -1) + 1 for read in one.reads if read.tensor in depth)]
+        )
+    readers: dict[str, int] = {}
+    for one in forward:
+        for read in one.reads:
+            if read.tensor not in depth:
+                readers.setdefault(read.tensor, depth[one.name])
+    tensor_of = {name: tensor for tensor, name in gradient.cotangents.items() if name in derived}
+    columns = max([*depth.values(), 0]) + 1
+    inputs = [[name for name, column in readers.items() if column == k] for k in range(columns)]
+    middle = [[name for name, column in depth.items() if column == k] for k in range(columns)]
+    wide = max(CELL, *(8.2 * len(name) + 26 for name in [*depth, *readers, *derived, ""]))
+    widths = [wide * max(1, len(inputs[k])) for k in range(columns)]
+    rows = max(map(len, middle), default=1)
+    top, band = 34.0, LINE * (rows + 1)
+    place: dict[str, tuple[float, float]] = {}
+    x = 8.0
+    for k in range(columns):
+        for n, name in enumerate(inputs[k]):
+            place[name] = x + widths[k] / 2 + wide * (n - (len(inputs[k]) - 1) / 2), top
+        for n, name in enumerate(middle[k]):
+            place[name] = x + widths[k] / 2, top + LINE * (n + 1)
+        x += widths[k]
+    bottom = top + 2 * band
+    for name, tensor in tensor_of.items():
+        if tensor in place:
+            place[name] = place[tensor][0], bottom - place[tensor][1] + top
+    edges = [
+        _edge(place[read], place[one.name], one.name)
+        for one in forward
+        for read in dict.fromkeys(read.tensor for read in one.reads)
+        if read in place
+    ]
+    for one in gradient.backward:
+        source = one.because.step.name if one.because and one.because.step else ""
+        start = gradient.cotangents.get(source, "")
+        start = start if start in place else source
+        if start in place and one.name in place and start != one.name:
+            edges.append(_edge(place[start], place[one.name], one.name, ' data-back="1"'))
+    boxes = [_box(name, *place[name], wide - 14, name in derived, links) for name in place]
+    titles = [
+        _text(8, 14, "forward", "note start"),
+        _text(8, bottom + BOX / 2 + 20, "backward", "note start"),
+    ]
+    label = (
+        f"The flow of the network. Forward: {', '.join(one.name for one in forward)}. "
+        f"Backward: {', '.join(dict.fromkeys(one.name for one in gradient.backward))}."
+    )
+    return _svg(
+        x + 8, bottom + BOX / 2 + 26, label, [*edges, *boxes, *titles], styled, "flow", "group" if links else "img"
+    )
+
+
+def _edge(one: tuple[float, float], other: tuple[float, float], to: str, back: str = "") -> str:
+    (x, y), (u, v) = one, other
+    down = abs(v - y) > 8
+    if down:  # leaves below or above, arrives above or below
+        sign = 1 if v > y else -1
+        y, v = y + sign * BOX / 2, v - sign * (BOX / 2 + 2)
+        half = (y + v) / 2
+        head = f"m-3.5 {-sign * 6}l3.5 {sign * 6}l3.5 {-sign * 6}"
+        path = f"M{x:g} {y:g}C{x:g} {half:g} {u:g} {half:g} {u:g} {v:g}{head}"
+    else:
+        sign = 1 if u > x else -1
+        x, u = x + sign * 24, u - sign * 26
+        path = f"M{x:g} {y:g}L{u:g} {v:g}m{-sign * 6} -3.5l{sign * 6} 3.5l{-sign * 6} 3.5"
+    return f'<path class="edge" data-to="{escape(to)}"{back} d="{path}"/>'
+
+
+def _box(name: str, x: float, y: float, width: float, derived: bool, links: bool) -> str:
+    shape = _rectangle(x, y, width, BOX, BOX / 2 if derived else 4) + _text(x, y + 5, name)
+    group = f'<g class="tensor" data-t="{escape(name)}">{shape}</g>'
+    if derived and links:
+        return f'<a href="#story-{escape(name)}" aria-label="the story of {escape(name)}">{group}</a>'
+    return group
+
+
+# --- matrices to proportion ---------------------------------------------------------------------------------------
+
+_PIECE = re.compile(
+    r"(?P<name>[A-Za-z_][\w.]*?)(?P<turn>\.T)?(?P<rest>\.sum\(axis=\d+(?:, keepdims=True)?\)|\[[^\]]*\])?(?![\w.(])"
+)
+
+
+def blocks(
+    step: Step,
+    text: str,
+    arrangement: Arrangement,
+    sizes: Mapping[Index, int],
+    program: Program,
+    *,
+    styled: bool = True,
+    result: bool = True,
+) -> str:
+    """A line of code with a block for every matrix, rows and columns to proportion, every side with its index.
+
+    >>> from indexprop import layouts
+    >>> net = notation.parse("Y[o,b] = W[o,h] H[h,b]")
+    >>> picture = blocks(net.steps[0], "W @ H", layouts.arrange(net), {"o": 2, "h": 4, "b": 5}, net)
+    >>> picture.count("<rect")
+    3
+
+    `text` is the right-hand side in `arrangement`; with `result` False it is drawn alone. Empty
+    where a tensor has more than two axes.
+    """
+    reads = {read.tensor: read for read in step.reads}
+    lies: dict[str, tuple[Index | None, ...]] = {}
+    for name, access in {**reads, step.name: step.target}.items():
+        if not ir.is_plain(access):
+            return ""
+        lies[name] = arrangement.memory(access)
+    if any(len(lie) > 2 for lie in lies.values()) or not any(len(lie) == 2 for lie in lies.values()):
+        return ""
+    largest = max([sizes.get(index, 1) for lie in lies.values() for index in lie if index] or [1])
+    unit = min(16.0, 96.0 / largest)
+    pieces: list[str | tuple[str, tuple[Index | None, ...]]] = [(step.name, lies[step.name]), step.operation]
+    end = 0
+    for found in _PIECE.finditer(text):
+        if found["name"] not in reads:
+            continue
+        if between := text[end : found.start()].strip():
+            pieces.append(between)
+        lie = lies[found["name"]]
+        pieces.append((found["name"] + (found["turn"] or ""), lie[::-1] if found["turn"] else lie))
+        if found["rest"]:
+            pieces.append(found["rest"])
+        end = found.end()
+    if tail := text[end:].strip():
+        pieces.append(tail)
+    pieces = pieces if result else pieces[2:]
+    return _draw_blocks(
+        pieces, unit, sizes, program, f"{step.name} {step.operation} {text}" if result else text, styled
+    )
+
+
+def _draw_blocks(
+    pieces: Sequence[str | tuple[str, tuple[Index | None, ...]]],
+    unit: float,
+    sizes: Mapping[Index, int],
+    program: Program,
+    label: str,
+    styled: bool,
+) -> str:
+    heights = [
+        unit * (sizes.get(lie[0] or "", 1) if lie else 1)
+        for piece in pieces
+        if not isinstance(piece, str)
+        for lie in [piece[1]]
+    ]
+    middle = 22 + max(heights) / 2
+    x, drawn, said = 4.0, [], []
+    for piece in pieces:
+        if isinstance(piece, str):
+            width = 7.8 * len(piece) + 6
+            drawn.append(_text(x + width / 2, middle + 5, piece, "op"))
+            x += width + 6
+            continue
+        name, lie = piece
+        down, across = (lie[0], lie[1] if len(lie) == 2 else None) if lie else (None, None)
+        height, width = unit * sizes.get(down or "", 1), unit * sizes.get(across or "", 1)
+        if lie:
+            said.append(f"{name} is {' by '.join(index or '1' for index in lie)}")
+        side = 14 if down else 2
+        wide = max(width, 8.2 * len(name))
+        x += side + (wide - width) / 2
+        y = middle - height / 2
+        cells = "".join(
+            f"M{x:.4g} {y + unit * k:.4g}h{width:.4g}" for k in range(1, sizes.get(down or "", 1))
+        ) + "".join(f"M{x + unit * k:.4g} {y:.4g}v{height:.4g}" for k in range(1, sizes.get(across or "", 1)))
+        drawn.append(f'{_rectangle(x + width / 2, middle, width, height)}<path class="grid" d="{cells}"/>')
+        if down:
+            drawn.append(_side(program, down, f"M{x:.4g} {y:.4g}v{height:.4g}", x - 9, y + height / 2 + 4))
+        if across:
+            drawn.append(_side(program, across, f"M{x:.4g} {y:.4g}h{width:.4g}", x + width / 2, y - 7))
+        drawn.append(_text(x + width / 2, middle + max(heights) / 2 + 18, name))
+        x += width + (wide - width) / 2 + 8
+    return _svg(x, middle + max(heights) / 2 + 26, f"{label}. {'; '.join(said)}.", drawn, styled, "blocks")
+
+
+def _side(program: Program, index: Index, path: str, x: float, y: float) -> str:
+    """A side of a block, in the colour of its index."""
+    return (
+        f'<g class="side {colour(program, index)}" data-i="{escape(index)}"><path d="{path}"/>{_text(x, y, index)}</g>'
+    )

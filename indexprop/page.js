@@ -1,0 +1,74 @@
+"use strict";
+(() => {
+  const root = document.documentElement;
+  root.classList.add("js");
+  const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+  const quoted = (name) => `"${CSS.escape(name)}"`;
+
+  // pointing at an index, or focusing it, shows it everywhere
+  const marks = document.head.appendChild(document.createElement("style"));
+  const mark = (index) => {
+    const at = `[data-i=${quoted(index)}]`;
+    marks.textContent = index === null ? "" :
+      `${at}{background:var(--mark)}svg ${at}{stroke-width:5}svg ${at} text{font-weight:700}` +
+      `.chips ${at}{background:var(--mark);border-color:currentColor}`;
+  };
+  const under = (event) => event.target.closest ? event.target.closest("[data-i]") : null;
+  for (const [on, off] of [["pointerover", "pointerout"], ["focusin", "focusout"]]) {
+    document.addEventListener(on, (event) => { const found = under(event); if (found) mark(found.dataset.i); });
+    document.addEventListener(off, (event) => { if (under(event)) mark(null); });
+  }
+
+  // choosing a gradient: its story, and the way it came
+  const stories = all(".story");
+  const named = () => {
+    let id = location.hash.slice(1);
+    try { id = decodeURIComponent(id); } catch { /* a malformed address chooses nothing */ }
+    return stories.find((story) => story.id === id);
+  };
+  const choose = () => {
+    const asked = named();
+    const story = asked || stories.find((one) => one.classList.contains("chosen")) || stories.find((one) => one.dataset.first) || stories[0];
+    if (!story) return;
+    const way = new Set(story.dataset.way.split(" "));
+    for (const one of stories) one.classList.toggle("chosen", one === story);
+    for (const one of all("[data-t]")) {
+      const here = one.dataset.t === story.dataset.of;
+      one.classList.toggle("chosen", here);
+      one.classList.toggle("on-path", way.has(one.dataset.t));
+      const link = one.closest("a") || one.querySelector("a");
+      if (link) here ? link.setAttribute("aria-current", "true") : link.removeAttribute("aria-current");
+    }
+    for (const edge of all("[data-to]")) edge.classList.toggle("on-path", way.has(edge.dataset.to) && edge.dataset.back === "1");
+    reachable();
+    if (asked) story.scrollIntoView();
+  };
+
+  // what scrolls sideways can be reached with the keyboard
+  const reachable = () => {
+    for (const box of all(".display, figure > div, pre, .scroll"))
+      box.scrollWidth > box.clientWidth ? box.setAttribute("tabindex", "0") : box.removeAttribute("tabindex");
+  };
+
+  const copied = async (button) => {
+    const text = all("pre", button.parentElement).find((one) => one.offsetParent !== null).textContent;
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch {
+      const area = document.body.appendChild(document.createElement("textarea"));
+      area.value = text;
+      area.select();
+      document.execCommand("copy");
+      area.remove();
+    }
+    const before = button.textContent;
+    button.textContent = "Copied";
+    setTimeout(() => { button.textContent = before; }, 1500);
+  };
+  for (const button of all(".copy")) button.addEventListener("click", () => copied(button));
+
+  addEventListener("hashchange", choose);
+  addEventListener("resize", reachable);
+  document.addEventListener("change", reachable);
+  choose();
+})();

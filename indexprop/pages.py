@@ -1,0 +1,652 @@
+"""Pages to look at: a gradient as one HTML file that loads nothing, as a table in a notebook, and as an exercise.
+
+A page is a further reading of what the modules below know: the stories of `exposition`, the pictures of `diagrams`,
+the source of `codegen`, the report of `numerics`. Its formulas are MathML, made from their LaTeX.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+from html import escape
+from importlib import resources
+from typing import assert_never
+
+from indexprop import codegen, diagrams, exposition, layouts, notation
+from indexprop.calculus import Gradient
+from indexprop.codegen import Writer
+from indexprop.errors import LayoutError
+from indexprop.exposition import Block, Display, Formula, Items, Paragraph, Story, Words
+from indexprop.ir import Index, Program, Step
+from indexprop.layouts import Arrangement
+from indexprop.numerics import Report
+
+# --- LaTeX as MathML ----------------------------------------------------------------------------------------------
+
+_TOKEN = re.compile(r"\\[A-Za-z]+|\\.|[0-9]+(?:\.[0-9]+)?|\S", re.DOTALL)
+_SIGNS = {
+    "\\le": "≤",
+    "\\ge": "≥",
+    "\\ne": "≠",
+    "\\sum": "∑",
+    "\\lvert": "|",
+    "\\rvert": "|",
+    "\\partial": "∂",
+    "-": "−",
+    "\\textbackslash": "\\",
+    "\\textasciitilde": "~",
+    "\\textasciicircum": "^",
+    "\\textless": "<",
+    "\\textgreater": ">",
+    "\\textbar": "|",
+}
+_GREEK = dict(
+    zip(
+        [
+            "alpha",
+            "beta",
+            "gamma",
+            "delta",
+            "epsilon",
+            "zeta",
+            "eta",
+            "theta",
+            "iota",
+            "kappa",
+            "lambda",
+            "mu",
+            "nu",
+            "xi",
+            "pi",
+            "rho",
+            "sigma",
+            "tau",
+            "phi",
+            "chi",
+            "psi",
+            "omega",
+        ],
+        "αβγδεζηθικλμνξπρστφχψω",
+        strict=True,
+    )
+)
+_FUNCTIONS = frozenset(["exp", "log", "sin", "cos", "tan", "arctan", "sinh", "cosh", "tanh", "max", "min"])
+
+
+def mathml(latex: str, indices: Iterable[Index] = (), *, block: bool = False) -> str:
+    """A formula of ours as MathML Core; in subscripts, and between bars, the given indices are marked.
+
+    >>> mathml("W_{3,og}", ["o", "g"])
+    '<math><msub><mi>W</mi><mrow><mn>3</mn><mo>,</mo><mi data-i="o">o</mi><mi data-i="g">g</mi></mrow></msub></math>'
+
+    It reads the LaTeX that this library writes, and no other.
+    """
+    shown = ' display="block"' if block else ""
+    return f"<math{shown}>{_Formula(latex, frozenset(indices)).whole()}</math>"
+
+
+class _Formula:
+    """Reads LaTeX, token by token."""
+
+    def __init__(self, latex: str, indices: frozenset[Index]) -> None:
+        self.tokens = _spaced(latex)
+        self.at = 0
+        self.indices = indices
+        self.below = 0
+
+    def whole(self) -> str:
+        return self.row()
+
+    def peek(self) -> str:
+        return self.tokens[self.at] if self.at < len(self.tokens) else ""
+
+    def take(self) -> str:
+        self.at += 1
+        return self.tokens[self.at - 1]
+
+    def row(self, *stops: str) -> str:
+        """Everything up to one of the stops, which is not taken."""
+        found: list[str] = []
+        while self.peek() and self.peek() not in stops:
+            found.append(self.scripted())
+        return "".join(found)
+
+    def scripted(self) -> str:
+        """An atom with what stands below and above it."""
+        start = self.peek()
+        base = self.atom()
+        below, above = "", ""
+        number = ""
+        while self.peek() in ("_", "^"):
+            if self.take() == "_":
+                number = "".join(self.tokens[self.at + 1 : self.at + 2]) if self.peek() == "{" else self.peek()
+                self.below += 1
+                below = self.argument()
+                self.below -= 1
+            else:
+                above = self.argument()
+        name = f"{_plain(base)}{number}"
+        if below and self.below and name in self.indices:
+            return f'<msub data-i="{escape(name)}">{re.sub(" data-i=.[^>]*", "", base)}{below}</msub>'
+        if below and above:
+            base = f"<msubsup>{base}{below}{above}</msubsup>"
+        elif below:
+            tag = "munder" if start in ("\\sum", "\\max", "\\min") else "msub"
+            base = f"<{tag}>{base}{below}</{tag}>"
+        elif above:
+            base = f"<msup>{base}{above}</msup>"
+        applied = start[1:] in _FUNCTIONS or start in ("\\sigma", "\\operatorname")
+        return base + "<mo>&#x2061;</mo>" if applied and self.peek() == "\\left" else base
+
+    def argument(self) -> str:
+        """What follows, as one element."""
+        if self.peek() != "{":
+            return self.atom()
+        inside = self.group()
+        return inside if len(re.findall(r"<(?!/)", inside)) == 1 else f"<mrow>{inside}</mrow>"
+
+    def group(self) -> str:
+        assert self.take() == "{"
+        inside = self.row("}")
+        self.take()
+        return inside
+
+    def words(self) -> str:
+        """The group that follows as plain text."""
+        assert self.take() == "{"
+        found, depth = "", 1
+        while True:
+            token = self.take()
+            depth += {"{": 1, "}": -1}.get(token, 0)
+            if not depth:
+                return found
+            if token not in "{}":
+                found += _SIGNS.get(token, token[1:] if token.startswith("\\") else token) if token != "-" else "-"
+
+    def name(self, text: str) -> str:
+        marked = f' data-i="{escape(text)}"' if self.below and text in self.indices else ""
+        return f"<mi{marked}>{escape(text)}</mi>"
+
+    def atom(self) -> str:
+        token = self.take()
+        match token:
+            case "{":
+                self.at -= 1
+                return f"<mrow>{self.group()}</mrow>"
+            case "\\frac":
+                return f"<mfrac>{self.argument()}{self.argument()}</mfrac>"
+            case "\\sqrt":
+                return f"<msqrt>{self.group()}</msqrt>"
+            case "\\bar":
+                return f'<mover accent="true">{self.argument()}<mo>¯</mo></mover>'
+            case "\\mathrm" | "\\operatorname":
+                text = self.words()
+                upright = ' mathvariant="normal"' if len(text) == 1 else ""
+                return self.name(text).replace("<mi", f"<mi{upright}", 1)
+            case "\\text":
+                return f"<mtext>{escape(self.words())}</mtext>"
+            case "\\mathrel":
+                return self.group()
+            case "\\begin":
+                self.words()
+                return self.cases()
+            case "\\left":
+                opening = self.take()
+                inside = self.row("\\right")
+                self.take()
+                return f"<mrow>{_fence(opening)}{inside}{_fence(self.take())}</mrow>"
+            case "\\lvert":
+                self.below += 1
+                inside = self.row("\\rvert")
+                self.below -= 1
+                self.take()
+                return f"<mrow>{_fence('|')}{inside}{_fence('|')}</mrow>"
+            case "\\,":
+                return '<mspace width=".17em"/>'
+        if token[0] == "\\" and token[1:] in _FUNCTIONS:
+            return f"<mi>{token[1:]}</mi>"
+        if token[0] == "\\" and token[1:] in _GREEK:
+            return self.name(token[1:]).replace(f">{token[1:]}<", f">{_GREEK[token[1:]]}<")
+        if token[0].isdigit():
+            return f"<mn>{token}</mn>"
+        if token.isalpha():
+            return self.name(token)
+        sign = _SIGNS.get(token, token.removeprefix("\\"))
+        return f"<mo>{escape(sign)}</mo>"
+
+    def cases(self) -> str:
+        rows, cells = [], [""]
+        while True:
+            cells[-1] += self.row("&", "\\\\", "\\end")
+            token = self.take()
+            if token == "&":
+                cells.append("")
+                continue
+            rows.append("".join(f"<mtd>{cell}</mtd>" for cell in cells))
+            cells = [""]
+            if token == "\\end":
+                self.words()
+                body = "".join(f"<mtr>{row}</mtr>" for row in rows)
+                return f"<mrow><mo>{{</mo><mtable>{body}</mtable></mrow>"
+
+
+def _spaced(latex: str) -> list[str]:
+    """The tokens; the spaces of `\\text` are kept as signs of their own."""
+    tokens: list[str] = []
+    for number, piece in enumerate(re.split(r"(\\text\{[^{}]*\})", latex)):
+        if number % 2:
+            tokens += ["\\text", "{", *re.findall(r"\\[A-Za-z]+|\\.|.", piece[6:-1], re.DOTALL), "}"]
+        else:
+            tokens += _TOKEN.findall(piece)
+    return tokens
+
+
+def _fence(sign: str) -> str:
+    return f"<mo>{escape(sign.removeprefix(chr(92)))}</mo>" if sign != "." else ""
+
+
+def _plain(markup: str) -> str:
+    return re.sub("<[^>]*>", "", markup)
+
+
+# --- a story as HTML ----------------------------------------------------------------------------------------------
+
+
+def story_html(story: Story, indices: Iterable[Index] = (), level: int = 3) -> str:
+    """The chapters of a story as HTML, titles at the given level.
+
+    >>> from indexprop.exposition import Chapter, say
+    >>> print(story_html(Story(say("A"), (Chapter(say("B"), (Paragraph(say("x < y")),)),))))
+    <h3>B</h3>
+    <p>x &lt; y</p>
+    """
+    known = frozenset(indices)
+    parts: list[str] = []
+    for chapter in story.chapters:
+        parts.append(f"<h{level}>{_words(chapter.title, known)}</h{level}>")
+        parts.extend(_block(block, known) for block in chapter.blocks)
+    for part in story.parts:
+        parts.append(f"<h{level - 1}>{_words(part.title, known)}</h{level - 1}>")
+        parts.append(story_html(part, known, level))
+    return "\n".join(parts)
+
+
+def _words(words: Words, indices: frozenset[Index]) -> str:
+    def one(word: exposition.Inline) -> str:
+        match word:
+            case Formula(text, latex):
+                if text in indices and latex == exposition.latex_index(text):
+                    return f'<i data-i="{escape(text)}">{escape(text)}</i>'
+                return mathml(latex, indices)
+            case exposition.Code(text):
+                return f"<code>{marked(text, indices)}</code>"
+            case str():
+                return escape(word, quote=False)
+            case _:
+                assert_never(word)
+
+    return "".join(map(one, words.parts))
+
+
+def _block(block: Block, indices: frozenset[Index]) -> str:
+    match block:
+        case Paragraph(words):
+            return f"<p>{_words(words, indices)}</p>"
+        case Display(rows):
+            cells = "".join(
+                f"<mtr><mtd>{_inside(row.left.latex, indices)}</mtd><mtd><mo>{row.sign}</mo></mtd>"
+                f"<mtd>{_inside(row.right.latex, indices)}</mtd></mtr>"
+                for row in rows
+            )
+            return f'<div class="display"><math><mtable>{cells}</mtable></math></div>'
+        case Items(rows):
+            inside = "".join(
+                f"<dt>{_words(label, indices)}</dt><dd>{_words(words, indices)}</dd>" for label, words in rows
+            )
+            long = any(len(_plain(_words(label, indices))) > 14 for label, _ in rows)
+            return f'<dl class="long">{inside}</dl>' if long else f"<dl>{inside}</dl>"
+        case _:
+            assert_never(block)
+
+
+def _inside(latex: str, indices: frozenset[Index]) -> str:
+    return _Formula(latex, indices).whole()
+
+
+_PART = re.compile(r'("[^"]*")|([A-Za-z_][\w.]*)|(\|)|([\[\]])|([^"A-Za-z_|\[\]]+)')
+
+
+def marked(text: str, indices: frozenset[Index]) -> str:
+    """A line of the notation, or of code, as HTML, its indices marked: in brackets, between bars, in einsum strings.
+
+    >>> marked("H[h,b] / |b|", frozenset("hb"))
+    'H[<i data-i="h">h</i>,<i data-i="b">b</i>] / |<i data-i="b">b</i>|'
+    """
+
+    def index(name: str) -> str:
+        return f'<i data-i="{escape(name)}">{escape(name)}</i>' if name in indices else escape(name)
+
+    letters = all(len(name) == 1 for name in indices)
+    found: list[str] = []
+    depth, bar = 0, False
+    for string, name, line, bracket, rest in _PART.findall(text):
+        if string:
+            found.append("".join(map(index, string)) if letters else escape(string))
+        elif name:
+            found.append(index(name) if depth > 0 or bar else escape(name))
+        elif bracket:
+            depth += 1 if bracket == "[" else -1
+            found.append(bracket)
+        elif line:
+            bar = not bar
+            found.append("|")
+        else:
+            found.append(escape(rest))
+    return "".join(found)
+
+
+# --- the page -----------------------------------------------------------------------------------------------------
+
+
+@cache
+def _asset(name: str) -> str:
+    return resources.files("indexprop").joinpath(name).read_text(encoding="utf-8")
+
+
+_SHORT = re.compile(r"<[a-z][^<>]*>")
+
+
+def _unquoted(tag: re.Match[str]) -> str:
+    """A tag without the quotes that HTML does not need: they are a tenth of a page."""
+    return re.sub(r'(?<= )([\w-]+)="([\w.#-]+)"(?!/)', r"\1=\2", tag[0])
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One way to write every line: what the switch calls it, its short lines, and the whole source."""
+
+    name: str
+    writer: Writer
+    arrangement: Arrangement
+    source: str
+
+
+def readings(gradient: Gradient) -> tuple[Reading, ...]:
+    """The layouts that apply, as matrices, and the einsums as they are written."""
+    found = []
+    for layout in (*layouts.CONVENTIONS, None):
+        style = "matmul" if layout else "einsum"
+        try:
+            arrangement = layouts.arrange(gradient, layout)
+        except LayoutError:
+            continue
+        writer = Writer(gradient.program, arrangement, style, bare=True)
+        found.append(Reading(layout or "einsum", writer, arrangement, codegen.source(gradient, layout, style)))
+    if len(found) == 1:  # no layout applies: matrices as they are written
+        arrangement = layouts.arrange(gradient)
+        writer = Writer(gradient.program, arrangement, "matmul", bare=True)
+        found.insert(0, Reading("matrix", writer, arrangement, codegen.source(gradient)))
+    return tuple(found)
+
+
+def some_sizes(program: Program) -> dict[Index, int]:
+    """Sizes to draw with, where none are known: small and all different.
+
+    >>> some_sizes(notation.parse("Y[o,b] = W[o,i] X[i,b]"))
+    {'o': 2, 'i': 3, 'b': 4}
+    """
+    roots = {root: number for number, root in enumerate(dict.fromkeys(program.same_size.values()), 2)}
+    return {index: roots[root] for index, root in program.same_size.items()}
+
+
+def page(
+    gradient: Gradient, *, report: Report | None = None, sizes: Mapping[Index, int] | None = None, title: str = ""
+) -> str:
+    """A gradient as one HTML file: both passes, the story of every line, pictures, source, and the check.
+
+    >>> from indexprop import gradient
+    >>> text = page(gradient(notation.parse("Y[o,b] = W[o,h] H[h,b] \\n L = sum[o,b](Y[o,b]^2) / (2 |b|)"), wrt="W"))
+    >>> text.startswith("<!DOCTYPE html>"), "://" in text
+    (True, False)
+
+    It is self-contained: it loads nothing and works from disk. `report` is the outcome of `check`, shown with its
+    sizes; `sizes` are those of the indices, if they are known, else the shapes are drawn with small ones.
+    """
+    return _Page(gradient, report, sizes, title).whole()
+
+
+class _Page:
+    """Writes the page of one gradient."""
+
+    def __init__(
+        self, gradient: Gradient, report: Report | None, sizes: Mapping[Index, int] | None, title: str
+    ) -> None:
+        self.gradient = gradient
+        self.program = gradient.program
+        self.report = report
+        self.known = dict(sizes if sizes is not None else report.sizes if report else {})
+        self.sizes = {**some_sizes(self.program), **self.known}
+        self.indices = frozenset(self.program.indices)
+        self.readings = readings(gradient)
+        self.title = title
+        self.backward = gradient.backward
+        derived = {step.name for step in self.backward} | set(gradient.seeds)
+        self.forward = [step for step in self.program.steps if step.name not in derived]
+        self.derived = list(dict.fromkeys([*gradient.seeds, *(step.name for step in self.backward)]))
+        self.of = ", ".join(gradient.of)
+
+    @cached_property
+    def upstream(self) -> dict[str, list[str]]:
+        """For every derived tensor the cotangents it is made from."""
+        found: dict[str, list[str]] = {}
+        for step in self.backward:
+            source = step.because.step.name if step.because and step.because.step else ""
+            name = self.gradient.cotangents.get(source, "")
+            if name in self.derived and name != step.name:
+                found.setdefault(step.name, []).append(name)
+        return found
+
+    def way(self, name: str) -> list[str]:
+        """The derived tensors on the way from what is differentiated to this one, in order."""
+        seen, stack = {name}, [name]
+        while stack:
+            for other in self.upstream.get(stack.pop(), ()):
+                if other not in seen:
+                    seen.add(other)
+                    stack.append(other)
+        return [one for one in self.derived if one in seen]
+
+    def whole(self) -> str:
+        what = "gradients" if not self.gradient.seeds else "cotangents"
+        heading = self.title or f"The {what} of {self.of}, line by line"
+        palette = "".join(self.colours(number) for number in range(2))
+        body = [
+            '<a class="skip" href="#passes">To the lines</a>',
+            f"<header><h1>{escape(heading)}</h1>{self.lead()}</header>",
+            self.bar(),
+            "<main>",
+            self.flow(),
+            self.passes(),
+            *self.stories(),
+            self.code(),
+            self.verification(),
+            "</main>",
+            "<footer>One file, made by indexprop. It loads nothing and can be kept, sent and printed.</footer>",
+        ]
+        policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+        return (
+            '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+            f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+            f"<title>{escape(heading)}</title>\n<style>{diagrams.SHAPES}{_asset('page.css')}{palette}{self.switching()}</style>\n"
+            f"</head>\n<body>\n{_SHORT.sub(_unquoted, chr(10).join(filter(None, body)))}\n"
+            f"<script>{_asset('page.js')}</script>\n</body>\n</html>\n"
+        )
+
+    def colours(self, number: int) -> str:
+        """The colour of every index, light or dark."""
+        palette = (diagrams.LIGHT, diagrams.DARK)[number]
+        rules = "".join(f".k{k}{{color:{colour}}}" for k, colour in enumerate(palette))
+        for place, index in enumerate(self.program.indices):
+            if index:
+                rules += f'[data-i="{escape(index)}"]{{color:{palette[place % diagrams.COLOURS]}}}'
+        return f"@media(prefers-color-scheme:dark){{{rules}}}" if number else rules
+
+    def switching(self) -> str:
+        """The switch needs no script: what is not chosen is not shown."""
+        names = [one.name for one in self.readings]
+        return "".join(
+            f":root:has(#as-{one}:checked) .as-{other}{{display:none}}"
+            for one in names
+            for other in names
+            if one != other
+        )
+
+    def lead(self) -> str:
+        asked = ", ".join(f"<code>{escape(name)}</code>" for name in self.gradient.wrt)
+        text = f"The derivative of <code>{escape(self.of)}</code> by {asked}. "
+        text += "Choose a line of the backward pass to read how it comes about; point at an index to see where it goes."
+        notes = "".join(f"<p>{escape(note)}</p>" for note in self.gradient.notes)
+        return f'<p class="lead">{text}</p>{notes}'
+
+    def bar(self) -> str:
+        options = "".join(
+            f'<label><input type="radio" name="reading" id="as-{one.name}" value="{one.name}"'
+            f"{' checked' * (not number)}>{one.name}</label>"
+            for number, one in enumerate(self.readings)
+        )
+        chips = "".join(
+            f'<li><button type="button" data-i="{escape(index)}" aria-label="index {escape(index)}'
+            f'{self.sized(index, ", size ")}"><i>{escape(index)}</i>'
+            f"{self.sized(index, '<small>', '</small>')}</button></li>"
+            for index in self.program.indices
+            if index
+        )
+        return (
+            '<div class="bar"><div><fieldset><legend>written as</legend>'
+            f'<span class="switch">{options}</span></fieldset>'
+            f'<ul class="chips" aria-label="indices"><li aria-hidden="true">indices</li>{chips}</ul></div></div>'
+        )
+
+    def sized(self, index: Index, before: str, after: str = "") -> str:
+        return f"{before}{self.known[index]}{after}" if index in self.known else ""
+
+    def flow(self) -> str:
+        picture = diagrams.flow(self.gradient, styled=False, links=True)
+        caption = "Values flow to the right. Cotangents flow back, each under its tensor."
+        figure = f"<figure><div>{picture}</div><figcaption>{caption}</figcaption></figure>"
+        return f'<section aria-label="flow">{figure}</section>'
+
+    def passes(self) -> str:
+        forward = "".join(
+            f'<li data-t="{escape(step.name)}"><div>{self.line(step)}</div></li>' for step in self.forward
+        )
+        backward = "".join(
+            f'<li data-t="{escape(step.name)}"><a href="#story-{escape(step.name)}">{self.line(step)}</a></li>'
+            for step in self.backward
+        )
+        return (
+            '<section id="passes" class="passes" aria-label="both passes">'
+            f'<div><h2>Forward</h2><ol class="lines">{forward}</ol></div>'
+            f'<div><h2>Backward</h2><ol class="lines">{backward}</ol></div></section>'
+        )
+
+    def line(self, step: Step) -> str:
+        codes = "".join(
+            f'<span class="line code as-{one.name}">{marked(text, self.indices)}</span>'
+            for one in self.readings
+            for text in [f"{step.name} {step.operation} {one.writer.right_side(step).text}"]
+        )
+        return f'<span class="line">{marked(notation.format_step(step), self.indices)}</span>{codes}'
+
+    def stories(self) -> Iterator[str]:
+        first = next((step.name for step in self.backward if diagrams.swap(step, self.gradient)), "")
+        for name in self.derived:
+            story = exposition.explain(self.gradient, name)
+            way = self.way(name)
+            links = " ← ".join(
+                f'<a href="#story-{escape(one)}">{escape(one)}</a>' if one != name else f"<b>{escape(one)}</b>"
+                for one in reversed(way)
+            )
+            path = f'<p class="way">Its way: {links} ← {escape(self.of)}</p>' if name not in self.gradient.seeds else ""
+            label = f"h-{escape(name)}"
+            start = ' data-first="1"' if name == first else ""
+            yield (
+                f'<section class="story" id="story-{escape(name)}" data-of="{escape(name)}" '
+                f'data-way="{escape(" ".join(way))}"{start} aria-labelledby="{label}">'
+                f'<h2 id="{label}">{_words(story.title, self.indices)}</h2>{path}'
+                f"{self.pictures(name)}{story_html(story, self.indices)}</section>"
+            )
+
+    def pictures(self, name: str) -> str:
+        found: list[str] = []
+        for step in (step for step in self.backward if step.name == name):
+            if picture := diagrams.swap(step, self.gradient, styled=False):
+                caption = "Tensors are nodes, indices are legs. A leg between two nodes is summed; the batch is dashed."
+                found.append(f"<figure><div>{picture}</div><figcaption>{caption}</figcaption></figure>")
+            for one in self.readings:
+                found.append(self.shapes(step, one))
+        return "".join(found)
+
+    def shapes(self, step: Step, reading: Reading) -> str:
+        if reading.name == "einsum":
+            picture = diagrams.step(step, self.program, styled=False)
+            return f'<figure class="as-einsum"><div>{picture}</div><figcaption>{_IN_EINSUM}</figcaption></figure>'
+        text = reading.writer.right_side(step).text
+        if " @ " not in text and ".sum(" not in text:
+            return ""  # entry by entry: all shapes are the same
+        picture = diagrams.blocks(step, text, reading.arrangement, self.sizes, self.program, styled=False)
+        if not picture:
+            return ""
+        caption = f"Shapes in layout {reading.name}, drawn to proportion."
+        without = ""
+        if " @ " in text and ".T" in text:
+            caption += " At the @, the sides that meet have one index."
+            plain = text.replace(".T", "")
+            without = diagrams.blocks(
+                step, plain, reading.arrangement, self.sizes, self.program, styled=False, result=False
+            )
+            without = (
+                f"<div>{without}</div><figcaption>Without .T, sides with different indices would meet.</figcaption>"
+            )
+        inside = f"<div>{picture}</div><figcaption>{caption}</figcaption>{without}"
+        return f'<figure class="as-{reading.name}">{inside}</figure>'
+
+    def code(self) -> str:
+        blocks = "".join(
+            f'<pre class="as-{one.name}" aria-label="source, {one.name}"><code>{escape(one.source)}</code></pre>'
+            for one in self.readings
+        )
+        button = '<button type="button" class="copy" aria-live="polite">Copy</button>'
+        return f'<section id="code">{button}<h2>Source</h2>{blocks}</section>'
+
+    def verification(self) -> str:
+        return f'<section id="check"><h2>Check</h2>{report_html(self.report)}</section>' if self.report else ""
+
+
+_IN_EINSUM = "Legs between two nodes are summed; loose legs are the indices of the result."
+
+
+def report_html(report: Report) -> str:
+    """What a check found, as a table."""
+    names = dict(report.gradients)
+    rows = "".join(
+        f"<tr><th scope=row><code>{escape(names.get(row.tensor, row.tensor))}</code></th>"
+        f"<td><code>{escape(row.place)}</code></td>"
+        f"<td class=number>{row.got:.6g}</td><td class=number>{row.expected:.6g}</td>"
+        f"<td class=number>{row.error:.1e}</td>"
+        f"<td class={'ok' if row.ok else 'wrong'}>{'ok' if row.ok else 'WRONG'}</td></tr>"
+        for row in report.worst
+    )
+    sizes = ", ".join(f"{index} = {size}" for index, size in report.sizes)
+    head = "".join(
+        f"<th scope=col>{title}</th>" for title in ("gradient", "worst at", "derived", "reference", "error", "verdict")
+    )
+    methods = "".join(f"<dt>{escape(name)}</dt><dd>{escape(status)}</dd>" for name, status in report.methods)
+    caption = escape(f"Compared on {sizes or 'scalars'}; random numbers, seed {report.seed}.")
+    return (
+        f'<div class="scroll"><table><caption>{caption}</caption><thead><tr>{head}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div><dl>{methods}</dl>"
+    )
