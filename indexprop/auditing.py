@@ -280,7 +280,7 @@ class Ledger:
         function = self.functions[step]
         column = []
         for table in tables or [{**draw.derived, **draw.own} for draw in self.draws]:
-            given = {name: table.get(name) for name in layouts.program_of(function.program).input_names}
+            given = {name: table.get(name) for name in calculus.program_of(function.program).input_names}
             if any(value is None for value in given.values()):
                 return None
             try:
@@ -473,14 +473,12 @@ def audit(
     """
     recording, name, pairs = prepare(subject, loss, grads, wrt, axes)
     report = Audit(recording, name, pairs, str(subject)).report()
-    if report.ok:
-        return report
-    for attribute, note in excuses(recording, name):
+    for attribute, note in excuses(recording, name) if not report.ok else ():
         setattr(recording, attribute, True)
         other = Audit(recording, name, pairs, str(subject)).report()
         setattr(recording, attribute, False)
-        if other.ok:
-            return replace(other, notes=(*other.notes, note))
+        if len(other.mistakes) < len(report.mistakes):
+            report = replace(other, notes=(*other.notes, note))
     return report
 
 
@@ -490,13 +488,13 @@ def excuses(recording: Recording, loss: str) -> Iterator[tuple[str, str]]:
     if without_guards(forward) != forward:
         yield (
             "guarded",
-            "the gradients leave out the small number that keeps the loss finite; without it they are right",
+            "the gradients leave out the small number that keeps the loss finite; otherwise they are as derived",
         )
     values = recording.lifted.values
     truths = [name for name in forward.input_names if tracing.holds_truths(values[name])]
     if truths:
         names = " and ".join(truths)
-        yield "truths", f"right because {names} holds zeros and ones only: a mask times itself is the mask"
+        yield "truths", f"{names} holds zeros and ones only, and is audited so: a mask times itself is the mask"
 
 
 def prepare(
@@ -642,7 +640,8 @@ def first_pass(lifted: Lifted, forward: Program, hand: Sequence[str]) -> list[st
     for step in lifted.program.steps:
         reads = {access.tensor for access in step.reads}
         word = lifted.names[step.name].rpartition(".")[2]  # also `p.W`, which is p["W"]
-        updated = step.name in hand and word in parameters and reads & set(hand)
+        gradient = said_by(lifted.names[step.name], lifted, forward.input_names)
+        updated = step.name in hand and word in parameters and reads & set(hand) and not gradient
         if updated or reads & later:
             later.add(step.name)
     return [name for name in hand if name not in later]
@@ -860,8 +859,9 @@ class Audit:
             return next(step for step in self.lifted.program.steps if step.name == name), Claim(remaining[0], self.sign)
         first = next((option for option in options if not option.settled), options[0])
         for option in options:
-            copies = is_copy(option.step, first.step.name) and (first.settled or not self.said[first.step.name])
-            if (option.count > first.count and option.settled) or (option.count >= first.count and copies):
+            source = copied(option.step)
+            fresh = source in self.said and (source in self.found or not self.said[source])
+            if (option.count > first.count and option.settled) or (option.count >= first.count and fresh):
                 first = option
         return first.step, first.claim
 
@@ -894,12 +894,13 @@ class Option:
     settled: bool
 
 
-def is_copy(step: Step, name: str) -> bool:
-    return (
-        len(step.terms) == 1
-        and step.terms[0] == ir.term((), step.terms[0].body)
-        and step.terms[0].body == Access(name, step.target.names)
-    )
+def copied(step: Step) -> str:
+    """The tensor that a line only gives another name to, or nothing."""
+    match step.terms:
+        case (ir.Term(factor, (), Access() as access),) if factor == ONE and access.names == step.target.names:
+            return access.tensor
+        case _:
+            return ""
 
 
 def fits(own: Array, right: Array) -> bool:
@@ -1108,7 +1109,7 @@ class Diagnosis:
         fitting = {
             name: column
             for name, column in self.ledger.locals.items()
-            if all(value.shape == mine.shape for value, mine in zip(column, self.own, strict=True))
+            if all(v.shape == a.shape == b.shape for v, a, b in zip(column, self.own, self.right, strict=True))
         }
         for name, column in fitting.items():
             if self.ledger.same(product(self.own, column), self.right):

@@ -108,7 +108,7 @@ class Lifted:
         return array.reshape([size for size, word in zip(array.shape, words, strict=True) if word != "1"])
 
 
-# --- operators of Python -----------------------------------------------------------------------------------------------
+# --- operators of Python ----------------------------------------------------------------------------------------------
 
 BINARY = {
     "Add": ("add", operator.add), "Sub": ("subtract", operator.sub), "Mult": ("multiply", operator.mul),
