@@ -78,13 +78,14 @@ class Entry:
 
 @dataclass(frozen=True)
 class Mistake:
-    """A wrong line: its class, the evidence, and the line that would be right."""
+    """A wrong line: its class, the evidence, the derived lines, and the line that would be right."""
 
     line: Line
     step: Step
     meaning: str
     kind: str
     evidence: str
+    derived: tuple[Step, ...]
     right: str
 
 
@@ -290,16 +291,17 @@ class Ledger:
                 return None
         return column
 
-    def repaired(self, columns: Mapping[str, Column]) -> list[Values]:
-        """The code's values on every draw, if some lines held something else."""
+    def repaired(self, columns: Mapping[str, Column], lines: Mapping[str, Step] | None = None) -> list[Values]:
+        """The code's values on every draw, if some lines held something else, or were others."""
+        lines = lines or {}
         tables = [
             {**draw.own, **{name: column[number] for name, column in columns.items()}}
             for number, draw in enumerate(self.draws)
         ]
-        changed = set(columns)
+        changed = {*columns, *lines}
         for step in self.hand:
-            if step.name not in columns and changed & {access.tensor for access in step.reads}:
-                values = self.compute(step, tables)
+            if step.name in lines or (step.name not in columns and changed & {access.tensor for access in step.reads}):
+                values = self.compute(lines.get(step.name, step), tables)
                 for number, table in enumerate(tables):
                     table[step.name] = None if values is None else values[number]
                 changed.add(step.name)
@@ -781,11 +783,7 @@ class Audit:
             return Entry(line, step, FOLLOWS)
         if claim is None:
             return Entry(line, step, HELPER)
-        derived = tuple(
-            one
-            for one in self.ledger.gradient.program.steps
-            if one.name == self.ledger.gradient.cotangents[claim.tensor]
-        )
+        derived = self.derived(claim)
         said = self.said[step.name]
         if said in ("", claim.tensor) or self.ledger.same(
             self.ledger.right(Claim(said)), self.ledger.right(Claim(claim.tensor))
@@ -797,6 +795,11 @@ class Audit:
             return Entry(line, step, RIGHT, claim.tensor, "", said, derived)
         verdict = NEGATED if claim.factor == self.sign else SCALED
         return Entry(line, step, verdict, claim.tensor, show_factor(claim.factor), said, derived)
+
+    def derived(self, claim: Claim) -> tuple[Step, ...]:
+        """The lines of the derivation that a line should be."""
+        name = self.ledger.gradient.cotangents[claim.tensor]
+        return tuple(step for step in self.ledger.gradient.program.steps if step.name == name)
 
     def depends(self, names: set[str], name: str) -> bool:
         """Whether a line is computed from one of others."""
@@ -813,18 +816,20 @@ class Audit:
         found: list[Mistake] = []
         remaining = list(wrong)
         while remaining:
-            step, claim = self.first_wrong(remaining)
+            option = self.first_wrong(remaining)
+            step, claim = option.step, option.claim
             kind, evidence, fixed = Diagnosis(self, step, claim).classify()
             right = f"{self.lifted.names[step.name]} = {Rewording(self, step).best(claim, fixed)}"
-            found.append(Mistake(self.lifted.makers[step.name], step, claim.tensor, kind, evidence, right))
-            tables = self.ledger.repaired({step.name: self.ledger.right(claim)})
-            for draw, values in zip(self.ledger.draws, tables, strict=True):
+            found.append(
+                Mistake(self.lifted.makers[step.name], step, claim.tensor, kind, evidence, self.derived(claim), right)
+            )
+            for draw, values in zip(self.ledger.draws, option.tables, strict=True):
                 draw.own = values
             still = [tensor for tensor in remaining if not self.fine(tensor)]
             remaining = still if len(still) < len(remaining) else remaining[1:]
         return found
 
-    def first_wrong(self, remaining: Sequence[str]) -> tuple[Step, Claim]:
+    def first_wrong(self, remaining: Sequence[str]) -> Option:
         """The first line whose repair makes wrong gradients right and no right one wrong, and what it should hold.
 
         A line that holds what its name says is blamed only if its repair does more than that of any other line.
@@ -843,27 +848,74 @@ class Audit:
                 and (claim.part is None or not self.said[step.name])
                 and step.name not in finals
             )
-            best: tuple[Claim, int] | None = None
+            best: Option | None = None
             for claim in self.candidates(step):
                 right = self.ledger.right(claim)
                 if self.ledger.same(self.ledger.own(step.name), right):
                     continue
                 tables = self.ledger.repaired({step.name: right})
-                count = sum(self.fine(tensor, tables) for tensor in remaining)
-                if count > (best[1] if best else 0) and all(self.fine(tensor, tables) for tensor in good):
-                    best = claim, count
+                count = self.worth(tables, remaining, good)
+                if count > (best.count if best else 0):
+                    best = Option(step, claim, count, settled, tables)
             if best is not None:
-                options.append(Option(step, best[0], best[1], settled))
+                options.append(best)
+        loops = [
+            option
+            for option in self.loops(remaining, good)
+            if option.count > max((o.count for o in options), default=0)
+        ]
+        if loops:
+            return max(loops, key=lambda option: option.count)
         if not options:
             name = self.pairs[remaining[0]]
-            return next(step for step in self.lifted.program.steps if step.name == name), Claim(remaining[0], self.sign)
+            step = next(step for step in self.lifted.program.steps if step.name == name)
+            claim = Claim(remaining[0], self.sign)
+            return Option(step, claim, 0, False, self.ledger.repaired({name: self.ledger.right(claim)}))
         first = next((option for option in options if not option.settled), options[0])
         for option in options:
             source = copied(option.step)
             fresh = source in self.said and (source in self.found or not self.said[source])
             if (option.count > first.count and option.settled) or (option.count >= first.count and fresh):
                 first = option
-        return first.step, first.claim
+        return first
+
+    def worth(self, tables: Sequence[Values], remaining: Sequence[str], good: Sequence[str]) -> int:
+        """How many wrong gradients a repair makes right; none if it makes a right one wrong."""
+        if not all(self.fine(tensor, tables) for tensor in good):
+            return 0
+        return sum(self.fine(tensor, tables) for tensor in remaining)
+
+    def loops(self, remaining: Sequence[str], good: Sequence[str]) -> Iterator[Option]:
+        """Repairs of a line that a loop runs through several times: all of its steps at once."""
+        passes: dict[int, list[Step]] = {}
+        for step in self.lines:
+            passes.setdefault(self.lifted.lines[step.name].number, []).append(step)
+        for steps in passes.values():
+            if len({self.lifted.names[step.name] for step in steps}) > 1 or len(steps) < 2:
+                continue
+            parts = {step.name: self.found[step.name] for step in steps if step.name in self.found}
+            whole = {name: Claim(claim.tensor, self.sign) for name, claim in parts.items() if claim.part is not None}
+            if whole:
+                tables = self.ledger.repaired({name: self.ledger.right(claim) for name, claim in whole.items()})
+                first = next(step for step in steps if step.name in whole)
+                yield Option(first, whole[first.name], self.worth(tables, remaining, good), False, tables)
+            for number in range(max(len(dict.fromkeys(step.reads)) for step in steps)):
+                lines = {step.name: turned(step, number) for step in steps}
+                tables = self.ledger.repaired({}, lines)
+                count = self.worth(tables, remaining, good)
+                claim = self.claimed([table[steps[0].name] for table in tables]) if count else None
+                if claim is not None:
+                    yield Option(steps[0], claim, count, False, tables)
+
+    def claimed(self, column: Column) -> Claim | None:
+        """What cotangent, or what part of one, some values are."""
+        for tensor in self.ledger.tensors:
+            if self.ledger.same(column, self.ledger.right(Claim(tensor, self.sign))):
+                return Claim(tensor, self.sign)
+            for part, values in enumerate(self.ledger.parts.get(tensor, ())):
+                if self.ledger.same(column, values):
+                    return Claim(tensor, ONE, part)
+        return None
 
     def candidates(self, step: Step) -> Iterator[Claim]:
         """What a line might have been meant to hold: what its name says first, then every cotangent of its shape, with
@@ -886,12 +938,23 @@ class Audit:
 
 @dataclass(frozen=True)
 class Option:
-    """A line, what it should hold, how many gradients that would make right; `settled`: it holds what its name says."""
+    """A line, what it should hold, how many gradients that makes right, and the values that everything has then;
+    `settled` tells that the line holds what its name says.
+    """
 
     step: Step
     claim: Claim
     count: int
     settled: bool
+    tables: list[Values]
+
+
+def turned(step: Step, number: int) -> Step:
+    """The line with one of the matrices that it reads transposed."""
+    reads = list(dict.fromkeys(step.reads))
+    if number >= len(reads) or len(reads[number].names) != 2:
+        return step
+    return swapped(step, reads[number], Access(reads[number].tensor, reads[number].names[::-1]))
 
 
 def copied(step: Step) -> str:
@@ -1464,7 +1527,8 @@ def wrapped(text: str, indent: str) -> list[str]:
 
 def show_entry(entry: Entry, report: Report) -> Iterator[str]:
     label = f"line {entry.line.number}  "
-    yield from wrapped(f"{label}{notation.format_step(entry.step)}", " " * (len(label) + 4))
+    yield from wrapped(f"{label}{entry.line.text.strip()}", " " * (len(label) + 4))
+    yield from wrapped(f"{' ' * len(label)}{notation.format_step(entry.step)}", " " * (len(label) + 4))
     indent = " " * len(label)
     text = entry.verdict
     if entry.verdict in (RIGHT, PART, SCALED, NEGATED):
@@ -1492,10 +1556,12 @@ def readable(tensor: str, report: Report) -> str:
 
 def show_mistake(mistake: Mistake, label: str) -> Iterator[str]:
     yield from wrapped(f"{label}: line {mistake.line.number}", "")
-    yield f"    {mistake.line.text.strip()}"
+    yield from wrapped(f"    {mistake.line.text.strip()}", " " * 8)
     yield from wrapped(f"    class:    {mistake.kind}", " " * 14)
     yield from wrapped(f"    evidence: {mistake.evidence}", " " * 14)
-    yield f"    right:    {mistake.right}"
+    for step in mistake.derived:
+        yield from wrapped(f"    derived:  {notation.format_step(step)}", " " * 18)
+    yield from wrapped(f"    right:    {mistake.right}", " " * 18)
 
 
 # --- annotation -------------------------------------------------------------------------------------------------------
