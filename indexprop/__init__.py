@@ -7,7 +7,7 @@ dY[o,b] = (Y[o,b] - T[o,b]) / |b|
 dW[o,i] = dY[o,b] X[i,b]
 """
 
-from indexprop import errors, exposition, ir, layouts, notation, numerics
+from indexprop import errors, ir, layouts, notation, pages
 from indexprop.calculus import Gradient, Tangent, gradient, jvp, vjp
 from indexprop.codegen import compile, source
 from indexprop.errors import IndexpropError
@@ -21,9 +21,9 @@ from indexprop.symbols import einsum, program, tensor
 __version__ = "0.1.0"
 
 ir.READINGS[Program] = lambda program, form: format(program, "latex" if form == "latex" else "index")
-ir.READINGS[Gradient] = exposition.table
-ir.READINGS[Tangent] = exposition.table
-ir.READINGS[Report] = numerics.show_report
+ir.READINGS[Gradient] = pages.show
+ir.READINGS[Tangent] = pages.show
+ir.READINGS[Report] = pages.show_report
 
 __all__ = [
     "Gradient",

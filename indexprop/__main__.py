@@ -11,13 +11,15 @@ import importlib.util
 import os
 import re
 import sys
+import tempfile
 import traceback
+import webbrowser
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from indexprop import calculus, codegen, exposition, layouts, notation, numerics
+from indexprop import calculus, codegen, exposition, layouts, notation, numerics, pages
 from indexprop.calculus import Gradient
 from indexprop.errors import CheckError, IndexpropError, NameProblem, NotationError, Problem, did_you_mean
 from indexprop.ir import Program
@@ -56,6 +58,9 @@ examples:
   indexprop explain net.ixp W3 dZ2             two stories, one after the other
   indexprop explain net.ixp                    every line of the backward pass
   indexprop explain net.ixp W3 --format latex
+  indexprop explain net.ixp --html net.html    a page with pictures, for a browser
+  indexprop explain net.ixp --open             the same, opened at once
+  indexprop explain net.ixp --exercise         questions; --answers has the answers
 """
 
 SOURCE = """\
@@ -141,6 +146,10 @@ def _parser() -> argparse.ArgumentParser:
     source.add_argument("--style", choices=codegen.STYLES, default="matmul", help="default: matmul")
     for made in (derive, explain):
         made.add_argument("--format", choices=("text", "latex"), default="text", help="default: text")
+    explain.add_argument("--html", metavar="FILE.html", type=Path, help="write a page with every story, and the check")
+    explain.add_argument("--open", action="store_true", help="open the page in a browser")
+    explain.add_argument("--exercise", action="store_true", help="the lines with something left out")
+    explain.add_argument("--answers", action="store_true", help="what is left out by --exercise")
     check.add_argument("--seed", type=int, default=0, metavar="N", help="the first random draw (default: 0)")
     check.add_argument("--examples", type=_count, default=1, metavar="N", help="how many draws (default: 1)")
     check.add_argument("--backward", metavar="my.py:NAME", help="the function that gives the gradients")
@@ -184,8 +193,25 @@ def _derive(arguments: argparse.Namespace) -> Outcome:
 
 def _explain(arguments: argparse.Namespace) -> Outcome:
     gradient = _gradient(arguments)
+    if arguments.html or arguments.open:
+        return _page(arguments, gradient)
+    if arguments.exercise or arguments.answers:
+        exercise = pages.exercise(gradient)
+        both = [*([str(exercise)] if arguments.exercise else []), *([exercise.answers] if arguments.answers else [])]
+        return "\n\n".join(both), FINE
     stories = [exposition.explain(gradient, name, form=arguments.format) for name in arguments.names or [None]]
     return "\n\n".join(map(str, stories)), FINE
+
+
+def _page(arguments: argparse.Namespace, gradient: Gradient) -> Outcome:
+    """Writes the page, with the outcome of the check on it; what is wrong is shown there, and in the exit code."""
+    report = numerics.check(gradient)
+    text = pages.page(gradient, report=report)
+    path: Path = arguments.html or Path(tempfile.mkdtemp(prefix="indexprop-")) / "page.html"
+    path.write_text(text, encoding="utf-8")
+    if arguments.open:
+        webbrowser.open(path.resolve().as_uri())
+    return f"{path}: {len(text.encode()) / 1000:.0f} kB", FINE if report.ok else WRONG
 
 
 def _source(arguments: argparse.Namespace) -> Outcome:

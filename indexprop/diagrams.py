@@ -30,13 +30,13 @@ INK, PALE = ("#1f2328", "#e4e4df"), ("#ffffff", "#1c1d20")
 def _palette(number: int) -> str:
     colours = (LIGHT, DARK)[number]
     inks = "".join(f".k{k}{{color:{colour}}}" for k, colour in enumerate(colours))
-    return f".ixp{{color:{INK[number]}}}.ixp .node{{fill:{PALE[number]}}}{inks}"
+    return f".ixp{{color:{INK[number]}}}.ixp rect{{fill:{PALE[number]}}}{inks}"
 
 
 SHAPES = (
     ".ixp{font:14px ui-sans-serif,system-ui,sans-serif}"
     ".ixp text{fill:currentColor;stroke:none;text-anchor:middle}.ixp .start{text-anchor:start}"
-    ".ixp .node{stroke:currentColor;stroke-width:1.3}.ixp .note{font-size:13px;opacity:.75}"
+    ".ixp rect{stroke:currentColor;stroke-width:1.3}.ixp .note{font-size:13px;opacity:.75}"
     ".ixp .leg{fill:none;stroke:currentColor;stroke-width:1.6}.ixp .sum{stroke-width:2.4}"
     ".ixp .batch{stroke-dasharray:5 4}.ixp .side{fill:none;stroke:currentColor;stroke-width:3.4}"
     ".ixp .leg text,.ixp .side text{font:italic 14px Georgia,serif}.ixp .leg circle{fill:currentColor;stroke:none}"
@@ -209,9 +209,10 @@ def _node(node: Node, x: float, y: float) -> str:
 
 def _rectangle(x: float, y: float, width: float, height: float, radius: float = 0, kind: str = "") -> str:
     """A box around a point."""
+    named = f' class="{kind}"' if kind else ""
     corner = f' rx="{radius:g}"' if radius else ""
     return (
-        f'<rect class="node{" " * bool(kind)}{kind}" x="{x - width / 2:.4g}" y="{y - height / 2:.4g}" '
+        f'<rect{named} x="{x - width / 2:.4g}" y="{y - height / 2:.4g}" '
         f'width="{width:.4g}" height="{height:.4g}"{corner}/>'
     )
 
@@ -453,7 +454,7 @@ def blocks(
     if any(len(lie) > 2 for lie in lies.values()) or not any(len(lie) == 2 for lie in lies.values()):
         return ""
     largest = max([sizes.get(index, 1) for lie in lies.values() for index in lie if index] or [1])
-    unit = min(16.0, 96.0 / largest)
+    unit = max(2.0, min(16.0, 96.0 // largest))
     pieces: list[str | tuple[str, tuple[Index | None, ...]]] = [(step.name, lies[step.name]), step.operation]
     end = 0
     for found in _PIECE.finditer(text):
@@ -503,7 +504,7 @@ def _draw_blocks(
             said.append(f"{name} is {' by '.join(index or '1' for index in lie)}")
         side = 14 if down else 2
         wide = max(width, 8.2 * len(name))
-        x += side + (wide - width) / 2
+        x = round(x + side + (wide - width) / 2)
         y = middle - height / 2
         cells = "".join(
             f"M{x:.4g} {y + unit * k:.4g}h{width:.4g}" for k in range(1, sizes.get(down or "", 1))

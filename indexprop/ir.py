@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
+from html import escape
 from typing import Any, TypeAlias, assert_never
 
 Index: TypeAlias = str
@@ -242,6 +243,10 @@ class Shown:
 
     def _repr_latex_(self) -> str:
         return READINGS[type(self)](self, "latex")
+
+    def _repr_html_(self) -> str:
+        text = READINGS[type(self)](self, "html")
+        return text if text.startswith("<") else f"<pre>{escape(text)}</pre>"  # a reading that knows no HTML
 
 
 READINGS: dict[type, Callable[[Any, str], str]] = {}

@@ -7,15 +7,16 @@ the source of `codegen`, the report of `numerics`. Its formulas are MathML, made
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from html import escape
 from importlib import resources
+from string import ascii_lowercase
 from typing import assert_never
 
-from indexprop import codegen, diagrams, exposition, layouts, notation
-from indexprop.calculus import Gradient
+from indexprop import codegen, diagrams, exposition, ir, layouts, notation, numerics
+from indexprop.calculus import Gradient, Tangent
 from indexprop.codegen import Writer
 from indexprop.errors import LayoutError
 from indexprop.exposition import Block, Display, Formula, Items, Paragraph, Story, Words
@@ -277,8 +278,8 @@ def _words(words: Words, indices: frozenset[Index]) -> str:
     def one(word: exposition.Inline) -> str:
         match word:
             case Formula(text, latex):
-                if text in indices and latex == exposition.latex_index(text):
-                    return f'<i data-i="{escape(text)}">{escape(text)}</i>'
+                if all(part in indices for part in text.split(",")):
+                    return ",".join(f'<i data-i="{escape(part)}">{escape(part)}</i>' for part in text.split(","))
                 return mathml(latex, indices)
             case exposition.Code(text):
                 return f"<code>{marked(text, indices)}</code>"
@@ -315,7 +316,10 @@ def _inside(latex: str, indices: frozenset[Index]) -> str:
     return _Formula(latex, indices).whole()
 
 
-_PART = re.compile(r'("[^"]*")|([A-Za-z_][\w.]*)|(\|)|([\[\]])|([^"A-Za-z_|\[\]]+)')
+_PART = re.compile(
+    r'("[^"]*"|^[A-Za-z,]*->[A-Za-z]*$|\([\w,]+\)(?= @| =|$))'
+    r'|([A-Za-z_][\w.]*)|(\|)|([\[\]])|([^"A-Za-z_|\[\]]+?(?=["A-Za-z_|\[\](]|$))|(.)'
+)
 
 
 def marked(text: str, indices: frozenset[Index]) -> str:
@@ -331,9 +335,9 @@ def marked(text: str, indices: frozenset[Index]) -> str:
     letters = all(len(name) == 1 for name in indices)
     found: list[str] = []
     depth, bar = 0, False
-    for string, name, line, bracket, rest in _PART.findall(text):
+    for string, name, line, bracket, rest, one in _PART.findall(text):
         if string:
-            found.append("".join(map(index, string)) if letters else escape(string))
+            found.append("".join(map(index, string)) if letters else escape(string, quote=False))
         elif name:
             found.append(index(name) if depth > 0 or bar else escape(name))
         elif bracket:
@@ -343,7 +347,7 @@ def marked(text: str, indices: frozenset[Index]) -> str:
             bar = not bar
             found.append("|")
         else:
-            found.append(escape(rest))
+            found.append(escape(rest or one, quote=False))
     return "".join(found)
 
 
@@ -356,6 +360,11 @@ def _asset(name: str) -> str:
 
 
 _SHORT = re.compile(r"<[a-z][^<>]*>")
+
+
+def _shortened(body: str) -> str:
+    """Without the classes of colours, because a page has its own rules for them, and without needless quotes."""
+    return _SHORT.sub(_unquoted, re.sub(r'(class="[a-z ]+) k\d+"', r'\1"', body))
 
 
 def _unquoted(tag: re.Match[str]) -> str:
@@ -481,14 +490,14 @@ class _Page:
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
             f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
             f"<title>{escape(heading)}</title>\n<style>{diagrams.SHAPES}{_asset('page.css')}{palette}{self.switching()}</style>\n"
-            f"</head>\n<body>\n{_SHORT.sub(_unquoted, chr(10).join(filter(None, body)))}\n"
+            f"</head>\n<body>\n{_shortened(chr(10).join(filter(None, body)))}\n"
             f"<script>{_asset('page.js')}</script>\n</body>\n</html>\n"
         )
 
     def colours(self, number: int) -> str:
         """The colour of every index, light or dark."""
         palette = (diagrams.LIGHT, diagrams.DARK)[number]
-        rules = "".join(f".k{k}{{color:{colour}}}" for k, colour in enumerate(palette))
+        rules = ""
         for place, index in enumerate(self.program.indices):
             if index:
                 rules += f'[data-i="{escape(index)}"]{{color:{palette[place % diagrams.COLOURS]}}}'
@@ -588,7 +597,7 @@ class _Page:
                 found.append(f"<figure><div>{picture}</div><figcaption>{caption}</figcaption></figure>")
             for one in self.readings:
                 found.append(self.shapes(step, one))
-        return "".join(found)
+        return f'<div class="pictures">{"".join(found)}</div>'
 
     def shapes(self, step: Step, reading: Reading) -> str:
         if reading.name == "einsum":
@@ -650,3 +659,149 @@ def report_html(report: Report) -> str:
         f'<div class="scroll"><table><caption>{caption}</caption><thead><tr>{head}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div><dl>{methods}</dl>"
     )
+
+
+def table_html(source: Gradient | Tangent) -> str:
+    """The derivation table, for a notebook: every line in index form, as einsum, as matrices, axes as written.
+
+    >>> from indexprop import gradient
+    >>> text = table_html(gradient(notation.parse("Y[o,b] = W[o,h] H[h,b] \\n L = sum[o,b](Y[o,b]^2)"), wrt="W"))
+    >>> text.count("<tr>"), "<code>einsum(&quot;ob,hb-&gt;oh&quot;, dY, H)</code>" in text
+    (6, True)
+    """
+    arrangement = layouts.arrange(source)
+    writers = [Writer(source.program, arrangement, style, bare=True) for style in ("einsum", "matmul")]
+    known = {step.name for step in source.forward.steps}
+    if isinstance(source, Gradient):
+        known = {step.name for step in source.program.steps} - {step.name for step in source.backward}
+    title = "backward" if isinstance(source, Gradient) else "tangents"
+    rows: list[str] = []
+    for name, steps in (
+        ("forward", [step for step in source.program.steps if step.name in known]),
+        (title, [step for step in source.program.steps if step.name not in known]),
+    ):
+        if steps:
+            rows.append(_row((name, "einsum", "matrix form"), "th", ""))
+        for step in steps:
+            codes = (writer.right_side(step).text for writer in writers)
+            rows.append(_row((notation.format_step(step), *codes), "td", "code"))
+    notes = "".join(f"<p>note: {escape(note)}</p>" for note in source.notes)
+    return f"<table>{''.join(rows)}</table>{notes}"
+
+
+def _row(cells: Iterable[str], tag: str, inside: str) -> str:
+    start, end = (f"<{inside}>", f"</{inside}>") if inside else ("", "")
+    made = "".join(f'<{tag} style="text-align:left">{start}{escape(cell)}{end}</{tag}>' for cell in cells)
+    return f"<tr>{made}</tr>"
+
+
+def show(source: Gradient | Tangent, form: str = "text") -> str:
+    """A derivation in any form: "text", "latex" or "html"."""
+    return table_html(source) if form == "html" else exposition.table(source, form)
+
+
+def show_report(report: Report, form: str = "text") -> str:
+    """A report in any form: "text" or "html"."""
+    return report_html(report) if form == "html" else numerics.show_report(report, form)
+
+
+# --- exercises ----------------------------------------------------------------------------------------------------
+
+BLANK = "____"
+
+
+@dataclass(frozen=True)
+class Question:
+    """A line with something left out, and what it is."""
+
+    text: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """Questions about the derived lines, one group for each. Printed, it shows the questions; `answers` has the rest.
+
+    >>> from indexprop import gradient
+    >>> grad = gradient(notation.parse("Y[o,b] = W[o,h] H[h,b] \\n L = sum[o,b](Y[o,b]^2) / (2 |b|)"), wrt="W")
+    >>> task = exercise(grad)
+    >>> print(str(task)[str(task).index("2.") :])
+    2. Y[o,b] = W[o,h] H[h,b]
+       The upstream is dY[o,b]. Wanted: dW[o,h].
+       a) dW[o,h] = dY[o,b] ____             which operand, with which indices?
+       b) dW = einsum("____->oh", dY, H)     the indices of the operands?
+       c) dW = dY____ @ H____                .T or nothing, in layout column?
+       d) dW = H____ @ dY____                .T or nothing, in layout row?
+       e) summed over: ____                  which indices, if any?
+    >>> print(task.answers.splitlines()[-5])
+       a) H[h,b]
+    """
+
+    groups: tuple[tuple[str, tuple[Question, ...]], ...]
+
+    def __str__(self) -> str:
+        return self._numbered(lambda question: question.text)
+
+    @property
+    def answers(self) -> str:
+        return self._numbered(lambda question: question.answer)
+
+    def _numbered(self, read: Callable[[Question], str]) -> str:
+        parts = []
+        for number, (head, questions) in enumerate(self.groups, 1):
+            lines = [f"{number}. {head}".replace("\n", "\n   ")]
+            lines += [f"   {letter}) {read(one)}" for letter, one in zip(ascii_lowercase, questions, strict=False)]
+            parts.append("\n".join(lines))
+        return "\n\n".join(parts)
+
+
+def exercise(gradient: Gradient) -> Exercise:
+    """The derived lines with operands, transposes and sums left out, for somebody who learns to derive them."""
+    return Exercise(tuple(_group(step, gradient) for step in gradient.backward))
+
+
+def _group(step: Step, gradient: Gradient) -> tuple[str, tuple[Question, ...]]:
+    source = step.because.step if step.because else None
+    upstream = gradient.cotangents.get(source.name, "") if source else ""
+    head = f"{notation.format_step(source)}\n" if source else ""
+    if source and upstream in {one.name for one in gradient.backward} | set(gradient.seeds):
+        head += f"The upstream is {notation.format_access(ir.Access(upstream, source.target.slots))}. "
+    head += f"Wanted: {notation.format_access(step.target)}."
+    return head, tuple(_questions(step, upstream, gradient))
+
+
+_EINSUM = re.compile(r'"([^">]*)->')
+_AXIS = re.compile(r"axis=(\d+)")
+
+
+def _questions(step: Step, upstream: str, gradient: Gradient) -> Iterator[Question]:
+    def asked(text: str, what: str, answer: str) -> Question:
+        return Question(f"{text:48} {what}", answer)
+
+    source = step.because.step if step.because else None
+    line = notation.format_step(step)
+    left, _, right = line.partition(f" {step.operation} ")
+    reads = [notation.format_access(read) for read in step.reads if read.tensor != upstream]
+    start = f"{notation.format_access(ir.Access(upstream, source.target.slots))} " if source else ""
+    if source and step.because and step.because.rule == "map" and upstream and right.startswith(start):
+        yield asked(f"{left} {step.operation} {start}{BLANK}", "the local derivative?", right.removeprefix(start))
+    elif reads and right.count(reads[-1]) == 1:
+        text = f"{left} {step.operation} {right.replace(reads[-1], BLANK)}"
+        yield asked(text, "which operand, with which indices?", reads[-1])
+    written = Writer(gradient.program, layouts.arrange(gradient), "einsum", bare=True)
+    code = written.right_side(step).text
+    if specs := _EINSUM.findall(code):
+        text = _EINSUM.sub(f'"{BLANK}->', code)
+        yield asked(f"{step.name} {step.operation} {text}", "the indices of the operands?", ", then ".join(specs))
+    for one in readings(gradient)[:-1]:
+        code = one.writer.right_side(step).text
+        if " @ " in code:
+            names = "|".join(re.escape(read.tensor) for read in step.reads)
+            text = re.sub(rf"(?<![\w.])({names})(\.T)?(?![\w.(\[])", rf"\1{BLANK}", code)
+            yield asked(f"{step.name} {step.operation} {text}", f".T or nothing, in layout {one.name}?", code)
+        elif axes := _AXIS.findall(code):
+            text = _AXIS.sub(f"axis={BLANK}", code)
+            answer = ", then ".join(axes)
+            yield asked(f"{step.name} {step.operation} {text}", f"which axis, in layout {one.name}?", answer)
+    summed = dict.fromkeys(index for term in step.terms for index in term.bound)
+    yield asked(f"summed over: {BLANK}", "which indices, if any?", ", ".join(summed) or "none")
