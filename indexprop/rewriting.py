@@ -261,10 +261,13 @@ class Rewriter(ast.NodeTransformer):
         base = self.constant(name_of(target))
         return self.ask("store", node, self.visit(target.value), self.key(self.visit(target.slice)), value, base)
 
-    def visit_AnnAssign(self, node: ast.AnnAssign) -> Any:
-        if node.value is None or not isinstance(node.target, ast.Name):
-            return self.generic_visit(node)
-        return self.visit_Assign(ast.copy_location(ast.Assign([node.target], node.value), node))
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        if node.value is not None and isinstance(node.target, ast.Name):
+            plain = self.constant(isinstance(node.value, ast.Name))
+            outer, self.owner = self.owner, node.target.id
+            node.value = self.ask("bind", node, self.constant(node.target.id), self.visit(node.value), plain)
+            self.owner = outer
+        return node
 
     def visit_AugAssign(self, node: ast.AugAssign) -> Any:
         outer, self.owner = self.owner, getattr(node.target, "id", "")
@@ -293,7 +296,6 @@ class Rewriter(ast.NodeTransformer):
         loads = [part.id for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load)]
         outer = self.owner, self.scope
         self.owner, self.scope = "", f"{self.scope}.{node.name}"
-        node.decorator_list = []
         self.generic_visit(node)
         self.owner = outer[0]
         head: list[ast.stmt] = []

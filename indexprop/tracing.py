@@ -552,10 +552,12 @@ class Tracer:
         self.at(place)
         if not isinstance(owner, Traced):
             value = getattr(owner, name)
-            if isinstance(value, self.np.ndarray) and not isinstance(owner, types.ModuleType):
+            if isinstance(owner, types.ModuleType):
+                return value
+            if isinstance(value, self.np.ndarray):
                 value = self.wrap(value)
-                if value.raw and not value.name:
-                    self.source(value, self.fresh_name(name))
+            if isinstance(value, Traced) and value.raw and not value.fill:
+                self.source(value, self.fresh_name(name))
             return value
         match name:
             case "T" | "mT":
@@ -1063,6 +1065,7 @@ class Tracer:
         node = tree.body[0]
         if not isinstance(node, ast.FunctionDef):
             raise self.stop(f"{function.__name__} is not a plain function", way_out="Write it with def.")
+        node.decorator_list = []  # the function was found behind them
         self.written.update(stored_names(tree))
         names = inspect.getclosurevars(function).nonlocals
         space = {**function.__globals__, **names, TRACER: self}
@@ -1093,6 +1096,8 @@ class Tracer:
             result = action()
         except LiftError:
             raise
+        except SystemExit:
+            result = None  # a script may end early
         except Exception as error:  # whatever the code raises
             if self.failure is not None:
                 raise self.failure from None
@@ -1274,7 +1279,13 @@ class Names:
                         root = self.axes.find(mark)
                         scores[root] = scores.get(root, 0) + 3 * (exponent < 0)
                 bound = set(term.bound)
+                for part in ir.walk(term.body):
+                    bound |= set(part.indices) if isinstance(part, ir.Reduce) else set()
                 met = [access for access in ir.accesses(term.body) if bound & set(access.names)]
+                features = [access for access in met if FEATURES.fullmatch(access.tensor)]
+                if len(features) == 1 and len(met) == 2 and all(access.tensor in self.tracer.inputs for access in met):
+                    for mark in features[0].names:  # X meets a weight: what stays is the batch
+                        scores[self.axes.find(mark)] += 2 * (mark in step.target.names)
                 if any(access.tensor in self.tracer.inputs for access in met):
                     for access in met:
                         for mark in access.names if access.tensor not in self.tracer.inputs else ():

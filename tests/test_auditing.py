@@ -412,4 +412,4 @@ def test_an_annotated_notebook_is_a_notebook() -> None:
 
 def test_code_without_gradients_is_annotated_all_the_same() -> None:
     code = "import numpy as np\nX, W = np.random.randn(3, 5), np.random.randn(2, 3)\nZ = np.tanh(W @ X)\n"
-    assert "\n# Z[o,h] = tanh(sum[i](W[o,i] X[i,h]))\n" in auditing.annotate(code)
+    assert "\n# Z[o,b] = tanh(sum[i](W[o,i] X[i,b]))\n" in auditing.annotate(code)

@@ -330,6 +330,33 @@ def test_a_try_of_the_code_does_not_hide_a_stop() -> None:
     assert "np.cumsum has no rule yet" in stopped(code)
 
 
+def test_classes_decorators_annotations_and_an_early_end_are_followed() -> None:
+    code = """
+    import sys
+    from dataclasses import dataclass
+
+    @dataclass
+    class Layer:
+        W: np.ndarray
+        gain: float = 2.0
+
+        @property
+        def scaled(self) -> np.ndarray:
+            doubled: np.ndarray = self.W * self.gain
+            return doubled
+
+        @staticmethod
+        def act(z):
+            return np.tanh(z)
+
+    X = np.random.randn(3, 4)
+    layer = Layer(np.random.randn(4, 5))
+    Z = Layer.act(X @ layer.scaled)
+    sys.exit()
+    """
+    assert steps(code) == ["doubled[h,o] = W[h,o] gain", "Z[i,o] = tanh(sum[h](X[i,h] doubled[h,o]))"]
+
+
 def test_code_that_holds_at_its_sizes_only_says_so() -> None:
     lifted = lift(
         "import numpy as np\nX = np.random.randn(3, 4)\nZ = X * 2\nfor k in range(X.shape[1] - 2):\n    Z = Z + X\n"
