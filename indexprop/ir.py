@@ -663,6 +663,19 @@ def affine(
     return made
 
 
+def rename_count(value: Count | Size | int, names: Mapping[Index, Index]) -> Count | Size | int:
+    """A size computed from others, with indices renamed."""
+    match value:
+        case int():
+            return value
+        case Size(index):
+            return Size(names.get(index, index))
+        case Count(operation, left, right):
+            return Count(operation, rename_count(left, names), rename_count(right, names))
+        case _:
+            assert_never(value)
+
+
 def rename_slot(slot: Slot, names: Mapping[Index, Index], tensors: Mapping[str, str]) -> Slot:
     match slot:
         case str():

@@ -107,9 +107,7 @@ class Layer:
         output = output or program.outputs[0]
         written = tuple(dict.fromkeys(step.name for step in program.steps))
         problems = [
-            Problem(
-                f"the {role} {tensor!r} is not {what}", str(program), way_out=_sentence(did_you_mean(tensor, known))
-            )
+            Problem(f"the {role} {tensor!r} is not {what}", str(program), way_out=did_you_mean(tensor, known))
             for role, tensor, what, known in (
                 ("data", data, "an input", program.input_names),
                 *(("parameter", word, "an input", program.input_names) for word in words),
@@ -129,7 +127,7 @@ class Layer:
             batch = program.batch or ("b" if "b" in program.indices else None)
         order = {role: place for place, role in enumerate((data, *words))}
         inputs = sorted(program.inputs, key=lambda access: order.get(access.tensor, len(order)))
-        definition = notation.assemble(program.steps, inputs=inputs, outputs=[output], batch=batch)
+        definition = notation.assemble(program.steps, inputs=inputs, outputs=[output], batch=batch, facts=program.facts)
         self._set(definition, data, words, output, name)
 
     def _set(self, definition: Program, data: str, parameters: tuple[str, ...], output: str, name: str) -> None:
@@ -155,7 +153,12 @@ class Layer:
     @cached_property
     def gradient(self) -> Gradient:
         """The derived program that pulls a cotangent of the output back to the data and the parameters."""
-        return calculus.vjp(self.definition, of=self.output, wrt=[self.data, *self.parameters])
+        discrete = {*self.definition.positions, *self.definition.truths}
+        return calculus.vjp(
+            self.definition,
+            of=self.output,
+            wrt=[name for name in (self.data, *self.parameters) if name not in discrete],
+        )
 
     def __repr__(self) -> str:
         return f"<{self._title()}>"
@@ -246,7 +249,7 @@ class Layer:
         given = {seed: dy, **params, **saved}
         values = run(**{name: given[name] for name in self._halves[1].input_names})
         gradients = {name: values[derived] for name, derived in self.gradient.values.items()}
-        return gradients.pop(self.data), gradients
+        return gradients.pop(self.data, None), gradients
 
     def _check_params(self, params: object) -> None:
         if not isinstance(params, Mapping):
@@ -315,9 +318,7 @@ class Layer:
         import numpy as np
 
         if scheme not in SCHEMES:
-            raise NameProblem(
-                Problem(f"there is no scheme {scheme!r}", way_out=_sentence(did_you_mean(scheme, SCHEMES)))
-            )
+            raise NameProblem(Problem(f"there is no scheme {scheme!r}", way_out=did_you_mean(scheme, SCHEMES)))
         if not hasattr(rng, "standard_normal"):
             raise TypeProblem(
                 Problem(
@@ -353,7 +354,7 @@ class Layer:
         roots: dict[Index, Index] = {}
         for index, value in given.items():
             if index not in definition.indices:
-                way_out = _sentence(did_you_mean(index, tuple(needed)))
+                way_out = did_you_mean(index, tuple(needed))
                 names.append(Problem(f"there is no index {index!r}", self._title(), way_out=way_out))
                 continue
             if isinstance(value, bool) or not hasattr(value, "__index__") or operator.index(value) < 0:
@@ -393,10 +394,6 @@ class Layer:
         return {index: operator.index(given[roots[definition.same_size[index]]]) for index in needed}
 
 
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + ("" if text.endswith("?") else ".")
-
-
 def halves(gradient: Gradient) -> tuple[Program, Program]:
     """A derived program cut in two: the forward pass, and the backward pass from its values.
 
@@ -412,24 +409,29 @@ def halves(gradient: Gradient) -> tuple[Program, Program]:
     present = {step.name for step in steps}
     steps += [step for step in gradient.forward.steps if step.name not in present]  # no derivative reads these
     whole = gradient.forward
-    forward = notation.assemble(steps, inputs=whole.inputs, outputs=whole.outputs, batch=whole.batch)
+    facts = gradient.program.facts + tuple(fact for fact in whole.facts if fact not in gradient.program.facts)
+    forward = notation.assemble(steps, inputs=whole.inputs, outputs=whole.outputs, batch=whole.batch, facts=facts)
     written = {step.name for step in derived}
     read = {access.tensor for step in derived for access in step.reads} - written
     seeds = [access for access in gradient.program.inputs if access.tensor in gradient.seeds]
     axes = forward.axes
     same = {**gradient.program.same_size, **forward.same_size}
-    sized = {same[slot] for name in read & set(axes) for slot in axes[name]}
-    sized |= {same[slot] for access in seeds for slot in access.names}
-    for step in derived:
-        for index in step.indices:
-            if same[index] not in sized:  # a broadcast: something has to say how far
-                holders = [name for name in axes if same[index] in {same[slot] for slot in axes[name]}]
-                read.add(holders[0])
-                sized |= {same[slot] for slot in axes[holders[0]]}
-    inputs = [*seeds, *(Access(name, axes[name]) for name in axes if name in read)]
-    indices = {index for step in derived for index in step.indices} | {slot for one in inputs for slot in one.slots}
-    batch = whole.batch if whole.batch in indices else None
-    return forward, notation.assemble(derived, inputs=inputs, outputs=gradient.values.values(), batch=batch)
+
+    def trial() -> Program:
+        inputs = (*seeds, *(Access(name, axes[name]) for name in axes if name in read))
+        known = {index for step in derived for index in step.indices} | {name for one in inputs for name in one.names}
+        kept = tuple(fact for fact in facts if fact.index in known)
+        batch = whole.batch if whole.batch in known else None
+        return Program(inputs, derived, tuple(gradient.values.values()), batch, kept)
+
+    for index in dict.fromkeys(index for step in derived for index in step.indices):
+        backward = trial()
+        if backward.same_size[index] not in notation.sized_indices(backward):
+            holders = [name for name in axes if same[index] in {same[slot] for slot in axes[name] if slot}]
+            read.update(holders[:1])  # something has to say how far a broadcast goes
+    backward = trial()
+    notation.validate(backward)
+    return forward, backward
 
 
 def _is_added(program: Program, name: str) -> bool:
@@ -446,7 +448,8 @@ def _is_added(program: Program, name: str) -> bool:
 def _fans(program: Program, name: str) -> tuple[list[int], list[int]]:
     """The axes of a parameter that its first reader sums over, and those that stay."""
     step, access = next((step, read) for step in program.steps for read in step.reads if read.tensor == name)
-    outer = [axis for axis, slot in enumerate(access.slots) if slot in step.target.slots]
+    kept = ir.slot_indices(step.target)
+    outer = [axis for axis, slot in enumerate(access.slots) if ir.slot_indices(slot).keys() <= kept.keys()]
     return [axis for axis in range(len(access.slots)) if axis not in outer], outer
 
 
@@ -549,7 +552,7 @@ class Activation(Layer):
                 Problem(
                     f"there is no function {function!r} of one argument",
                     f"Activation({function!r})",
-                    way_out=_sentence(did_you_mean(str(function), known)),
+                    way_out=did_you_mean(str(function), known),
                 )
             )
         record = TABLE[function]
@@ -558,7 +561,7 @@ class Activation(Layer):
             Problem(
                 f"{function} has no constant {word!r}",
                 f"Activation({function!r}, {word}=...)",
-                way_out=_sentence(did_you_mean(word, record.parameters[1:])),
+                way_out=did_you_mean(word, record.parameters[1:]),
             )
             for word in constants
             if word not in values
@@ -603,6 +606,493 @@ class SquaredLoss(Layer):
         total = f"sum{slots}((Y{slots} - T{slots})^2)" if own or rest else "(Y - T)^2"
         below = " ".join(["2", *(f"|{index}|" for index in rest)])
         super().__init__(f"L = {total} / ({below})", data="Y", batch=rest[0] if rest else None, name=name)
+
+
+# --- windows: convolution and pooling --------------------------------------------------------------------------------
+
+_PLANE = (("y", "p", "r"), ("x", "q", "s"))
+"""For every axis of an image: the index that is read, the one that is written, the one of the window."""
+
+
+def _times(count: int, index: str) -> str:
+    return index if count == 1 else f"{count}*{index}"
+
+
+def _scaled(count: int, size: str) -> str:
+    return size if count == 1 else f"{count} * {size}"
+
+
+def _shift(count: int) -> str:
+    return f"{count:+d}" if count else ""
+
+
+def _whole(low: int, **numbers: int) -> None:
+    problems = [
+        Problem(f"{name} is {value!r}", way_out=f"Give a whole number, {low} or more.")
+        for name, value in numbers.items()
+        if isinstance(value, bool) or not isinstance(value, int) or value < low
+    ]
+    if problems:
+        raise TypeProblem(*problems)
+
+
+def _windows(axes: int, stride: int, padding: int, dilation: int, size: str = "") -> tuple[list[str], list[str]]:
+    """Slots that slide a window over an image, and what the sizes of the result are."""
+    _whole(1, stride=stride, dilation=dilation)
+    _whole(0, padding=padding)
+    slots, facts = [], []
+    for read, written, window in _PLANE[:axes]:
+        slot = f"{_times(stride, written)}+{_times(dilation, window)}{_shift(-padding)}"
+        slots.append(f"({slot})?" if padding else slot)
+        extent = size or f"|{window}|"
+        covered = extent if dilation == 1 else f"{dilation} * ({extent} - 1) - 1"
+        inner = f"|{read}|{f' + {2 * padding}' if padding else ''} - {covered}"
+        facts.append(f"|{written}| = {f'({inner}) // {stride}' if stride > 1 else inner} + 1")
+        if size:
+            facts.append(f"|{window}| = {size}")
+    return slots, facts
+
+
+class _Convolution(Layer):
+    axes = 2
+
+    def __init__(
+        self,
+        *,
+        stride: int = 1,
+        padding: int = 0,
+        dilation: int = 1,
+        groups: int = 1,
+        transposed: bool = False,
+        bias: bool = True,
+        name: str = "",
+    ) -> None:
+        _whole(1, groups=groups)
+        plane = _PLANE[: self.axes]
+        read, written, window = (",".join(one[k] for one in plane) for k in range(3))
+        into, out = ("(g c)", "(g o)") if groups > 1 else ("c", "o")
+        joined, channels = ("gc", "go") if groups > 1 else ("c", "o")
+        slots, facts = _windows(self.axes, stride, padding, dilation)
+        split = [f"|g| = {groups}"] if groups > 1 else []
+        added = f" + b[{out}]" if bias else ""
+        declared = f"input X[b,{joined},{read}]"
+        if transposed:
+            offset = (dilation > 1) - 2 * padding
+            last = "" if not offset else f" {'+' if offset > 0 else '-'} {abs(offset)}"
+            size = [
+                f"|{p}| = {_scaled(stride, f'(|{y}| - 1)')} + "
+                f"{f'|{r}|' if dilation == 1 else _scaled(dilation, f'(|{r}| - 1)')}{last}"
+                for y, p, r in plane
+            ]
+            moved = [f"{_times(stride, y)}+{_times(dilation, r)}{_shift(-padding)}" for y, _, r in plane]
+            moved = [f"({slot})?" if padding else slot for slot in moved]
+            text = (
+                f"{declared}, K[{joined},o,{window}]" + (f", b[{channels}]" if bias else "") + "\n"
+                f"Y[b,{channels},{written}] = {f'b[{channels}]' if bias else '0'}  where {', '.join(size)}\n"
+                f"Y[b,{out},{','.join(moved)}] += X[b,{into},{read}] K[{into},o,{window}]"
+                + (f"  where {split[0]}" if split else "")
+            )
+            if groups > 1:
+                text = text.replace(f"|{plane[0][1]}| =", f"|go| = {groups} * |o|, |{plane[0][1]}| =", 1)
+        else:
+            text = (
+                f"{declared}, K[{channels},c,{window}]\n"
+                f"Y[b,{out},{written}] = X[b,{into},{','.join(slots)}] K[{out},c,{window}]{added}"
+                f"  where {', '.join([*facts, *split])}"
+            )
+        super().__init__(text, parameters="K b" if bias else "K", output="Y", batch="b", name=name)
+
+
+class Conv2d(_Convolution):
+    """A convolution over two axes: `Y[b,o,p,q] = X[b,c,p+r,q+s] K[o,c,r,s] + b[o]`.
+
+    >>> print(Conv2d(padding=1, bias=False).program())
+    input X[b,c,y,x], K[o,c,r,s]
+    batch b
+    Y[b,o,p,q] = X[b,c,(p+r-1)?,(q+s-1)?] K[o,c,r,s]  where |p| = |y| + 2 - |r| + 1, |q| = |x| + 2 - |s| + 1
+
+    `padding` counts the zeros that one may think of at every side: what leaves the image is skipped. With `groups`
+    the channels are split, and every group has kernels of its own, `K[(g o),c,r,s]`; as many groups as channels make
+    it depthwise. `transposed` writes where it would read, with kernels `K[c,o,r,s]`. The size of the window is that
+    of the kernels: `init(rng, c=3, o=8, r=5, s=5)`.
+    """
+
+
+class Conv1d(_Convolution):
+    """A convolution over one axis: `Y[b,o,p] = X[b,c,p+r] K[o,c,r] + b[o]`; the options are those of `Conv2d`.
+
+    >>> print(Conv1d(dilation=2, bias=False).program())
+    input X[b,c,y], K[o,c,r]
+    batch b
+    Y[b,o,p] = X[b,c,p+2*r] K[o,c,r]  where |p| = |y| - 2 * (|r| - 1) - 1 + 1
+    """
+
+    axes = 1
+
+
+class MaxPool(Layer):
+    """The largest entry of every window: `M[b,c,p,q] = max[r,s](X[b,c,2*p+r,2*q+s])`.
+
+    >>> print(MaxPool(2, axes=1).program())
+    input X[b,c,y]
+    batch b
+    M[b,c,p] = max[r](X[b,c,2*p+r])  where |p| = (|y| - 2) // 2 + 1, |r| = 2
+
+    `size` is that of the window, `stride` the same unless given; what `padding` adds is never the largest. Equal
+    entries share the cotangent evenly. `axes` is 1 or 2.
+    """
+
+    def __init__(
+        self, size: int, *, stride: int | None = None, padding: int = 0, axes: int = 2, name: str = ""
+    ) -> None:
+        super().__init__(_pool("max[{}]({})", size, stride, padding, axes), name=name)
+
+
+class AvgPool(Layer):
+    """The mean of every window, where padding counts as zeros.
+
+    >>> print(AvgPool(3, stride=2, padding=1, axes=1).program())
+    input X[b,c,y]
+    batch b
+    M[b,c,p] = X[b,c,(2*p+r-1)?] / |r|  where |p| = (|y| + 2 - 3) // 2 + 1, |r| = 3
+
+    The options are those of `MaxPool`.
+    """
+
+    def __init__(
+        self, size: int, *, stride: int | None = None, padding: int = 0, axes: int = 2, name: str = ""
+    ) -> None:
+        below = "|r|" if axes == 1 else "(|r| |s|)"
+        super().__init__(_pool(f"sum[{{}}]({{}}) / {below}", size, stride, padding, axes), name=name)
+
+
+def _pool(what: str, size: int, stride: int | None, padding: int, axes: int) -> str:
+    _whole(1, size=size, axes=axes)
+    slots, facts = _windows(axes, stride or size, padding, 1, str(size))
+    read, written, window = (",".join(one[k] for one in _PLANE[:axes]) for k in range(3))
+    value = what.format(window, f"X[b,c,{','.join(slots)}]")
+    return f"input X[b,c,{read}]\nM[b,c,{written}] = {value}  where {', '.join(facts)}"
+
+
+class Flatten(Layer):
+    """All axes but the batch as one, and the batch behind it, as `Linear` reads it.
+
+    >>> print(Flatten("c y x").program())
+    batch b
+    F[(c y x),b] = X[b,c,y,x]
+    """
+
+    def __init__(self, axes: str = "c y x", *, batch: str = "b", name: str = "") -> None:
+        own, rest = _words(axes, "axes"), _words(batch, "batch")
+        _apart(own, rest)
+        joined = f"({' '.join(own)})"
+        text = f"F{_slots([joined], rest)} = X{_slots(rest, own)}"
+        super().__init__(text, batch=rest[0] if rest else None, name=name)
+
+
+# --- normalisation ---------------------------------------------------------------------------------------------------
+
+
+def _decimal(value: float | Fraction) -> str:
+    text = notation.format_number(symbols.constant(value))
+    return f"({text})" if "/" in text else text
+
+
+class LayerNorm(Layer):
+    """Every position shifted to mean 0 and scaled to variance 1, then scaled and shifted by parameters.
+
+    >>> print(LayerNorm().program())
+    input X[b,t,d], g[d], b[d]
+    batch b
+    Y[b,t,d] = g[d] layer_norm[d](X[b,t,d], 0.00001) + b[d]
+    """
+
+    def __init__(self, axes: str = "d", *, eps: float = 1e-5, batch: str = "b t", name: str = "") -> None:
+        own, rest = _words(axes, "axes"), _words(batch, "batch")
+        _apart(own, rest)
+        slots, inner = _slots(rest, own), _slots(own)
+        text = f"Y{slots} = g{inner} layer_norm{inner}(X{slots}, {_decimal(eps)}) + b{inner}"
+        super().__init__(text, parameters="g b", batch=rest[0] if rest else None, name=name)
+
+
+class RMSNorm(Layer):
+    """Every position divided by its root mean square, then scaled by a parameter.
+
+    >>> print(RMSNorm().program())
+    input X[b,t,d], g[d]
+    batch b
+    Y[b,t,d] = g[d] rms_norm[d](X[b,t,d], 0.00001)
+    """
+
+    def __init__(self, axes: str = "d", *, eps: float = 1e-5, batch: str = "b t", name: str = "") -> None:
+        own, rest = _words(axes, "axes"), _words(batch, "batch")
+        _apart(own, rest)
+        slots, inner = _slots(rest, own), _slots(own)
+        text = f"Y{slots} = g{inner} rms_norm{inner}(X{slots}, {_decimal(eps)})"
+        super().__init__(text, parameters="g", batch=rest[0] if rest else None, name=name)
+
+
+class BatchNorm(Layer):
+    """Every channel shifted to mean 0 and scaled to variance 1 over the batch and the positions.
+
+    >>> print(BatchNorm().program())
+    input X[b,c,y,x], g[c], b[c]
+    batch b
+    Y[b,c,y,x] = g[c] layer_norm[b,y,x](X[b,c,y,x], 0.00001) + b[c]
+    >>> print(BatchNorm(training=False, axes="").program())
+    input X[b,c], g[c], b[c], m[c], v[c]
+    batch b
+    Y[b,c] = g[c] (X[b,c] - m[c]) / sqrt(v[c] + 0.00001) + b[c]
+
+    `axes` are those of a position. With `training=False` the mean `m` and the variance `v` are given to `forward` by
+    keyword; to keep running ones is the business of the training loop.
+    """
+
+    def __init__(self, axes: str = "y x", *, eps: float = 1e-5, training: bool = True, name: str = "") -> None:
+        own = _words(axes, "axes")
+        slots = _slots(["b", "c"], own)
+        value = f"g[c] layer_norm{_slots(['b'], own)}(X{slots}, {_decimal(eps)})"
+        if not training:
+            value = f"g[c] (X{slots} - m[c]) / sqrt(v[c] + {_decimal(eps)})"
+        super().__init__(f"Y{slots} = {value} + b[c]", parameters="g b", batch="b", name=name)
+
+
+class Dropout(Layer):
+    """What a mask keeps, scaled up by what it drops: `Y[i,b] = where(keep[i,b], X[i,b], 0) / (1 - rate)`.
+
+    >>> print(Dropout(0.2).program())
+    input X[i,b], keep[i,b]
+    batch b
+    Y[i,b] = 5 where(keep[i,b], X[i,b], 0) / 4
+
+    The mask is drawn by whoever trains, and given to `forward` by keyword: `keep=rng.random(X.shape) > rate`.
+    """
+
+    def __init__(self, rate: float, axes: str = "i", *, batch: str = "b", name: str = "") -> None:
+        own, rest = _words(axes, "axes"), _words(batch, "batch")
+        _apart(own, rest)
+        kept = 1 - symbols.constant(rate)
+        if not 0 < kept <= 1:
+            raise TypeProblem(
+                Problem(f"rate is {rate!r}", way_out="Give the share that is dropped, from 0 to below 1.")
+            )
+        slots = _slots(own, rest)
+        text = f"Y{slots} = ({(1 / kept).numerator}/{(1 / kept).denominator}) where(keep{slots}, X{slots}, 0)"
+        super().__init__(text, batch=rest[0] if rest else None, name=name)
+
+
+# --- sequences -------------------------------------------------------------------------------------------------------
+
+
+class Embedding(Layer):
+    """A row of a table for every token: `P[b,t,d] = E[X[b,t],d]`.
+
+    >>> print(Embedding())
+    Embedding: X[b,t] -> P[b,t,d], parameters E[v,d]
+    forward
+        P[b,t,d]      = E[X[b,t],d]
+    backward
+        dE[v,d]       = 0          0
+        dE[X[b,t],d] += dP[b,t,d]  dP
+
+    The data are whole numbers and have no cotangent: `backward` gives None for them. Tokens that repeat add up.
+    """
+
+    def __init__(self, *, batch: str = "b t", name: str = "") -> None:
+        rest = _words(batch, "batch")
+        _apart(["v", "d"], rest)
+        text = f"input X{_slots(rest)}, E[v,d]\nP{_slots(rest, ['d'])} = E[X{_slots(rest)},d]"
+        super().__init__(text, parameters="E", batch=rest[0] if rest else None, name=name)
+
+
+class MultiHeadAttention(Layer):
+    """Scaled dot-product attention of a sequence to itself, in several heads.
+
+    >>> print(MultiHeadAttention(4, causal=True, bias=False).program())
+    batch b
+    Q[b,t,f]     = X[b,t,e] Wq[f,e]
+    K[b,t,f]     = X[b,t,e] Wk[f,e]
+    V[b,t,f]     = X[b,t,e] Wv[f,e]
+    S[b,h,q,k]   = [k <= q] Q[b,q,(h d)] K[b,k,(h d)] / sqrt(|d|) - 1000000000 [q < k]  where |h| = 4
+    P[b,h,q,k]   = softmax[k](S[b,h,q,k])
+    A[b,q,(h d)] = P[b,h,q,k] V[b,k,(h d)]
+    Y[b,t,e]     = A[b,t,f] Wo[e,f]
+
+    The heads are parts of the axis `f`. With `causal` no position attends to a later one: their scores are so low
+    that the softmax makes them 0 exactly.
+    """
+
+    def __init__(self, heads: int, *, causal: bool = False, bias: bool = True, name: str = "") -> None:
+        _whole(1, heads=heads)
+        projections = [
+            f"{letter}[b,t,f] = X[b,t,e] W{letter.lower()}[f,e]" + (f" + b{letter.lower()}[f]" if bias else "")
+            for letter in "QKV"
+        ]
+        scores = "Q[b,q,(h d)] K[b,k,(h d)] / sqrt(|d|)"
+        scores = f"[k <= q] {scores} - [q < k] 10^9" if causal else scores
+        lines = [
+            *projections,
+            f"S[b,h,q,k] = {scores}  where |h| = {heads}",
+            "P[b,h,q,k] = softmax[k](S[b,h,q,k])",
+            "A[b,q,(h d)] = P[b,h,q,k] V[b,k,(h d)]",
+            "Y[b,t,e] = A[b,t,f] Wo[e,f]" + (" + bo[e]" if bias else ""),
+        ]
+        parameters = "Wq bq Wk bk Wv bv Wo bo" if bias else "Wq Wk Wv Wo"
+        super().__init__("\n".join(lines), parameters=parameters, batch="b", name=name)
+
+
+# --- losses ----------------------------------------------------------------------------------------------------------
+
+
+class CrossEntropy(Layer):
+    """Minus the logarithm of the probability of the label, averaged over the batch; the data are scores.
+
+    >>> print(CrossEntropy().program())
+    batch b
+    P[k,b] = log_softmax[k](Z[k,b])
+    L      = -P[T[b],b] / |b|
+    >>> print(CrossEntropy(labels=False, smoothing=0.1).program())
+    batch b
+    P[k,b] = log_softmax[k](Z[k,b])
+    L      = -9 T[k,b] P[k,b] / (10 |b|) - P[k,b] / (10 |b| |k|)
+
+    The targets `T` are labels, or with `labels=False` probabilities. `smoothing` mixes them with equal ones. With
+    `ignore=True` labels outside the classes, such as -1 or -100, are left out, also of the average.
+    """
+
+    def __init__(
+        self,
+        axes: str = "k",
+        *,
+        labels: bool = True,
+        smoothing: float = 0,
+        ignore: bool = False,
+        batch: str = "b",
+        name: str = "",
+    ) -> None:
+        own, rest = _words(axes, "axes"), _words(batch, "batch")
+        _apart(own, rest)
+        if len(own) != 1 or not rest:
+            raise NotationError(
+                Problem("cross entropy has one axis of classes, and a batch", way_out="Write CrossEntropy('k').")
+            )
+        if ignore and (smoothing or not labels):
+            raise TypeProblem(Problem("ignore is for labels without smoothing", way_out="Leave ignore out."))
+        (k,) = own
+        slots, at = _slots(own, rest), _slots(rest)
+        mixed = symbols.constant(smoothing)
+        below = "(" + " ".join(f"|{index}|" for index in rest) + ")"
+        lines = [f"P{slots} = log_softmax[{k}](Z{slots})"]
+        mark = "?" if ignore else ""
+        chosen = f"P{_slots([f'T{at}{mark}'], rest)}"
+        part = f"sum{at}({chosen})" if labels else f"sum{slots}(T{slots} P{slots})"
+        if ignore:
+            lines += [f"U[{k}] = 1", f"N = sum{at}(U[T{at}?])"]
+            below = "N"
+        number = f"{_decimal(1 - mixed)} " if mixed else ""
+        total = f"-{number}{part} / {below}"
+        if mixed:
+            total += f" - {_decimal(mixed)} sum{slots}(P{slots}) / (|{k}| {below[1:-1]})"
+        lines.append(f"L = {total}")
+        declared = f"input Z{slots}, T{at if labels else slots}\n"
+        super().__init__(declared + "\n".join(lines), data="Z", output="L", batch=rest[0], name=name)
+
+
+class _EntryLoss(Layer):
+    """The mean over all entries of a function of prediction and target."""
+
+    entry = ""
+
+    def __init__(self, axes: str = "o", *, batch: str = "b", name: str = "", **constants: float) -> None:
+        own, rest = _words(axes, "axes"), _words(batch, "batch")
+        _apart(own, rest)
+        slots = _slots(own, rest)
+        words = {word: _decimal(value) for word, value in constants.items()}
+        value = self.entry.format(Y=f"Y{slots}", T=f"T{slots}", **words)
+        below = " ".join(f"|{index}|" for index in (*own, *rest))
+        text = f"L = sum{slots}({value}) / ({below})" if below else f"L = {value}"
+        super().__init__(text, data="Y", batch=rest[0] if rest else None, name=name)
+
+
+class MSE(_EntryLoss):
+    """The mean of the squared differences.
+
+    >>> print(MSE().program())
+    batch b
+    L = sum[o,b]((Y[o,b] - T[o,b])^2) / (|b| |o|)
+    """
+
+    entry = "({Y} - {T})^2"
+
+
+class MAE(_EntryLoss):
+    """The mean of the absolute differences; the derivative is 0 where they are 0.
+
+    >>> print(MAE().program())
+    batch b
+    L = sum[o,b](abs(Y[o,b] - T[o,b])) / (|b| |o|)
+    """
+
+    entry = "abs({Y} - {T})"
+
+
+class BinaryCrossEntropy(_EntryLoss):
+    """The cross entropy of probabilities `T` and the sigmoids of the scores `Y`, without computing a sigmoid.
+
+    >>> print(BinaryCrossEntropy().program())
+    batch b
+    L = sum[o,b](softplus(Y[o,b]) - T[o,b] Y[o,b]) / (|b| |o|)
+    """
+
+    entry = "softplus({Y}) - {T} {Y}"
+
+
+class Hinge(_EntryLoss):
+    """How much is missing to a margin of 1 on the side that the target, 1 or -1, is on.
+
+    >>> print(Hinge().program())
+    input Y[o,b], T[o,b]
+    batch b
+    L = sum[o,b](relu(1 - T[o,b] Y[o,b])) / (|b| |o|)
+    """
+
+    entry = "relu(1 - {T} {Y})"
+
+
+class Huber(_EntryLoss):
+    """Half the squared difference up to `delta`, and a straight line beyond it.
+
+    >>> print(Huber().program())
+    batch b
+    L = sum[o,b](where(abs(Y[o,b] - T[o,b]) <= 1, (Y[o,b] - T[o,b])^2 / 2, abs(Y[o,b] - T[o,b]) - 1/2)) / (|b| |o|)
+    """
+
+    entry = "where(abs({Y} - {T}) <= {delta}, ({Y} - {T})^2 / 2, {delta} (abs({Y} - {T}) - {delta} / 2))"
+
+    def __init__(self, axes: str = "o", *, delta: float = 1, batch: str = "b", name: str = "") -> None:
+        super().__init__(axes, batch=batch, name=name, delta=delta)
+
+
+class KLDivergence(Layer):
+    """How far probabilities `T` are from those whose logarithms the data are, averaged over the batch.
+
+    >>> print(KLDivergence().program())
+    input Y[k,b], T[k,b]
+    batch b
+    L = sum[k,b](where(T[k,b] > 0, T[k,b] (log(where(T[k,b] > 0, T[k,b], 1)) - Y[k,b]), 0)) / |b|
+
+    Where a target is 0 its part is 0.
+    """
+
+    def __init__(self, axes: str = "k", *, batch: str = "b", name: str = "") -> None:
+        own, rest = _words(axes, "axes"), _words(batch, "batch")
+        _apart(own, rest)
+        slots = _slots(own, rest)
+        t = f"T{slots}"
+        below = " ".join(f"|{index}|" for index in rest)
+        text = f"L = sum{slots}(where({t} > 0, {t} (log(where({t} > 0, {t}, 1)) - Y{slots}), 0))"
+        text += f" / ({below})" if below else ""
+        super().__init__(text, data="Y", batch=rest[0] if rest else None, name=name)
 
 
 # --- composition -----------------------------------------------------------------------------------------------------
@@ -650,14 +1140,7 @@ class Sequential(Layer):
         _check_ranks(flat)
         _check_names(flat)
         renamed = _tensor_names(flat)
-        scopes = [
-            symbols.Scope(
-                tuple(ir.rename_step(step, {}, names) for step in layer.definition.steps),
-                tuple(Access(names[access.tensor], access.slots) for access in layer.definition.inputs),
-                layer.definition.batch,
-            )
-            for layer, names in zip(flat, renamed, strict=True)
-        ]
+        scopes = [_scope(layer, names) for layer, names in zip(flat, renamed, strict=True)]
         pairs = list(zip(flat, renamed, strict=True))
         data = renamed[0][flat[0].data]
         parameters = tuple(names[parameter] for layer, names in pairs for parameter in layer.parameters)
@@ -670,6 +1153,136 @@ class Sequential(Layer):
     @property
     def stages(self) -> int:
         return sum(layer.stages for layer in self.layers)
+
+
+class Parallel(Layer):
+    """Layers that read the same data, their outputs added; itself a layer.
+
+    >>> print(Parallel(Linear("i -> o", name="wide"), Linear("i -> o", bias=False, name="thin")).program())
+    input X[i,b], wide.W[o,i], wide.b[o], thin.W[o,i]
+    batch b
+    wide.Z[o,b] = wide.W[o,i] X[i,b] + wide.b[o]
+    thin.Z[o,b] = thin.W[o,i] X[i,b]
+    R[o,b]      = wide.Z[o,b] + thin.Z[o,b]
+
+    Names and indices are made distinct as in a `Sequential`. Raises NotationError where ranks clash.
+    """
+
+    layers: tuple[Layer, ...]
+
+    def __init__(self, *layers: Layer, name: str = "") -> None:
+        self._join(layers, [], name)
+
+    def _join(self, layers: Sequence[Layer], kept: Sequence[str], name: str) -> None:
+        """Adds the outputs of layers, and the data themselves if they are kept."""
+        if not layers or not all(isinstance(layer, Layer) for layer in layers):
+            kind = type(self).__name__
+            raise TypeProblem(
+                Problem(f"{kind} is made of layers", repr(layers), way_out=f'Write {kind}(Linear("i -> o"), ...).')
+            )
+        _check_names(layers)
+        data = layers[0].data
+        ranks = {len(layer.definition.axes[tensor]) for layer in layers for tensor in (layer.data, layer.output)}
+        results = {len(layer.definition.axes[layer.output]) for layer in layers}
+        read = {len(layer.definition.axes[layer.data]) for layer in layers}
+        if len(results) > 1 or len(read) > 1 or (kept and len(ranks) > 1):
+            raise NotationError(
+                Problem(
+                    "what is added has different numbers of axes",
+                    "\n".join(layer._title() for layer in layers),
+                    way_out="Give all parts the same axes.",
+                )
+            )
+        taken = {data}
+        scopes, pairs = [], []
+        for layer in layers:
+            names = {layer.data: data}
+            for local in layer.definition.names:
+                if local != layer.data:
+                    names[local] = ir.fresh(f"{layer.name}.{local}" if layer.name else local, taken)
+                    taken.add(names[local])
+            pairs.append((layer, names))
+            scopes.append(_scope(layer, names))
+        slots = tuple(f"n{k + 1}" for k in range(min(results)))
+        output = ir.fresh("R", taken)
+        parts = [*([data] if kept else []), *(names[layer.output] for layer, names in pairs)]
+        total = Step(Access(output, slots), ir.collect(ir.term((), Access(part, slots)) for part in parts))
+        parameters = tuple(names[parameter] for layer, names in pairs for parameter in layer.parameters)
+        others = tuple(names[other] for layer, names in pairs for other in layer.others)
+        definition = symbols.connect(
+            [*scopes, symbols.Scope((total,))], inputs=(data, *parameters, *others), outputs=[output], inherit=True
+        )
+        if name:
+            notation.check_name(name)
+        self._set(definition, data, parameters, output, name)
+        self.__dict__["layers"] = tuple(layers)
+
+
+class Residual(Parallel):
+    """The data, and what a layer makes of them, added.
+
+    >>> print(Residual(Layer("Y[d,b] = W[d,e] tanh(X[e,b])", parameters="W")).program())
+    input X[e,b], W[d,e]
+    batch b
+    Y[d,b] = W[d,e] tanh(X[e,b])
+    R[e,b] = X[e,b] + Y[e,b]
+    """
+
+    def __init__(self, layer: Layer, *, name: str = "") -> None:
+        self._join([layer], ["data"], name)
+
+
+class TransformerBlock(Sequential):
+    """Attention and a small network, each added to what it reads, each with a normalisation.
+
+    >>> block = TransformerBlock(4, bias=False, norm="rms", name="encoder.1")
+    >>> block.parameters
+    ('norm.1.g', 'attn.Wq', 'attn.Wk', 'attn.Wv', 'attn.Wo', 'norm.2.g', 'mlp.W1', 'mlp.W2')
+
+    `norm` is "layer" or "rms"; `pre` says whether it stands before each part, or after the addition. In a `Sequential`
+    its parameters are called `encoder.1.attn.Wq`. The network reads `d`, has `m` entries in between and the function
+    `activation`.
+    """
+
+    def __init__(
+        self,
+        heads: int,
+        *,
+        causal: bool = False,
+        pre: bool = True,
+        norm: str = "layer",
+        activation: str = "gelu",
+        bias: bool = True,
+        name: str = "",
+    ) -> None:
+        kinds: dict[str, type[LayerNorm | RMSNorm]] = {"layer": LayerNorm, "rms": RMSNorm}
+        if norm not in kinds:
+            raise NameProblem(Problem(f"there is no norm {norm!r}", way_out=did_you_mean(norm, tuple(kinds))))
+        notation.parse_expression(f"{activation}(x)")
+        attention = MultiHeadAttention(heads, causal=causal, bias=bias, name="attn")
+        one, two = (" + b1[m]", " + b2[e]") if bias else ("", "")
+        network = Layer(
+            f"Z[b,t,m] = W1[m,e] X[b,t,e]{one}\nH[b,t,m] = {activation}(Z[b,t,m])\nY[b,t,e] = W2[e,m] H[b,t,m]{two}",
+            parameters="W1 b1 W2 b2" if bias else "W1 W2",
+            name="mlp",
+        )
+        first, second = (kinds[norm](name=f"norm.{k}") for k in (1, 2))
+        if pre:
+            parts: list[Layer] = [Residual(Sequential(first, attention)), Residual(Sequential(second, network))]
+        else:
+            parts = [Residual(attention), first, Residual(network), second]
+        super().__init__(*parts, name=name)
+
+
+def _scope(layer: Layer, names: Mapping[str, str]) -> symbols.Scope:
+    """A layer with its tensors renamed."""
+    definition = layer.definition
+    return symbols.Scope(
+        tuple(ir.rename_step(step, {}, names) for step in definition.steps),
+        tuple(Access(names[access.tensor], access.slots) for access in definition.inputs),
+        definition.batch,
+        definition.facts,
+    )
 
 
 def _flat(layer: Layer) -> Iterable[Layer]:
@@ -741,7 +1354,7 @@ def _tensor_names(flat: Sequence[Layer]) -> list[dict[str, str]]:
                 name = f"{layer.name}.{local}"
             elif after is not None and local == layer.output and _is_loss(after) and after.data not in taken:
                 name = after.data
-            elif local in layer.others or _is_loss(layer):
+            elif local in layer.others or "." in local or _is_loss(layer):
                 name = ir.fresh(local, taken)
             else:
                 name = numbered(local)

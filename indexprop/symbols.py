@@ -30,7 +30,7 @@ from typing import Any, NoReturn, TypeAlias
 from indexprop import ir, notation
 from indexprop.errors import NameProblem, NotationError, Problem, TypeProblem, did_you_mean
 from indexprop.functions import TABLE, named
-from indexprop.ir import Access, Expr, Index, Number, Program, Reduce, Size, Step
+from indexprop.ir import Access, Affine, Apply, Expr, Fact, Group, Guard, Index, Number, Program, Reduce, Size, Step
 
 # --- programs from steps whose index names are local -----------------------------------------------------------------
 
@@ -39,12 +39,20 @@ from indexprop.ir import Access, Expr, Index, Number, Program, Reduce, Size, Ste
 class Scope:
     """Steps that share the meaning of their index names: one step of the Python door, or one layer.
 
-    `inputs` are tensors that no step writes, with names for their axes; `batch` is the batch index, if there is one.
+    `inputs` are tensors that no step writes, with names for their axes; `batch` is the batch index, if there is one;
+    `facts` say what sizes are.
     """
 
     steps: tuple[Step, ...] = ()
     inputs: tuple[Access, ...] = ()
     batch: Index | None = None
+    facts: tuple[Fact, ...] = ()
+
+    @property
+    def mentioned(self) -> dict[Index, None]:
+        """Every index of the steps and of the facts, in the order of appearance."""
+        counted = (index for fact in self.facts for index in (fact.index, *ir.count_indices(fact.value)))
+        return dict.fromkeys([*(index for step in self.steps for index in _mentioned(step)), *counted])
 
 
 Place: TypeAlias = tuple[str | int, Index | int]
@@ -79,10 +87,17 @@ def connect(
     declared: dict[str, Access] = {}
     for scope, known in zip(scopes, renamed, strict=True):
         for access in scope.inputs:
-            declared.setdefault(access.tensor, Access(access.tensor, tuple(known[slot] for slot in access.names)))
+            slots = tuple(known[name] if name else "" for name in access.names)
+            declared.setdefault(access.tensor, Access(access.tensor, slots))
         if batch is None and scope.batch is not None:
             batch = known[scope.batch]
-    return notation.assemble(steps, inputs=[declared[name] for name in inputs], outputs=outputs, batch=batch)
+    facts = [
+        Fact(known[fact.index], ir.rename_count(fact.value, known))
+        for scope, known in zip(scopes, renamed, strict=True)
+        for fact in scope.facts
+    ]
+    given = [declared[name] for name in inputs]
+    return notation.assemble(steps, inputs=given, outputs=outputs, batch=batch, facts=dict.fromkeys(facts))
 
 
 class _Classes:
@@ -96,11 +111,33 @@ class _Classes:
         for number, scope in enumerate(scopes):
             reads = [access for step in scope.steps for access in (step.target, *step.reads)]
             for access in (*scope.inputs, *reads):
-                for axis, index in enumerate(access.names):
-                    self.join((access.tensor, axis), (number, index))
+                for axis, slot in enumerate(access.slots):
+                    if isinstance(slot, str) and slot:
+                        self.join((access.tensor, axis), (number, slot))
                     if access.tensor not in written:
                         self.sized.add((access.tensor, axis))
+        self._follow()
         self._find_by_name()
+
+    def _follow(self) -> None:
+        """Adds what has a size because a fact gives it, or because a group of axes does."""
+        rules: list[tuple[Place, list[Place]]] = []
+        for number, scope in enumerate(self.scopes):
+            for fact in scope.facts:
+                rules.append(((number, fact.index), [(number, index) for index in ir.count_indices(fact.value)]))
+            for access in (access for step in scope.steps for access in (step.target, *step.reads)):
+                for axis, slot in enumerate(access.slots):
+                    if isinstance(slot, Group):
+                        places: list[Place] = [(access.tensor, axis), *((number, index) for index in slot.indices)]
+                        rules += [(one, [other for other in places if other != one]) for one in places]
+        known = {self.root(place) for place in self.sized}
+        while ready := [
+            makes
+            for makes, needs in rules
+            if self.root(makes) not in known and all(self.root(place) in known for place in needs)
+        ]:
+            known.update(map(self.root, ready))
+            self.sized.update(ready)
 
     def root(self, place: Place) -> Place:
         self.parent.setdefault(place, place)
@@ -118,7 +155,7 @@ class _Classes:
         lost = [
             (number, index)
             for number, scope in enumerate(self.scopes)
-            for index in dict.fromkeys(index for step in scope.steps for index in _mentioned(step))
+            for index in scope.mentioned
             if self.root((number, index)) not in sized
         ]
         if not lost:
@@ -137,7 +174,8 @@ class _Classes:
             if len(found) == 1:
                 self.join(next(iter(found)), (number, index))
             elif found:
-                step = next(step for step in self.scopes[number].steps if index in _mentioned(step))
+                steps = self.scopes[number].steps
+                step = next((step for step in steps if index in _mentioned(step)), steps[0])
                 problems.append(
                     Problem(
                         f"it is not clear which size {word!r} means",
@@ -171,7 +209,7 @@ class _Names:
 
     def of_sizes(self, number: int, scope: Scope, names: dict[Index, Index]) -> None:
         """Adds the indices that occur only as sizes: any name of that size will do, the written one if it is one."""
-        for index in dict.fromkeys(index for step in scope.steps for index in _mentioned(step)):
+        for index in scope.mentioned:
             if index not in names:
                 place, word = self.classes.root((number, index)), _written(index)
                 known = self.owned.get(place, ())
@@ -206,15 +244,15 @@ def _rivals(scope: Scope) -> dict[Index, set[Index]]:
             rivals.setdefault(index, set()).update(live)
 
     for access in scope.inputs:
-        meet(access.names)
+        meet([name for name in access.names if name])
     for step in scope.steps:
         for term in step.terms:
             stack: list[tuple[Expr, dict[Index, None]]] = [
-                (term.body, dict.fromkeys([*step.target.names, *term.bound]))
+                (term.body, dict.fromkeys([*ir.slot_indices(step.target), *term.bound]))
             ]
             while stack:
                 expr, live = stack.pop()
-                live = live | dict.fromkeys(expr.indices) if isinstance(expr, Reduce) else live
+                live = live | dict.fromkeys(expr.indices) if isinstance(expr, Reduce | Apply) else live
                 meet(live)
                 stack.extend((child, live) for child in reversed(ir.children(expr)))
     return rivals
@@ -222,8 +260,12 @@ def _rivals(scope: Scope) -> dict[Index, set[Index]]:
 
 def _mentioned(step: Step) -> dict[Index, None]:
     """Every index of a step, in the order of appearance, those of sizes inside its terms too."""
-    sizes = (part.index for term in step.terms for part in ir.walk(term.body) if isinstance(part, Size))
-    return dict.fromkeys([*step.indices, *sizes])
+    parts = [part for term in step.terms for part in ir.walk(term.body)]
+    slots: list[object] = [slot for access in (step.target, *step.reads) for slot in access.slots]
+    slots += [side for part in parts if isinstance(part, Guard) for side in (part.left, part.right)]
+    whole = [slot.slot if isinstance(slot, ir.Partial) else slot for slot in slots]
+    counted = [index for slot in whole if isinstance(slot, Affine) for index, _ in slot.sizes]
+    return dict.fromkeys([*step.indices, *(part.index for part in parts if isinstance(part, Size)), *counted])
 
 
 def _written(index: Index) -> Index:
@@ -724,7 +766,7 @@ def _reduction(operation: str, value: object, axes: str | None) -> Tensor:
                 Problem(
                     f"there is no axis {word!r} to take the {operation} over",
                     _text(one),
-                    way_out=_sentence(did_you_mean(word, one.axes)),
+                    way_out=did_you_mean(word, one.axes),
                 )
                 for word in unknown
             )
@@ -742,10 +784,6 @@ def _reduced(operation: str, one: Tensor, words: Sequence[Index]) -> Tensor:
     else:
         expr = ir.reduce(operation, own.values(), inside)
     return _made(tuple(axis for axis in one.axes if axis not in own), expr, [one])
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + ("" if text.endswith("?") else ".")
 
 
 def _apply(function: str, *values: object) -> Tensor:
@@ -803,9 +841,7 @@ def __getattr__(name: str) -> Any:
     if name.startswith("_"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     raise MissingFunctionError(
-        Problem(
-            f"there is no function {name!r}", f"symbols.{name}", way_out=_sentence(did_you_mean(name, named(TABLE)))
-        )
+        Problem(f"there is no function {name!r}", f"symbols.{name}", way_out=did_you_mean(name, named(TABLE)))
     )
 
 

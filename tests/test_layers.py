@@ -526,9 +526,9 @@ ERRORS: dict[str, tuple[Any, type[IndexpropError], str]] = {
     "roles": (
         lambda: Layer("Y[o,b] = W[o,i] X[i,b]", data="x", parameters="w", output="y"),
         NameProblem,
-        "the data 'x' is not an input\n\n    Y[o,b] = W[o,i] X[i,b]\n\n    There are: W, X.\n\n"
-        "the parameter 'w' is not an input\n\n    Y[o,b] = W[o,i] X[i,b]\n\n    There are: W, X.\n\n"
-        "the output 'y' is not written by a step\n\n    Y[o,b] = W[o,i] X[i,b]\n\n    There are: Y.",
+        "the data 'x' is not an input\n\n    Y[o,b] = W[o,i] X[i,b]\n\n    Did you mean 'X'? There are: W, X.\n\n"
+        "the parameter 'w' is not an input\n\n    Y[o,b] = W[o,i] X[i,b]\n\n    Did you mean 'W'? There are: W, X.\n\n"
+        "the output 'y' is not written by a step\n\n    Y[o,b] = W[o,i] X[i,b]\n\n    Did you mean 'Y'? There are: Y.",
     ),
     "roles that are no text": (
         lambda: Layer("Y[o] = W[o,i] X[i]", parameters=["W"], output=2),  # type: ignore[arg-type]
