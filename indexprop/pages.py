@@ -330,7 +330,7 @@ def marked(text: str, indices: frozenset[Index]) -> str:
     """
 
     def index(name: str) -> str:
-        return f'<i data-i="{escape(name)}">{escape(name)}</i>' if name in indices else escape(name)
+        return f'<i data-i="{escape(name)}">{escape(name)}</i>' if name in indices else escape(name, quote=False)
 
     letters = all(len(name) == 1 for name in indices)
     found: list[str] = []
@@ -602,26 +602,22 @@ class _Page:
     def shapes(self, step: Step, reading: Reading) -> str:
         if reading.name == "einsum":
             picture = diagrams.step(step, self.program, styled=False)
-            return f'<figure class="as-einsum"><div>{picture}</div><figcaption>{_IN_EINSUM}</figcaption></figure>'
+            return _figure(picture, _IN_EINSUM, reading.name)
         text = reading.writer.right_side(step).text
         if " @ " not in text and ".sum(" not in text:
             return ""  # entry by entry: all shapes are the same
-        picture = diagrams.blocks(step, text, reading.arrangement, self.sizes, self.program, styled=False)
+        where = reading.arrangement, self.sizes, self.program
+        picture = diagrams.blocks(step, text, *where, styled=False)
         if not picture:
             return ""
         caption = f"Shapes in layout {reading.name}, drawn to proportion."
-        without = ""
-        if " @ " in text and ".T" in text:
+        if " @ " in text:
             caption += " At the @, the sides that meet have one index."
-            plain = text.replace(".T", "")
-            without = diagrams.blocks(
-                step, plain, reading.arrangement, self.sizes, self.program, styled=False, result=False
-            )
-            without = (
-                f"<div>{without}</div><figcaption>Without .T, sides with different indices would meet.</figcaption>"
-            )
-        inside = f"<div>{picture}</div><figcaption>{caption}</figcaption>{without}"
-        return f'<figure class="as-{reading.name}">{inside}</figure>'
+        found = _figure(picture, caption, reading.name)
+        if ".T" in text and " @ " in text:
+            picture = diagrams.blocks(step, text.replace(".T", ""), *where, styled=False, result=False)
+            found += _figure(picture, "Without .T, sides with different indices would meet.", reading.name)
+        return found
 
     def code(self) -> str:
         blocks = "".join(
@@ -633,6 +629,11 @@ class _Page:
 
     def verification(self) -> str:
         return f'<section id="check"><h2>Check</h2>{report_html(self.report)}</section>' if self.report else ""
+
+
+def _figure(picture: str, caption: str, reading: str) -> str:
+    """A picture that is shown in one reading."""
+    return f'<figure class="as-{reading}"><div>{picture}</div><figcaption>{caption}</figcaption></figure>'
 
 
 _IN_EINSUM = "Legs between two nodes are summed; loose legs are the indices of the result."
@@ -776,7 +777,7 @@ _AXIS = re.compile(r"axis=(\d+)")
 
 def _questions(step: Step, upstream: str, gradient: Gradient) -> Iterator[Question]:
     def asked(text: str, what: str, answer: str) -> Question:
-        return Question(f"{text:48} {what}", answer)
+        return Question(f"{text:47}  {what}", answer)
 
     source = step.because.step if step.because else None
     line = notation.format_step(step)

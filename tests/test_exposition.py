@@ -50,8 +50,11 @@ def test_golden(name: str) -> None:
     assert GOLDEN[name]() + "\n" == known, "if this is meant: python -m tests.golden"
 
 
+SUFFIXES = (".txt", ".tex", ".html", ".svg")
+
+
 def test_every_golden_file_is_made() -> None:
-    assert {path.name for path in HERE.iterdir() if path.suffix in (".txt", ".tex")} == set(GOLDEN)
+    assert {path.name for path in HERE.iterdir() if path.suffix in SUFFIXES} == set(GOLDEN)
 
 
 @pytest.mark.parametrize(
@@ -404,7 +407,7 @@ def test_long_programs_are_told() -> None:
         (
             "W33",
             "there is no tensor 'W33' with a gradient\n"
-            "    Did you mean 'W3'? There are: Y, W3, b3, H2, Z2, W2, b2, H1, Z1, W1, b1",
+            "    Did you mean 'W3'? There are: Y, W3, b3, H2, Z2, W2, b2, H1, Z1, W1, b1.",
         ),
         (
             "T",

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import indexprop as ip
-from indexprop import exposition
+from indexprop import diagrams, exposition, pages
 
 HERE = Path(__file__).parent
 
@@ -44,6 +44,12 @@ GOLDEN: dict[str, Callable[[], str]] = {
     "dW3.tex": lambda: str(exposition.explain(network(), "W3", form="latex")),
     "dZ2.txt": lambda: str(exposition.explain(network(), "Z2")),
     "db3.txt": lambda: str(exposition.explain(network(), "b3")),
+    "dW3.html": lambda: pages.story_html(exposition.explain(network(), "W3"), network().program.indices),
+    "dW3_swap.svg": lambda: diagrams.swap(network().backward[1], network()),
+    "dZ2_step.svg": lambda: diagrams.step(network().backward[4], network().program),
+    "network_flow.svg": lambda: diagrams.flow(network()),
+    "exercise.txt": lambda: str(pages.exercise(network())),
+    "answers.txt": lambda: pages.exercise(network()).answers,
     "dP_exp.txt": lambda: str(exposition.explain(softmax(), "P_exp")),
 }
 

@@ -1,0 +1,284 @@
+"""Pages: whole, safe and small; formulas as MathML; notebooks; exercises; the options of the command line."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+import indexprop as ip
+from indexprop import exposition, pages
+from indexprop.__main__ import main
+from indexprop.functions import TABLE
+from tests.golden import network, softmax
+
+ROOT = Path(__file__).resolve().parent.parent
+NET = str(ROOT / "examples" / "column_batch.ixp")
+VOID = {"meta", "input", "br"}
+
+
+def column_batch() -> ip.Gradient:
+    return ip.gradient(ip.parse(Path(NET)))
+
+
+GRADIENTS = {
+    "column batch": column_batch,
+    "softmax": softmax,
+    "numbers": lambda: ip.gradient(ip.parse("L = a^2 b")),
+    "pulled": lambda: ip.vjp(ip.parse("Y[batch,out] = X[batch,features] W[features,out] / |batch|")),
+    "without batch": lambda: ip.gradient(ip.parse("y[o] = W[o,i] x[i] \n L = sum[o](y[o]^2)")),
+    "lookup": lambda: ip.gradient(ip.parse("input E[w,e]\nH[t,e] = E[tok[t],e]\nL = sum[t,e](H[t,e]^2)"), wrt="E"),
+    "zero": lambda: ip.gradient(ip.parse("input x[b], y\nL = sum[b](x[b]^2)"), wrt=["x", "y"]),
+}
+
+
+class Reader(HTMLParser):
+    """Reads a page as a browser does, and complains about what is left open."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: Counter[str] = Counter()
+        self.attributes: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes.append((tag, dict(attrs)))
+        self.ids.update(value for name, value in attrs if name == "id" and value)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.attributes.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] not in ("style", "script"):
+            self.text.append(data)
+
+
+# --- formulas ---------------------------------------------------------------------------------------------------------
+
+
+def checked(latex: str, indices: str = "") -> ElementTree.Element:
+    """The formula, after a look that no LaTeX is left in it."""
+    root = ElementTree.fromstring(pages.mathml(latex, indices))
+    said = "".join(root.itertext())
+    assert not re.search(r"[\\&$^]|(?<!\w)(frac|left|right|mathrm)", said), said
+    return root
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_functions_as_mathml(name: str) -> None:
+    letters = ["a[i]", "b[i]", "c[i]"][: len(TABLE[name].parameters)]
+    if TABLE[name].infix or not letters or name == "^":
+        return_value = {"^": "a[i]^2", "pi": "pi a[i]"}.get(name, f"where(a[i] {name} b[i], a[i], 0)")
+    else:
+        return_value = f"{name}({', '.join(letters)})" if name != "where" else "where(a[i] > 0, b[i], c[i])"
+    step = ip.parse(f"y[i] = {return_value}").steps[0]
+    root = checked(exposition.latex_terms(step.terms), "i")
+    assert "a" in "".join(root.itertext())
+
+
+@pytest.mark.parametrize("name", GRADIENTS)
+def test_stories_as_mathml(name: str) -> None:
+    grad = GRADIENTS[name]()
+    for derived in grad.backward:
+        for formula in re.findall(r"<math.*?</math>", pages.story_html(exposition.explain(grad, derived.name), "ob")):
+            ElementTree.fromstring(formula)
+
+
+@pytest.mark.parametrize(
+    ("latex", "said"),
+    [
+        (r"\frac{1}{2}", "<mfrac><mn>1</mn><mn>2</mn></mfrac>"),
+        (r"\left(a\right)^{2}", "<msup><mrow><mo>(</mo><mi>a</mi><mo>)</mo></mrow><mn>2</mn></msup>"),
+        (r"\mathrm{leaky\_x}", "<mi>leaky_x</mi>"),
+        (r"\operatorname{gelu_{\tanh}}", "<mi>gelu_tanh</mi>"),
+        (r"\lvert b \rvert", '<mrow><mo>|</mo><mi data-i="b">b</mi><mo>|</mo></mrow>'),
+        (r"x_{b_{2}}", '<msub><mi>x</mi><mrow><msub data-i="b2"><mi>b</mi><mn>2</mn></msub></mrow></msub>'),
+        (r"\sum_{b} x", '<munder><mo>∑</mo><mi data-i="b">b</mi></munder><mi>x</mi>'),
+        (r"b", "<mi>b</mi>"),
+        (r"\bar{W}", '<mover accent="true"><mi>W</mi><mo>¯</mo></mover>'),
+        (r"\text{a < b}", "<mtext>a &lt; b</mtext>"),
+        (r"\sqrt{x}", "<msqrt><mi>x</mi></msqrt>"),
+        (
+            r"\begin{cases} a & b \\ 0 & c \end{cases}",
+            "<mrow><mo>{</mo><mtable><mtr><mtd><mi>a</mi></mtd><mtd><mi>b</mi></mtd></mtr>"
+            "<mtr><mtd><mn>0</mn></mtd><mtd><mi>c</mi></mtd></mtr></mtable></mrow>",
+        ),
+    ],
+)
+def test_mathml(latex: str, said: str) -> None:
+    assert pages.mathml(latex, ["b", "b2"]) == f"<math>{said}</math>"
+
+
+@pytest.mark.parametrize(
+    ("text", "html"),
+    [
+        ("b[b] = b", 'b[<i data-i="b">b</i>] = b'),
+        ('einsum("b->", b)', 'einsum("<i data-i="b">b</i>-&gt;", b)'),
+        ("(o,b) @ (b,g)", '(o,<i data-i="b">b</i>) @ (<i data-i="b">b</i>,g)'),
+        ("x < 2 |b|", 'x &lt; 2 |<i data-i="b">b</i>|'),
+    ],
+)
+def test_indices_are_marked(text: str, html: str) -> None:
+    assert pages.marked(text, frozenset("b")) == html
+
+
+# --- the page ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", GRADIENTS)
+def test_pages_are_whole(name: str) -> None:
+    grad = GRADIENTS[name]()
+    text = pages.page(grad)
+    read = Reader(text)
+    assert max(read.ids.values()) == 1
+    for _, attributes in read.attributes:
+        for key in ("href", "aria-labelledby"):
+            if value := attributes.get(key):
+                assert value.removeprefix("#") in read.ids
+        assert not {"src", "onclick", "srcset"} & attributes.keys()
+    assert "://" not in text, "nothing is loaded"
+    shown = [
+        attributes["data-of"] for tag, attributes in read.attributes if tag == "section" and "data-of" in attributes
+    ]
+    assert shown == list(dict.fromkeys([*grad.seeds, *(step.name for step in grad.backward)]))
+    for one in pages.readings(grad):
+        assert f"as-{one.name}" in text
+        assert "".join(read.text).count(one.source) >= 1, "once, or for two readings that agree"
+
+
+def test_the_size_of_a_page() -> None:
+    grad = column_batch()
+    assert len(pages.page(grad, report=ip.check(grad)).encode()) < 200_000
+
+
+def test_a_page_has_every_line_in_every_reading() -> None:
+    said = "".join(Reader(pages.page(network())).text)
+    for style, layout in (("einsum", None), ("matrix", "column"), ("matrix", "row"), ("index", None)):
+        for line in exposition.format(network(), style, layout).splitlines():
+            assert re.sub(" +", " ", line) in said
+
+
+def test_the_way_to_a_gradient() -> None:
+    text = pages.page(network())
+    (section,) = re.findall(r"<section class=story id=story-dW2 [^>]*>", text)
+    assert 'data-way="dY dH2 dZ2 dW2"' in section
+
+
+def test_sizes_are_shown_where_they_are_known() -> None:
+    sizes = {"i": 31, "h": 37, "g": 41, "o": 43, "b": 47}
+    assert "index b, size 47" in pages.page(network(), sizes=sizes)
+    assert "size" not in re.findall(r'aria-label="index b[^>]*>', pages.page(network()))[0]
+
+
+def test_readings() -> None:
+    assert [one.name for one in pages.readings(network())] == ["column", "row", "einsum"]
+    assert [one.name for one in pages.readings(GRADIENTS["lookup"]())] == ["matrix", "einsum"]
+
+
+def test_titles_are_escaped() -> None:
+    text = pages.page(network(), title='</title><script>alert("x")</script>')
+    assert "<script>alert" not in text
+    assert "&lt;script&gt;alert" in text
+
+
+def test_wrong_gradients_are_shown() -> None:
+    grad = network()
+    report = ip.check(grad)
+    bad = replace(report, rows=tuple(replace(row, error=0.5) for row in report.rows))
+    assert "<td class=wrong>WRONG</td>" in pages.page(grad, report=bad)
+    assert "WRONG" not in pages.page(grad, report=report)
+
+
+def test_a_page_needs_no_numpy() -> None:
+    code = (
+        "import sys; from tests.golden import network; from indexprop import pages; "
+        "pages.page(network()); str(pages.exercise(network())); sys.exit('numpy' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+# --- notebooks --------------------------------------------------------------------------------------------------------
+
+
+def test_notebooks() -> None:
+    grad = network()
+    for shown in (grad, grad.forward, ip.jvp(grad.forward, wrt="W1"), ip.check(grad)):
+        Reader(shown._repr_html_())
+    assert grad.forward._repr_html_().startswith("<pre>Z1[h,b] = W1[h,i] X[i,b] + b1[h]\n")
+    assert grad._repr_html_().count("<tr>") == 2 + len(grad.program.steps)
+    assert "dY @ H2.T" in grad._repr_html_()
+    assert '<th style="text-align:left">tangents</th>' in ip.jvp(grad.forward, wrt="W1")._repr_html_()
+
+
+def test_notes_in_notebooks() -> None:
+    assert "<p>note: dy is zero" in GRADIENTS["zero"]()._repr_html_()
+
+
+# --- exercises --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", GRADIENTS)
+def test_answers_fill_the_blanks(name: str) -> None:
+    grad = GRADIENTS[name]()
+    lines = " ".join(exposition.format(grad, "index").split())
+    for _, questions in pages.exercise(grad).groups:
+        for one in questions:
+            if one.text.endswith(("indices?", "derivative?")) and "einsum" not in one.text:
+                asked = one.text.partition("  ")[0]
+                assert " ".join(asked.replace(pages.BLANK, one.answer).split()) in lines
+            assert pages.BLANK in one.text
+            assert pages.BLANK not in one.answer
+
+
+def test_answers_do_not_stand_in_the_questions() -> None:
+    task = pages.exercise(network())
+    assert "H2.T" not in str(task)
+    assert "c) dY @ H2.T" in task.answers
+
+
+# --- the command line -------------------------------------------------------------------------------------------------
+
+
+def test_the_command_writes_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "out.html"
+    assert main(["explain", NET, "--html", str(file), "--wrt", "W3"]) == 0
+    assert re.fullmatch(rf"{re.escape(str(file))}: \d+ kB\n", capsys.readouterr().out)
+    text = file.read_text(encoding="utf-8")
+    assert "central differences" in text
+    assert "story-dW3" in text
+
+
+def test_the_command_opens_a_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert main(["explain", NET, "--open", "--wrt", "W3"]) == 0
+    (file,) = tmp_path.rglob("*.html")
+    assert opened == [file.as_uri()]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"), [(["--exercise"], "qu"), (["--answers"], "an"), (["--exercise", "--answers"], "both")]
+)
+def test_the_command_asks(options: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", NET, "--wrt", "W3", *options]) == 0
+    task = pages.exercise(ip.gradient(ip.parse(Path(NET)), wrt=["W3"]))
+    assert capsys.readouterr().out == {"qu": f"{task}\n", "an": f"{task.answers}\n"}.get(
+        told, f"{task}\n\n{task.answers}\n"
+    )
