@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from indexprop import codegen, layers, layouts, notation, semantics, symbols
+from indexprop import codegen, layers, layouts, notation, numerics, semantics, symbols
 from indexprop.errors import IndexpropError, LayoutError, NameProblem, NotationError, SizeError, TypeProblem
 from indexprop.functions import TABLE, named
 from indexprop.layers import Activation, Layer, Linear, ReLU, Sequential, Sigmoid, SquaredLoss, Tanh
@@ -67,6 +67,52 @@ LAYERS = {
         Linear("i -> h"), Layer("R[o,b] = X[o,b] + sum[i](U[o,i] X[i,b])", parameters="U"), Linear("i -> o")
     ),
 }
+
+
+SHAPED = {
+    "conv2d": partial(layers.Conv2d, stride=2, padding=1),
+    "conv2d in groups": partial(layers.Conv2d, groups=2),
+    "conv1d, dilated": partial(layers.Conv1d, dilation=2, bias=False),
+    "conv1d, transposed": partial(layers.Conv1d, transposed=True, stride=2, padding=1),
+    "max pool": partial(layers.MaxPool, 3, stride=2, padding=1, axes=1),
+    "average pool": partial(layers.AvgPool, 2),
+    "flatten": layers.Flatten,
+    "layer norm": layers.LayerNorm,
+    "rms norm": layers.RMSNorm,
+    "batch norm": partial(layers.BatchNorm, "t"),
+    "batch norm, inference": partial(layers.BatchNorm, "", training=False),
+    "dropout": partial(layers.Dropout, 0.25),
+    "embedding": layers.Embedding,
+    "attention in heads": partial(layers.MultiHeadAttention, 2),
+    "causal attention": partial(layers.MultiHeadAttention, 2, causal=True, bias=False),
+    "transformer block": partial(layers.TransformerBlock, 2, causal=True, activation="tanh"),
+    "cross entropy": layers.CrossEntropy,
+    "cross entropy, smoothed": partial(layers.CrossEntropy, smoothing=0.1),
+    "cross entropy, ignored labels": partial(layers.CrossEntropy, ignore=True),
+    "cross entropy of probabilities": partial(layers.CrossEntropy, labels=False),
+    "mse": layers.MSE,
+    "mae": layers.MAE,
+    "huber": partial(layers.Huber, delta=0.5),
+    "binary cross entropy": layers.BinaryCrossEntropy,
+    "hinge": layers.Hinge,
+    "kl": layers.KLDivergence,
+    "residual": lambda: layers.Residual(Sequential(Linear("i -> h"), Tanh(), Linear("h -> o"))),
+    "parallel": lambda: layers.Parallel(Linear(), Sequential(Linear("i -> h"), Tanh(), Linear("h -> o"))),
+    "image network": lambda: Sequential(
+        layers.Conv2d(padding=1), Tanh("c y x"), layers.AvgPool(2), layers.Flatten(), Linear(), layers.CrossEntropy()
+    ),
+    "text network": lambda: Sequential(
+        layers.Embedding(name="tokens"), layers.TransformerBlock(2, name="encoder.1", bias=False), layers.LayerNorm()
+    ),
+}
+
+
+def draw_shaped(layer: Layer, seed: int = 0) -> dict[str, Any]:
+    """Arrays for a layer whose sizes have to fit its facts."""
+    program = layer.program()
+    variances = {"v": np.abs} if "inference" in layer._title() else {}
+    arrays = numerics.draw_arrays(program, numerics.draw_sizes(program, seed), seed)
+    return {name: variances.get(name, np.asarray)(array) for name, array in arrays.items()}
 
 
 def draw(layer: Layer, seed: int = 0) -> dict[str, Any]:
@@ -226,6 +272,74 @@ def test_forward_and_backward_are_the_program_and_its_vjp(name: str) -> None:
     assert tuple(dparams) == layer.parameters
     for key, value in dparams.items():
         np.testing.assert_allclose(value, expected[values[key]].tolist(), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", SHAPED)
+def test_layers_with_slots_agree_with_the_meaning_and_with_numbers(name: str) -> None:
+    """The halves are the program, checked by every method there is; they run in single precision too."""
+    layer = SHAPED[name]()
+    arrays = draw_shaped(layer)
+    params, x, others = split(layer, arrays)
+    y, saved = layer.forward(params, x, **others)
+    tables = semantics.evaluate(layer.program(), arrays)
+    np.testing.assert_allclose(y, tables[layer.output].tolist(), rtol=1e-11, atol=1e-12)
+    dy = np.random.default_rng(1).standard_normal(np.shape(y))
+    dx, dparams = layer.backward(params, saved, dy)
+    whole = codegen.compile(layer.gradient)
+    given = {**arrays, layer.gradient.seeds[0]: dy}
+    expected = whole(**{key: given[key] for key in layer.gradient.program.input_names})
+    assert tuple(dparams) == layer.parameters
+    for key, value in {layer.data: dx, **dparams}.items():
+        assert (value is None) == (key in layer.program().positions)
+        if value is not None:
+            assert value.shape == arrays[key].shape
+            np.testing.assert_allclose(value, expected[key], rtol=1e-11, atol=1e-12)
+    report = numerics.check(layer.gradient)
+    rounding = 1e-6  # some gradients are zero but for rounding: scores do not depend on what all keys share
+    assert not [row for row in report.rows if not row.ok and abs(row.expected) > rounding], str(report)
+
+
+@pytest.mark.parametrize("name", SHAPED)
+def test_layers_with_slots_print_and_start(name: str) -> None:
+    layer = SHAPED[name]()
+    assert notation.parse(str(layer.program())) == layer.program()
+    text = str(layer)
+    assert text.startswith(f"{type(layer).__name__}: {layer.data}[")
+    assert "\nforward\n" in text
+    assert "\nbackward\n" in text
+    program = layer.program()
+    drawn = numerics.draw_sizes(program)
+    sizes = {index: drawn[index] for key in layer.parameters for index in program.axes[key]}
+    sizes = {program.same_size[index]: size for index, size in sizes.items()}
+    params = layer.init(np.random.default_rng(0), **sizes)
+    shapes = {key: array.shape for key, array in draw_shaped(layer).items()}
+    assert {key: array.shape for key, array in params.items()} == {key: shapes[key] for key in layer.parameters}
+
+
+def test_names_in_a_network_are_readable() -> None:
+    net = SHAPED["text network"]()
+    block = "encoder.1"
+    assert net.parameters == (
+        "tokens.E",
+        f"{block}.norm.1.g",
+        f"{block}.norm.1.b",
+        *(f"{block}.attn.W{k}" for k in "qkvo"),
+        f"{block}.norm.2.g",
+        f"{block}.norm.2.b",
+        f"{block}.mlp.W1",
+        f"{block}.mlp.W2",
+        "g4",
+        "b4",
+    )
+
+
+def test_data_without_a_cotangent_give_none() -> None:
+    net = SHAPED["text network"]()
+    params, x, _ = split(net, draw_shaped(net))
+    y, saved = net.forward(params, x)
+    dx, dparams = net.backward(params, saved, y)
+    assert dx is None
+    assert dparams["tokens.E"].shape == params["tokens.E"].shape
 
 
 @pytest.mark.parametrize("name", LAYERS)
