@@ -371,8 +371,6 @@ def _axis_sizes(own: Arrays, conversion: Conversion) -> dict[str, int]:
 def _convert_array(
     arrays: Arrays, entry: Entry, target: str, contiguous: bool
 ) -> tuple[Layer, dict[str, Any], set[str]]:
-    import numpy as np
-
     if entry.path not in arrays:
         raise NameProblem(
             Problem(f"there is no array {entry.path}", place=entry.name, way_out=did_you_mean(entry.path, list(arrays)))
@@ -384,7 +382,7 @@ def _convert_array(
         one, other = ({entry.path: pattern} for pattern in entry.patterns)
         moved = layouts.convert({entry.path: array}, from_=one, to=other)[entry.path]
         done = " -> ".join(entry.patterns)
-    moved = np.ascontiguousarray(moved) if contiguous and moved.ndim else moved
+    moved = conventions.in_order(moved) if contiguous else moved
     row = Row(entry.path, tuple(array.shape), done, target, tuple(moved.shape))
     return Layer(entry, target, (row,)), {target: moved}, {entry.path}
 
@@ -645,7 +643,7 @@ def write_weights(path: str | Path, arrays: Arrays) -> None:
     import numpy as np
 
     path = Path(path)
-    whole = {name: np.ascontiguousarray(array) if array.ndim else np.asarray(array) for name, array in arrays.items()}
+    whole = {name: conventions.in_order(conventions.as_array(array)) for name, array in arrays.items()}
     match path.suffix:
         case ".npz":
             np.savez(path, allow_pickle=False, **whole)

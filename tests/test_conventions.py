@@ -390,6 +390,23 @@ def test_views_where_possible_and_copies_on_request() -> None:
     assert copied.dtype == np.float32
 
 
+@pytest.mark.parametrize("shape", [(), (300,), (257, 300), (2, 300), (300, 4, 260)])
+def test_the_order_of_memory(shape: tuple[int, ...]) -> None:
+    array = np.random.default_rng(0).normal(size=shape).T
+    found = conventions.in_order(array)
+    assert found.flags.c_contiguous
+    assert found.shape == array.shape
+    assert np.array_equal(found, array)
+
+
+def test_a_single_target_keeps_its_number() -> None:
+    one = {"weight": np.ones((1, 3)), "bias": np.ones(1)}
+    moved = convert_kind(
+        one, "dense", from_="torch", to="sklearn_linear", target={"single_target": True}, contiguous=True
+    )
+    assert (moved["coef_"].shape, moved["intercept_"].shape) == ((3,), ())
+
+
 def test_nothing_given_is_changed() -> None:
     arrays = {name: np.array(array, "float64") for name, array in EXPECTED["gru", "torch", ()].items()}
     arrays["weight_hh_l0"] = np.array([[5.0], [15.0], [25.0]])
@@ -463,12 +480,12 @@ WRONG: list[tuple[dict[str, Any], type[IndexpropError], str]] = [
     (
         {"arrays": {"weight": W}, "kind": "denze", "from_": "torch", "to": "keras"},
         LayoutError,
-        "there is no kind of layer 'denze'\n    did you mean 'dense'? There are: ",
+        "there is no kind of layer 'denze'\n    Did you mean 'dense'? There are: ",
     ),
     (
         {"arrays": {"weight": W}, "kind": "dense", "from_": "torch", "to": "flax"},
         LayoutError,
-        "there is no convention 'flax'\n    Flax has two conventions: 'linen' and 'nnx'.\n    there are: column, row, ",
+        "there is no convention 'flax'\n    Flax has two conventions: 'linen' and 'nnx'.\n    There are: column, row, ",
     ),
     (
         {"arrays": {"weight": W}, "kind": "gru", "from_": "torch", "to": "sklearn"},
@@ -486,7 +503,7 @@ WRONG: list[tuple[dict[str, Any], type[IndexpropError], str]] = [
         {"arrays": {"weight": W, "bais": b}, "kind": "dense", "from_": "torch", "to": "keras"},
         NameProblem,
         "dense of torch has no array 'bais'\n\n    dense, from torch to keras\n\n"
-        "    did you mean 'bias'? There are: weight, bias",
+        "    Did you mean 'bias'? There are: weight, bias.",
     ),
     (
         {"arrays": {"weight": W, "bias": np.ones(3)}, "kind": "dense", "from_": "torch", "to": "keras"},
@@ -512,12 +529,12 @@ WRONG: list[tuple[dict[str, Any], type[IndexpropError], str]] = [
     (
         {"arrays": {"weight": W}, "kind": "dense", "from_": "torch", "to": "keras", "sizes": {"heads": 2}},
         NameProblem,
-        "dense has no axis 'heads'\n\n    sizes={'heads': 2}\n\n    there are: o, i, b",
+        "dense has no axis 'heads'\n\n    sizes={'heads': 2}\n\n    There are: o, i, b.",
     ),
     (
         {"arrays": LSTM, "kind": "lstm", "from_": "torch", "to": "keras", "settings": {"batchfirst": True}},
         NameProblem,
-        "lstm of torch has no setting 'batchfirst'\n    did you mean 'batch_first'? There are: batch_first",
+        "lstm of torch has no setting 'batchfirst'\n    Did you mean 'batch_first'? There are: batch_first.",
     ),
     (
         {"arrays": {**LSTM, "bias_ih_l0": np.ones(8)}, "kind": "lstm", "from_": "torch", "to": "keras"},
@@ -558,7 +575,7 @@ WRONG: list[tuple[dict[str, Any], type[IndexpropError], str]] = [
     (
         {"arrays": {"W": W}, "from_": {"W": "a b"}, "to": {"X": "b a"}},
         NameProblem,
-        "no pattern says how W lies in memory\n\n    to\n\n    there are: X",
+        "no pattern says how W lies in memory\n\n    to\n\n    There are: X.",
     ),
     (
         {

@@ -46,7 +46,10 @@ SIZES = {
 
 @dataclass(frozen=True)
 class Layer:
-    """`run(arrays, inputs, upstream)` gives the output, the gradients of the parameters, and those of the inputs."""
+    """`run(arrays, inputs, upstream)` gives the output, the gradients of the parameters, and those of the inputs.
+
+    Without an upstream gradient, only the shape of the output counts.
+    """
 
     shapes: Mapping[str, tuple[int, ...]]
     run: Callable[[Arrays, tuple[Any, ...], Any], tuple[Any, Arrays, tuple[Any, ...]]]
@@ -92,11 +95,9 @@ def _jax(shapes: Mapping[str, tuple[int, ...]], call: Callable[[Arrays, tuple[An
         output, pull = jax.vjp(lambda arrays, real: call(arrays, real or inputs), arrays, real)
         return output, *pull(upstream)
 
-    forward = jax.jit(call)
-
     def run(arrays: Arrays, inputs: tuple[Any, ...], upstream: Any) -> Any:
         if upstream is None:
-            return np.asarray(forward(arrays, inputs)), {}, ()
+            return np.zeros(jax.eval_shape(call, arrays, inputs).shape), {}, ()
         output, gradients, more = both(arrays, inputs, upstream)
         kept = {name: np.asarray(array) for name, array in gradients.items() if name not in frozen}
         return np.asarray(output), kept, tuple(np.asarray(one) for one in more)

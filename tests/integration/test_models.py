@@ -378,7 +378,7 @@ def test_a_state_dict_of_torch(tmp_path: Path) -> None:
 
 WRONG: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: load_into(nn.Linear(3, 2), {"weight": np.ones((2, 3))}), NameProblem, "nothing is given for bias"),
-    (lambda: load_into(nn.Linear(3, 2), {"wieght": np.ones((2, 3))}), NameProblem, "did you mean 'weight'"),
+    (lambda: load_into(nn.Linear(3, 2), {"wieght": np.ones((2, 3))}), NameProblem, "Did you mean 'weight'"),
     (
         lambda: load_into(nn.Linear(3, 2), {"weight": np.ones((3, 2)), "bias": np.ones(2)}),
         LayoutError,
