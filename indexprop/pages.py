@@ -729,10 +729,10 @@ class Exercise:
     >>> print(str(task)[str(task).index("2.") :])
     2. Y[o,b] = W[o,h] H[h,b]
        The upstream is dY[o,b]. Wanted: dW[o,h].
-       a) dW[o,h] = dY[o,b] ____             which operand, with which indices?
-       b) dW = einsum("____->oh", dY, H)     the indices of the operands?
-       c) dW = dY____ @ H____                .T or nothing, in layout column?
-       d) dW = H____ @ dY____                .T or nothing, in layout row?
+       a) dW[o,h] = dY[o,b] ____             operand and indices?
+       b) dW = einsum("____->oh", dY, H)     indices of the operands?
+       c) dW = dY____ @ H____                .T or nothing, in column?
+       d) dW = H____ @ dY____                .T or nothing, in row?
        e) summed over: ____                  which indices, if any?
     >>> print(task.answers.splitlines()[-5])
        a) H[h,b]
@@ -777,7 +777,7 @@ _AXIS = re.compile(r"axis=(\d+)")
 
 def _questions(step: Step, upstream: str, gradient: Gradient) -> Iterator[Question]:
     def asked(text: str, what: str, answer: str) -> Question:
-        return Question(f"{text:47}  {what}", answer)
+        return Question(f"{text:40}  {what}", answer)
 
     source = step.because.step if step.because else None
     line = notation.format_step(step)
@@ -788,21 +788,21 @@ def _questions(step: Step, upstream: str, gradient: Gradient) -> Iterator[Questi
         yield asked(f"{left} {step.operation} {start}{BLANK}", "the local derivative?", right.removeprefix(start))
     elif reads and right.count(reads[-1]) == 1:
         text = f"{left} {step.operation} {right.replace(reads[-1], BLANK)}"
-        yield asked(text, "which operand, with which indices?", reads[-1])
+        yield asked(text, "operand and indices?", reads[-1])
     written = Writer(gradient.program, layouts.arrange(gradient), "einsum", bare=True)
     code = written.right_side(step).text
     if specs := _EINSUM.findall(code):
         text = _EINSUM.sub(f'"{BLANK}->', code)
-        yield asked(f"{step.name} {step.operation} {text}", "the indices of the operands?", ", then ".join(specs))
+        yield asked(f"{step.name} {step.operation} {text}", "indices of the operands?", ", then ".join(specs))
     for one in readings(gradient)[:-1]:
         code = one.writer.right_side(step).text
         if " @ " in code:
             names = "|".join(re.escape(read.tensor) for read in step.reads)
             text = re.sub(rf"(?<![\w.])({names})(\.T)?(?![\w.(\[])", rf"\1{BLANK}", code)
-            yield asked(f"{step.name} {step.operation} {text}", f".T or nothing, in layout {one.name}?", code)
+            yield asked(f"{step.name} {step.operation} {text}", f".T or nothing, in {one.name}?", code)
         elif axes := _AXIS.findall(code):
             text = _AXIS.sub(f"axis={BLANK}", code)
             answer = ", then ".join(axes)
-            yield asked(f"{step.name} {step.operation} {text}", f"which axis, in layout {one.name}?", answer)
+            yield asked(f"{step.name} {step.operation} {text}", f"which axis, in {one.name}?", answer)
     summed = dict.fromkeys(index for term in step.terms for index in term.bound)
     yield asked(f"summed over: {BLANK}", "which indices, if any?", ", ".join(summed) or "none")
