@@ -874,7 +874,9 @@ class Audit:
         first = next((option for option in options if not option.settled), options[0])
         for option in options:
             source = copied(option.step)
-            fresh = source in self.said and (source in self.found or not self.said[source])
+            known = self.found.get(source)
+            holds = not self.said.get(source, "-") or (known is not None and known.factor in (ONE, self.sign))
+            fresh = holds and source in self.said and option.claim.factor == self.sign
             if (option.count > first.count and option.settled) or (option.count >= first.count and fresh):
                 first = option
         return first
@@ -1420,7 +1422,7 @@ class Rewording:
         """The shorter of the derived line and the author's line with the smallest change."""
         texts = [self.derived(claim)]
         if fixed is not None:
-            texts.append(self.source(fixed.target.names, fixed.terms, self.step.name))
+            texts.append(self.source(fixed.target.names, fixed.terms, claim.tensor))
         return min(texts, key=len)
 
     def derived(self, claim: Claim) -> str:

@@ -1191,7 +1191,7 @@ WORDS = {
     "t": r"T|time\w*|seq\w*|steps|T_x",
     "v": r"V|vocab\w*",
 }
-DATA = re.compile(r"([xXyYtT]|inputs?|data|targets?|labels?|[xX]_?\w*|[yY]_?\w*)")
+DATA = re.compile(r"([xXyYtT]|inputs?|data|targets?|labels?)(_\w+|\d+)?|[xXyY]\w?")
 FEATURES = re.compile(r"[xX]\w*|inputs?|data")
 SIZE_WORD = re.compile("|".join(f"({pattern})" for pattern in WORDS.values()) + r"|\w+_(size|dim|len)|(num|n)_\w+")
 

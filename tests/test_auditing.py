@@ -348,6 +348,10 @@ def test_the_right_line_is_in_the_words_of_the_code() -> None:
     assert mistake is not None
     assert mistake.right == "d_A2 = (A_2 - y) / X.shape[0]"
     assert mistake.evidence == "yours / derived = |b| in every entry"
+    text, _ = changed("row_document", "d_b1 = np.sum(d_Z1, axis=0, keepdims=True)", "d_b1 = d_Z1")
+    mistake = auditing.audit(text).first
+    assert mistake is not None
+    assert mistake.right == "d_b1 = d_Z1.sum(axis=0, keepdims=True)"
 
 
 def test_what_follows_from_a_mistake_is_not_another_one() -> None:
