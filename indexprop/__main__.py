@@ -206,12 +206,11 @@ def _explain(arguments: argparse.Namespace) -> Outcome:
 def _page(arguments: argparse.Namespace, gradient: Gradient) -> Outcome:
     """Writes the page, with the outcome of the check on it; what is wrong is shown there, and in the exit code."""
     report = numerics.check(gradient)
-    text = pages.page(gradient, report=report)
     path: Path = arguments.html or Path(tempfile.mkdtemp(prefix="indexprop-")) / "page.html"
-    path.write_text(text, encoding="utf-8")
+    path.write_text(pages.page(gradient, report=report), encoding="utf-8")
     if arguments.open:
         webbrowser.open(path.resolve().as_uri())
-    return f"{path}: {len(text.encode()) / 1000:.0f} kB", FINE if report.ok else WRONG
+    return f"wrote {path}", FINE if report.ok else WRONG
 
 
 def _source(arguments: argparse.Namespace) -> Outcome:

@@ -158,7 +158,8 @@ class _Network:
 
     def _leg(self, index: Index, points: list[tuple[float, float]], count: int, holders: list[int]) -> str:
         loose = index in self.out and not self.below
-        kind = " batch" * (index == self.batch) + " sum" * (not loose)
+        free = loose or any(k >= 0 and self.row[k].taken for k in holders)
+        kind = " batch" * (index == self.batch) + " sum" * (not free)
         start = f'<g class="leg{kind} {colour(self.program, index)}" data-i="{escape(index)}">'
         dots = [points[0]] if holders == [-1] and loose else []
         if len(points) == 1:  # nothing to join with: a sum over all values
@@ -264,7 +265,7 @@ def swap(derived: Step, gradient: Gradient, *, styled: bool = True) -> str:
     >>> from indexprop import gradient
     >>> grad = gradient(notation.parse("Y[o,b] = W[o,h] H[h,b] \\n L = sum[o,b](Y[o,b]^2)"), wrt="W")
     >>> picture = swap(grad.backward[1], grad)
-    >>> "take W out: its legs are left" in picture
+    >>> "take W out: its legs o, h are left" in picture
     True
 
     Empty where the line is none of this kind: where the tensor is inside a function, or read more than once.
@@ -283,7 +284,7 @@ def swap(derived: Step, gradient: Gradient, *, styled: bool = True) -> str:
     lines = (
         (row, None, "the forward line"),
         (row, above, f"{upstream} joins the loose legs"),
-        (removed, above, f"take {leaf.tensor} out: its legs are left"),
+        (removed, above, f"take {leaf.tensor} out: {_left(derived)}"),
     )
     height = TOP + DROP + 62
     for number, (shown, below, caption) in enumerate(lines):
@@ -301,6 +302,11 @@ def swap(derived: Step, gradient: Gradient, *, styled: bool = True) -> str:
         f"taken out, and the legs it leaves are those of {notation.format_access(derived.target)}."
     )
     return _svg(left - gap, height, label, parts, styled, "swap")
+
+
+def _left(derived: Step) -> str:
+    legs = list(ir.slot_indices(derived.target))
+    return f"its legs {', '.join(legs)} are left" if len(legs) > 1 else f"its leg {''.join(legs)} is left"
 
 
 def _swapped(derived: Step, gradient: Gradient) -> tuple[Step, Term, Access, str] | None:

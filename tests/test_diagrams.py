@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
@@ -13,6 +14,7 @@ from indexprop.calculus import Gradient
 from indexprop.ir import Step
 from tests.golden import network, softmax
 
+ROOT = Path(__file__).resolve().parent.parent
 SVG = "{http://www.w3.org/2000/svg}"
 SIZES = {"i": 3, "h": 7, "g": 4, "o": 2, "b": 5}
 
@@ -157,3 +159,10 @@ def test_no_blocks_for_three_axes() -> None:
     grad = others()["convolution"]
     step = grad.program.steps[0]
     assert diagrams.blocks(step, "K @ X", layouts.arrange(grad), SIZES, grad.program) == ""
+
+
+def test_the_picture_of_the_documentation() -> None:
+    shown = (ROOT / "docs" / "_static" / "swap.svg").read_text(encoding="utf-8")
+    net = ip.parse("Y[o,b] = W3[o,h] H2[h,b] + b3[o] \n L = sum[o,b]((Y[o,b] - T[o,b])^2) / (2 |b|)")
+    grad = ip.gradient(net, wrt="W3")
+    assert shown == diagrams.swap(grad.backward[1], grad) + "\n"

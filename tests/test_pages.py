@@ -258,7 +258,7 @@ def test_answers_do_not_stand_in_the_questions() -> None:
 def test_the_command_writes_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "out.html"
     assert main(["explain", NET, "--html", str(file), "--wrt", "W3"]) == 0
-    assert re.fullmatch(rf"{re.escape(str(file))}: \d+ kB\n", capsys.readouterr().out)
+    assert capsys.readouterr().out == f"wrote {file}\n"
     text = file.read_text(encoding="utf-8")
     assert "central differences" in text
     assert "story-dW3" in text
