@@ -92,10 +92,13 @@ class _Namer:
                     rest = self._name(rest, "in")
                 return ir.reduce(operation, names, ir.multiply(*guards, rest))
             case Apply(_, _, arguments):
-                found = [self.expression(argument) for argument in arguments]
+                found = [ir.split_guards(self.expression(argument)) for argument in arguments]
                 named = [
-                    part if isinstance(part, Access) or not self._is_active(part) else self._name(part, "in")
-                    for part in found
+                    ir.multiply(
+                        *guards,
+                        part if isinstance(part, Access) or not self._is_active(part) else self._name(part, "in"),
+                    )
+                    for guards, part in found
                 ]
                 return replace(expr, arguments=tuple(named))
             case _:

@@ -409,7 +409,8 @@ class _Sweep:
         """The adjoint that the table declares: its lines, the last of which is the contribution."""
         record = INDEXED[applied.function]
         for parameter, argument in zip(record.parameters, applied.arguments, strict=True):
-            if not isinstance(argument, Access) or argument.tensor not in self.active:
+            guards, leaf = ir.split_guards(argument)
+            if not isinstance(leaf, Access) or leaf.tensor not in self.active:
                 continue
             lines = definitions.instantiate(
                 record.adjoint[parameter],
@@ -417,11 +418,11 @@ class _Sweep:
                 applied,
                 self.taken,
                 {"d": upstream, "y": step.target},
-                Access(self.prefix + argument.tensor, argument.slots),
+                Access(self.prefix + leaf.tensor, leaf.slots),
             )
             *before, last = lines
-            self.steps.extend(replace(line, because=Reason("adjoint", step, argument)) for line in before)
-            yield Contribution(argument, definitions.as_expression(last), "adjoint")
+            self.steps.extend(replace(line, because=Reason("adjoint", step, leaf)) for line in before)
+            yield Contribution(leaf, ir.multiply(*guards, definitions.as_expression(last)), "adjoint")
 
     def left_side(self, leaf: Access, step: Step, term: Term) -> tuple[Access, dict[Index, Index]]:
         """The target of a contribution, and the renaming that makes contributions of one step to one tensor alike.

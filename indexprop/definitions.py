@@ -84,8 +84,10 @@ def instantiate(
     `known` gives expressions for further names (`d`, `y`); the last line writes `result`.
     """
     record = INDEXED[applied.function]
-    arguments = dict(zip(record.parameters, applied.arguments, strict=True)) | dict(known)
-    place = _Place(applied, arguments, {}, set(step.indices))
+    split = {name: ir.split_guards(one) for name, one in zip(record.parameters, applied.arguments, strict=True)}
+    guards = {name: found for name, (found, _) in split.items() if found}
+    arguments = {name: rest for name, (_, rest) in split.items()} | dict(known)
+    place = _Place(applied, arguments, dict(guards), {}, set(step.indices))
     lines = _lines(text)
     steps: list[Step] = []
     for line in lines:
@@ -97,14 +99,17 @@ def instantiate(
             place.names[line.name] = name
             target = place.access(line.target)
         terms = []
+        skipped = place.guards_of(*(one.body for one in line.terms))
         for one in line.terms:
             sizes = [
                 ir.power(part, ir.number(count)) for index, count in one.factor.sizes for part in place.sizes(index)
             ]
             bound = [index for name in one.bound for index in place.indices(name)]
-            body = ir.multiply(ir.Number(one.factor.number), *sizes, place.expression(one.body))
+            body = ir.multiply(ir.Number(one.factor.number), *sizes, *skipped, place.expression(one.body))
             terms.append(ir.term(bound, body))
         steps.append(Step(target, ir.collect(terms), because=Reason("name", step)))
+        if "k" in line.target.names:  # what is computed from entries that are left out is left out as well
+            place.guards[line.name] = [one for read in line.reads for one in guards.get(read.tensor, ())]
     return steps
 
 
@@ -123,6 +128,7 @@ class _Place:
 
     applied: Apply
     arguments: Mapping[str, Expr]
+    guards: dict[str, Sequence[Expr]]
     names: dict[str, str]
     used: set[Index]
 
@@ -151,25 +157,41 @@ class _Place:
         slots = tuple(index for index in order if index in outer or index in run)
         return Access(self.names[access.tensor], slots)
 
+    def renamed(self, access: Access) -> dict[Index, Index]:
+        return {
+            one: other
+            for name in access.names
+            for one, other in zip(self.applied.indices, self.indices(name), strict=True)
+        }
+
+    def guards_of(self, *exprs: Expr) -> list[Expr]:
+        """The conditions under which the parameters that some expressions read are left out."""
+        stack, found = list(exprs), []
+        while stack:
+            part = stack.pop()
+            if isinstance(part, Access):
+                found += [ir.rename(guard, self.renamed(part)) for guard in self.guards.get(part.tensor, ())]
+            elif not isinstance(part, Reduce | Apply):  # they leave out for themselves
+                stack.extend(ir.children(part))
+        return found
+
+    def guarded(self, expr: Expr) -> Expr:
+        return ir.multiply(*self.guards_of(expr), self.expression(expr))
+
     def expression(self, expr: Expr) -> Expr:
         match expr:
             case Access(tensor) if tensor in self.arguments:
-                names = {
-                    one: other
-                    for name in expr.names
-                    for one, other in zip(self.applied.indices, self.indices(name), strict=True)
-                }
-                return ir.rename(self.arguments[tensor], names)
+                return ir.rename(self.arguments[tensor], self.renamed(expr))
             case Access():
                 return self.access(expr)
             case Size(index):
                 return ir.multiply(*self.sizes(index))
             case Reduce(operation, names, body):
                 bound = [index for name in names for index in self.indices(name)]
-                return ir.reduce(operation, bound, self.expression(body))
+                return ir.reduce(operation, bound, self.guarded(body))
             case Apply(_, names, arguments):
                 over = tuple(index for name in names for index in self.indices(name))
-                return replace(expr, indices=over, arguments=tuple(map(self.expression, arguments)))
+                return replace(expr, indices=over, arguments=tuple(map(self.guarded, arguments)))
             case Guard(operation, Affine(left), Affine(right)):
                 (one,), (other,) = ([*self.indices(name)] for name, _ in (left[0], right[0]))
                 return Guard(operation, Affine(((one, 1),)), Affine(((other, 1),)))

@@ -1173,7 +1173,7 @@ class _Teller:
         applied, source = _applied(told.source)[0], told.source
         record = INDEXED[applied.function]
         name, over = Code(record.name), listed(self.i(index) for index in applied.indices)
-        place = applied.arguments.index(told.leaf)
+        place = next(k for k, argument in enumerate(applied.arguments) if told.leaf in ir.accesses(argument))
         parameter = record.parameters[place]
         text = (
             f"{name} runs over {over}: every entry of {self.f(told.leaf)} along {over} has a part in "

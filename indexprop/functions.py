@@ -345,7 +345,8 @@ class Indexed:
     `definition`: lines in the notation that end in `y`, over the parameters and the index `k`; other indices of the
     arguments are carried along. `adjoint`: for a parameter, lines that end in its cotangent, written with `d`, `y` and
     the parameters; a parameter without one is differentiated through the definition. A test proves every adjoint equal
-    to the derived one. `why` tells a reader where its lines come from.
+    to the derived one. `why` tells a reader where its lines come from; `masks` that a condition in front of the
+    argument leaves entries out: `softmax[k]([k <= q] Z[q,k])`.
     """
 
     name: str
@@ -356,6 +357,7 @@ class Indexed:
     defaults: tuple[str, ...] = ()
     convention: str = ""
     why: str = ""
+    masks: bool = False
 
     @property
     def keeps(self) -> bool:
@@ -368,7 +370,8 @@ _INDEXED = (
         "softmax",
         """
         m = max[k](x[k])
-        e[k] = exp(x[k] - stop(maximum(m, -10^9)))
+        z[k] = x[k] - stop(maximum(m, -10^9))
+        e[k] = exp(z[k])
         s = e[k]
         y[k] = e[k] / where(s > 0, s, 1)
         """,
@@ -379,6 +382,7 @@ _INDEXED = (
             dx[k] = y[k] (d[k] - s)
             """
         },
+        masks=True,
         convention="the largest argument is subtracted first, so nothing overflows; where all are below -10^9, "
         "as in a row that is masked throughout, the result is 0",
         why="An entry stands above the line in its own y, and below the line in all of them: the first gives y d, the "
@@ -408,7 +412,8 @@ _INDEXED = (
         "logsumexp",
         """
         m = max[k](x[k])
-        s = sum[k](exp(x[k] - stop(maximum(m, -10^9))))
+        z[k] = x[k] - stop(maximum(m, -10^9))
+        s = sum[k](exp(z[k]))
         y = log(where(s > 0, s, 1)) + stop(m)
         """,
         r"\operatorname{logsumexp}",
@@ -418,6 +423,7 @@ _INDEXED = (
             dx[k] = d p[k]
             """
         },
+        masks=True,
         convention="-inf where every argument is -inf; the derivative is 0 there",
         why="The derivative of the logarithm is one over the sum, that of a summand its exponential: the softmax.",
     ),

@@ -913,27 +913,29 @@ class MultiHeadAttention(Layer):
     Q[b,t,f]     = X[b,t,e] Wq[f,e]
     K[b,t,f]     = X[b,t,e] Wk[f,e]
     V[b,t,f]     = X[b,t,e] Wv[f,e]
-    S[b,h,q,k]   = [k <= q] Q[b,q,(h d)] K[b,k,(h d)] / sqrt(|d|) - 1000000000 [q < k]  where |h| = 4
-    P[b,h,q,k]   = softmax[k](S[b,h,q,k])
+    S[b,h,q,k]   = Q[b,q,(h d)] K[b,k,(h d)] / sqrt(|d|)  where |h| = 4
+    P[b,h,q,k]   = softmax[k]([k <= q] S[b,h,q,k])
     A[b,q,(h d)] = P[b,h,q,k] V[b,k,(h d)]
     Y[b,t,e]     = A[b,t,f] Wo[e,f]
 
-    The heads are parts of the axis `f`. With `causal` no position attends to a later one: their scores are so low
-    that the softmax makes them 0 exactly.
+    The heads are parts of the axis `f`. With `causal` no position attends to a later one; with `mask` only to those
+    that `keep[b,k]` is true for, given to `forward` by keyword. Where nothing is left to attend to, the result is 0
+    before the last map.
     """
 
-    def __init__(self, heads: int, *, causal: bool = False, bias: bool = True, name: str = "") -> None:
+    def __init__(
+        self, heads: int, *, causal: bool = False, mask: bool = False, bias: bool = True, name: str = ""
+    ) -> None:
         _whole(1, heads=heads)
         projections = [
             f"{letter}[b,t,f] = X[b,t,e] W{letter.lower()}[f,e]" + (f" + b{letter.lower()}[f]" if bias else "")
             for letter in "QKV"
         ]
-        scores = "Q[b,q,(h d)] K[b,k,(h d)] / sqrt(|d|)"
-        scores = f"[k <= q] {scores} - [q < k] 10^9" if causal else scores
+        seen = ("[k <= q] " if causal else "") + ("[keep[b,k]] " if mask else "")
         lines = [
             *projections,
-            f"S[b,h,q,k] = {scores}  where |h| = {heads}",
-            "P[b,h,q,k] = softmax[k](S[b,h,q,k])",
+            f"S[b,h,q,k] = Q[b,q,(h d)] K[b,k,(h d)] / sqrt(|d|)  where |h| = {heads}",
+            f"P[b,h,q,k] = softmax[k]({seen}S[b,h,q,k])",
             "A[b,q,(h d)] = P[b,h,q,k] V[b,k,(h d)]",
             "Y[b,t,e] = A[b,t,f] Wo[e,f]" + (" + bo[e]" if bias else ""),
         ]

@@ -1088,6 +1088,13 @@ class _Line:
             count = f"{len(record.parameters)}, not {len(arguments)}"
             raise self.fail(f"{word.text} takes {', '.join(record.parameters)}: {count}", word.start, end)
         arguments.extend(Number(Fraction(text)) for text in record.defaults[len(record.defaults) - missing :])
+        if not record.masks and any(ir.split_guards(argument)[0] for argument in arguments):
+            raise self.fail(
+                f"{record.name} does not leave out entries by a condition",
+                word.start,
+                end,
+                f"Of the functions over indices these do: {', '.join(one for one in INDEXED if INDEXED[one].masks)}.",
+            )
         made = Apply(record.name, tuple(dict.fromkeys(names)), tuple(arguments), record.keeps)
         return Piece(made, word.start, end)
 

@@ -317,6 +317,10 @@ class Field:
             found = self.call(function, [found, value])
         return found
 
+    def bound(self, operation: str) -> Scalar | None:
+        """The maximum, or minimum, where conditions leave nothing to choose from; None if there is no such number."""
+        return -math.inf if operation == "max" else math.inf
+
 
 class Exact(Field):
     """The rational numbers, with stand-ins for functions: one arbitrary rational value at every rational argument.
@@ -339,6 +343,9 @@ class Exact(Field):
         if function in self.KEPT:
             return Fraction(record(*map(Fraction, arguments)))  # type: ignore[arg-type]
         return _stand_in(function, tuple(map(Fraction, arguments)))
+
+    def bound(self, operation: str) -> Scalar | None:
+        return None
 
 
 @lru_cache(maxsize=100_000)
@@ -453,6 +460,10 @@ class Duals(Field):
             total = total + tangent
         return Dual(found, total * self.base.constant(Fraction(1, len(tangents))) if tangents else total)
 
+    def bound(self, operation: str) -> Scalar | None:
+        found = self.base.bound(operation)
+        return None if found is None else Dual(found, self.base.constant(Fraction(0)))
+
 
 # --- evaluation -----------------------------------------------------------------------------------
 
@@ -506,6 +517,8 @@ class Evaluation:
                         values.append(self.expression(body, inner))
                 if not values:
                     empty = [name for name in names if not self.sizes[name]]
+                    if not empty and (bound := self.numbers.bound(operation)) is not None:
+                        return bound
                     why = f"{', '.join(empty)} has size 0" if empty else f"nothing is left at {dict(at)}"
                     raise SizeError(Problem(f"{operation} over no value: {why}"))
                 return self.numbers.best("maximum" if operation == "max" else "minimum", values)

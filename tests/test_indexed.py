@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import indexprop as ip
 from indexprop import codegen, definitions, notation
+from indexprop.errors import NotationError
 from indexprop.functions import INDEXED
 from indexprop.semantics import Table, evaluate
 from tests.exact import partial, values, with_partials
@@ -251,3 +252,57 @@ def test_the_story_of_a_part_of_an_adjoint_says_what_it_is_for():
         told.split()
     )
     assert "number of ties" not in told
+
+
+# --- masks ----------------------------------------------------------------------------------------------------------
+
+
+MASKED = [
+    "P[q,k] = softmax[k]([k <= q] S[q,k])",
+    "P[q,k] = softmax[k]([k <= q] [m[k]] sum[j](S[q,j] W[j,k]) / 2)",
+    "P[q] = logsumexp[k]([m[k]] S[q,k])",
+    "P[b,q,k] = softmax[k]([m[b,k]] S[b,q,k])",
+]
+
+
+@pytest.mark.parametrize("text", MASKED)
+def test_a_condition_leaves_entries_out(text):
+    whole = ip.parse(text)
+    assert ip.parse(str(whole)) == whole
+    rng = np.random.default_rng(3)
+    sizes = {"q": 4, "k": 5, "j": 3, "b": 2}
+    arrays = {one.tensor: rng.normal(size=[sizes[slot] for slot in one.names]) for one in whole.inputs}
+    if "m" in arrays:
+        arrays["m"] = np.arange(arrays["m"].size).reshape(arrays["m"].shape) % 3 != 1
+    found = ip.compile(whole)(**arrays)["P"]
+    np.testing.assert_allclose(found, np.array(evaluate(whole, arrays)["P"].tolist()), rtol=1e-13)
+    back = ip.vjp(whole)
+    assert ip.check(back).ok
+    assert ip.check(ip.vjp(back.program)).ok
+    assert any(step.because and step.because.rule == "adjoint" for step in back.backward)
+
+
+@pytest.mark.parametrize("seen", [[True, True, False], [False, False, False]])
+def test_masked_entries_do_not_enter_and_a_masked_row_is_zero(seen):
+    """Without a warning, whatever stands at the entries that are left out."""
+    whole = ip.parse("P[k] = softmax[k]([m[k]] S[k])")
+    arrays = {"S": np.array([-2000.0, -2001, np.nan]), "m": np.array(seen)}
+    expected = [1 / (1 + np.exp(-1)), 1 / (1 + np.exp(1)), 0] if any(seen) else [0, 0, 0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_allclose(ip.compile(whole)(**arrays)["P"], expected, rtol=1e-12)
+        np.testing.assert_allclose(evaluate(whole, arrays)["P"].tolist(), expected, rtol=1e-12)
+        gradient = ip.compile(ip.vjp(whole))(**arrays, dP=np.array([1.0, 3, 5]))["S"]
+    product = expected[0] * expected[1]
+    np.testing.assert_allclose(gradient, [-2 * product, 2 * product, 0], rtol=1e-12)
+
+
+def test_a_condition_in_a_function_that_counts_every_entry_is_an_error():
+    with pytest.raises(NotationError) as error:
+        ip.parse("y[q] = norm[k]([k <= q] S[q,k])")
+    assert str(error.value) == (
+        "norm does not leave out entries by a condition\n\n"
+        "    y[q] = norm[k]([k <= q] S[q,k])\n"
+        "           ^^^^^^^^^^^^^^^^^^^^^^^^\n\n"
+        "    Of the functions over indices these do: softmax, logsumexp."
+    )

@@ -85,6 +85,7 @@ SHAPED = {
     "embedding": layers.Embedding,
     "attention in heads": partial(layers.MultiHeadAttention, 2),
     "causal attention": partial(layers.MultiHeadAttention, 2, causal=True, bias=False),
+    "attention with a mask": partial(layers.MultiHeadAttention, 2, causal=True, mask=True),
     "transformer block": partial(layers.TransformerBlock, 2, causal=True, activation="tanh"),
     "cross entropy": layers.CrossEntropy,
     "cross entropy, smoothed": partial(layers.CrossEntropy, smoothing=0.1),
