@@ -169,9 +169,9 @@ def needed(program: Program, outputs: tuple[str, ...]) -> Program:
     while True:  # an input that nothing reads stays while it is the first to say how large something is
         trial = replace(kept, inputs=tuple(access for access in kept.inputs if access.tensor in wanted))
         sized = notation.sized_indices(trial)
-        lost = any(trial.same_size[index] not in sized for step in kept.steps for index in step.indices)
+        unknown = any(trial.same_size[index] not in sized for step in kept.steps for index in step.indices)
         telling = next(
-            (one for one in spare if lost and not {kept.same_size[name] for name in one.names} <= sized), None
+            (one for one in spare if unknown and not {kept.same_size[name] for name in one.names} <= sized), None
         )
         if telling is None:
             break

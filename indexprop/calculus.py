@@ -22,7 +22,7 @@ from functools import cache, cached_property
 from typing import assert_never
 
 from indexprop import algebra, definitions, ir, notation
-from indexprop.errors import DerivationError, NameProblem, Problem, did_you_mean
+from indexprop.errors import DerivationError, NameProblem, Problem, TypeProblem, did_you_mean
 from indexprop.functions import INDEXED, lookup
 from indexprop.ir import (
     Access,
@@ -199,6 +199,7 @@ def gradient(program: Program, of: str | None = None, wrt: Sequence[str] | str |
     `of` is the scalar (the only output unless given), `wrt` the tensors (all inputs unless given).
     Raises DerivationError when `of` is not a scalar, NameProblem for unknown names.
     """
+    program = program_of(program)
     of = of if of is not None else _only_output(program)
     _known(program, [of], "tensor")
     axes = program.axes[of]
@@ -221,9 +222,24 @@ def vjp(program: Program, of: Sequence[str] | str | None = None, wrt: Sequence[s
     input H[h,b], dY[o,b]
     dW[o,h] = dY[o,b] H[h,b]
     """
+    program = program_of(program)
     outputs = tuple([of] if isinstance(of, str) else of if of is not None else program.outputs)
     _known(program, outputs, "tensor")
     return _reverse(program, outputs, wrt, seeded=False)
+
+
+def program_of(source: Program | Gradient | Tangent) -> Program:
+    """The program of a derivative, or the program itself; TypeProblem for anything else."""
+    if isinstance(source, Gradient | Tangent):
+        return source.program
+    if not isinstance(source, Program):
+        raise TypeProblem(
+            Problem(
+                f"{type(source).__name__} is not a program",
+                way_out='Make one first: ip.parse("Y[o,b] = W[o,i] X[i,b]"), ip.program(...), or layer.program().',
+            )
+        )
+    return source
 
 
 def _only_output(program: Program) -> str:
@@ -239,16 +255,12 @@ def _only_output(program: Program) -> str:
 
 def _known(program: Program, names: Iterable[str], kind: str) -> None:
     problems = [
-        Problem(f"there is no {kind} {name!r}", way_out=_capital(did_you_mean(str(name), program.names)))
+        Problem(f"there is no {kind} {name!r}", way_out=did_you_mean(str(name), program.names))
         for name in names
         if name not in program.axes
     ]
     if problems:
         raise NameProblem(*problems)
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def _targets(program: Program, of: Sequence[str], wrt: Sequence[str] | str | None) -> tuple[str, ...]:
@@ -543,6 +555,7 @@ def jvp(program: Program, of: Sequence[str] | str | None = None, wrt: Sequence[s
     input W[o,h], H[h,b], tW[o,h], tH[h,b]
     tY[o,b] = tW[o,h] H[h,b] + W[o,h] tH[h,b]
     """
+    program = program_of(program)
     outputs = tuple([of] if isinstance(of, str) else of if of is not None else program.outputs)
     _known(program, outputs, "tensor")
     targets = _targets(program, outputs, wrt)

@@ -23,7 +23,7 @@ from string import ascii_letters
 from typing import Any, assert_never
 
 from indexprop import definitions, ir, notation, semantics
-from indexprop.calculus import Gradient, Tangent
+from indexprop.calculus import Gradient, Tangent, program_of
 from indexprop.errors import NotationError, Problem, SizeError, TypeProblem, did_you_mean
 from indexprop.functions import INDEXED, TABLE, lookup
 from indexprop.ir import (
@@ -49,7 +49,7 @@ from indexprop.ir import (
     Sum,
     Term,
 )
-from indexprop.layouts import Arrangement, Derived, LayoutLike, arrange, program_of
+from indexprop.layouts import Arrangement, Derived, LayoutLike, arrange
 
 COMPARISON, ADDED, MULTIPLIED, POWERED, ATOM = range(5)
 STYLES = ("matmul", "einsum")
@@ -956,9 +956,8 @@ def _wrapped(parts: Sequence[str]) -> list[str]:
 
 def _expanded(program: Derived) -> Derived:
     """With every function over indices as its definition: what runs."""
-    if isinstance(program, Program):
-        return definitions.expand(program)
-    return replace(program, program=definitions.expand(program.program))
+    whole = definitions.expand(program_of(program))
+    return whole if isinstance(program, Program) else replace(program, program=whole)
 
 
 def _title(program: Derived) -> str:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import textwrap
 from dataclasses import dataclass
 
+from indexprop.calculus import program_of
 from indexprop.codegen import Writer
-from indexprop.layouts import Derived, LayoutLike, Order, arrange, program_of
+from indexprop.layouts import Derived, LayoutLike, Order, arrange
 
 TURNED = "Both factors are turned, so they change places: the transpose of A @ B is B.T @ A.T."
 KEPT = "The product is the same sum over the same index; only the axes of its factors differ."

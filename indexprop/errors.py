@@ -89,11 +89,14 @@ def underline(line: str, spans: Iterable[tuple[int, int]]) -> str:
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:
-    """A suggestion and the list of what exists.
+    """A suggestion and the list of what exists, as a sentence.
 
-    >>> did_you_mean("W4", ["W1", "W2", "b"])
-    "did you mean 'W2'? There are: W1, W2, b"
+    >>> did_you_mean("w2", ["W1", "W2", "b"])
+    "Did you mean 'W2'? There are: W1, W2, b."
     """
-    listed = ", ".join(known) if known else "none"
+    listed = f"There are: {', '.join(known) or 'none'}."
     close = get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}? There are: {listed}" if close else f"there are: {listed}"
+    if not close:
+        lowered = {other.lower(): other for other in reversed(known)}
+        close = [lowered[other] for other in get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)]
+    return f"Did you mean {close[0]!r}? {listed}" if close else listed

@@ -21,7 +21,7 @@ from typing import Literal, TypeAlias, assert_never
 from indexprop import calculus, ir, layouts, notation
 from indexprop.calculus import Gradient, Tangent
 from indexprop.codegen import Writer
-from indexprop.errors import LayoutError, NameProblem, Problem, did_you_mean
+from indexprop.errors import LayoutError, NameProblem, Problem, TypeProblem, did_you_mean
 from indexprop.functions import INDEXED, TABLE
 from indexprop.ir import (
     Access,
@@ -759,6 +759,9 @@ def explain(gradient: Gradient, name: str | None = None, *, form: Form = "text")
     """
     if form not in _READERS:
         raise NameProblem(Problem(f"there is no form {form!r}", way_out=did_you_mean(form, list(_READERS))))
+    if not isinstance(gradient, Gradient):
+        fact = f"{type(gradient).__name__} is not a gradient"  # type: ignore[unreachable]
+        raise TypeProblem(Problem(fact, way_out="Derive one first: ip.explain(ip.gradient(program), name)."))
     teller = _Teller(gradient)
     if name is not None:
         return replace(teller.tell(teller.find(name)), form=form)

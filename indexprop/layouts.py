@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from indexprop import conventions, ir, notation
-from indexprop.calculus import Gradient, Tangent
+from indexprop.calculus import Gradient, Tangent, program_of
 from indexprop.errors import LayoutError, NameProblem, Problem, TypeProblem, did_you_mean
 from indexprop.ir import Access, Index, Program, Size
 
@@ -80,11 +80,6 @@ class Arrangement:
 
 
 Derived: TypeAlias = Program | Gradient | Tangent
-
-
-def program_of(source: Derived) -> Program:
-    """The program of a derivative, or the program itself."""
-    return source if isinstance(source, Program) else source.program
 
 
 def arrange(source: Derived, layout: LayoutLike = None) -> Arrangement:

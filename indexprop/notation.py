@@ -509,7 +509,7 @@ def _order_problems(program: Program, at: Place) -> Iterable[Problem]:
     known = inputs | set(first)
     for output in program.outputs:
         if output not in known:
-            yield Problem(f"output {output!r} is never written", way_out=_capital(did_you_mean(output, sorted(known))))
+            yield Problem(f"output {output!r} is never written", way_out=did_you_mean(output, sorted(known)))
 
 
 def _rank_problems(program: Program, at: Place) -> Iterable[Problem]:
@@ -534,7 +534,7 @@ def _index_problems(program: Program, at: Place) -> Iterable[Problem]:
     if program.batch is not None and program.batch not in program.indices:
         yield Problem(
             f"the batch index {program.batch!r} occurs nowhere",
-            way_out=_capital(did_you_mean(program.batch, program.indices)),
+            way_out=did_you_mean(program.batch, program.indices),
         )
     for number, step in enumerate(program.steps):
         left = set(ir.slot_indices(step.target))
@@ -998,7 +998,7 @@ class _Line:
                 token.start,
                 token.end,
                 f"If {token.text!r} is a tensor, put a space before the parenthesis.",
-                _capital(did_you_mean(token.text, named(TABLE))),
+                did_you_mean(token.text, named(TABLE)),
             )
         made = self.access()
         return Piece(made, token.start, self.tokens[self.position - 1].end)
@@ -1119,10 +1119,6 @@ def _sum_inside(expr: Expr, names: Sequence[Index]) -> Expr:
 
 def _and(names: Sequence[str]) -> str:
     return " and ".join(repr(name) for name in names)
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 def parse_expression(text: str) -> Expr:

@@ -554,7 +554,7 @@ class Forward:
         import numpy as np
 
         function = self._function(name, complex_)
-        expected = layouts.program_of(function.program).input_names
+        expected = calculus.program_of(function.program).input_names
         with np.errstate(all="ignore"):
             outputs = function(**{key: arrays[key] if key in arrays else self.values[key] for key in expected})
             return sum(np.sum(self.weights[key] * value) for key, value in outputs.items())

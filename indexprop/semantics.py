@@ -191,7 +191,7 @@ def check_names(expected: Sequence[str], given: Iterable[str]) -> None:
     """Raises NameProblem unless exactly the expected names are given."""
     given = list(given)
     problems = [
-        Problem(f"{name!r} is not an input", way_out=_sentence(did_you_mean(str(name), expected)))
+        Problem(f"{name!r} is not an input", way_out=did_you_mean(str(name), expected))
         for name in given
         if name not in expected
     ]
@@ -207,10 +207,6 @@ def check_names(expected: Sequence[str], given: Iterable[str]) -> None:
         )
     if problems:
         raise NameProblem(*problems)
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + ("" if text.endswith("?") else ".")
 
 
 def _clash(

@@ -92,7 +92,7 @@ def read_map(text: str) -> tuple[Entry, ...]:
         raise NotationError(
             Problem(
                 "a map has one table, [layers]",
-                evidence=f"there are: {', '.join(table) or 'none'}",
+                evidence=f"There are: {', '.join(table) or 'none'}",
                 way_out="Begin it with the line [layers]; names with dots are quoted.",
             )
         )

@@ -277,13 +277,13 @@ def test_a_taken_prefix_says_so():
         (
             lambda p: ip.gradient(p, of="l"),
             NameProblem,
-            "there is no tensor 'l'\n    There are: W, X, T, Z, L",
+            "there is no tensor 'l'\n    There are: W, X, T, Z, L.",
         ),
         (
             lambda p: ip.gradient(p, wrt=["w", "XX", "W"]),
             NameProblem,
-            "there is no tensor 'w'\n    There are: W, X, T, Z, L\n\n"
-            "there is no tensor 'XX'\n    Did you mean 'X'? There are: W, X, T, Z, L",
+            "there is no tensor 'w'\n    There are: W, X, T, Z, L.\n\n"
+            "there is no tensor 'XX'\n    Did you mean 'X'? There are: W, X, T, Z, L.",
         ),
         (
             lambda p: ip.gradient(p, wrt=[]),

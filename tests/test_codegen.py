@@ -444,7 +444,7 @@ def test_lines(text, style, line):
 def test_unknown_style():
     with pytest.raises(NotationError) as caught:
         ip.source(NET, style="einsums")
-    assert str(caught.value) == "there is no style 'einsums'\n    did you mean 'einsum'? There are: matmul, einsum"
+    assert str(caught.value) == "there is no style 'einsums'\n    Did you mean 'einsum'? There are: matmul, einsum."
 
 
 def test_text_does_not_depend_on_sizes():

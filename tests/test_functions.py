@@ -346,5 +346,7 @@ def test_an_unknown_function():
     with pytest.raises(NameProblem) as caught:
         functions.lookup("sigmod")
     assert str(caught.value) == (
-        "there is no function 'sigmod'\n    did you mean 'sigmoid'? There are: " + ", ".join(functions.named(TABLE))
+        "there is no function 'sigmod'\n    Did you mean 'sigmoid'? There are: "
+        + ", ".join(functions.named(TABLE))
+        + "."
     )

@@ -184,7 +184,7 @@ def test_a_regularised_weight_is_known_by_its_other_use():
 @pytest.mark.parametrize(
     ("layout", "message"),
     [
-        ("rows", "there is no layout 'rows'\n    did you mean 'row'? There are: column, row"),
+        ("rows", "there is no layout 'rows'\n    Did you mean 'row'? There are: column, row."),
         (
             3,
             "int is not a layout\n    Give 'column', 'row', a dictionary such as {'X': 'b i'}, or a Layout.",
@@ -207,7 +207,7 @@ def test_layouts_that_are_none(layout, message):
 
 def test_patterns_of_unknown_tensors():
     assert complaint(NameProblem, NET, {"W9": "h i", "q": ""}).count("there is no tensor") == 2
-    assert "did you mean 'W" in complaint(NameProblem, NET, {"W9": "h i"})
+    assert "Did you mean 'W" in complaint(NameProblem, NET, {"W9": "h i"})
 
 
 # --- patterns of one's own ------------------------------------------------------------------------
@@ -322,7 +322,7 @@ b1 has shape (4, 4), which is not '1 h'
 def test_unknown_arrays():
     with pytest.raises(NameProblem) as caught:
         ip.convert({"W4": np.ones((3, 4)), "d": np.ones(3)}, program=NET)
-    assert "the program has no tensor 'W4'\n    did you mean 'W" in str(caught.value)
+    assert "the program has no tensor 'W4'\n    Did you mean 'W" in str(caught.value)
     assert "the program has no tensor 'd'" in str(caught.value)
 
 

@@ -199,7 +199,7 @@ def test_functions_of_two_files(capsys, layer, tmp_path):
         ([], "--backward and --axes must be given for functions"),
         (["--backward", "backward"], "--axes must be given for functions"),
         (["--backward", "backward", *AXES, "--wrt", "W"], "--wrt belong to networks"),
-        (["--backward", "back", *AXES], "my.py has no function 'back'\n    did you mean 'backward'?"),
+        (["--backward", "back", *AXES], "my.py has no function 'back'\n    Did you mean 'backward'?"),
         (["--backward", "not_a_function", *AXES], "has no function 'not_a_function'"),
         (["--backward", "nowhere.py:backward", *AXES], "there is no file 'nowhere.py'"),
         (["--backward", "backward", "--axes", "X=i b, W"], "--axes does not say the axes of one argument here: 'W'"),

@@ -220,7 +220,7 @@ there is no function 'sigmod'
     Y[i] = sigmod(X[i])
            ^^^^^^
 
-    Did you mean 'sigmoid'? There are: <functions>
+    Did you mean 'sigmoid'? There are: <functions>.
     If 'sigmod' is a tensor, put a space before the parenthesis.
 
 === unknown function, far from all
@@ -231,7 +231,7 @@ there is no function 'qqqq'
     Y[i] = qqqq(X[i])
            ^^^^
 
-    There are: <functions>
+    There are: <functions>.
     If 'qqqq' is a tensor, put a space before the parenthesis.
 
 === nobody sums it (typo)
@@ -315,7 +315,7 @@ there is no function 'sigmod'
     B[i] = sigmod(X[i])
            ^^^^^^
 
-    Did you mean 'sigmoid'? There are: <functions>
+    Did you mean 'sigmoid'? There are: <functions>.
     If 'sigmod' is a tensor, put a space before the parenthesis.
 
 a second '/' in one product can be read in two ways
@@ -689,7 +689,7 @@ y[i] = x[i]
 output z
 ---
 output 'z' is never written
-    There are: x, y
+    There are: x, y.
 
 === ranks
 y[i] = x[i,j] + x[i]
@@ -759,7 +759,7 @@ batch c
 y[b] = x[b]
 ---
 the batch index 'c' occurs nowhere
-    There are: b
+    There are: b.
 
 === batch with more
 batch b c
@@ -829,7 +829,7 @@ output w
     Give the second one another name, or add to the first with '+='.
 
 output 'w' is never written
-    There are: x, y
+    There are: x, y.
 
 'y' has 2 axes in y[i,q] and 1 axis in y[i]
 
@@ -862,7 +862,7 @@ there is no function 'sigmod'
     y[i] = (x[i] + sigmod(x[i]))
                    ^^^^^^
 
-    Did you mean 'sigmoid'? There are: <functions>
+    Did you mean 'sigmoid'? There are: <functions>.
     If 'sigmod' is a tensor, put a space before the parenthesis.
 """
 

@@ -452,7 +452,7 @@ def test_wrong_arrays():
 @pytest.mark.parametrize(
     ("named", "error", "message"),
     [
-        ({"Y": np.ones(2)}, NameProblem, "'Y' is not an argument in axes\n    there are: X, W"),
+        ({"Y": np.ones(2)}, NameProblem, "'Y' is not an argument in axes\n    There are: X, W."),
         ({"without": ["Q"]}, NameProblem, "'Q' is not an argument in axes"),
         ({"X": np.ones(2)}, SizeError, "X has shape (2,), which is not 'i b'\n    Correct the axes."),
         ({"X": np.ones((2, 3)), "W": np.ones((4, 5))}, SizeError, "index 'i' is 5 in W and 2 elsewhere"),
@@ -469,7 +469,7 @@ def test_wrong_arguments_of_functions(named, error, message):
         (forward, lambda X, W, dy: 3, TypeProblem, "backward returned int\n    Return a dictionary of gradients"),
         (forward, lambda X, W, dy: {"X": X, "W": "no"}, TypeProblem, "dW gave str, which is not an array of numbers"),
         (lambda X, W: "no", backward, TypeProblem, "forward gave str, which is not an array of numbers"),
-        (lambda X, V: X, backward, NameProblem, "forward takes no argument 'W'\n    there are: X, V"),
+        (lambda X, V: X, backward, NameProblem, "forward takes no argument 'W'\n    There are: X, V."),
         (forward, lambda X, W, dy, n: {}, NameProblem, "backward needs an argument 'n', which is not in axes"),
         (
             forward,

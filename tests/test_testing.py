@@ -443,8 +443,8 @@ def test_an_error_of_the_functions_themselves_says_where():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"without": ("Y",)}, "there is no argument 'Y' in axes\n    there are: X"),
-        ({"sizes": {"k": 2}}, "there is no index 'k' in axes\n    there are: i, j"),
+        ({"without": ("Y",)}, "there is no argument 'Y' in axes\n    There are: X."),
+        ({"sizes": {"k": 2}}, "there is no index 'k' in axes\n    There are: i, j."),
     ],
 )
 def test_names_that_are_not_there(options, message):

@@ -321,7 +321,7 @@ def convert(mapping: str, arrays: dict[str, Any] = FC, to: str = "keras") -> Cal
 
 WRONG: list[tuple[Callable[[], Any], type[IndexpropError], str]] = [
     (convert("fc = dense"), NotationError, 'this map is not TOML\n    .+\n    Write lines such as: fc = "dense"'),
-    (convert("fc = 'dense'"), NotationError, "a map has one table, \\[layers\\]\n    there are: fc\n    Begin it with"),
+    (convert("fc = 'dense'"), NotationError, "a map has one table, \\[layers\\]\n    There are: fc\n    Begin it with"),
     (
         convert("[layers]\nenc.fc = 'dense'"),
         NotationError,
@@ -330,19 +330,19 @@ WRONG: list[tuple[Callable[[], Any], type[IndexpropError], str]] = [
     (
         convert("[layers]\nfc = 'dens'"),
         NotationError,
-        "there is no kind of layer 'dens'\n\n    fc = 'dens'\n\n    did you mean 'dense'\\?",
+        "there is no kind of layer 'dens'\n\n    fc = 'dens'\n\n    Did you mean 'dense'\\?",
     ),
     (convert("[layers]\nfc = 'dense('"), NotationError, "the entry of fc cannot be read\n\n    .+\n\n    Write kind"),
     (convert("[layers]\nfc = 'dense(h)'"), NotationError, "'h' is no name=value\n\n    .+\n\n    Write attention"),
     (
         convert("[layers]\nfc = 'dense(epsilon=1)'"),
         NameProblem,
-        "dense knows no 'epsilon'\n\n    fc\n\n    there are: ",
+        "dense knows no 'epsilon'\n\n    fc\n\n    There are: ",
     ),
     (
         convert("[layers]\nhead = 'dense'"),
         NameProblem,
-        "there are no arrays of head\n    dense of torch would have: head.bias, head.weight\n    did you mean 'fc.bias'"
+        "there are no arrays of head\n    dense of torch would have: head.bias, head.weight\n    Did you mean 'fc.bias'"
         "[\\s\\S]*the map does not mention fc.weight\n    the map has: head\n    Add its layer",
     ),
     (
@@ -378,7 +378,7 @@ WRONG: list[tuple[Callable[[], Any], type[IndexpropError], str]] = [
     (
         lambda: load_into({"params": {"fc": {"kernel": np.zeros(2)}}}, {"fc/kernle": np.ones(2)}),
         NameProblem,
-        "the model has no place for fc/kernle\n    did you mean 'fc/kernel'\\? .+\n\nnothing is given for fc/kernel",
+        "the model has no place for fc/kernle\n    Did you mean 'fc/kernel'\\? .+\n\nnothing is given for fc/kernel",
     ),
     (lambda: load_into(3, {}), TypeProblem, "int is not a model that is known\n    Known are: torch"),
     (lambda: read_weights("no_such_file.npz"), NameProblem, "there is no file no_such_file.npz\n    Check the name"),
