@@ -1,4 +1,4 @@
-"""Profiles of hypothesis: short by default, `HYPOTHESIS_PROFILE=long pytest` for a night."""
+"""Profiles of hypothesis: short by default, `HYPOTHESIS_PROFILE=long pytest` for a night, brief for another wheel."""
 
 import os
 
@@ -11,5 +11,6 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     print_blob=True,
 )
+settings.register_profile("brief", settings.get_profile("short"), max_examples=8)
 settings.register_profile("long", settings.get_profile("short"), max_examples=5_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
