@@ -173,8 +173,9 @@ class _Network:
             if loose:
                 label = points[1][0], points[1][1] + 15
         else:
-            x = points[-1][0] if loose else sum(x for x, _ in points) / len(points) + 22 * count
-            joint = x, TOP + DROP * 0.62 + 9 * count
+            aside = 14 * (1 if count % 2 else -1) * ((count + 1) // 2)
+            x = points[-1][0] if loose else sum(x for x, _ in points) / len(points) + aside
+            joint = x, TOP + DROP * (0.62 if loose else 0.3) + (7 if loose else 16) * count
             path, label = "".join(_line(point, joint) for point in points), (joint[0] + 10, joint[1] + 4)
             dots.append(joint)
             if loose:
