@@ -12,8 +12,8 @@ def test_the_page_about_weights() -> None:
     names: dict[str, Any] = {}
     ran = 0
     for code in BLOCK.findall(PAGE.read_text(encoding="utf-8")):
-        if 'to="nnx")' not in code:  # that one shows an error
-            exec(compile(code, str(PAGE), "exec"), names)
-            ran += 1
+        shown = [line for line in code.splitlines() if 'to="nnx")' not in line]  # that line shows an error
+        exec(compile("\n".join(shown), str(PAGE), "exec"), names)
+        ran += 1
     assert ran >= 7
     assert "theirs" in names
