@@ -572,8 +572,7 @@ class _Page:
 
     def stories(self) -> Iterator[str]:
         first = next((step.name for step in self.backward if diagrams.swap(step, self.gradient)), "")
-        for name in self.derived:
-            story = exposition.explain(self.gradient, name)
+        for name, story in zip(self.derived, exposition.explain(self.gradient).parts, strict=True):
             way = self.way(name)
             links = " ← ".join(
                 f'<a href="#story-{escape(one)}">{escape(one)}</a>' if one != name else f"<b>{escape(one)}</b>"
