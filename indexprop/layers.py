@@ -58,7 +58,8 @@ class Layer:
     array([4., 4.])
 
     `text` is notation or a program, with index names of its own; `parameters` are names with spaces between them;
-    `output` is the only output unless given. Inputs without a role, such as targets, are given to `forward` by
+    `output` is the only output unless given. `states` are further inputs with a cotangent, such as what a cell of a
+    recurrent network remembers. Inputs without a role, such as targets, are given to `forward` by
     keyword. The batch index is `batch`, or the one the text declares, or `b` if there is one. `name` goes before the
     names of all tensors when the layer is composed: `encoder.W`. Raises NameProblem for roles that do not fit the
     text.
@@ -69,6 +70,7 @@ class Layer:
     parameters: tuple[str, ...]
     output: str
     name: str
+    states: tuple[str, ...]
 
     def __init__(
         self,
@@ -77,13 +79,14 @@ class Layer:
         parameters: str = "",
         output: str = "",
         *,
+        states: str = "",
         batch: str | None = None,
         name: str = "",
     ) -> None:
         program = text if isinstance(text, Program) else notation.parse(text)
         if name:
             notation.check_name(name)
-        roles: dict[str, object] = {"data": data, "parameters": parameters, "output": output}
+        roles: dict[str, object] = {"data": data, "parameters": parameters, "output": output, "states": states}
         kinds = [
             Problem(
                 f"the role {role!r} is text, not {type(given).__name__}",
@@ -96,6 +99,7 @@ class Layer:
         if kinds:
             raise TypeProblem(*kinds)
         words = tuple(dict.fromkeys(parameters.split()))
+        remembered = tuple(dict.fromkeys(states.split()))
         if not output and len(program.outputs) != 1:
             raise NameProblem(
                 Problem(
@@ -111,16 +115,17 @@ class Layer:
             for role, tensor, what, known in (
                 ("data", data, "an input", program.input_names),
                 *(("parameter", word, "an input", program.input_names) for word in words),
+                *(("state", word, "an input", program.input_names) for word in remembered),
                 ("output", output, "written by a step", written),
             )
             if tensor not in known
         ]
-        if data in words:
-            problems.append(
-                Problem(
-                    f"{data!r} is the data and a parameter", str(program), way_out="Give every input one role at most."
-                )
-            )
+        kinds_of = (("the data", (data,)), ("a parameter", words), ("a state", remembered))
+        for tensor in dict.fromkeys([data, *words, *remembered]):
+            both = [kind for kind, held in kinds_of if tensor in held]
+            if len(both) > 1:
+                way_out = "Give every input one role at most."
+                problems.append(Problem(f"{tensor!r} is {' and '.join(both)}", str(program), way_out=way_out))
         if problems:
             raise NameProblem(*problems)
         if batch is None:
@@ -128,10 +133,19 @@ class Layer:
         order = {role: place for place, role in enumerate((data, *words))}
         inputs = sorted(program.inputs, key=lambda access: order.get(access.tensor, len(order)))
         definition = notation.assemble(program.steps, inputs=inputs, outputs=[output], batch=batch, facts=program.facts)
-        self._set(definition, data, words, output, name)
+        self._set(definition, data, words, output, name, remembered)
 
-    def _set(self, definition: Program, data: str, parameters: tuple[str, ...], output: str, name: str) -> None:
-        self.__dict__.update(definition=definition, data=data, parameters=parameters, output=output, name=name)
+    def _set(
+        self,
+        definition: Program,
+        data: str,
+        parameters: tuple[str, ...],
+        output: str,
+        name: str,
+        states: tuple[str, ...] = (),
+    ) -> None:
+        roles = {"data": data, "parameters": parameters, "output": output, "states": states}
+        self.__dict__.update(definition=definition, name=name, **roles)
 
     # what it is
 
@@ -157,7 +171,7 @@ class Layer:
         return calculus.vjp(
             self.definition,
             of=self.output,
-            wrt=[name for name in (self.data, *self.parameters) if name not in discrete],
+            wrt=[name for name in (self.data, *self.parameters, *self.states) if name not in discrete],
         )
 
     def __repr__(self) -> str:
@@ -219,7 +233,7 @@ class Layer:
     def backward(
         self, params: Arrays, saved: Arrays, dy: Any = None, *, layout: LayoutLike = None
     ) -> tuple[Any, dict[str, Any]]:
-        """The cotangents of the data and of every parameter, from the cotangent of the output.
+        """The cotangents of the data and of every parameter and state, from the cotangent of the output.
 
         >>> import numpy as np
         >>> loss = SquaredLoss()
@@ -943,6 +957,95 @@ class MultiHeadAttention(Layer):
         super().__init__("\n".join(lines), parameters=parameters, batch="b", name=name)
 
 
+class RNNCell(Layer):
+    """One step of a simple recurrent network: `Y[b,h] = tanh(W[h,i] X[b,i] + U[h,g] H[b,g] + b[h])`.
+
+    >>> print(RNNCell())
+    RNNCell: X[b,i], H[b,g] -> Y[b,h], parameters W[h,i], U[h,g], b[h]
+    forward
+        A[b,h]  = W[h,i] X[b,i] + U[h,g] H[b,g] + b[h]
+        Y[b,h]  = tanh(A[b,h])
+    backward
+        dA[b,h] = dY[b,h] (1 - Y[b,h]^2)  einsum("bh,bh->bh", dY, 1 - Y**2)
+        dW[h,i] = dA[b,h] X[b,i]          einsum("bh,bi->hi", dA, X)
+        dX[b,i] = W[h,i] dA[b,h]          einsum("hi,bh->bi", W, dA)
+        dU[h,g] = dA[b,h] H[b,g]          einsum("bh,bg->hg", dA, H)
+        dH[b,g] = U[h,g] dA[b,h]          einsum("hg,bh->bg", U, dA)
+        db[h]   = dA[b,h]                 einsum("bh->h", dA)
+
+    What it remembers, `H`, is given to `forward` by keyword, and `backward` gives its cotangent with the others.
+    """
+
+    def __init__(self, *, name: str = "") -> None:
+        text = "A[b,h] = W[h,i] X[b,i] + U[h,g] H[b,g] + b[h]\nY[b,h] = tanh(A[b,h])"
+        super().__init__(text, parameters="W U b", output="Y", states="H", name=name)
+
+
+class LSTMCell(Layer):
+    """One step of a long short-term memory.
+
+    >>> print(LSTMCell().program())
+    input X[b,i], W[k,h,i], U[k,h,g], c[k,h], S[n,b,g]
+    batch b
+    A[k,b,h]  = W[k,h,i] X[b,i] + U[k,h,g] S[0,b,g] + c[k,h]
+    I[b,h]    = sigmoid(A[0,b,h])
+    F[b,h]    = sigmoid(A[1,b,h])
+    G[b,h]    = tanh(A[2,b,h])
+    O[b,h]    = sigmoid(A[3,b,h])
+    C[b,h]    = F[b,h] S[1,b,h] + I[b,h] G[b,h]
+    Y[n,b,h]  = 0
+    Y[0,b,h] += O[b,h] tanh(C[b,h])
+    Y[1,b,h] += C[b,h]
+
+    The state `S` and the output `Y` hold two tensors each: what is shown, and what is kept in the cell. The gates
+    `k` are input, forget, cell, output.
+    """
+
+    def __init__(self, *, name: str = "") -> None:
+        text = """
+            input X[b,i], S[n,b,g]
+            A[k,b,h] = W[k,h,i] X[b,i] + U[k,h,g] S[0,b,g] + c[k,h]
+            I[b,h] = sigmoid(A[0,b,h])
+            F[b,h] = sigmoid(A[1,b,h])
+            G[b,h] = tanh(A[2,b,h])
+            O[b,h] = sigmoid(A[3,b,h])
+            C[b,h] = F[b,h] S[1,b,h] + I[b,h] G[b,h]
+            Y[n,b,h] = 0
+            Y[0,b,h] += O[b,h] tanh(C[b,h])
+            Y[1,b,h] += C[b,h]
+            """
+        super().__init__(text, parameters="W U c", output="Y", states="S", name=name)
+
+
+class GRUCell(Layer):
+    """One step of a gated recurrent unit.
+
+    >>> print(GRUCell().program())
+    input X[b,i], W[k,h,i], U[k,h,g], c[k,h], e[k,h], H[b,h]
+    batch b
+    A[k,b,h] = W[k,h,i] X[b,i] + c[k,h]
+    B[k,b,h] = U[k,h,g] H[b,g] + e[k,h]
+    R[b,h]   = sigmoid(A[0,b,h] + B[0,b,h])
+    Z[b,h]   = sigmoid(A[1,b,h] + B[1,b,h])
+    N[b,h]   = tanh(A[2,b,h] + R[b,h] B[2,b,h])
+    Y[b,h]   = (1 - Z[b,h]) N[b,h] + Z[b,h] H[b,h]
+
+    The gates `k` are reset, update, new.
+    """
+
+    def __init__(self, *, name: str = "") -> None:
+        text = """
+            input H[b,h]
+            A[k,b,h] = W[k,h,i] X[b,i] + c[k,h]
+            B[k,b,h] = U[k,h,g] H[b,g] + e[k,h]
+            R[b,h] = sigmoid(A[0,b,h] + B[0,b,h])
+            Z[b,h] = sigmoid(A[1,b,h] + B[1,b,h])
+            N[b,h] = tanh(A[2,b,h] + R[b,h] B[2,b,h])
+            Y[b,h] = (1 - Z[b,h]) N[b,h] + Z[b,h] H[b,h]
+            """
+        super().__init__(text, parameters="W U c e", output="Y", states="H", name=name)
+
+
 # --- losses ----------------------------------------------------------------------------------------------------------
 
 
@@ -1149,7 +1252,8 @@ class Sequential(Layer):
         others = tuple(names[other] for layer, names in pairs for other in layer.others)
         output = renamed[-1][flat[-1].output]
         definition = symbols.connect(scopes, inputs=(data, *parameters, *others), outputs=[output], inherit=True)
-        self._set(definition, data, parameters, output, name)
+        states = tuple(names[state] for layer, names in pairs for state in layer.states)
+        self._set(definition, data, parameters, output, name, states)
         self.__dict__["layers"] = tuple(flat)
 
     @property
@@ -1216,7 +1320,8 @@ class Parallel(Layer):
         )
         if name:
             notation.check_name(name)
-        self._set(definition, data, parameters, output, name)
+        states = tuple(names[state] for layer, names in pairs for state in layer.states)
+        self._set(definition, data, parameters, output, name, states)
         self.__dict__["layers"] = tuple(layers)
 
 
@@ -1274,6 +1379,43 @@ class TransformerBlock(Sequential):
         else:
             parts = [Residual(attention), first, Residual(network), second]
         super().__init__(*parts, name=name)
+
+
+def share(layer: Layer, names: Mapping[str, str]) -> Layer:
+    """The layer with some of its parameters being others of its parameters: `{"decoder.W": "encoder.W"}`.
+
+    >>> twice = Sequential(Linear("i -> h"), Tanh(), Linear("h -> o"))
+    >>> share(twice, {"W2": "W1", "b2": "b1"})
+    <Layer: X[i,b] -> Z2[o,b], parameters W1[h,i], b1[h]>
+
+    Their axes have one size each; the cotangent of what is shared is the sum over all its uses. Raises NameProblem for
+    names that are no parameters.
+    """
+    problems = [
+        Problem(f"there is no parameter {word!r}", layer._title(), way_out=did_you_mean(word, layer.parameters))
+        for pair in names.items()
+        for word in pair
+        if word not in layer.parameters
+    ]
+    problems += [
+        Problem(f"{other!r} is replaced itself", layer._title(), way_out="Name the parameter that stays.")
+        for other in dict.fromkeys(names.values())
+        if other in names
+    ]
+    if problems:
+        raise NameProblem(*problems)
+    whole = layer.definition
+    definition = notation.assemble(
+        [ir.rename_step(step, {}, names) for step in whole.steps],
+        inputs=[access for access in whole.inputs if access.tensor not in names],
+        outputs=whole.outputs,
+        batch=whole.batch,
+        facts=whole.facts,
+    )
+    parameters = tuple(name for name in layer.parameters if name not in names)
+    made = Layer.__new__(Layer)
+    made._set(definition, layer.data, parameters, layer.output, layer.name, layer.states)
+    return made
 
 
 def _scope(layer: Layer, names: Mapping[str, str]) -> symbols.Scope:

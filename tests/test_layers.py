@@ -97,7 +97,11 @@ SHAPED = {
     "binary cross entropy": layers.BinaryCrossEntropy,
     "hinge": layers.Hinge,
     "kl": layers.KLDivergence,
-    "residual": lambda: layers.Residual(Sequential(Linear("i -> h"), Tanh(), Linear("h -> o"))),
+    "rnn cell": layers.RNNCell,
+    "lstm cell": layers.LSTMCell,
+    "gru cell": layers.GRUCell,
+    "shared weights": lambda: layers.share(Sequential(Linear(), Tanh(), Linear()), {"W2": "W1"}),
+    "residual block": lambda: layers.Residual(Sequential(Linear("i -> h"), Tanh(), Linear("h -> o"))),
     "parallel": lambda: layers.Parallel(Linear(), Sequential(Linear("i -> h"), Tanh(), Linear("h -> o"))),
     "image network": lambda: Sequential(
         layers.Conv2d(padding=1), Tanh("c y x"), layers.AvgPool(2), layers.Flatten(), Linear(), layers.CrossEntropy()
@@ -286,10 +290,10 @@ def test_layers_with_slots_agree_with_the_meaning_and_with_numbers(name: str) ->
     np.testing.assert_allclose(y, tables[layer.output].tolist(), rtol=1e-11, atol=1e-12)
     dy = np.random.default_rng(1).standard_normal(np.shape(y))
     dx, dparams = layer.backward(params, saved, dy)
+    assert tuple(dparams) == (*layer.parameters, *layer.states)
     whole = codegen.compile(layer.gradient)
     given = {**arrays, layer.gradient.seeds[0]: dy}
     expected = whole(**{key: given[key] for key in layer.gradient.program.input_names})
-    assert tuple(dparams) == layer.parameters
     for key, value in {layer.data: dx, **dparams}.items():
         assert (value is None) == (key in layer.program().positions)
         if value is not None:
@@ -332,6 +336,33 @@ def test_names_in_a_network_are_readable() -> None:
         "g4",
         "b4",
     )
+
+
+def test_shared_parameters_get_the_sum_of_their_gradients() -> None:
+    apart = Sequential(Linear(), Tanh(), Linear())
+    tied = layers.share(apart, {"W2": "W1"})
+    assert tied.parameters == ("W1", "b1", "b2")
+    rng = np.random.default_rng(0)
+    params = {"W1": rng.normal(size=(3, 3)), "b1": rng.normal(size=3), "b2": rng.normal(size=3)}
+    x = rng.normal(size=(3, 5))
+    y, saved = tied.forward(params, x)
+    other, kept = apart.forward({**params, "W2": params["W1"]}, x)
+    np.testing.assert_array_equal(y, other)
+    dy = rng.normal(size=y.shape)
+    _, found = tied.backward(params, saved, dy)
+    _, parts = apart.backward({**params, "W2": params["W1"]}, kept, dy)
+    np.testing.assert_allclose(found["W1"], parts["W1"] + parts["W2"], rtol=1e-12)
+    with pytest.raises(NameProblem, match="there is no parameter 'W3'"):
+        layers.share(apart, {"W3": "W1"})
+    with pytest.raises(NameProblem, match="'W2' is replaced itself"):
+        layers.share(apart, {"W1": "W2", "W2": "b2"})
+
+
+def test_an_input_has_one_role() -> None:
+    with pytest.raises(NameProblem, match="'X' is the data and a state"):
+        Layer("Y[b,h] = X[b,h]^2", states="X")
+    with pytest.raises(NameProblem, match="the state 'H' is not an input"):
+        Layer("Y[b,h] = X[b,h]^2", states="H")
 
 
 def test_data_without_a_cotangent_give_none() -> None:

@@ -180,6 +180,30 @@ CASES: dict[str, Case] = {
         {"X": (2, 5, 6), **block_shapes(6, 7)},
         block(3, causal=False, pre=False),
     ),
+    "RNNCell": (
+        layers.RNNCell,
+        {"X": (2, 3), "H": (2, 4), "W": (4, 3), "U": (4, 4), "b": (4,)},
+        lambda X, H, W, U, b: torch.rnn_tanh_cell(X, H, W, U, b, torch.zeros_like(b)),
+    ),
+    "LSTMCell": (
+        layers.LSTMCell,
+        {"X": (2, 3), "S": (2, 2, 5), "W": (4, 5, 3), "U": (4, 5, 5), "c": (4, 5)},
+        lambda X, S, W, U, c: torch.stack(
+            torch.lstm_cell(
+                X, (S[0], S[1]), W.flatten(0, 1), U.flatten(0, 1), c.flatten(), torch.zeros_like(c.flatten())
+            )
+        ),
+    ),
+    "GRUCell": (
+        layers.GRUCell,
+        {"X": (2, 3), "H": (2, 5), "W": (3, 5, 3), "U": (3, 5, 5), "c": (3, 5), "e": (3, 5)},
+        lambda X, H, W, U, c, e: torch.gru_cell(X, H, W.flatten(0, 1), U.flatten(0, 1), c.flatten(), e.flatten()),
+    ),
+    "shared weights": (
+        lambda: layers.share(layers.Sequential(layers.Linear(), layers.Tanh(), layers.Linear()), {"W2": "W1"}),
+        {"X": (4, 5), "W1": (4, 4), "b1": (4,), "b2": (4,)},
+        lambda X, W1, b1, b2: W1 @ torch.tanh(W1 @ X + b1[:, None]) + b2[:, None],
+    ),
     "CrossEntropy": (layers.CrossEntropy, {"Z": (4, 5), "T": (5,)}, lambda Z, T: functional.cross_entropy(Z.T, T)),
     "CrossEntropy, smoothed": (
         lambda: layers.CrossEntropy(smoothing=0.1),
@@ -252,7 +276,7 @@ def test_the_output_and_all_gradients_are_those_of_torch(case: str, seed: int) -
     rng = np.random.default_rng(seed)
     arrays = draw(case, shapes, rng)
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    for name in (layer.data, *layer.parameters):
+    for name in (layer.data, *layer.parameters, *layer.states):
         tensors[name].requires_grad_(tensors[name].dtype == torch.float64)
     params = {name: arrays[name] for name in layer.parameters}
     others = {name: arrays[name] for name in layer.others}
@@ -262,7 +286,7 @@ def test_the_output_and_all_gradients_are_those_of_torch(case: str, seed: int) -
     dy = rng.standard_normal(y.shape)
     expected.backward(torch.from_numpy(dy).reshape(expected.shape))
     dx, gradients = layer.backward(params, saved, dy)
-    assert list(gradients) == list(layer.parameters)
+    assert list(gradients) == [*layer.parameters, *layer.states]
     for name, gradient in {layer.data: dx, **gradients}.items():
         if tensors[name].requires_grad:
             assert worst(gradient, tensors[name].grad) < TOLERANCE, name
