@@ -58,7 +58,7 @@ examples:
   indexprop explain net.ixp W3 dZ2             two stories, one after the other
   indexprop explain net.ixp                    every line of the backward pass
   indexprop explain net.ixp W3 --format latex
-  indexprop explain net.ixp --html net.html    a page for a browser, with pictures
+  indexprop explain net.ixp --html net.html    a page, with pictures
   indexprop explain net.ixp --exercise         questions; --answers: the answers
 """
 
