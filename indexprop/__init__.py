@@ -8,6 +8,7 @@ dW[o,i] = dY[o,b] X[i,b]
 """
 
 from indexprop import errors, ir, layouts, notation, pages
+from indexprop.auditing import annotate, audit
 from indexprop.calculus import Gradient, Tangent, gradient, jvp, vjp
 from indexprop.codegen import compile, source
 from indexprop.errors import IndexpropError
@@ -17,6 +18,7 @@ from indexprop.layouts import Layout, arrange, convert
 from indexprop.notation import parse
 from indexprop.numerics import Report, check
 from indexprop.symbols import einsum, program, tensor
+from indexprop.tracing import lift
 
 __version__ = "0.1.0"
 
@@ -32,7 +34,9 @@ __all__ = [
     "Program",
     "Report",
     "Tangent",
+    "annotate",
     "arrange",
+    "audit",
     "check",
     "compile",
     "convert",
@@ -43,6 +47,7 @@ __all__ = [
     "gradient",
     "jvp",
     "layouts",
+    "lift",
     "notation",
     "parse",
     "program",

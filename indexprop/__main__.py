@@ -1,4 +1,4 @@
-"""The command line: `indexprop derive | explain | source | check`, also as `python -m indexprop`.
+"""The command line: `indexprop derive | explain | source | check | audit | annotate | convert`; `python -m indexprop`.
 
 A command makes a text and an exit code, and `main` alone prints. Exit codes: 0 fine, 1 a gradient is wrong, 2 what was
 asked for cannot be done.
@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from indexprop import calculus, codegen, exposition, layouts, notation, numerics, pages
+from indexprop import auditing, calculus, codegen, exposition, layouts, notation, numerics, pages, weights
 from indexprop.calculus import Gradient
 from indexprop.errors import CheckError, IndexpropError, NameProblem, NotationError, Problem, did_you_mean
 from indexprop.ir import Program
@@ -35,6 +35,9 @@ Backpropagation that a person can read, verify and trust.
   indexprop explain net.ixp W3                 the story of one gradient
   indexprop source net.ixp --layout column     numpy to keep
   indexprop check net.ixp                      is it right?
+  indexprop audit backprop.py                  is my numpy code right? which line?
+  indexprop annotate backprop.py               my own file, explained
+  indexprop convert a.npz --from torch --to keras --map m.toml -o b.npz
 
 FILE is a network in index notation, or - for standard input:
 
@@ -87,6 +90,32 @@ hypothesis, and finds the smallest sizes for which a gradient is wrong.
 """
 
 
+AUDIT = """\
+examples:
+  indexprop audit backprop.py                  a script, with data, forward, backward
+  indexprop audit notebook.ipynb
+  indexprop audit backprop.py --loss "squared_loss(predictions, targets)"
+  indexprop audit backprop.py --grads d_W1,d_b1 --wrt W_1,b_1 --axes "X=i b"
+
+The file runs, so that its arrays are known. Without --loss and --grads the
+names in it decide: a scalar called L, J, loss or cost, and every gradient that
+is named after its tensor.
+"""
+
+ANNOTATE = """\
+examples:
+  indexprop annotate backprop.py               the file, with comments, printed
+  indexprop annotate backprop.py -o annotated.py
+"""
+
+CONVERT = """\
+examples:
+  indexprop convert a.npz --from torch --to keras --draft map.toml
+  indexprop convert a.npz --from torch --to keras --map map.toml --dry-run
+  indexprop convert a.npz --from torch --to keras --map map.toml -o b.npz
+"""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command, prints what it made, and gives the exit code.
 
@@ -132,6 +161,9 @@ def _parser() -> argparse.ArgumentParser:
     explain = command("explain", _explain, "how a gradient comes about, in words", EXPLAIN)
     source = command("source", _source, "the gradient as a numpy module", SOURCE)
     check = command("check", _check, "whether a gradient is right, by several methods", CHECK)
+    audit = command("audit", _audit, "which line of a hand-written backward pass is wrong, and why", AUDIT)
+    annotate = command("annotate", _annotate, "a numpy file with its indices in comments", ANNOTATE)
+    weights.add_arguments(command("convert", weights.run, "the weights of a model in another layout", CONVERT))
     for made in (derive, explain, source):
         made.add_argument("file", metavar="FILE", help="a network in index notation, or - for standard input")
     explain.add_argument("names", metavar="NAME", nargs="*", help="a tensor or its gradient: W3, dW3 (default: all)")
@@ -149,6 +181,13 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("--open", action="store_true", help="open the page in a browser")
     explain.add_argument("--exercise", action="store_true", help="the lines with something left out")
     explain.add_argument("--answers", action="store_true", help="what is left out by --exercise")
+    for made in (audit, annotate):
+        made.add_argument("file", metavar="FILE", type=Path, help="a .py script or an .ipynb notebook; it is run")
+        made.add_argument("--loss", metavar="EXPR", help="the loss, in the names of the file")
+        made.add_argument("--grads", metavar="dW1,db1", help="the gradients, in the names of the file")
+        made.add_argument("--wrt", metavar="W1,b1", help="what they are the gradients of, in the same order")
+        made.add_argument("--axes", metavar='"X=i b"', help="names for the axes of arrays")
+    annotate.add_argument("-o", "--output", metavar="OUT", type=Path, help="write the file there")
     check.add_argument("--seed", type=int, default=0, metavar="N", help="the first random draw (default: 0)")
     check.add_argument("--examples", type=_count, default=1, metavar="N", help="how many draws (default: 1)")
     check.add_argument("--backward", metavar="my.py:NAME", help="the function that gives the gradients")
@@ -230,6 +269,30 @@ def _check(arguments: argparse.Namespace) -> Outcome:
             )
     gradient = _gradient(arguments)
     return _verdict(arguments, lambda seed: numerics.check(gradient, seed=seed))
+
+
+def _told(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What the command line says about somebody's file."""
+    axes = _axes(arguments.axes) if arguments.axes else None
+    return {"loss": arguments.loss, "grads": arguments.grads, "wrt": arguments.wrt, "axes": axes}
+
+
+def _audit(arguments: argparse.Namespace) -> Outcome:
+    report = auditing.audit(arguments.file, **_told(arguments))
+    return str(report), FINE if report.ok else WRONG
+
+
+def _annotate(arguments: argparse.Namespace) -> Outcome:
+    text = auditing.annotate(arguments.file, **_told(arguments))
+    if arguments.output is None:
+        return text.rstrip("\n"), FINE
+    if arguments.output.exists():
+        fact = f"{arguments.output} exists"
+        raise NameProblem(
+            Problem(fact, evidence="It may be somebody's work.", way_out="Give another name, or remove it.")
+        )
+    arguments.output.write_text(text, encoding="utf-8")
+    return f"{arguments.output} written", FINE
 
 
 def _verdict(arguments: argparse.Namespace, check: Callable[[int], Report]) -> Outcome:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import indexprop as ip
@@ -274,7 +275,7 @@ def test_usage(capsys, arguments):
     assert err.startswith("usage: indexprop")
 
 
-@pytest.mark.parametrize("command", [[], ["derive"], ["explain"], ["source"], ["check"]])
+@pytest.mark.parametrize("command", [[], ["derive"], ["explain"], ["source"], ["check"], ["audit"]])
 def test_help_fits_and_has_examples(capsys, command):
     code, out, err = run(capsys, *command, "--help")
     assert (code, err) == (0, "")
@@ -352,3 +353,56 @@ def test_the_kit_is_missed_in_one_line(layer):
     assert "verdict: ok\n0\n" in done.stdout
     assert 'pip install "indexprop[testing]"' in done.stderr
     assert "Traceback" not in done.stderr
+
+
+MISTAKEN = """\
+import numpy as np
+
+X, T = np.random.randn(3, 5), np.random.randn(2, 5)
+W = np.random.randn(2, 3)
+Y = W @ X
+L = np.sum((Y - T) ** 2) / (2 * X.shape[1])
+dY = (Y - T) / X.shape[1]
+dW = {}
+"""
+
+
+@pytest.mark.parametrize(("line", "code"), [("dY @ X.T", 0), ("2 * dY @ X.T", 1)])
+def test_audit(capsys, tmp_path, line, code):
+    file = tmp_path / "mine.py"
+    file.write_text(MISTAKEN.format(line))
+    assert main(["audit", str(file)]) == code
+    text = capsys.readouterr().out
+    assert ("wrong constant" in text) == bool(code)
+    assert "dW[o,i] = dY[o,b] X[i,b]" in text or code
+
+
+def test_audit_of_a_file_that_is_not_there(capsys):
+    assert main(["audit", "no_such_file.py"]) == 2
+    assert "cannot read 'no_such_file.py'" in capsys.readouterr().err
+
+
+def test_annotate(capsys, tmp_path):
+    file, made = tmp_path / "mine.py", tmp_path / "annotated.py"
+    file.write_text(MISTAKEN.format("dY @ X.T"))
+    assert main(["annotate", str(file)]) == 0
+    printed = capsys.readouterr().out
+    assert main(["annotate", str(file), "-o", str(made)]) == 0
+    assert capsys.readouterr().out == f"{made} written\n"
+    assert made.read_text().rstrip("\n") == printed.rstrip("\n")
+    assert 'einsum("ob,ib->oi", dY, X)' in printed
+    assert main(["annotate", str(file), "-o", str(made)]) == 2
+    assert f"{made} exists" in capsys.readouterr().err
+
+
+def test_convert_needs_a_map(capsys, tmp_path):
+    file = tmp_path / "model.npz"
+    np.savez(file, **{"fc.weight": np.ones((2, 3)), "fc.bias": np.ones(2)})
+    assert main(["convert", str(file), "--from", "torch", "--to", "keras"]) == 2
+    assert "--draft" in capsys.readouterr().err
+    draft, out = tmp_path / "map.toml", tmp_path / "out.npz"
+    assert main(["convert", str(file), "--from", "torch", "--to", "keras", "--draft", str(draft)]) == 0
+    asked = ["convert", str(file), "--from", "torch", "--to", "keras", "--map", str(draft), "-o", str(out)]
+    assert main(asked) == 0
+    capsys.readouterr()
+    assert sorted(array.shape for array in np.load(out).values()) == [(2,), (3, 2)]
