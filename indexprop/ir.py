@@ -439,11 +439,14 @@ def negate(expr: Expr) -> Expr:
 
 def power(base: Expr, exponent: Expr) -> Expr:
     """`base ^ exponent` in normal form; `x^0` is 1, as in Python and numpy."""
+    guards, rest = split_guards(base)
+    if guards:
+        return multiply(*guards, power(rest, exponent))
     match exponent:
         case Number(value) if value.denominator == 1:
             exact = int(value)
             match base:
-                case Number(inner) if inner or exact >= 0:
+                case Number(inner) if (inner or exact >= 0) and abs(exact) <= 64:
                     return Number(inner**exact)
                 case Call("^", (inner_base, Number(inner_value))) if inner_value.denominator == 1:
                     return power(inner_base, Number(inner_value * value))
@@ -461,18 +464,28 @@ def divide(numerator: Expr, denominator: Expr) -> Expr:
 
 
 def call(function: str, *arguments: Expr) -> Expr:
-    """A function of the table at expressions; powers take their own normal form."""
+    """A function of the table at expressions; powers take their own normal form.
+
+    A condition on an argument leaves out the whole: `exp([m[i]] x[i])` is `[m[i]] exp(x[i])`.
+    """
     if function == "^":
         return power(*arguments)
-    if function == "where" and arguments[1] == arguments[2]:
-        return arguments[1]
-    return Call(function, arguments)
+    if function == "where":
+        return arguments[1] if arguments[1] == arguments[2] else Call(function, arguments)
+    split = [split_guards(argument) for argument in arguments]
+    guards = [guard for found, _ in split for guard in found]
+    return multiply(*guards, Call(function, tuple(rest for _, rest in split)))
 
 
 def reduce(operation: str, bound: Iterable[Index], body: Expr) -> Expr:
     """A reduction in normal form: its indices in the order of appearance, nested sums joined."""
     wanted = dict.fromkeys(bound)
-    if operation == "sum" and isinstance(body, Reduce) and body.operation == "sum":
+    if (
+        operation == "sum"
+        and isinstance(body, Reduce)
+        and body.operation == "sum"
+        and wanted.keys().isdisjoint(body.indices)
+    ):
         wanted.update(dict.fromkeys(body.indices))
         body = body.body
     if not wanted:
@@ -505,7 +518,7 @@ def term(bound: Iterable[Index], body: Expr, factor: Factor | None = None) -> Te
                 case _:
                     rest.append(part)
         body = multiply(*rest)
-        if not (isinstance(body, Reduce) and body.operation == "sum"):
+        if not (isinstance(body, Reduce) and body.operation == "sum" and wanted.keys().isdisjoint(body.indices)):
             break
         wanted.update(dict.fromkeys(body.indices))
         body = body.body

@@ -343,6 +343,10 @@ def test_positions_have_no_cotangent():
         ip.gradient(program, wrt="tok")
 
 
+def test_a_condition_on_an_argument_leaves_out_the_whole():
+    assert ip.parse("Y[i] = exp([m[i]] x[i]) + 1") == ip.parse("Y[i] = [m[i]] exp(x[i]) + 1")
+
+
 def test_a_marked_slot_skips_what_leaves():
     tok = np.array([1, -1, 2, 0])
     program = ip.parse("input E[v,d] \n P[t,d] = E[tok[t]?,d] \n L = P[t,d]")
@@ -370,6 +374,8 @@ def test_repeated_positions_add_up():
         ("input X[n] \n Y = X[0] + X[2]", ["X"], 3),
         ("input X[n] \n Y[i] = X[2*i]  where |i| = 2", ["X"], [1, 2]),
         ("Y[i] = [i <= 0] X[i]", ["X"], [1, 0, 0, 0]),
+        ("Y[i] = abs([m[i]] X[i])", ["X", "m"], [1, 0, 2, 0]),
+        ("Y[i] = 2 / ([m[i]] X[i])", ["X", "m"], [2, 0, 1, 0]),
     ],
 )
 def test_what_is_not_selected_stays_out(text, inputs, expected):
