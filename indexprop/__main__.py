@@ -35,7 +35,7 @@ Backpropagation that a person can read, verify and trust.
   indexprop explain net.ixp W3                 the story of one gradient
   indexprop source net.ixp --layout column     numpy to keep
   indexprop check net.ixp                      is it right?
-  indexprop audit backprop.py                  is my numpy code right? which line?
+  indexprop audit backprop.py                  is my code right, line by line?
   indexprop annotate backprop.py               my own file, explained
   indexprop convert a.npz --from torch --to keras --map m.toml -o b.npz
 
@@ -92,7 +92,7 @@ hypothesis, and finds the smallest sizes for which a gradient is wrong.
 
 AUDIT = """\
 examples:
-  indexprop audit backprop.py                  a script, with data, forward, backward
+  indexprop audit backprop.py                  data, forward and backward pass
   indexprop audit notebook.ipynb
   indexprop audit backprop.py --loss "squared_loss(predictions, targets)"
   indexprop audit backprop.py --grads d_W1,d_b1 --wrt W_1,b_1 --axes "X=i b"

@@ -8,18 +8,7 @@ from typing import TypeAlias
 
 from indexprop import ir, notation
 from indexprop.functions import lookup
-from indexprop.ir import Access, Apply, Call, Expr, Program, Reason, Reduce, Step, Sum, Term
-
-
-def reuses_value(function: str) -> bool:
-    """Whether the derivative of a function is written with its value `y`, so that the value deserves a name."""
-    record = lookup(function)
-    return any(
-        access.tensor == "y"
-        for text in record.derivative
-        if text
-        for access in ir.accesses(notation.parse_expression(text))
-    )
+from indexprop.ir import Access, Apply, Call, Expr, Index, Program, Reason, Reduce, Step, Sum, Term
 
 
 def name_parts(program: Program, active: Callable[[str], bool] = lambda tensor: True) -> Program:
@@ -38,8 +27,8 @@ def name_parts(program: Program, active: Callable[[str], bool] = lambda tensor: 
     return program if len(steps) == len(program.steps) else notation.with_steps(program, steps)
 
 
-Names: TypeAlias = dict[Expr, tuple[str, tuple[int, ...]]]
-"""For a part with its indices numbered by appearance: the tensor that holds it, and which index each of its axes is."""
+Names: TypeAlias = dict[tuple[Expr, tuple[Index, ...]], tuple[str, tuple[int, ...]]]
+"""For a part with its indices numbered, and their sizes: the tensor that holds it, and which index each axis is."""
 
 
 class _Namer:
@@ -47,6 +36,7 @@ class _Namer:
 
     def __init__(self, program: Program, active: Callable[[str], bool]) -> None:
         self.taken = set(program.names)
+        self.same = program.same_size
         self.once = program.written_once
         self.active = active
         self.known: Names = {}
@@ -72,7 +62,7 @@ class _Namer:
         match expr:
             case Reduce(operation) | Apply(operation):
                 return self._name(expr, operation)
-            case Call(function) if reuses_value(function) and not _constant_power(expr):
+            case Call(function) if lookup(function).reuses_value and not _constant_power(expr):
                 return self._name(expr, function if function[0].isalpha() else "power")
             case _:
                 return expr
@@ -120,7 +110,9 @@ class _Namer:
 
     def _name(self, expr: Expr, suffix: str, terms: tuple[Term, ...] | None = None) -> Access:
         free = list(ir.free_indices(expr))
-        shape = ir.rename(expr, {index: f"_{k}" for k, index in enumerate(ir.indices(expr))})
+        every = list(ir.indices(expr))
+        nameless = ir.rename(expr, {index: f"_{k}" for k, index in enumerate(every)})
+        shape = nameless, tuple(self.same[index] for index in every)
         if shape in self.known:
             name, axes = self.known[shape]
             return Access(name, tuple(free[axis] for axis in axes))

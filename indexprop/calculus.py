@@ -223,7 +223,7 @@ def vjp(program: Program, of: Sequence[str] | str | None = None, wrt: Sequence[s
     dW[o,h] = dY[o,b] H[h,b]
     """
     program = program_of(program)
-    outputs = tuple([of] if isinstance(of, str) else of if of is not None else program.outputs)
+    outputs = tuple(dict.fromkeys([of] if isinstance(of, str) else of if of is not None else program.outputs))
     _known(program, outputs, "tensor")
     return _reverse(program, outputs, wrt, seeded=False)
 
@@ -319,6 +319,7 @@ def _reverse(program: Program, of: tuple[str, ...], wrt: Sequence[str] | str | N
     targets = _targets(program, of, wrt)
     active = _active(program, of, targets)
     named = algebra.name_parts(program, active.__contains__)
+    active = _active(named, of, targets)
     named = definitions.expand(named, keep=lambda applied: _has_adjoint(applied, active))
     active = _active(named, of, targets)
     named = algebra.name_parts(named, active.__contains__)

@@ -189,7 +189,7 @@ class Writer:
         """A Python identifier for every tensor, one-to-one."""
         if self.bare:
             return {name: name for name in self.program.names}
-        taken = {"np", "math", "dtype", "contract", "gradient", "forward", "tangent", *TABLE}
+        taken = {"np", "math", "float", "pick", "put", "dtype", "contract", "gradient", "forward", "tangent", *TABLE}
         found: dict[str, str] = {}
         for name in sorted(self.program.names, key=lambda name: "." in name):
             found[name] = ir.fresh(name.replace(".", "_"), taken)
@@ -437,7 +437,10 @@ class Writer:
         """The value where all conditions hold, and what skipping means elsewhere."""
         if not masks:
             return code
-        mask = masks[0].text if len(masks) == 1 else " & ".join(f"({one.text})" for one in masks)
+        words = [
+            f"({one.text} != 0)" if one.level == ATOM else f"({one.text})" for one in masks
+        ]  # 0 and 1 are truth values
+        mask = masks[0].text if len(masks) == 1 else " & ".join(words)
         text = f"np.where({mask}, {code.text}, {self.skipped})"
         if not code.axes and code.text.replace(".", "").isdigit():
             text += f".astype({self.dtype})"
@@ -547,10 +550,18 @@ class Writer:
         return Code(text, broadcast((code for _, code in parts), want), ADDED)
 
     def fraction(self, above: Sequence[Expr], below: Sequence[Expr], want: Axes) -> Code:
-        """A product of expressions, skipped where a condition among them does not hold."""
+        """A product of expressions, skipped where a condition among them or a position below the line says so."""
         masks = [self.guard(part, want) for part in above if isinstance(part, Guard)]
         over = [self.expression(part, want) for part in above if not isinstance(part, Guard)]
+        inside = (
+            [] if self.bare else [mask for part in below for read in _reads(part) for mask in self.inside(read, want)]
+        )
+        masks += [] if self.masked else inside
+        kept = self.skipped, self.masked
+        if inside:
+            self.skipped, self.masked = "1", True  # divided by one, and skipped
         under = [self.expression(part, want) for part in below]
+        self.skipped, self.masked = kept
         return self.where(masks, self.quotient(over or [Code("1", ())], under, want), want)
 
     def quotient(self, above: Sequence[Code], below: Sequence[Code], want: Axes) -> Code:
@@ -568,7 +579,10 @@ class Writer:
     def call(self, function: str, arguments: Sequence[Expr], want: Axes) -> Code:
         if not any(isinstance(part, Access) for argument in arguments for part in ir.walk(argument)):
             return self.constant(function, arguments)
-        partial = [mask for argument in arguments for access in _reads(argument) for mask in self.inside(access, want)]
+        asked = (
+            arguments[:1] if function == "where" else arguments
+        )  # a branch that leaves its axis is nothing, if chosen
+        partial = [mask for argument in asked for access in _reads(argument) for mask in self.inside(access, want)]
         if partial and not self.bare and not self.masked:
             skipped, self.skipped, self.masked = self.skipped, "0", True
             code = self.entry(function, arguments, want)
@@ -676,7 +690,7 @@ class Writer:
         ) in guards:  # a condition goes where all its indices are; if they are nowhere together, together they come
             own = set(ir.free_indices(part))
             hosts = [group for group in groups if group[0] >= own][:1] or [group for group in groups if group[0] & own]
-            rest = [group for group in groups if group not in hosts]
+            rest = [group for group in groups if not any(group is host for host in hosts)]
             over = [part, *(factor for group in hosts for factor in group[1])]
             groups = [
                 (own.union(*(group[0] for group in hosts)), over, [one for group in hosts for one in group[2]]),
@@ -1032,7 +1046,13 @@ class Compiled:
             arrays = prepared
         if self._renamed:
             arrays = {self._identifiers[name]: array for name, array in arrays.items()}
-        return self.function(**arrays)
+        try:
+            return self.function(**arrays)
+        except ZeroDivisionError as error:
+            fact = "something is divided by a size that is 0"
+            raise SizeError(
+                Problem(fact, evidence=str(self), way_out="Give at least one entry along every axis.")
+            ) from error
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Compiled, (self.program, self.layout, self.style)
@@ -1092,6 +1112,11 @@ class Compiled:
             prepared[name] = given if isinstance(given, (float, int)) and not isinstance(given, bool) else array
         if wrong:
             raise TypeProblem(*wrong)
+        plain = [name for name, array in prepared.items() if isinstance(array, float | int)]
+        if plain:  # numbers take the precision of the arrays
+            others = [array.dtype for name, array in prepared.items() if name not in plain and array.dtype.kind in "fc"]
+            common = np.result_type(*others) if others else np.dtype(np.float64)
+            prepared |= {name: np.asarray(prepared[name], common) for name in plain}
         whole = self._whole
         if not problems:
             sizes_by_name = semantics.sizes_of(whole, shapes)

@@ -13,6 +13,7 @@ parameter in forward mode.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -44,6 +45,11 @@ class Function:
     defaults: tuple[str, ...] = ()
     infix: bool = False
     condition: bool = field(default=False)
+
+    @property
+    def reuses_value(self) -> bool:
+        """Whether the derivative is written with the value `y`, so that the value deserves a name."""
+        return any(re.search(r"\by\b", text) for text in self.derivative if text)
 
     def __call__(self, *arguments: float) -> float | bool:
         """The value at numbers.

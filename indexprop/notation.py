@@ -536,6 +536,7 @@ def _index_problems(program: Program, at: Place) -> Iterable[Problem]:
             f"the batch index {program.batch!r} occurs nowhere",
             way_out=did_you_mean(program.batch, program.indices),
         )
+    written = {step.name for step in program.steps}
     for number, step in enumerate(program.steps):
         left = set(ir.slot_indices(step.target))
         for one in step.terms:
@@ -546,7 +547,20 @@ def _index_problems(program: Program, at: Place) -> Iterable[Problem]:
                         at(number, None, None),
                         way_out=f"Write sum[{index}](...) around what is summed.",
                     )
+            for index in left.intersection(one.bound):
+                yield Problem(
+                    f"index {index!r} is summed, and stands on the left",
+                    at(number, None, None),
+                    way_out=f"Give the summed one another name: sum[{index}2](...).",
+                )
             yield from _shadow_problems(one.body, left | set(one.bound), at, number)
+            for unclear in dict.fromkeys(_skip_problems(one.body)):
+                yield Problem(unclear, at(number, None, None), way_out="Give that part a line and a name of its own.")
+        for access in (step.target, *step.reads):
+            for read in ir.lookups(access):
+                if read.tensor in written:
+                    fact = f"{read.tensor!r} is computed, and positions are whole numbers"
+                    yield Problem(fact, at(number, access, None), way_out="Give the positions as an input.")
 
 
 def _size_problems(program: Program, at: Place, *, alone: bool) -> Iterable[Problem]:
@@ -579,6 +593,43 @@ def sized_indices(program: Program) -> set[Index]:
         for makes, _ in ready:
             known |= makes
     return known
+
+
+def _skip_problems(body: Expr) -> Iterable[str]:
+    """Where skipping would have no clear meaning: a condition in a function, a `?` that a maximum or a choice sees."""
+    stack = [(body, "")]
+    while stack:
+        expr, around = stack.pop()
+        match expr:
+            case Guard() if around:
+                yield f"a condition stands inside {around}, where it is not clear what is skipped"
+            case Access(_, slots) if around in ("max", "min", "where", "a function over indices"):
+                if any(isinstance(slot, Partial) for slot in slots):
+                    yield f"a slot with '?' stands inside {around}, where it is not clear what is skipped"
+            case Call("where", (condition, *branches)):
+                stack.append((condition, around or "a function"))
+                stack.extend((branch, "where" if around else "a function") for branch in branches)
+            case Call(function, inside):
+                if around and TABLE[function].reuses_value and function != "^" and _may_leave(expr):
+                    yield f"a slot with '?' stands inside {function} inside {around}"
+                kept = around if around in ("max", "min", "where", "a function over indices") else "a function"
+                stack.extend((argument, kept) for argument in inside)
+            case Reduce("sum", _, inner):
+                stack.append((inner, around))
+            case Reduce(operation, _, inner):
+                _, rest = ir.split_guards(inner)
+                if not isinstance(rest, Access):
+                    stack.append((rest, operation))
+            case Apply(_, _, arguments):
+                for argument in arguments:
+                    _, rest = ir.split_guards(argument)
+                    stack.append((rest, "a function over indices"))
+            case _:
+                stack.extend((child, around) for child in ir.children(expr))
+
+
+def _may_leave(expr: Expr) -> bool:
+    return any(isinstance(slot, Partial) for access in ir.accesses(expr) for slot in access.slots)
 
 
 def _shadow_problems(expr: Expr, outside: set[Index], at: Place, number: int) -> Iterable[Problem]:
@@ -1151,7 +1202,7 @@ def parse_lines(text: str) -> tuple[Step, ...]:
 def _logical_lines(text: str) -> Iterable[str]:
     """Lines, joined while a parenthesis or bracket is open."""
     pending, depth = "", 0
-    for line in text.splitlines():
+    for line in re.split(r"\r\n|\r|\n", text):
         code = line.split("#", 1)[0]
         depth += sum(code.count(sign) for sign in "([") - sum(code.count(sign) for sign in ")]")
         pending = f"{pending} {line.strip()}" if pending else line

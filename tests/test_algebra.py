@@ -89,8 +89,3 @@ def test_the_value_of_what_is_added_to_gets_a_name():
     assert str(algebra.name_parts(program)) == "y_exp = exp(x)\ny     = y_exp\ny     += z".replace(
         "y     +=", "y    +="
     )
-
-
-def test_reuse_of_values():
-    assert algebra.reuses_value("sigmoid")
-    assert not algebra.reuses_value("log")

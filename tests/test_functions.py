@@ -350,3 +350,8 @@ def test_an_unknown_function():
         + ", ".join(functions.named(TABLE))
         + "."
     )
+
+
+def test_reuse_of_values():
+    assert TABLE["sigmoid"].reuses_value
+    assert not TABLE["log"].reuses_value
