@@ -1147,8 +1147,8 @@ class _Teller:
         product = any(self.product(step, writer) for writer in self.matrix.values())
         follows = "where a .T stands" if product else "the number of the axis"
         return say(
-            f"From one layout to the other only the order of the letters changes: {listed(specs)}. It is the same "
-            f"sum over the same indices; {follows} follows from the order."
+            f"From one layout to the other only the order changes, of letters and operands: {listed(specs)}. It is "
+            f"the same sum over the same indices; {follows} follows from the order."
         )
 
     # the rule
@@ -1241,7 +1241,9 @@ class _Teller:
         )
         body = told.term.body
         if upstream and isinstance(body, Product) and all(isinstance(part, Access) for part in body.factors):
-            text += f" {Code(upstream)} stands where {self.f(leaf.tensor)} stood, and nothing else has changed:"
+            summed = any(term.bound for term in step.terms)
+            rest = f"the sum runs over what {self.f(leaf.tensor)} does not have" if summed else "nothing is summed"
+            text += f" {Code(upstream)} stands where {self.f(leaf.tensor)} stood, and {rest}:"
         yield Paragraph(say(text))
 
     def function(self, call: Call, k: int, source: Step) -> tuple[Words, Words]:
