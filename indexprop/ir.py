@@ -194,8 +194,9 @@ class Reason:
     """Why a derived step is there: the forward step, the tensor it reads, and the rule that turned one into the other.
 
     `rule` is one of "swap" (operand and output exchanged), "map" (upstream times local derivative), "share" (the
-    winners of a maximum share), "zero" (nothing reads it) for cotangents; "tangent" for forward mode; "name" for a
-    forward part that was given a name of its own because the derivative reuses it.
+    winners of a maximum share), "adjoint" (the table's lines for a function over an index), "zero" (where a cotangent
+    begins: nothing yet, one, or what comes in) for cotangents; "tangent" for forward mode; "name" for a forward part
+    that was given a name of its own because the derivative reuses it.
     """
 
     rule: str
