@@ -646,7 +646,7 @@ def write_weights(path: str | Path, arrays: Arrays) -> None:
     whole = {name: conventions.in_order(conventions.as_array(array)) for name, array in arrays.items()}
     match path.suffix:
         case ".npz":
-            np.savez(path, allow_pickle=False, **whole)
+            np.savez(path, **whole)
         case ".safetensors":
             _safetensors().save_file(whole, path)
         case _:
