@@ -173,15 +173,6 @@ def needed(program: Program, outputs: tuple[str, ...]) -> Program:
     return replace(trial, facts=tuple(fact for fact in kept.facts if fact.index in known))
 
 
-def rename_tensors(program: Program, names: dict[str, str]) -> Program:
-    """The program with tensors renamed."""
-    inputs = tuple(Access(names.get(access.tensor, access.tensor), access.slots) for access in program.inputs)
-    steps = tuple(ir.rename_step(step, {}, names) for step in program.steps)
-    return replace(
-        program, inputs=inputs, steps=steps, outputs=tuple(names.get(name, name) for name in program.outputs)
-    )
-
-
 def expand_definitions(program: Program) -> Program:
     """The program with every function that has a textbook definition replaced by it: analytic, though not as stable."""
 

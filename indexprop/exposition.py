@@ -51,31 +51,35 @@ STYLES = {"einsum": "einsum", "matrix": "matmul"}  # our word, and the word of g
 
 # --- LaTeX ------------------------------------------------------------------------------------------------------------
 
-_GREEK = frozenset(
-    [
-        "alpha",
-        "beta",
-        "gamma",
-        "delta",
-        "epsilon",
-        "zeta",
-        "eta",
-        "theta",
-        "iota",
-        "kappa",
-        "lambda",
-        "mu",
-        "nu",
-        "xi",
-        "pi",
-        "rho",
-        "sigma",
-        "tau",
-        "phi",
-        "chi",
-        "psi",
-        "omega",
-    ]
+GREEK = dict(
+    zip(
+        [
+            "alpha",
+            "beta",
+            "gamma",
+            "delta",
+            "epsilon",
+            "zeta",
+            "eta",
+            "theta",
+            "iota",
+            "kappa",
+            "lambda",
+            "mu",
+            "nu",
+            "xi",
+            "pi",
+            "rho",
+            "sigma",
+            "tau",
+            "phi",
+            "chi",
+            "psi",
+            "omega",
+        ],
+        "αβγδεζηθικλμνξπρστφχψω",
+        strict=True,
+    )
 )
 _NUMBERED = re.compile(r"([A-Za-z]+)_?([0-9]+)")
 _SUFFIXED = re.compile(r"([A-Za-z]+)_([A-Za-z0-9_]+)")
@@ -104,7 +108,7 @@ def escape(text: str) -> str:
 def _latex_word(word: str) -> str:
     if len(word) == 1 and word.isalpha():
         return word
-    return f"\\{word}" if word in _GREEK else rf"\mathrm{{{escape(word)}}}"
+    return f"\\{word}" if word in GREEK else rf"\mathrm{{{escape(word)}}}"
 
 
 def _latex_parts(name: str) -> tuple[str, str]:

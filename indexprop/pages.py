@@ -43,36 +43,6 @@ _SIGNS = {
     "\\textgreater": ">",
     "\\textbar": "|",
 }
-_GREEK = dict(
-    zip(
-        [
-            "alpha",
-            "beta",
-            "gamma",
-            "delta",
-            "epsilon",
-            "zeta",
-            "eta",
-            "theta",
-            "iota",
-            "kappa",
-            "lambda",
-            "mu",
-            "nu",
-            "xi",
-            "pi",
-            "rho",
-            "sigma",
-            "tau",
-            "phi",
-            "chi",
-            "psi",
-            "omega",
-        ],
-        "αβγδεζηθικλμνξπρστφχψω",
-        strict=True,
-    )
-)
 _FUNCTIONS = frozenset(["exp", "log", "sin", "cos", "tan", "arctan", "sinh", "cosh", "tanh", "max", "min"])
 
 
@@ -208,8 +178,8 @@ class _Formula:
                 return '<mspace width=".17em"/>'
         if token[0] == "\\" and token[1:] in _FUNCTIONS:
             return f"<mi>{token[1:]}</mi>"
-        if token[0] == "\\" and token[1:] in _GREEK:
-            return self.name(token[1:]).replace(f">{token[1:]}<", f">{_GREEK[token[1:]]}<")
+        if token[0] == "\\" and token[1:] in exposition.GREEK:
+            return self.name(token[1:]).replace(f">{token[1:]}<", f">{exposition.GREEK[token[1:]]}<")
         if token[0].isdigit():
             return f"<mn>{token}</mn>"
         if token.isalpha():
