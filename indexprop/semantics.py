@@ -332,6 +332,8 @@ class Exact(Field):
 
     def call(self, function: str, arguments: Sequence[Scalar]) -> Scalar:
         record = lookup(function)
+        if any(argument != argument for argument in arguments):  # a mean over nothing, carried on
+            return False if record.condition else math.nan
         if function == "^" and Fraction(arguments[1]).denominator == 1:
             return Fraction(arguments[0]) ** int(arguments[1])
         if record.condition:

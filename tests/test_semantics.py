@@ -264,3 +264,9 @@ def test_a_clash_within_one_tensor():
     assert str(caught.value) == (
         "index 'i' is 2 and 3 in A[i,i]\n\n    t = A[i,i]\n          ^ ^\n\n    sizes so far: i=2 (A)\n" + NEW_NAME
     )
+
+
+def test_a_mean_over_nothing_is_carried_on_exactly():
+    program = ip.parse("Y[i] = mean[k](A[i,k]) \n L = sum[i](exp(Y[i])^2)")
+    found = evaluate(program, {"A": Table((2, 0), {})}, Exact())
+    assert all(math.isnan(value) for value in [*found["Y"].entries.values(), found["L"].tolist()])
