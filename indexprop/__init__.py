@@ -8,7 +8,8 @@ dW[o,i] = dY[o,b] X[i,b]
 """
 
 from indexprop import errors, ir, layouts, notation, pages
-from indexprop.auditing import annotate, audit
+from indexprop.annotating import annotate
+from indexprop.auditing import audit
 from indexprop.calculus import Gradient, Tangent, gradient, jvp, vjp
 from indexprop.codegen import compile, source
 from indexprop.errors import IndexpropError

@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from indexprop import auditing, calculus, codegen, exposition, layouts, notation, numerics, pages, weights
+from indexprop import annotating, auditing, calculus, codegen, exposition, layouts, notation, numerics, pages, weights
 from indexprop.calculus import Gradient
 from indexprop.errors import CheckError, IndexpropError, NameProblem, NotationError, Problem, did_you_mean
 from indexprop.ir import Program
@@ -283,7 +283,7 @@ def _audit(arguments: argparse.Namespace) -> Outcome:
 
 
 def _annotate(arguments: argparse.Namespace) -> Outcome:
-    text = auditing.annotate(arguments.file, **_told(arguments))
+    text = annotating.annotate(arguments.file, **_told(arguments))
     if arguments.output is None:
         return text.rstrip("\n"), FINE
     if arguments.output.exists():

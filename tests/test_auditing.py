@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from indexprop import auditing
-from indexprop.auditing import (
+from indexprop import annotating, auditing
+from indexprop.errors import CheckError
+from indexprop.mistakes import (
     BATCH,
     CONSTANT,
     DROPPED,
@@ -25,7 +26,6 @@ from indexprop.auditing import (
     TRANSPOSED,
     TWICE,
 )
-from indexprop.errors import CheckError
 from indexprop.rewriting import LiftError
 
 ZOO = Path(__file__).parent / "zoo"
@@ -386,7 +386,7 @@ def test_code_without_a_loss_or_without_gradients_says_what_to_do() -> None:
 @pytest.mark.parametrize("name", [name for name in RIGHT if name.endswith(".py")])
 def test_annotation_changes_comments_only(name: str) -> None:
     text = (ZOO / name).read_text(encoding="utf-8")
-    annotated = auditing.annotate(ZOO / name, **ASKED.get(name.partition(".")[0], {}))
+    annotated = annotating.annotate(ZOO / name, **ASKED.get(name.partition(".")[0], {}))
     assert ast.dump(ast.parse(annotated)) == ast.dump(ast.parse(text))
     kept = iter(annotated.splitlines())
     assert all(any(line == other for other in kept) for line in text.splitlines())  # every line, in order
@@ -394,7 +394,7 @@ def test_annotation_changes_comments_only(name: str) -> None:
 
 
 def test_annotation_says_why() -> None:
-    annotated = auditing.annotate(ZOO / "column_document.py")
+    annotated = annotating.annotate(ZOO / "column_document.py")
     place = annotated.index("    dL_dW3 = np.dot")
     assert annotated[:place].splitlines()[-5:] == [
         "    # dL_dW3[o,g] = dL_dPredictions[o,b] hid_2[g,b]",
@@ -407,7 +407,7 @@ def test_annotation_says_why() -> None:
 
 def test_an_annotated_notebook_is_a_notebook() -> None:
     before = json.loads((ZOO / "row_document.ipynb").read_text(encoding="utf-8"))
-    after = json.loads(auditing.annotate(ZOO / "row_document.ipynb"))
+    after = json.loads(annotating.annotate(ZOO / "row_document.ipynb"))
     assert len(after["cells"]) == len(before["cells"])
     for old, new in zip(before["cells"], after["cells"], strict=True):
         assert ast.dump(ast.parse("".join(new["source"]))) == ast.dump(ast.parse("".join(old["source"])))
@@ -416,4 +416,4 @@ def test_an_annotated_notebook_is_a_notebook() -> None:
 
 def test_code_without_gradients_is_annotated_all_the_same() -> None:
     code = "import numpy as np\nX, W = np.random.randn(3, 5), np.random.randn(2, 3)\nZ = np.tanh(W @ X)\n"
-    assert "\n# Z[o,b] = tanh(sum[i](W[o,i] X[i,b]))\n" in auditing.annotate(code)
+    assert "\n# Z[o,b] = tanh(sum[i](W[o,i] X[i,b]))\n" in annotating.annotate(code)

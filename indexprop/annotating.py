@@ -1,0 +1,145 @@
+"""Annotating: the author's own file, with what every line means above it."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from indexprop import codegen, exposition, ir, layouts, notation, rewriting
+from indexprop.auditing import PART, WIDTH, Audit, Report, readable
+from indexprop.claims import prepare
+from indexprop.ir import Step
+from indexprop.mistakes import sums
+from indexprop.rewriting import LiftError
+from indexprop.tracing import Lifted, Recording
+
+
+def annotate(
+    subject: str | Path,
+    *,
+    loss: str | None = None,
+    grads: str | Sequence[str] | None = None,
+    wrt: str | Sequence[str] | None = None,
+    axes: Mapping[str, str] | None = None,
+) -> str:
+    """The author's own file, with what every line means in comments above it; the code stays as it is.
+
+    >>> code = '''import numpy as np
+    ... X, W = np.random.randn(3, 5), np.random.randn(2, 3)
+    ... Y = W @ X
+    ... L = 0.5 * np.sum(Y ** 2)
+    ... dW = Y @ X.T
+    ... '''
+    >>> print(annotate(code, axes={"X": "i b", "W": "o i"}))
+    import numpy as np
+    # X: i b
+    # W: o i
+    X, W = np.random.randn(3, 5), np.random.randn(2, 3)
+    # Y[o,b] = W[o,i] X[i,b]
+    #   einsum("oi,ib->ob", W, X); i is summed
+    Y = W @ X
+    # L = Y[o,b]^2 / 2
+    #   o, b are summed
+    L = 0.5 * np.sum(Y ** 2)
+    # dW[o,i] = Y[o,b] X[i,b]
+    #   einsum("ob,ib->oi", Y, X); Y brings o,b and X brings i,b; b is summed, o,i
+    #     stay: hence X.T
+    #   the gradient of W
+    #   in one dimension dW = Y X
+    dW = Y @ X.T
+    <BLANKLINE>
+
+    Above an array stands what its axes are; above a step its index form, the einsum, which indices are summed, and in
+    the backward pass which gradient it is, in one dimension: upstream times local. `loss`, `grads` and `wrt` are as for
+    `audit`; code without a loss or without gradients is explained line by line all the same. Of a notebook, the
+    notebook comes back.
+    """
+    try:
+        recording, name, pairs = prepare(subject, loss, grads, wrt, axes)
+        report: Report | None = Audit(recording, name, pairs, str(subject)).report()
+    except LiftError:
+        hints = {name: tuple(words.split()) for name, words in (axes or {}).items()}
+        recording, report = Recording(subject, (), hints, ()), None
+    comments = Annotator(recording.lifted, report).comments()
+    return rewriting.insert(subject, comments)
+
+
+class Annotator:
+    """The comments of a file: for every line, what stands above it."""
+
+    def __init__(self, lifted: Lifted, report: Report | None) -> None:
+        self.lifted = lifted
+        self.entries = {entry.step.name: entry for entry in report.entries} if report else {}
+        self.mistakes = {mistake.step.name: mistake for mistake in report.mistakes} if report else {}
+        self.report = report
+        self.source = dict(enumerate(lifted.source.splitlines(), 1))
+        self.writer = codegen.Writer(lifted.program, layouts.arrange(lifted.program), "einsum", bare=True)
+
+    def comments(self) -> dict[int, list[str]]:
+        found: dict[int, list[str]] = {}
+        for access in self.lifted.program.inputs:
+            if access.names:
+                self.add(found, access.tensor, [f"{access.tensor}: {self.lifted.layout[access.tensor]}"])
+        for step in self.lifted.program.steps:
+            self.add(found, step.name, list(self.of_step(step)))
+        return found
+
+    def add(self, found: dict[int, list[str]], name: str, texts: Sequence[str]) -> None:
+        line = self.lifted.lines[name]
+        if self.source.get(line.number) != line.text:
+            return  # in another file, or in no file at all
+        indent = len(line.text) - len(line.text.lstrip())
+        rows = found.setdefault(line.number, [])
+        for text in texts:
+            rest = "#   " if not text.startswith("  ") else "#     "
+            width = max(WIDTH - indent, 40)
+            for row in textwrap.wrap(
+                f"# {text}", width, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
+            ):
+                if row not in rows:
+                    rows.append(row)
+
+    def of_step(self, step: Step) -> Iterator[str]:
+        """The index form, the contraction, and in the backward pass the reason."""
+        yield notation.format_step(step)
+        detail = [self.contraction(step), self.summed(step)]
+        if any(detail):
+            yield "  " + "; ".join(part for part in detail if part)
+        entry = self.entries.get(step.name)
+        if entry is None:
+            return
+        if entry.meaning and self.report is not None:
+            scale = f", times {entry.ratio}" if entry.ratio else ""
+            part = "a part of the gradient" if entry.verdict == PART else "the gradient"
+            yield f"  {part} of {readable(entry.meaning, self.report)}{scale}"
+            local = exposition.in_one_dimension(exposition.expression(step.terms))
+            upstream = any(access.tensor in self.entries for access in step.reads)
+            reason = ": upstream times local" if upstream and isinstance(local, ir.Product) else ""
+            yield f"  in one dimension {step.name} = {notation.format_expr(local)}{reason}"
+        if entry.said:
+            yield f"  misnamed: the name says the gradient of {entry.said}"
+        if step.name in self.mistakes:
+            mistake = self.mistakes[step.name]
+            yield f"  WRONG ({mistake.kind}): {mistake.evidence}"
+            yield f"  right: {mistake.right}"
+
+    def contraction(self, step: Step) -> str:
+        """The einsums of a step."""
+        calls = re.findall(r'einsum\("[^"]*"(?:, [\w.]+)+\)', self.writer.right_side(step).text)
+        return " and ".join(dict.fromkeys(calls))
+
+    def summed(self, step: Step) -> str:
+        """Which indices are summed, and what had to be transposed for it."""
+        bound = dict.fromkeys(index for term in step.terms for indices, _ in sums(term) for index in indices)
+        if not bound:
+            return ""
+        text = f"{', '.join(bound)} {'is' if len(bound) == 1 else 'are'} summed"
+        turned = dict.fromkeys(re.findall(r"\b([A-Za-z_]\w*)\.T\b", self.lifted.lines[step.name].text))
+        if not turned:
+            return text
+        met = [access for access in dict.fromkeys(step.reads) if set(bound) & set(access.names)]
+        brought = " and ".join(f"{access.tensor} brings {','.join(access.names)}" for access in met)
+        stays = f", {','.join(step.target.names)} stay" if len(step.target.names) > 1 else ""
+        return f"{brought}; {text}{stays}: hence {' and '.join(f'{name}.T' for name in turned)}"

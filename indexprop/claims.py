@@ -1,0 +1,213 @@
+"""Claims: what the names in somebody's code say: which scalar is the loss, which array is the gradient of which."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from indexprop import algebra, tracing
+from indexprop.errors import Problem
+from indexprop.ir import Program
+from indexprop.rewriting import LiftError
+from indexprop.tracing import Lifted, Recording
+
+LOSS = re.compile(
+    r"(total_?|avg_?|mean_?|train_?|data_?)?(L|J|E|loss|cost|error|objective|nll|mse|cross_?entropy|ce)", re.I
+)
+LOSS_FUNCTION = re.compile(r".*(loss|cost|objective|mse|cross_?entropy|nll).*", re.I)
+DERIVATIVE = re.compile(
+    r"(d|grad|deriv|delta|backward|back|prime|der)(_.*|iv.*|ative.*)?$|d[A-Z_].*|.*(_grad|_deriv|_prime|_backward|_derivative|gradient)\w*",
+    re.I,
+)
+PREFIXES = (
+    r"d[LJE]_?d_?", r"d[LJE]_", r"d?loss_d?", r"partial_", r"grad(ient)?s?[_.]d?", r"g_", r"delta_?", r"dd_?", r"d_?",
+)  # fmt: skip
+SUFFIXES = (r"_grads?", r"_gradient", r"_delta", r"_error", r"_d", r"_?grad")
+
+
+def plain(name: str) -> str:
+    """A name without what people vary: `W_1`, `w1` and `W1` read the same."""
+    return re.sub(r"[_.]", "", name).lower()
+
+
+def meanings(name: str) -> Iterator[str]:
+    """What the name of a gradient may mean: `dL_dW3` means `W3`."""
+    for prefix in PREFIXES:
+        if (found := re.match(prefix, name)) and len(name) > found.end():
+            yield name[found.end() :]
+    for suffix in SUFFIXES:
+        if (found := re.search(suffix + "$", name)) and found.start():
+            yield name[: found.start()]
+
+
+def said_by(name: str, lifted: Lifted, among: Iterable[str]) -> str:
+    """The tensor whose gradient a name announces, or nothing."""
+    known = set(among)
+    spelled: dict[str, list[str]] = {}
+    for word in [*known, *lifted.aliases]:
+        tensor = lifted.aliases.get(word, word)
+        if tensor in known:
+            spelled.setdefault(plain(word), []).append(tensor)
+    name = lifted.names.get(name, name)
+    for rest in meanings(name):
+        exact = lifted.tensor(rest)
+        if exact in known and exact is not None:
+            return exact
+        fitting = dict.fromkeys(spelled.get(plain(rest), ()))
+        if len(fitting) == 1:
+            return next(iter(fitting))
+        version = [tensor for tensor in fitting if tensor in lifted.program.input_names]
+        if len(version) == 1:
+            return version[0]
+    return ""
+
+
+def prepare(
+    subject: str | Path,
+    loss: str | None,
+    grads: str | Sequence[str] | None,
+    wrt: str | Sequence[str] | None,
+    axes: Mapping[str, str] | None,
+) -> tuple[Recording, str, dict[str, str]]:
+    """The lifted code, its loss, and for every tensor asked for the line that claims to be its gradient."""
+    hints = {name: tuple(words.split()) for name, words in (axes or {}).items()}
+    wanted = tuple(_words(wrt)) if wrt is not None else ()
+    inputs = tuple(name for name in wanted if name.isidentifier())
+    recording = Recording(subject, (), hints, inputs)
+    expression, name = loss or "", ""
+    if not expression:
+        name, expression = find_loss(recording)
+    if not name and recording.lifted.tensor(expression):
+        name = recording.lifted.tensor(expression) or ""
+    after = []
+    if not name:
+        after.append(("L_" if "L" in recording.lifted.values else "L", expression))
+    for label, value in (("grads", grads), ("wrt", wrt)):
+        if value is not None and (
+            len(_words(value)) > 1 or not isinstance(value, str) or recording.lifted.tensor(value) is None
+        ):
+            after.append((f"{label}_asked", f"[{', '.join(_words(value))}]"))
+        elif value is not None:
+            after.append((f"{label}_asked", f"[{value}]"))
+    if after:
+        recording = Recording(subject, (), hints, inputs, after)
+    if not name:
+        name = recording.lifted.tensor(after[0][0]) or ""
+    forward = algebra.needed(recording.lifted.program, (name,)).input_names if name else ()
+    zeros = [tensor for tensor in recording.tracer.fills if tensor not in forward]
+    if set(zeros) & set(recording.lifted.program.input_names):
+        recording = Recording(subject, (), hints, inputs, after, zeros)
+    lifted = recording.lifted
+    if not name or lifted.program.axes.get(name) != () or name in lifted.program.input_names:
+        raise LiftError(
+            Problem(
+                f"{expression or name!r} is not a computed scalar",
+                way_out='Say what the loss is: audit(file, loss="np.mean((A - Y) ** 2)").',
+            )
+        )
+    return recording, name, find_pairs(lifted, name, wanted=wrt is not None, given=grads is not None)
+
+
+def _words(value: str | Sequence[str]) -> list[str]:
+    """The parts of `"W1, b1"`, commas inside brackets left alone."""
+    if not isinstance(value, str):
+        return list(value)
+    parts, depth = [""], 0
+    for sign in value:
+        depth += (sign in "([{") - (sign in ")]}")
+        if sign == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += sign
+    return [part.strip() for part in parts if part.strip()]
+
+
+def find_loss(recording: Recording) -> tuple[str, str]:
+    """A scalar named like a loss, or else a call of a function named like one on arguments of the same names."""
+    lifted = recording.lifted
+    computed = [step.name for step in lifted.program.steps if not step.target.names]
+    words = [(lifted.names[name], name) for name in computed] + [*lifted.aliases.items()]
+    named = [
+        name
+        for word, name in words
+        if name in computed
+        and (LOSS.fullmatch(word) or LOSS_FUNCTION.fullmatch(word))
+        and not DERIVATIVE.fullmatch(word)
+    ]
+    for name in named:  # the total, not one of its parts
+        if not any(other != name and name in used_by(lifted.program, other) for other in named):
+            return name, name
+    space = lifted.result if isinstance(lifted.result, dict) else {}
+    known = {*lifted.values, *lifted.aliases}
+    for name, value in space.items():
+        if (
+            callable(value)
+            and LOSS_FUNCTION.fullmatch(name)
+            and not DERIVATIVE.fullmatch(name)
+            and hasattr(value, "__code__")
+        ):
+            arguments = value.__code__.co_varnames[: value.__code__.co_argcount]
+            if arguments and all(argument in known for argument in arguments):
+                return "", f"{name}({', '.join(arguments)})"
+    raise LiftError(
+        Problem(
+            "no loss was found",
+            evidence=f"Scalars that the code computes: {', '.join(computed) or 'none'}.",
+            way_out='Say what the loss is: audit(file, loss="np.mean((A - Y) ** 2)").',
+        )
+    )
+
+
+def used_by(program: Program, name: str) -> set[str]:
+    """The tensors that one is computed from."""
+    return {step.name for step in algebra.needed(program, (name,)).steps} - {name}
+
+
+def find_pairs(lifted: Lifted, loss: str, *, wanted: bool, given: bool) -> dict[str, str]:
+    """For every tensor with a hand-written gradient the name of that gradient."""
+    result = lifted.result if isinstance(lifted.result, dict) else {}
+    asked = [lifted.tensor(str(name)) for name in tracing.flatten(result.get("wrt_asked", []))] if wanted else []
+    claimed = [lifted.tensor(str(name)) for name in tracing.flatten(result.get("grads_asked", []))] if given else []
+    forward = algebra.needed(lifted.program, (loss,))
+    inputs = forward.input_names
+    hand = [step.name for step in lifted.program.steps if step.name not in {one.name for one in forward.steps}]
+    if wanted and given:
+        if len(asked) != len(claimed) or None in asked or None in claimed:
+            raise LiftError(
+                Problem(
+                    f"{len(claimed)} gradients are named for {len(asked)} tensors",
+                    evidence=f"Computed: {', '.join(hand) or 'nothing beside the forward pass'}.",
+                    way_out="Name as many gradients as tensors, in the same order.",
+                )
+            )
+        return {str(one): str(other) for one, other in zip(asked, claimed, strict=True)}
+    pairs: dict[str, str] = {}
+    for name in [str(name) for name in claimed] if given else first_pass(lifted, forward, hand):
+        words = [*(alias for alias, owner in lifted.aliases.items() if owner == name), name]
+        tensor = next((found for word in words if (found := said_by(word, lifted, inputs))), "")
+        if tensor and (not wanted or tensor in asked):
+            pairs[tensor] = name  # the last one that has the name
+    if not pairs:
+        raise LiftError(
+            Problem(
+                "no hand-written gradient was found",
+                evidence=f"Inputs of the loss: {', '.join(inputs)}. Beside it: {', '.join(hand) or 'nothing'}.",
+                way_out='Name them: audit(file, wrt="W, b", grads="my_gW, my_gb").',
+            )
+        )
+    return {tensor: pairs[tensor] for tensor in inputs if tensor in pairs}
+
+
+def first_pass(lifted: Lifted, forward: Program, hand: Sequence[str]) -> list[str]:
+    """The lines before the parameters change: a training loop is unrolled, and its first pass is audited."""
+    later: set[str] = set()
+    parameters = {lifted.names[name].rpartition(".")[2] for name in forward.input_names}
+    for step in lifted.program.steps:
+        reads = {access.tensor for access in step.reads}
+        word = lifted.names[step.name].rpartition(".")[2]  # also `p.W`, which is p["W"]
+        gradient = said_by(lifted.names[step.name], lifted, forward.input_names)
+        updated = step.name in hand and word in parameters and reads & set(hand) and not gradient
+        if updated or reads & later:
+            later.add(step.name)
+    return [name for name in hand if name not in later]

@@ -1,0 +1,328 @@
+"""Evidence: the numbers of somebody's lines and of the derived ones, on random data of several sizes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import cached_property
+from typing import Any, TypeAlias
+
+from indexprop import algebra, calculus, codegen, ir, notation, tracing
+from indexprop.errors import IndexpropError
+from indexprop.ir import Access, Call, Expr, Index, Number, Program, Step
+from indexprop.tracing import Lifted, Recording, close
+
+Array: TypeAlias = Any
+Values: TypeAlias = dict[str, Array]
+Column: TypeAlias = list[Array]
+"""One value on every draw."""
+
+ONE = ir.Factor()
+MINUS = ir.Factor(Fraction(-1))
+
+DRAWS = 3
+"""On how many data sets everything is compared."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a line may hold: a factor times the cotangent of a tensor, or times one of its contributions."""
+
+    tensor: str
+    factor: ir.Factor = ONE
+    part: int | None = None
+
+
+@dataclass
+class Draw:
+    """Random data of one size: the values of the code's own lines, and of the derived cotangents."""
+
+    own: Values
+    derived: Values
+    sizes: Mapping[Index, int]
+
+
+class Ledger:
+    """Everything that an audit compares: the code's lines and the derived ones, on several draws."""
+
+    def __init__(
+        self, lifted: Lifted, data: Callable[[int], Values], loss: str, wrt: Sequence[str], *, guarded: bool = False
+    ) -> None:
+        self.lifted = lifted
+        self.loss = loss
+        self.wrt = set(wrt)
+        program = self.lifted.program
+        self.forward = algebra.needed(program, (loss,))
+        if guarded:
+            self.forward = without_guards(self.forward)
+        names = {step.name for step in self.forward.steps}
+        self.hand = tuple(step for step in program.steps if step.name not in names)
+        asked = [
+            *calculus.gradient(self.forward, loss).wrt,
+            *(step.name for step in self.forward.steps if step.name != loss),
+        ]
+        self.gradient = calculus.gradient(self.forward, loss, list(dict.fromkeys([*asked, *wrt])))
+        self.cotangent_of = {derived: name for name, derived in self.gradient.cotangents.items()}
+        self.axes = {**self.gradient.program.axes, **program.axes}
+        self.resized = resized(lifted)
+        self.functions: dict[Step, codegen.Compiled] = {}
+        self.run_own = tracing.everything(program)
+        self.run_derived = tracing.everything(self.gradient.program)
+        self.draws = [self.draw(data(seed)) for seed in range(1, DRAWS + 1)]
+
+    def draw(self, inputs: Values) -> Draw:
+        import numpy as np
+
+        lifted = self.lifted
+        with np.errstate(all="ignore"):
+            own = self.run_own(**inputs)
+            derived = self.run_derived(**{name: inputs[name] for name in self.gradient.program.input_names})
+        sizes = {
+            index: size
+            for access in lifted.program.inputs
+            for index, size in zip(access.names, inputs[access.tensor].shape, strict=True)
+        }
+        return Draw(
+            inputs | own,
+            inputs | derived,
+            {i: sizes[root] for i, root in lifted.program.same_size.items() if root in sizes},
+        )
+
+    def display(self, name: str) -> str:
+        """A tensor as the code calls it."""
+        return self.lifted.names.get(name, name)
+
+    # columns
+
+    def own(self, name: str) -> Column:
+        return [draw.own[name] for draw in self.draws]
+
+    def derived(self, name: str) -> Column:
+        return [draw.derived[name] for draw in self.draws]
+
+    def right(self, claim: Claim) -> Column:
+        column = (
+            self.derived(self.gradient.cotangents[claim.tensor])
+            if claim.part is None
+            else self.parts[claim.tensor][claim.part]
+        )
+        return [value * self.number(claim.factor, draw) for value, draw in zip(column, self.draws, strict=True)]
+
+    @staticmethod
+    def number(factor: ir.Factor, draw: Draw) -> float:
+        number = float(factor.number)
+        for index, power in factor.sizes:
+            number *= float(draw.sizes[index]) ** power
+        return number
+
+    def compute(self, step: Step, tables: Sequence[Mapping[str, Array]] | None = None) -> Column | None:
+        """The value of a line, on the code's own values unless others are given; None where it cannot be computed."""
+        import numpy as np
+
+        if step not in self.functions:
+            inputs = [Access(name, self.axes[name]) for name in dict.fromkeys(access.tensor for access in step.reads)]
+            names = {access.tensor for access in inputs}
+            extra = [access for access in self.forward.inputs if access.tensor not in names]
+            try:
+                program = notation.assemble([step], inputs=[*inputs, *extra], outputs=[step.name])
+                self.functions[step] = codegen.compile(program)
+            except IndexpropError:
+                return None
+        function = self.functions[step]
+        column = []
+        for table in tables or [{**draw.derived, **draw.own} for draw in self.draws]:
+            given = {name: table.get(name) for name in calculus.program_of(function.program).input_names}
+            if any(value is None for value in given.values()):
+                return None
+            try:
+                with np.errstate(all="ignore"):
+                    column.append(function(**given)[step.name])
+            except (IndexpropError, ValueError):
+                return None
+        return column
+
+    def repaired(self, columns: Mapping[str, Column], lines: Mapping[str, Step] | None = None) -> list[Values]:
+        """The code's values on every draw, if some lines held something else, or were others."""
+        lines = lines or {}
+        tables = [
+            {**draw.own, **{name: column[number] for name, column in columns.items()}}
+            for number, draw in enumerate(self.draws)
+        ]
+        changed = {*columns, *lines}
+        for step in self.hand:
+            if step.name in lines or (step.name not in columns and changed & {access.tensor for access in step.reads}):
+                values = self.compute(lines.get(step.name, step), tables)
+                for number, table in enumerate(tables):
+                    table[step.name] = None if values is None else values[number]
+                changed.add(step.name)
+        return tables
+
+    # comparisons
+
+    @cached_property
+    def tensors(self) -> list[str]:
+        """The tensors that have a derived cotangent other than zero, in the order of the backward pass; data that
+        nobody asked the gradient of is left out.
+        """
+        order = dict.fromkeys(step.name for step in self.gradient.backward)
+        tensors = [self.cotangent_of[name] for name in order if name in self.cotangent_of]
+        return [
+            tensor
+            for tensor in tensors
+            if tensor != self.loss
+            and (tensor in self.wrt or tensor not in self.forward.input_names)
+            and any(value.any() for value in self.right(Claim(tensor)))
+        ]
+
+    @cached_property
+    def parts(self) -> dict[str, list[Column]]:
+        """For every tensor that several reads contribute to: each contribution, then sums of the first and of the last
+        few.
+        """
+        found = {}
+        for tensor in self.tensors:
+            lines = self.contributions(tensor)
+            columns = [self.compute(line, [draw.derived for draw in self.draws]) for line in lines]
+            values = [column for column in columns if column is not None]
+            if 1 < len(values) <= 12:
+                sums = [
+                    [sum(row[1:], row[0]) for row in zip(*chosen, strict=True)]
+                    for count in range(2, len(values))
+                    for chosen in (values[:count], values[-count:])
+                ]
+                found[tensor] = values + sums
+        return found
+
+    def contributions(self, tensor: str) -> list[Step]:
+        """Every term of a cotangent as a line of its own."""
+        name = self.gradient.cotangents[tensor]
+        steps = [step for step in self.gradient.program.steps if step.name == name]
+        return [replace(step, terms=(term,), operation="=") for step in steps for term in step.terms]
+
+    def ratio(self, own: Column | None, other: Column) -> ir.Factor | None:
+        """The number and the sizes by which one value is the other, the same in every entry; None if there is none."""
+        ratios = self.ratios(own, other)
+        return None if ratios is None else self.factor(ratios)
+
+    def ratios(self, own: Column | None, other: Column) -> list[float] | None:
+        import numpy as np
+
+        found = []
+        for a, b in zip(own or (), other, strict=False):
+            if a is None or a.shape != b.shape or not np.any(b) or not np.all(np.isfinite(a)):
+                return None
+            ratio = float(np.sum(a * b) / np.sum(b * b))
+            if not ratio or not close(a, ratio * b):
+                return None
+            found.append(ratio)
+        return found or None
+
+    def factor(self, ratios: Sequence[float]) -> ir.Factor | None:
+        """The simplest product of a rational number and sizes that gives these numbers on the draws."""
+        sizes = [draw.sizes for draw in self.draws]
+        same = self.lifted.program.same_size
+        roots = [
+            index for index, root in same.items() if index == root and any(table.get(index, 1) > 1 for table in sizes)
+        ]
+        roots.sort(key=lambda index: index != self.batch)
+        options: list[tuple[tuple[Index, int], ...]] = [()]
+        options += [((index, power),) for power in (1, -1, 2, -2) for index in roots]
+        options += [
+            ((one, p), (other, q))
+            for one, other in itertools.combinations(roots, 2)
+            for p, q in ((1, 1), (-1, -1), (1, -1), (-1, 1))
+        ]
+        if not self.resized and self.batch is not None:  # sizes cannot be told from numbers: the batch is likelier
+            options[:0] = [((self.batch, 1),), ((self.batch, -1),)]
+        for option in options:
+            rest = []
+            for ratio, table in zip(ratios, sizes, strict=True):
+                for index, power in option:
+                    ratio /= float(table[index]) ** power
+                rest.append(ratio)
+            number = Fraction(rest[0]).limit_denominator(12)
+            if number and abs(number.numerator) <= 12 and all(abs(r - number) <= 1e-8 * abs(number) for r in rest):
+                return ir.Factor(number, tuple(sorted(option)))
+        return None
+
+    @cached_property
+    def batch(self) -> Index | None:
+        batch = self.lifted.program.batch
+        return None if batch is None else self.lifted.program.same_size[batch]
+
+    @cached_property
+    def locals(self) -> dict[str, Column]:
+        """For every step of the forward pass that is a function of one tensor, its derivative in every entry."""
+        found = {}
+        for step in self.gradient.program.steps:
+            match step.terms:
+                case (ir.Term(factor, (), Call(function, arguments)),) if factor == ONE and step.operation == "=":
+                    for k, argument in enumerate(arguments):
+                        if isinstance(argument, Access) and argument.names == step.target.names and function != "where":
+                            local = calculus.derivative(function, k, arguments, ir.ONE, step.target)
+                            if local is not None and any(True for _ in ir.accesses(local)):
+                                line = Step(Access("local", step.target.names), (ir.term((), local),))
+                                column = self.compute(line, [draw.derived for draw in self.draws])
+                                if column is not None:
+                                    found[step.name] = column
+        return found
+
+    def same(self, own: Column | None, other: Column) -> bool:
+        return own is not None and all(
+            a is not None and a.shape == b.shape and close(a, b) for a, b in zip(own, other, strict=True)
+        )
+
+
+def resized(lifted: Lifted) -> bool:
+    """Whether the code runs at other sizes than its own."""
+    return not any(note.startswith(("holds at", "checked on")) for note in lifted.notes)
+
+
+def data_of(recording: Recording) -> Callable[[int], Values]:
+    """Random data for the code of a recording, by a seed."""
+    import numpy as np
+
+    lifted, origins = recording.lifted, recording.tracer.origins
+
+    def data(seed: int) -> Values:
+        arrays = recording.plan(resized(lifted), seed).arrays
+        return {
+            name: np.asarray(lifted.squeezed(name, arrays[origins[name]]), dtype=float)
+            for name in lifted.program.input_names
+        }
+
+    return data
+
+
+def without_guards(program: Program) -> Program:
+    """The program without the tiny numbers that keep a logarithm or a division safe: `log(p + 1e-12)`."""
+
+    def change(expr: Expr) -> Expr:
+        expr = ir.rebuild(expr, change)
+        if isinstance(expr, ir.Sum):
+            numbers = [part.value for part in expr.terms if isinstance(part, Number)]
+            rest = [part for part in expr.terms if not isinstance(part, Number)]
+            if numbers and abs(numbers[0] - round(numbers[0])) < tracing.SMALL:
+                return ir.add(ir.number(round(numbers[0])), *rest)
+        return expr
+
+    steps = [
+        replace(step, terms=tuple(ir.term(term.bound, change(term.body), term.factor) for term in step.terms))
+        for step in program.steps
+    ]
+    return notation.with_steps(program, steps)
+
+
+def fits(own: Array, right: Array) -> bool:
+    """Whether two arrays hold the same numbers, in the same or an equivalent shape (axes of size one)."""
+    if own.shape != right.shape and own.size == right.size:
+        squeezed = tuple(size for size in own.shape if size != 1), tuple(size for size in right.shape if size != 1)
+        if squeezed[0] == squeezed[1]:
+            own = own.reshape(right.shape)
+    return own.shape == right.shape and close(own, right)
+
+
+def show_factor(factor: ir.Factor) -> str:
+    return notation.format_terms([ir.Term(factor, (), ir.ONE)])

@@ -1,0 +1,531 @@
+"""Mistakes: the catalogue of what goes wrong in hand-written gradients, how each is recognised, and the right line."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TypeAlias
+
+from indexprop import codegen, exposition, ir, layouts, notation
+from indexprop.evidence import ONE, Array, Claim, Column, Ledger, show_factor
+from indexprop.ir import Access, Call, Expr, Index, Number, Step
+from indexprop.tracing import close
+
+TRANSPOSED = "transposed"
+BATCH = "missing or extra 1/|b|"
+CONSTANT = "wrong constant"
+SIZE = "wrong size in the factor"
+SUMMED = "summed over the wrong indices"
+FORGOTTEN = "activation derivative forgotten"
+TWICE = "activation derivative applied twice"
+LAYER = "activation derivative of the wrong layer"
+FUNCTION = "derivative of the wrong function"
+OVERWRITTEN = "overwritten instead of accumulated"
+DROPPED = "upstream gradient dropped"
+STALE = "stale value"
+EXTRA = "a factor too many"
+MISSING = "a factor is missing"
+OPERAND = "wrong operand"
+UNKNOWN = "of no known class"
+
+Finding: TypeAlias = tuple[str, str, Step | None]
+"""The class, the evidence, and the author's line with the smallest change that makes it right, if that is known."""
+
+
+class Diagnosis:
+    """What is wrong with a line, by looking for the smallest change that makes it right."""
+
+    def __init__(self, ledger: Ledger, step: Step, claim: Claim) -> None:
+        self.ledger = ledger
+        self.step = step
+        self.claim = claim
+        self.own = self.ledger.own(step.name)
+        self.right = self.ledger.right(claim)
+
+    def classify(self) -> Finding:
+        for method in (
+            self.by_factor, self.by_transposition, self.by_bound, self.by_sum, self.by_parts, self.by_stale_value,
+            self.by_term, self.by_local_derivative, self.by_softmax, self.by_operand, self.by_missing_factor,
+            self.by_extra_factor, self.by_no_upstream,
+        ):  # fmt: skip
+            found = method()
+            if found is not None:
+                return found
+        return UNKNOWN, "no small change of the line makes it right", None
+
+    def is_right(self, step: Step) -> bool:
+        """Whether a changed line gives the right value."""
+        return self.ledger.same(self.ledger.compute(step), self.right)
+
+    def times(self, factor: ir.Factor) -> Step:
+        sizes = [ir.power(ir.Size(index), ir.number(power)) for index, power in factor.sizes]
+        body = ir.multiply(Number(factor.number), *sizes, exposition.expression(self.step.terms))
+        return replace(self.step, terms=(ir.term((), body),))
+
+    def by_factor(self) -> Finding | None:
+        """A factor that is the same in every entry."""
+        ratios = self.ledger.ratios(self.own, self.right)
+        if ratios is None:
+            return None
+        factor = self.ledger.factor(ratios)
+        if factor is not None:
+            kind = kind_of(factor, self.ledger.batch)
+            return kind, f"yours / derived = {show_factor(factor)} in every entry", self.times(inverse(factor))
+        square = self.ledger.factor([ratio * ratio for ratio in ratios])
+        if square is not None and min(ratios) > 0:
+            return (
+                (SIZE if square.sizes else CONSTANT),
+                f"yours / derived = sqrt({show_factor(square)}) in every entry",
+                None,
+            )
+        spread = ", ".join(f"{ratio:.6g}" for ratio in ratios)
+        return CONSTANT, f"yours / derived = {spread} on {len(ratios)} draws, the same in every entry", None
+
+    def by_bound(self) -> Finding | None:
+        """The same terms, summed over other indices."""
+        slots = self.ledger.axes[self.claim.tensor]
+        present = set(self.step.indices)
+        if not set(slots) <= present or (tuple(slots) == self.step.target.names and not self.step.terms):
+            return None
+        terms = []
+        for term in self.step.terms:
+            free = [index for index in ir.free_indices(term.body) if index not in slots]
+            terms.append(ir.term(free, term.body, term.factor))
+        fixed = replace(self.step, target=Access(self.step.name, slots), terms=tuple(terms))
+        if fixed == self.step or not self.is_right(fixed):
+            return None
+        own = {index for term in self.step.terms for index in term.bound}
+        right = {index for term in terms for index in term.bound}
+        if own == right:
+            return None
+        return SUMMED, f"yours sums over {listed(own)}; the gradient sums over {listed(right)}", fixed
+
+    def by_sum(self) -> Finding | None:
+        """Sums of something else that is read."""
+        import numpy as np
+
+        for name in dict.fromkeys(access.tensor for access in self.step.reads):
+            values = [draw.own[name] for draw in self.ledger.draws if draw.own.get(name) is not None]
+            if len(values) < len(self.ledger.draws) or not values[0].ndim:
+                continue
+            options = [
+                axes
+                for count in range(values[0].ndim + 1)
+                for axes in itertools.combinations(range(values[0].ndim), count)
+            ]
+            sums = {axes: [np.sum(value, axis=axes) for value in values] for axes in options}
+            good = [axes for axes in options if self.ledger.ratio(sums[axes], self.right)]
+            bad = [axes for axes in options if self.ledger.ratio(self.own, sums[axes])]
+            if good and bad and good[0] != bad[0]:
+                names = self.ledger.axes[name]
+                words = [listed([names[axis] for axis in axes]) for axes in (bad[0], good[0])]
+                return (
+                    SUMMED,
+                    f"{self.ledger.display(name)} is summed over {words[0]}; the gradient sums over {words[1]}",
+                    None,
+                )
+        return None
+
+    def by_transposition(self) -> Finding | None:
+        if self.own[0].ndim >= 2 and self.ledger.same([value.swapaxes(-1, -2) for value in self.own], self.right):
+            wanted = ",".join(self.ledger.axes[self.claim.tensor])
+            return (
+                TRANSPOSED,
+                f"yours is the transpose of the gradient of {self.claim.tensor}[{wanted}] in every entry",
+                None,
+            )
+        for edited, access, turned in self.edits(lambda access: [Access(access.tensor, access.names[::-1])]):
+            if len(access.names) == 2 and self.is_right(edited):
+                words = notation.format_access(turned), notation.format_access(access)
+                return TRANSPOSED, f"right with {words[0]} instead of {words[1]}", edited
+        return None
+
+    def edits(self, options: Callable[[Access], Iterable[Access]]) -> Iterator[tuple[Step, Access, Access]]:
+        """The line with one read exchanged, in every way."""
+        for access in dict.fromkeys(self.step.reads):
+            for other in options(access):
+                if other != access:
+                    yield swapped(self.step, access, other), access, other
+
+    def by_parts(self) -> Finding | None:
+        """Some of several contributions are there, the others are not."""
+        if self.claim.part is not None:
+            return None
+        lines = self.ledger.contributions(self.claim.tensor)
+        columns = [self.ledger.compute(line, [draw.derived for draw in self.ledger.draws]) for line in lines]
+        values = [column for column in columns if column is not None]
+        if not 1 < len(values) <= 6:
+            return None
+        for count in range(1, len(values)):
+            for chosen in itertools.combinations(values, count):
+                if self.ledger.same(self.own, [sum(row[1:], row[0]) for row in zip(*chosen, strict=True)]):
+                    name = self.ledger.display(self.claim.tensor)
+                    return OVERWRITTEN, f"{count} of {len(values)} contributions to the gradient of {name} arrive", None
+        return None
+
+    def by_stale_value(self) -> Finding | None:
+        names = self.ledger.lifted.names
+        axes = self.ledger.lifted.program.axes
+
+        def versions(access: Access) -> Iterator[Access]:
+            for name, slots in axes.items():
+                if names.get(name) == names.get(access.tensor) and len(slots) == len(access.names):
+                    yield Access(name, access.names)
+
+        for edited, access, _ in self.edits(versions):
+            if self.is_right(edited):
+                line = self.ledger.lifted.lines[access.tensor]
+                return STALE, f"{names[access.tensor]} was changed in line {line.number} before it is read here", None
+        return None
+
+    def by_term(self) -> Finding | None:
+        """One of several terms has a wrong factor."""
+        import numpy as np
+
+        if len(self.step.terms) < 2:
+            return None
+        columns = [self.ledger.compute(replace(self.step, terms=(term,))) for term in self.step.terms]
+        if any(column is None for column in columns):
+            return None
+        solutions = []
+        for number, right in enumerate(self.right):
+            table = np.stack([column[number].ravel() for column in columns if column is not None], axis=1)
+            if table.shape[0] < table.shape[1] or np.linalg.matrix_rank(table) < table.shape[1]:
+                return None
+            solution, *_ = np.linalg.lstsq(table, right.ravel(), rcond=None)
+            if not close(table @ solution, right.ravel()):
+                return None
+            solutions.append(solution)
+        factors = [self.ledger.factor([float(solution[k]) for solution in solutions]) for k in range(len(columns))]
+        wrong = [k for k, factor in enumerate(factors) if factor is not None and factor != ONE]
+        if not wrong or None in factors:
+            return None
+        terms = [
+            ir.Term(term.factor * factor, term.bound, term.body)
+            for term, factor in zip(self.step.terms, factors, strict=True)
+            if factor is not None
+        ]
+        factor = inverse(factors[wrong[0]] or ONE)
+        shown = notation.format_terms([self.step.terms[wrong[0]]])
+        return (
+            kind_of(factor, self.ledger.batch),
+            f"yours / derived = {show_factor(factor)} in the term {shown}",
+            replace(self.step, terms=tuple(terms)),
+        )
+
+    def by_local_derivative(self) -> Finding | None:
+        """An activation's derivative too few, too many, of another layer or of another function."""
+        fitting = {
+            name: column
+            for name, column in self.ledger.locals.items()
+            if all(v.shape == a.shape == b.shape for v, a, b in zip(column, self.own, self.right, strict=True))
+        }
+        for name, column in fitting.items():
+            if self.ledger.same(product(self.own, column), self.right):
+                return FORGOTTEN, f"yours times the derivative of {self.function(name)} is right", None
+        for name, column in fitting.items():
+            if self.ledger.same(self.own, product(self.right, column)):
+                return TWICE, f"the derivative of {self.function(name)} is a factor too many", None
+        for (one, right), (other, wrong) in itertools.permutations(fitting.items(), 2):
+            if self.exchanged(right, wrong):
+                words = self.function(other), self.function(one)
+                return LAYER, f"the derivative of {words[0]} stands where that of {words[1]} belongs", None
+        for name, right in fitting.items():
+            for text, wrong in self.other_derivatives(name):
+                if self.exchanged(right, wrong):
+                    return FUNCTION, f"{text} stands where the derivative of {self.function(name)} belongs", None
+        return None
+
+    def exchanged(self, right: Column, wrong: Column) -> bool:
+        """Whether the line has the factor `wrong` where it should have `right`."""
+        import numpy as np
+
+        mine, other = product(self.own, right), product(self.right, wrong)
+        return self.ledger.same(mine, other) and any(np.any(value) for value in mine)
+
+    def other_derivatives(self, name: str) -> Iterator[tuple[str, Column]]:
+        """What people write for the derivative of an activation, and it is that of another, or at another place."""
+        import numpy as np
+
+        step = next(step for step in self.ledger.gradient.program.steps if step.name == name)
+        inner = next(access for access in step.reads if access.names == step.target.names)
+        for access in (step.target, inner):
+            x = self.ledger.derived(access.tensor)
+            word = self.ledger.display(access.tensor)
+            for text, function in DERIVATIVES:
+                with np.errstate(all="ignore"):
+                    yield text.replace("x", word) if "x" in text else text, [function(value) for value in x]
+        for other in [step.name for step in self.ledger.lifted.program.steps]:
+            column = [draw.own[other] for draw in self.ledger.draws]
+            if all(
+                value is not None and value.shape == mine.shape for value, mine in zip(column, self.own, strict=True)
+            ):
+                yield f"{self.ledger.display(other)} > 0", [(value > 0) * 1.0 for value in column]
+
+    def function(self, name: str) -> str:
+        step = next(step for step in self.ledger.gradient.program.steps if step.name == name)
+        body = step.terms[0].body
+        return f"{self.ledger.display(name)} ({body.function})" if isinstance(body, Call) else self.ledger.display(name)
+
+    def by_softmax(self) -> Finding | None:
+        """The diagonal of the derivative of a softmax, where every output depends on every input."""
+        import numpy as np
+
+        for tensor in self.ledger.tensors:
+            values, upstream = self.ledger.derived(tensor), self.ledger.right(Claim(tensor, self.claim.factor))
+            if any(v.shape != mine.shape or not v.ndim for v, mine in zip(values, self.own, strict=True)):
+                continue
+            if not any(np.allclose(values[0].sum(axis=axis), 1) for axis in range(values[0].ndim)):
+                continue
+            diagonal = [u * v * (1 - v) for u, v in zip(upstream, values, strict=True)]
+            if self.ledger.same(self.own, diagonal):
+                name = self.ledger.display(tensor)
+                return FUNCTION, f"{name} (1 - {name}) is only the diagonal of the derivative of a softmax", None
+        return None
+
+    def by_operand(self) -> Finding | None:
+        """Another tensor in place of one that is read."""
+        axes = self.ledger.lifted.program.axes
+        order = [step.name for step in self.ledger.lifted.program.steps]
+        before = {*order[: order.index(self.step.name)], *self.ledger.lifted.program.input_names}
+        functions = set(self.ledger.locals)
+        for access in dict.fromkeys(self.step.reads):
+            for name in before:
+                if len(axes[name]) != len(access.names) or name == access.tensor:
+                    continue
+                edited = self.with_operand(access, name, axes[name])
+                if edited is None or not self.is_right(edited):
+                    continue
+                evidence = f"right with {self.ledger.display(name)} instead of {self.ledger.display(access.tensor)}"
+                entrywise = not self.contracted(access)
+                reads = {leaf.tensor for step in self.ledger.forward.steps if step.name == name for leaf in step.reads}
+                if entrywise and {access.tensor, name} <= functions:
+                    return LAYER, evidence, edited
+                if entrywise and (access.tensor in reads or name in functions):
+                    return FUNCTION, evidence, edited
+                return OPERAND, evidence, edited
+        return None
+
+    def with_operand(self, access: Access, name: str, slots: Sequence[Index]) -> Step | None:
+        """The line with another tensor; where its axes are others, the index takes the new name everywhere."""
+        same = self.ledger.lifted.program.same_size
+        names = {}
+        for old, new in zip(access.names, slots, strict=True):
+            if same[old] != same[new]:
+                if new in self.step.indices:
+                    return None
+                names[old] = new
+        edited = swapped(self.step, access, Access(name, access.names))
+        others = {slot for read in edited.reads if read.tensor != name for slot in read.names}
+        return None if others & set(names) else ir.rename_step(edited, names)
+
+    def contracted(self, access: Access) -> bool:
+        """Whether an access is an operand of a sum of products, rather than a factor entry by entry."""
+        return any(
+            set(access.names) & set(bound) and access in ir.accesses(part)
+            for term in self.step.terms
+            for bound, part in sums(term)
+        )
+
+    def by_missing_factor(self) -> Finding | None:
+        """One more tensor has to be a factor: what came in, or a local derivative."""
+        axes = self.ledger.lifted.program.axes
+        hand = {step.name for step in self.ledger.hand}
+        masks = {step.name for step in self.ledger.forward.steps if is_mask(step)}
+        order = [step.name for step in self.ledger.lifted.program.steps]
+        before = [*self.ledger.lifted.program.input_names, *order[: order.index(self.step.name)]]
+        for name in reversed(before):
+            for slots in itertools.permutations(self.step.indices, len(axes[name])):
+                if not slots or [self.size(i) for i in slots] != [self.size(i) for i in axes[name]]:
+                    continue
+                factor = Access(name, slots)
+                terms = tuple(ir.term(t.bound, ir.multiply(t.body, factor), t.factor) for t in self.step.terms)
+                fixed = replace(self.step, terms=terms)
+                if self.is_right(fixed):
+                    kind = DROPPED if name in hand else FORGOTTEN if name in masks else MISSING
+                    return kind, f"right with {self.ledger.display(name)} as a further factor", fixed
+        return None
+
+    def size(self, index: Index) -> Index:
+        return self.ledger.lifted.program.same_size.get(index, index)
+
+    def by_extra_factor(self) -> Finding | None:
+        """A factor that has to go."""
+        for k, term in enumerate(self.step.terms):
+            factors = term.body.factors if isinstance(term.body, ir.Product) else ()
+            for number, factor in enumerate(factors):
+                rest = ir.multiply(*factors[:number], *factors[number + 1 :])
+                free = [index for index in term.bound if index in ir.free_indices(rest)]
+                terms = list(self.step.terms)
+                terms[k] = ir.term(free, rest, term.factor)
+                fixed = replace(self.step, terms=tuple(terms))
+                if set(ir.free_indices(rest)) - set(free) == set(self.step.target.names) and self.is_right(fixed):
+                    return EXTRA, f"right without the factor {notation.format_expr(factor)}", fixed
+        return None
+
+    def by_no_upstream(self) -> Finding | None:
+        """The line reads no gradient, and the derived one does."""
+        hand = {step.name for step in self.ledger.hand}
+        derived = {access.tensor for line in self.ledger.contributions(self.claim.tensor) for access in line.reads}
+        if any(access.tensor in hand for access in self.step.reads) or not derived & set(self.ledger.cotangent_of):
+            return None
+        return DROPPED, "the line reads no gradient; the derived one does", None
+
+
+DERIVATIVES: tuple[tuple[str, Callable[[Array], Array]], ...] = (
+    ("x (1 - x)", lambda x: x * (1 - x)),
+    ("1 - x^2", lambda x: 1 - x * x),
+    ("1 - x", lambda x: 1 - x),
+    ("x", lambda x: x),
+    ("x^2", lambda x: x * x),
+    ("x > 0", lambda x: (x > 0) * 1.0),
+    ("sigma(x)", lambda x: 1 / (1 + math_exp(-x))),
+    ("sigma(x) (1 - sigma(x))", lambda x: math_exp(-x) / (1 + math_exp(-x)) ** 2),
+    ("1 - tanh(x)^2", lambda x: 1 - ((1 - math_exp(-2 * x)) / (1 + math_exp(-2 * x))) ** 2),
+)  # fmt: skip
+
+
+def math_exp(x: Array) -> Array:
+    import numpy as np
+
+    return np.exp(x)
+
+
+def product(one: Column, other: Column) -> Column:
+    return [a * b for a, b in zip(one, other, strict=True)]
+
+
+def listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "nothing"
+
+
+def inverse(factor: ir.Factor) -> ir.Factor:
+    return ir.Factor(1 / factor.number, tuple((index, -power) for index, power in factor.sizes))
+
+
+def kind_of(factor: ir.Factor, batch: Index | None) -> str:
+    """The class of a wrong factor: the size of the batch once, other sizes, or a number."""
+    if len(factor.sizes) == 1 and factor.sizes[0][0] == batch and abs(factor.sizes[0][1]) == 1:
+        return BATCH
+    return SIZE if factor.sizes else CONSTANT
+
+
+def is_mask(step: Step) -> bool:
+    """Whether a line holds ones and zeros: where something is positive."""
+    match step.terms:
+        case (ir.Term(_, (), Call("where", (_, Number(), Number()))),):
+            return True
+        case _:
+            return False
+
+
+def sums(term: ir.Term) -> Iterator[tuple[tuple[Index, ...], Expr]]:
+    """Every sum of a term: its indices and its body."""
+    if term.bound:
+        yield term.bound, term.body
+    for part in ir.walk(term.body):
+        if isinstance(part, ir.Reduce):
+            yield part.indices, part.body
+
+
+def swapped(step: Step, old: Access, new: Access) -> Step:
+    """The line with one read exchanged everywhere."""
+
+    def change(expr: Expr) -> Expr:
+        return new if expr == old else ir.rebuild(expr, change)
+
+    terms = tuple(ir.term(term.bound, change(term.body), term.factor) for term in step.terms)
+    return replace(step, terms=terms)
+
+
+# --- the right line, in the words of the code -------------------------------------------------------------------------
+
+
+class Rewording:
+    """Lines in the names, the layout and the manner of the code; `known` says what the lines before them hold."""
+
+    def __init__(self, ledger: Ledger, known: Mapping[str, Claim]) -> None:
+        self.ledger = ledger
+        self.gradient = ledger.gradient
+        own = ledger.lifted.program
+        self.names: dict[str, tuple[str, ir.Factor]] = {}
+        for line, claim in known.items():
+            if claim.part is None:
+                name = self.gradient.cotangents[claim.tensor]
+                if name not in self.names or self.names[name][1] != ONE:
+                    self.names[name] = line, claim.factor
+        self.definitions: dict[str, list[Step]] = {}
+        for one in self.gradient.program.steps:
+            self.definitions.setdefault(one.name, []).append(one)
+        self.taken = {*self.gradient.program.indices, *own.indices}
+
+    def best(self, claim: Claim, fixed: Step | None) -> str:
+        """The shorter of the derived line and the author's line with the smallest change."""
+        texts = [self.derived(claim)]
+        if fixed is not None:
+            texts.append(self.source(fixed.target.names, fixed.terms, claim.tensor))
+        return min(texts, key=len)
+
+    def derived(self, claim: Claim) -> str:
+        """The right-hand side of a cotangent as numpy."""
+        if claim.part is None:
+            steps = self.definitions[self.gradient.cotangents[claim.tensor]]
+        else:
+            lines = self.ledger.contributions(claim.tensor)
+            steps = [lines[claim.part]] if claim.part < len(lines) else lines
+        slots = steps[0].target.names
+        size = [ir.power(ir.Size(index), ir.number(power)) for index, power in claim.factor.sizes]
+        scale = ir.multiply(Number(claim.factor.number), *size)
+        terms = []
+        for step in steps:
+            expr = self.inlined(self.apart(step, slots))
+            for part in expr.terms if isinstance(expr, ir.Sum) else (expr,):
+                one = ir.term((), part)
+                terms.append(ir.term(one.bound, ir.multiply(scale, one.body), one.factor))
+        return self.source(slots, ir.collect(terms), claim.tensor)
+
+    def source(self, slots: tuple[Index, ...], terms: tuple[ir.Term, ...], like: str) -> str:
+        """A line as numpy, its axes in memory as those of another tensor."""
+        lifted = self.ledger.lifted
+        program = lifted.program
+        line = Step(Access("right", slots), terms)
+        written = notation.assemble(
+            [*program.steps, line], inputs=program.inputs, outputs=[*program.outputs, "right"], batch=program.batch
+        )
+        words = iter(slots)
+        order = lifted.layout.get(like, " ".join(slots)).split()
+        if len([word for word in order if word != "1"]) != len(slots):
+            order = list(slots)
+        pattern = " ".join(word if word == "1" else next(words) for word in order)
+        patterns = {key: value for key, value in {**lifted.layout, "right": pattern}.items() if value}
+        writer = codegen.Writer(written, layouts.arrange(written, layouts.Layout(None, patterns)), "matmul")
+        text = writer.right_side(line).text
+        for name, shape in writer.sizes.values():
+            text = re.sub(rf"\b{name}\b", shape, text)
+        return text
+
+    def inlined(self, expr: Expr) -> Expr:
+        """With every derived tensor that the code has no name for replaced by its definition."""
+        if not isinstance(expr, Access):
+            return ir.rebuild(expr, self.inlined)
+        if expr.tensor in self.names:
+            own, factor = self.names[expr.tensor]
+            back = inverse(factor)
+            sizes = [ir.power(ir.Size(index), ir.number(power)) for index, power in back.sizes]
+            return ir.multiply(Number(back.number), *sizes, Access(own, expr.names))
+        if expr.tensor in self.ledger.lifted.values and expr.tensor not in self.ledger.cotangent_of:
+            return expr
+        return self.inlined(ir.add(*(self.apart(step, expr.names) for step in self.definitions[expr.tensor])))
+
+    def apart(self, step: Step, slots: Sequence[Index]) -> Expr:
+        """A definition whose sums have indices that nothing else has."""
+        names = dict(zip(step.target.names, slots, strict=True))
+        for term in step.terms:
+            for bound, _ in sums(term):
+                for index in bound:
+                    if index not in names:
+                        names[index] = ir.fresh(index, self.taken)
+                        self.taken.add(names[index])
+        return ir.rename(exposition.expression(step.terms), names)
