@@ -41,7 +41,7 @@ SHAPES = (
     ".ixp .batch{stroke-dasharray:5 4}.ixp .side{fill:none;stroke:currentColor;stroke-width:3.4}"
     ".ixp .leg text,.ixp .side text{font:italic 14px Georgia,serif}.ixp .leg circle{fill:currentColor;stroke:none}"
     ".ixp .taken{stroke-dasharray:2 4;stroke-opacity:.55}.ixp text.taken{opacity:.45}"
-    ".ixp .edge{fill:none;stroke:currentColor;opacity:.5}.ixp .grid{stroke:currentColor;opacity:.2}"
+    ".ixp .edge{fill:none;stroke:currentColor;opacity:.5}.ixp .grid{stroke:currentColor;fill:none;opacity:.2}"
 )
 """How the parts of every picture look, apart from their colours."""
 
@@ -426,6 +426,8 @@ def _box(name: str, x: float, y: float, width: float, derived: bool, links: bool
 
 # --- matrices to proportion ---------------------------------------------------------------------------------------
 
+CELL_SIDE = 14.0
+
 _PIECE = re.compile(
     r"(?P<name>[A-Za-z_][\w.]*?)(?P<turn>\.T)?(?P<rest>\.sum\(axis=\d+(?:, keepdims=True)?\)|\[[^\]]*\])?(?![\w.(])"
 )
@@ -461,7 +463,7 @@ def blocks(
     if any(len(lie) > 2 for lie in lies.values()) or not any(len(lie) == 2 for lie in lies.values()):
         return ""
     largest = max([sizes.get(index, 1) for lie in lies.values() for index in lie if index] or [1])
-    unit = max(2.0, min(16.0, 96.0 // largest))
+    unit = min(CELL_SIDE, 7 * CELL_SIDE / largest)
     pieces: list[str | tuple[str, tuple[Index | None, ...]]] = [(step.name, lies[step.name]), step.operation]
     end = 0
     for found in _PIECE.finditer(text):
@@ -513,10 +515,9 @@ def _draw_blocks(
         wide = max(width, 8.2 * len(name))
         x = round(x + side + (wide - width) / 2)
         y = middle - height / 2
-        cells = "".join(
-            f"M{x:.4g} {y + unit * k:.4g}h{width:.4g}" for k in range(1, sizes.get(down or "", 1))
-        ) + "".join(f"M{x + unit * k:.4g} {y:.4g}v{height:.4g}" for k in range(1, sizes.get(across or "", 1)))
-        drawn.append(f'{_rectangle(x + width / 2, middle, width, height)}<path class="grid" d="{cells}"/>')
+        drawn.append(_rectangle(x + width / 2, middle, width, height))
+        if unit == CELL_SIDE:
+            drawn.append(_grid(x, y, width, height))
         if down:
             drawn.append(_side(program, down, f"M{x:.4g} {y:.4g}v{height:.4g}", x - 9, y + height / 2 + 4))
         if across:
@@ -524,6 +525,18 @@ def _draw_blocks(
         drawn.append(_text(x + width / 2, middle + max(heights) / 2 + 18, name))
         x += width + (wide - width) / 2 + 8
     return _svg(x, middle + max(heights) / 2 + 26, f"{label}. {'; '.join(said)}.", drawn, styled, "blocks")
+
+
+def _grid(x: float, y: float, width: float, height: float) -> str:
+    """The cells of a block: one line, down and up, then one to and fro; its turns lie on the border."""
+
+    def turning(count: int, go: str, length: float, aside: str) -> str:
+        return f"{aside}{CELL_SIDE:g}".join(f"{go}{length * (-1) ** k:g}" for k in range(count))
+
+    columns, rows = round(width / CELL_SIDE) - 1, round(height / CELL_SIDE) - 1
+    upright = f"M{x + CELL_SIDE:g} {y:g}{turning(columns, 'v', height, 'h')}" if columns else ""
+    level = f"M{x:g} {y + CELL_SIDE:g}{turning(rows, 'h', width, 'v')}" if rows else ""
+    return f'<path class="grid" d="{upright}{level}"/>' if upright or level else ""
 
 
 def _side(program: Program, index: Index, path: str, x: float, y: float) -> str:

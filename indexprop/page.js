@@ -5,6 +5,29 @@
   const all = (selector, within = document) => [...within.querySelectorAll(selector)];
   const quoted = (name) => `"${CSS.escape(name)}"`;
 
+  // formulas: each is written once, in shorthand; where it stands, its text holds the place
+  const tags = {
+    r: "mrow", i: "mi", n: "mn", o: "mo", x: "mtext", f: "mfrac", q: "msqrt", s: "msub", p: "msup", b: "msubsup",
+    u: "munder", v: "mover", t: "mtable", l: "mtr", d: "mtd", w: "mspace",
+  };
+  const long = (short) => {
+    const open = [];
+    return short.replace(/j\{([^{}]*)\}|([a-z])( [^{}]*)?\{|\}/g, (_, index, tag, more) => {
+      if (index) return `<mi data-i="${index}">${index}</mi>`;
+      if (!tag) return `</${open.pop()}>`;
+      open.push(tags[tag]);
+      return `<${tags[tag]}${more || ""}>`;
+    });
+  };
+  const made = document.getElementById("formulas").textContent.split("\n").map((short) => {
+    const box = document.createElement("template");
+    box.innerHTML = `<math>${long(short)}</math>`;
+    return box.content.firstChild;
+  });
+  for (const place of all("f-")) place.replaceChildren(made[place.getAttribute("n")].cloneNode(true));
+
+  for (const index of all("i")) index.dataset.i = index.textContent;
+
   // pointing at an index, or focusing it, shows it everywhere
   const marks = document.head.appendChild(document.createElement("style"));
   const mark = (index) => {
@@ -26,11 +49,33 @@
     try { id = decodeURIComponent(id); } catch { /* a malformed address chooses nothing */ }
     return stories.find((story) => story.id === id);
   };
+  const from = new Map(stories.map((story) => [story.dataset.of, story.dataset.from.split(" ")]));
+  const wayTo = (name) => {
+    const seen = new Set([name]);
+    for (const one of seen) for (const other of from.get(one) || []) if (from.has(other)) seen.add(other);
+    return seen;
+  };
+  const order = [...from.keys()];
+  for (const story of stories) {
+    const line = story.querySelector(".way");
+    if (!line) continue;
+    const name = story.dataset.of;
+    const way = wayTo(name);
+    const start = line.dataset.start;
+    line.replaceChildren("Its way: ");
+    for (const one of order.filter((other) => way.has(other)).reverse()) {
+      const link = document.createElement(one === name ? "b" : "a");
+      if (one !== name) link.href = `#story-${one}`;
+      link.textContent = one;
+      line.append(link, " ← ");
+    }
+    line.append(start);
+  }
   const choose = () => {
     const asked = named();
     const story = asked || stories.find((one) => one.classList.contains("chosen")) || stories.find((one) => one.dataset.first) || stories[0];
     if (!story) return;
-    const way = new Set(story.dataset.way.split(" "));
+    const way = wayTo(story.dataset.of);
     for (const one of stories) one.classList.toggle("chosen", one === story);
     for (const one of all("[data-t]")) {
       const here = one.dataset.t === story.dataset.of;

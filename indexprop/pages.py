@@ -222,6 +222,62 @@ def _plain(markup: str) -> str:
     return re.sub("<[^>]*>", "", markup)
 
 
+# --- formulas once ------------------------------------------------------------------------------------------------
+
+_SHORT_TAGS = {
+    "mrow": "r",
+    "mi": "i",
+    "mn": "n",
+    "mo": "o",
+    "mtext": "x",
+    "mfrac": "f",
+    "msqrt": "q",
+    "msub": "s",
+    "msup": "p",
+    "msubsup": "b",
+    "munder": "u",
+    "mover": "v",
+    "mtable": "t",
+    "mtr": "l",
+    "mtd": "d",
+    "mspace": "w",
+}
+"""The letter for each element in the shorthand; `page.js` has the way back."""
+
+
+def shorthand(markup: str) -> str:
+    """What stands inside `<math>`, a letter for each element, which the page's script turns back; `j` is an index.
+
+    >>> shorthand('<msub><mi>W</mi><mrow><mn>3</mn><mi data-i="o">o</mi></mrow></msub>')
+    's{i{W}r{n{3}j{o}}}'
+    """
+    markup = markup.replace("{", "&lbrace;").replace("}", "&rbrace;")
+    markup = re.sub(r'<mi data-i="([^"]*)">\1</mi>', r"j{\1}", markup)
+    markup = re.sub(
+        r"<(m\w+)( [^>]*?)?(/)?>", lambda tag: _SHORT_TAGS[tag[1]] + (tag[2] or "") + "{" + "}" * bool(tag[3]), markup
+    )
+    return re.sub(r"</m\w+>", "}", markup)
+
+
+class _Formulas:
+    """The formulas of a page. Each is written once, in shorthand; where it stands, its text holds the place."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[str, int] = {}
+
+    def __call__(self, markup: str, text: str) -> str:
+        number = self.numbers.setdefault(shorthand(markup), len(self.numbers))
+        return f"<f- n={number}>{escape(text, quote=False)}</f->"
+
+    def written(self) -> str:
+        return "\n".join(self.numbers)
+
+
+def _in_place(markup: str, text: str) -> str:
+    """A formula where it stands, for HTML without a script."""
+    return f"<math>{markup}</math>"
+
+
 # --- a story as HTML ----------------------------------------------------------------------------------------------
 
 
@@ -233,57 +289,64 @@ def story_html(story: Story, indices: Iterable[Index] = (), level: int = 3) -> s
     <h3>B</h3>
     <p>x &lt; y</p>
     """
-    known = frozenset(indices)
-    parts: list[str] = []
-    for chapter in story.chapters:
-        parts.append(f"<h{level}>{_words(chapter.title, known)}</h{level}>")
-        parts.extend(_block(block, known) for block in chapter.blocks)
-    for part in story.parts:
-        parts.append(f"<h{level - 1}>{_words(part.title, known)}</h{level - 1}>")
-        parts.append(story_html(part, known, level))
-    return "\n".join(parts)
+    return _Html(frozenset(indices), _in_place).story(story, level)
 
 
-def _words(words: Words, indices: frozenset[Index]) -> str:
-    def one(word: exposition.Inline) -> str:
+@dataclass(frozen=True)
+class _Html:
+    """Reads stories as HTML: marks indices, and writes a formula, given its MathML and its text, in one way."""
+
+    indices: frozenset[Index]
+    formula: Callable[[str, str], str]
+
+    def story(self, story: Story, level: int = 3) -> str:
+        parts: list[str] = []
+        for chapter in story.chapters:
+            parts.append(f"<h{level}>{self.words(chapter.title)}</h{level}>")
+            parts.extend(map(self.block, chapter.blocks))
+        for part in story.parts:
+            parts.append(f"<h{level - 1}>{self.words(part.title)}</h{level - 1}>")
+            parts.append(self.story(part, level))
+        return "\n".join(parts)
+
+    def words(self, words: Words) -> str:
+        return "".join(map(self.word, words.parts))
+
+    def word(self, word: exposition.Inline) -> str:
         match word:
             case Formula(text, latex):
-                if all(part in indices for part in text.split(",")):
-                    return ",".join(f'<i data-i="{escape(part)}">{escape(part)}</i>' for part in text.split(","))
-                return mathml(latex, indices)
+                parts = text.split(",")
+                if all(part in self.indices for part in parts):
+                    return ",".join(f'<i data-i="{escape(part)}">{escape(part)}</i>' for part in parts)
+                return self.formula(self.inside(latex), text)
             case exposition.Code(text):
-                return f"<code>{marked(text, indices)}</code>"
+                return f"<code>{marked(text, self.indices)}</code>"
             case str():
                 return escape(word, quote=False)
             case _:
                 assert_never(word)
 
-    return "".join(map(one, words.parts))
+    def block(self, block: Block) -> str:
+        match block:
+            case Paragraph(words):
+                return f"<p>{self.words(words)}</p>"
+            case Display(rows):
+                cells = "".join(
+                    f"<mtr><mtd>{self.inside(row.left.latex)}</mtd><mtd><mo>{row.sign}</mo></mtd>"
+                    f"<mtd>{self.inside(row.right.latex)}</mtd></mtr>"
+                    for row in rows
+                )
+                text = "\n".join(f"{row.left.text} {row.sign} {row.right.text}" for row in rows)
+                return f'<div class="display">{self.formula(f"<mtable>{cells}</mtable>", text)}</div>'
+            case Items(rows):
+                inside = "".join(f"<dt>{self.words(label)}</dt><dd>{self.words(words)}</dd>" for label, words in rows)
+                long = any(len(_plain(self.words(label))) > 14 for label, _ in rows)
+                return f'<dl class="long">{inside}</dl>' if long else f"<dl>{inside}</dl>"
+            case _:
+                assert_never(block)
 
-
-def _block(block: Block, indices: frozenset[Index]) -> str:
-    match block:
-        case Paragraph(words):
-            return f"<p>{_words(words, indices)}</p>"
-        case Display(rows):
-            cells = "".join(
-                f"<mtr><mtd>{_inside(row.left.latex, indices)}</mtd><mtd><mo>{row.sign}</mo></mtd>"
-                f"<mtd>{_inside(row.right.latex, indices)}</mtd></mtr>"
-                for row in rows
-            )
-            return f'<div class="display"><math><mtable>{cells}</mtable></math></div>'
-        case Items(rows):
-            inside = "".join(
-                f"<dt>{_words(label, indices)}</dt><dd>{_words(words, indices)}</dd>" for label, words in rows
-            )
-            long = any(len(_plain(_words(label, indices))) > 14 for label, _ in rows)
-            return f'<dl class="long">{inside}</dl>' if long else f"<dl>{inside}</dl>"
-        case _:
-            assert_never(block)
-
-
-def _inside(latex: str, indices: frozenset[Index]) -> str:
-    return _Formula(latex, indices).whole()
+    def inside(self, latex: str) -> str:
+        return _Formula(latex, self.indices).whole()
 
 
 _PART = re.compile(
@@ -333,8 +396,11 @@ _SHORT = re.compile(r"<[a-z][^<>]*>")
 
 
 def _shortened(body: str) -> str:
-    """Without the classes of colours, because a page has its own rules for them, and without needless quotes."""
-    return _SHORT.sub(_unquoted, re.sub(r'(class="[a-z ]+) k\d+"', r'\1"', body))
+    """Without what the rules of the page give (the classes of colours), or its script (the name of an index that is
+    its text), and without needless quotes.
+    """
+    body = re.sub(r'(class="[a-z ]+) k\d+"', r'\1"', body)
+    return _SHORT.sub(_unquoted, re.sub(r'<i data-i="([^"]*)">\1</i>', r"<i>\1</i>", body))
 
 
 def _unquoted(tag: re.Match[str]) -> str:
@@ -371,12 +437,12 @@ def readings(gradient: Gradient) -> tuple[Reading, ...]:
 
 
 def some_sizes(program: Program) -> dict[Index, int]:
-    """Sizes to draw with, where none are known: small and all different.
+    """Sizes to draw with, where none are known: small, and different as far as the eye can tell.
 
     >>> some_sizes(notation.parse("Y[o,b] = W[o,i] X[i,b]"))
     {'o': 2, 'i': 3, 'b': 4}
     """
-    roots = {root: number for number, root in enumerate(dict.fromkeys(program.same_size.values()), 2)}
+    roots = {root: 2 + number % 7 for number, root in enumerate(dict.fromkeys(program.same_size.values()))}
     return {index: roots[root] for index, root in program.same_size.items()}
 
 
@@ -408,6 +474,8 @@ class _Page:
         self.known = dict(sizes if sizes is not None else report.sizes if report else {})
         self.sizes = {**some_sizes(self.program), **self.known}
         self.indices = frozenset(self.program.indices)
+        self.formulas = _Formulas()
+        self.html = _Html(self.indices, self.formulas)
         self.readings = readings(gradient)
         self.title = title
         self.backward = gradient.backward
@@ -426,16 +494,6 @@ class _Page:
             if name in self.derived and name != step.name:
                 found.setdefault(step.name, []).append(name)
         return found
-
-    def way(self, name: str) -> list[str]:
-        """The derived tensors on the way from what is differentiated to this one, in order."""
-        seen, stack = {name}, [name]
-        while stack:
-            for other in self.upstream.get(stack.pop(), ()):
-                if other not in seen:
-                    seen.add(other)
-                    stack.append(other)
-        return [one for one in self.derived if one in seen]
 
     def whole(self) -> str:
         what = "gradients" if not self.gradient.seeds else "cotangents"
@@ -461,6 +519,7 @@ class _Page:
             f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
             f"<title>{escape(heading)}</title>\n<style>{diagrams.SHAPES}{_asset('page.css')}{palette}{self.switching()}</style>\n"
             f"</head>\n<body>\n{_shortened(chr(10).join(filter(None, body)))}\n"
+            f'<script type="text/plain" id="formulas">{self.formulas.written()}</script>\n'
             f"<script>{_asset('page.js')}</script>\n</body>\n</html>\n"
         )
 
@@ -475,12 +534,8 @@ class _Page:
 
     def switching(self) -> str:
         """The switch needs no script: what is not chosen is not shown."""
-        names = [one.name for one in self.readings]
         return "".join(
-            f":root:has(#as-{one}:checked) .as-{other}{{display:none}}"
-            for one in names
-            for other in names
-            if one != other
+            f":root:has(#as-{one.name}:checked) .as:not(.as-{one.name}){{display:none}}" for one in self.readings
         )
 
     def lead(self) -> str:
@@ -534,7 +589,7 @@ class _Page:
 
     def line(self, step: Step) -> str:
         codes = "".join(
-            f'<span class="line code as-{one.name}">{marked(text, self.indices)}</span>'
+            f'<span class="line code as as-{one.name}">{marked(text, self.indices)}</span>'
             for one in self.readings
             for text in [f"{step.name} {step.operation} {one.writer.right_side(step).text}"]
         )
@@ -543,19 +598,23 @@ class _Page:
     def stories(self) -> Iterator[str]:
         first = next((step.name for step in self.backward if diagrams.swap(step, self.gradient)), "")
         for name, story in zip(self.derived, exposition.explain(self.gradient).parts, strict=True):
-            way = self.way(name)
-            links = " ← ".join(
-                f'<a href="#story-{escape(one)}">{escape(one)}</a>' if one != name else f"<b>{escape(one)}</b>"
-                for one in reversed(way)
+            made_from = self.upstream.get(name, [self.of])
+            links = ", ".join(
+                f'<a href="#story-{escape(one)}">{escape(one)}</a>' if one in self.derived else escape(one)
+                for one in made_from
             )
-            path = f'<p class="way">Its way: {links} ← {escape(self.of)}</p>' if name not in self.gradient.seeds else ""
+            path = (
+                f'<p class="way" data-start="{escape(self.of)}"><b>{escape(name)}</b> ← {links}</p>'
+                if name not in self.gradient.seeds
+                else ""
+            )
             label = f"h-{escape(name)}"
             start = ' data-first="1"' if name == first else ""
             yield (
                 f'<section class="story" id="story-{escape(name)}" data-of="{escape(name)}" '
-                f'data-way="{escape(" ".join(way))}"{start} aria-labelledby="{label}">'
-                f'<h2 id="{label}">{_words(story.title, self.indices)}</h2>{path}'
-                f"{self.pictures(name)}{story_html(story, self.indices)}</section>"
+                f'data-from="{escape(" ".join(made_from))}"{start} aria-labelledby="{label}">'
+                f'<h2 id="{label}">{self.html.words(story.title)}</h2>{path}'
+                f"{self.pictures(name)}{self.html.story(story)}</section>"
             )
 
     def pictures(self, name: str) -> str:
@@ -590,7 +649,7 @@ class _Page:
 
     def code(self) -> str:
         blocks = "".join(
-            f'<pre class="as-{one.name}" aria-label="source, {one.name}"><code>{escape(one.source)}</code></pre>'
+            f'<pre class="as as-{one.name}" aria-label="source, {one.name}"><code>{escape(one.source)}</code></pre>'
             for one in self.readings
         )
         button = '<button type="button" class="copy" aria-live="polite">Copy</button>'
@@ -602,7 +661,7 @@ class _Page:
 
 def _figure(picture: str, caption: str, reading: str) -> str:
     """A picture that is shown in one reading."""
-    return f'<figure class="as-{reading}"><div>{picture}</div><figcaption>{caption}</figcaption></figure>'
+    return f'<figure class="as as-{reading}"><div>{picture}</div><figcaption>{caption}</figcaption></figure>'
 
 
 _IN_EINSUM = "Legs between two nodes are summed; loose legs are the indices of the result."

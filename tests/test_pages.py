@@ -164,7 +164,33 @@ def test_pages_are_whole(name: str) -> None:
 
 def test_the_size_of_a_page() -> None:
     grad = column_batch()
-    assert len(pages.page(grad, report=ip.check(grad)).encode()) < 200_000
+    assert len(pages.page(grad, report=ip.check(grad)).encode()) < 170_000
+
+
+def layers(depth: int) -> ip.Gradient:
+    lines = [f"H{k + 1}[h{k + 1},b] = tanh(W{k}[h{k + 1},h{k}] H{k}[h{k},b])" for k in range(depth)]
+    lines = [line.replace("tanh(", f"tanh(sum[h{k}](") + ")" for k, line in enumerate(lines)]
+    return ip.gradient(ip.parse("\n".join([*lines, f"L = sum[h{depth},b](H{depth}[h{depth},b]^2)"])))
+
+
+def test_a_page_grows_with_the_number_of_lines() -> None:
+    few, some, many = (len(pages.page(layers(depth))) for depth in (3, 6, 12))
+    assert many - some < 2.2 * (some - few)
+
+
+def test_formulas_in_shorthand() -> None:
+    assert pages.shorthand("<mrow><mo>{</mo><mtext>a b</mtext></mrow>") == "r{o{&lbrace;}x{a b}}"
+    assert pages.shorthand('<mspace width=".17em"/><mi data-i="alpha">α</mi>') == 'w width=".17em"{}i data-i="alpha"{α}'
+
+
+def test_every_formula_is_written_once() -> None:
+    text = pages.page(network())
+    written = text.partition('id="formulas">')[2].partition("</script>")[0].split("\n")
+    assert len(set(written)) == len(written)
+    places = [int(number) for number in re.findall(r"<f- n=(\d+)>", text)]
+    assert set(places) == set(range(len(written)))
+    assert len(places) > 2 * len(written)
+    assert "</math>" not in text.partition("<script>")[0]
 
 
 def test_a_page_has_every_line_in_every_reading() -> None:
@@ -174,10 +200,11 @@ def test_a_page_has_every_line_in_every_reading() -> None:
             assert re.sub(" +", " ", line) in said
 
 
-def test_the_way_to_a_gradient() -> None:
+def test_what_a_gradient_is_made_from() -> None:
     text = pages.page(network())
     (section,) = re.findall(r"<section class=story id=story-dW2 [^>]*>", text)
-    assert 'data-way="dY dH2 dZ2 dW2"' in section
+    assert "data-from=dZ2" in section
+    assert "<b>dW2</b> ← <a href=#story-dZ2>dZ2</a>" in "".join(text.split("story-dW2")[1:])
 
 
 def test_sizes_are_shown_where_they_are_known() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 
-from tests.browser.conftest import Browser
+import indexprop as ip
+from indexprop import pages
+from tests.browser.conftest import ROOT, Browser
 
 TAB, SPACE, RIGHT = "\ue004", " ", "\ue014"
 
@@ -70,6 +72,7 @@ def test_choosing_a_gradient_tells_its_story(browser: Browser) -> None:
     way = browser.run("return [...document.querySelectorAll('#passes .on-path')].map(e => e.dataset.t)")
     assert way == ["dY", "dH2", "dZ2", "dW2"]
     assert browser.run("return document.querySelector('#passes [aria-current]').getAttribute('href')") == "#story-dW2"
+    assert browser.shown(".way") == ["Its way: dW2 ← dZ2 ← dH2 ← dY ← L"]
     browser.run("history.back()")
     browser.run("location.hash = '#story-dW1'")
     browser.click('.flow a[href="#story-dX"]')
@@ -88,6 +91,20 @@ def test_copying_the_source(browser: Browser) -> None:
     browser.click(".copy")
     assert browser.run("return window.copied") == browser.shown("#code pre")[0]
     assert browser.shown(".copy") == ["Copied"]
+
+
+def test_formulas_are_those_of_the_story(browser: Browser) -> None:
+    grad = ip.gradient(ip.parse(ROOT / "examples" / "column_batch.ixp"))
+    told = pages.story_html(ip.explain(grad, "W2"), grad.program.indices)
+    script = """
+        const said = (e) => [...e.querySelectorAll("math")].map((one) => one.outerHTML);
+        const box = document.createElement("div");
+        box.innerHTML = arguments[0];
+        return [said(box), said(document.querySelector("#story-dW2")).slice(2)];
+    """
+    expected, found = browser.run(script, told)
+    assert len(expected) > 20
+    assert found == expected
 
 
 def test_formulas_are_drawn(browser: Browser) -> None:
