@@ -7,15 +7,16 @@ dY[o,b] = (Y[o,b] - T[o,b]) / |b|
 dW[o,i] = dY[o,b] X[i,b]
 """
 
-from indexprop import errors, ir, layouts, notation, pages
+from indexprop import conventions, errors, ir, layouts, notation, pages, weights
 from indexprop.annotating import annotate
 from indexprop.auditing import audit
 from indexprop.calculus import Gradient, Tangent, gradient, jvp, vjp
 from indexprop.codegen import compile, source
+from indexprop.comparison import compare
 from indexprop.errors import IndexpropError
 from indexprop.exposition import explain, format
 from indexprop.ir import Program
-from indexprop.layouts import Layout, arrange, convert
+from indexprop.layouts import Layout, adapt, arrange, convert
 from indexprop.notation import parse
 from indexprop.numerics import Report, check
 from indexprop.symbols import einsum, program, tensor
@@ -35,11 +36,14 @@ __all__ = [
     "Program",
     "Report",
     "Tangent",
+    "adapt",
     "annotate",
     "arrange",
     "audit",
     "check",
+    "compare",
     "compile",
+    "conventions",
     "convert",
     "einsum",
     "errors",
@@ -55,4 +59,5 @@ __all__ = [
     "source",
     "tensor",
     "vjp",
+    "weights",
 ]

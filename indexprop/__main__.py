@@ -172,7 +172,7 @@ def _parser() -> argparse.ArgumentParser:
         derivative(made)
     for made in (derive, source):
         made.add_argument(
-            "--layout", choices=layouts.CONVENTIONS, help="how arrays lie in memory (default: as written)"
+            "--layout", choices=layouts.LAYOUTS, metavar="LAYOUT", help="how arrays lie in memory (default: as written)"
         )
     source.add_argument("--style", choices=codegen.STYLES, default="matmul", help="default: matmul")
     for made in (derive, explain):

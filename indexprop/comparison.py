@@ -7,14 +7,18 @@ reasons, and each line says which.
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from indexprop.calculus import program_of
 from indexprop.codegen import Writer
 from indexprop.layouts import Derived, LayoutLike, Order, arrange
 
-TURNED = "Both factors are turned, so they change places: the transpose of A @ B is B.T @ A.T."
-KEPT = "The product is the same sum over the same index; only the axes of its factors differ."
+WIDTH = 80
+
+TURNED = "The product is turned, so its factors change places: the transpose of A @ B is B.T @ A.T."
+KEPT = "The product is the same sum over the same index; .T stands where a factor lies the other way round."
 NEW_AXIS = "numpy aligns axes from the right, so a vector needs a new axis only where its own index is not last."
 SUMMED = "The same index is summed; it stands at another axis."
 MOVED = "The same step, with its axes in another order."
@@ -38,42 +42,66 @@ class Line:
     after: tuple[str, ...]
     why: tuple[str, ...]
 
+    @property
+    def both(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        return self.before, self.after
+
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two layouts of one program; printed, it is a table of tensors and the sources line by line."""
+    """Two layouts of one program; printed, it is a table of tensors, and the two sources side by side."""
 
     names: tuple[str, str]
     moves: tuple[Move, ...]
     lines: tuple[Line, ...]
 
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why lines differ, each reason once, in the order in which they come up."""
+        return tuple(dict.fromkeys(why for line in self.lines for why in line.why))
+
     def __str__(self) -> str:
         one, other = self.names
-        widths = [max((len(part) for part in column), default=0) for column in self._columns()]
-        text = [f"{one} and {other}: tensor by tensor", ""]
+        text = [f"{one} and {other}: tensor by tensor", "", *self._tensors(), ""]
+        text += [f"{one} and {other}: line by line", "", *self._sources()]
+        if self.reasons:
+            text.append("")
+        for number, why in enumerate(self.reasons, 1):
+            text += textwrap.wrap(why, WIDTH, initial_indent=f"{number}  ", subsequent_indent="   ")
+        return "\n".join(text)
+
+    def _tensors(self) -> Iterator[str]:
+        columns = zip(*((move.tensor, move.before, move.after) for move in self.moves), strict=True)
+        widths = [max(map(len, column)) for column in columns]
         for move in self.moves:
             cells = zip((move.tensor, move.before, move.after), widths, strict=True)
             first, second, third = (f"{cell:{width}}" for cell, width in cells)
-            text.append(f"    {first}  {second} -> {third}  {move.what}")
-        text += ["", f"{one} and {other}: line by line"]
-        width = max(len(one), len(other))
-        for line in self.lines:
-            text.append("")
-            if line.before == line.after:
-                text += [f"    {'both' if n == 0 else '':{width}}  {part}" for n, part in enumerate(line.before)]
-                continue
-            for name, parts in ((one, line.before), (other, line.after)):
-                text += [f"    {name if n == 0 else '':{width}}  {part}" for n, part in enumerate(parts)]
-            for why in line.why:
-                text += [f"    {'':{width}}  {part}" for part in textwrap.wrap(why, 80 - width - 6)]
-        return "\n".join(text)
+            yield f"    {first}  {second} -> {third}  {move.what}"
 
-    def _columns(self) -> list[list[str]]:
-        return [
-            [move.tensor for move in self.moves],
-            [move.before for move in self.moves],
-            [move.after for move in self.moves],
-        ]
+    def _sources(self) -> Iterator[str]:
+        """Every step in two columns with the numbers of its reasons before it; what is too wide stands by itself."""
+        one, other = self.names
+        marks = [" ".join(str(self.reasons.index(why) + 1) for why in line.why) for line in self.lines]
+        margin = max([2, *map(len, marks)]) + 2
+        room = WIDTH - margin - 2
+        sizes = [(max(map(len, line.before)), max(map(len, line.after))) for line in self.lines]
+        left = max(
+            (size for size, _ in [(len(one), 0), *sizes]),
+            key=lambda left: sum(size <= left and more <= room - left for size, more in sizes),
+        )
+        yield f"{'':{margin}}{one:{left}}  {other}"
+        for line, mark, (size, more) in zip(self.lines, marks, sizes, strict=True):
+            if size <= left and more <= room - left:
+                rows = [f"{mine:{left}}  {theirs}" for mine, theirs in zip_longest(*line.both, fillvalue="")]
+            else:
+                width = max(map(len, self.names))
+                rows = [
+                    f"{name if number == 0 else '':{width}}  {part}"
+                    for name, parts in zip(self.names, line.both, strict=True)
+                    for number, part in enumerate(parts)
+                ]
+            for number, row in enumerate(rows):
+                yield f"{mark if number == 0 else '':{margin}}{row}".rstrip()
 
 
 def compare(
@@ -92,12 +120,13 @@ def compare(
     <BLANKLINE>
     column and row: line by line
     <BLANKLINE>
-        column  Z = W @ X + c[:, None]  # h b
-        row     Z = X @ W + c  # b h
-                Both factors are turned, so they change places: the transpose of A
-                @ B is B.T @ A.T.
-                numpy aligns axes from the right, so a vector needs a new axis
-                only where its own index is not last.
+         column                         row
+    1 2  Z = W @ X + c[:, None]  # h b  Z = X @ W + c  # b h
+    <BLANKLINE>
+    1  The product is turned, so its factors change places: the transpose of A @ B is
+       B.T @ A.T.
+    2  numpy aligns axes from the right, so a vector needs a new axis only where its
+       own index is not last.
 
     Raises LayoutError where a layout does not say enough.
     """
@@ -117,8 +146,7 @@ def compare(
     for step in whole.steps:
         left, right = (tuple(writer.step(step)) for writer in writers)
         lines.append(Line(left, right, () if left == right else tuple(_why("\n".join(left), "\n".join(right)))))
-    named = [arrangement.layout.base or "as written" for arrangement in (one, other)]
-    return Comparison((named[0], named[1]), moves, tuple(lines))
+    return Comparison((one.name, other.name), moves, tuple(lines))
 
 
 def _what(before: Order, after: Order) -> str:
@@ -139,8 +167,8 @@ def _why(before: str, after: str) -> list[str]:
     codes = [line.partition("  #")[0] for line in (before, after)]
     reasons = []
     if any("@" in code for code in codes):
-        products = [[part.strip() for part in code.partition("=")[2].split("@")] for code in codes]
-        reasons.append(TURNED if products[0][0] != products[1][0] else KEPT)
+        first = [code.partition("=")[2].partition("@")[0].strip().removesuffix(".T") for code in codes]
+        reasons += [TURNED] if first[0] != first[1] else [KEPT] if codes[0] != codes[1] else []
     if any("None" in code for code in codes):
         reasons.append(NEW_AXIS)
     if any("axis=" in code for code in codes):

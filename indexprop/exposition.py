@@ -16,11 +16,12 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal, TypeAlias, assert_never
+from typing import Any, Literal, TypeAlias, assert_never, overload
 
 from indexprop import calculus, ir, layouts, notation
 from indexprop.calculus import Gradient, Tangent
 from indexprop.codegen import Writer
+from indexprop.comparison import Comparison, compare
 from indexprop.errors import LayoutError, NameProblem, Problem, TypeProblem, did_you_mean
 from indexprop.functions import INDEXED, TABLE
 from indexprop.ir import (
@@ -40,7 +41,7 @@ from indexprop.ir import (
     Sum,
     Term,
 )
-from indexprop.layouts import Arrangement, LayoutLike
+from indexprop.layouts import Arrangement, Derived, LayoutLike
 
 WIDTH = 80
 
@@ -744,7 +745,19 @@ _READERS: dict[Form, Callable[[Story], str]] = {"text": _text, "latex": _latex, 
 # --- telling it -------------------------------------------------------------------------------------------------------
 
 
-def explain(gradient: Gradient, name: str | None = None, *, form: Form = "text") -> Story:
+@overload
+def explain(what: Gradient, name: str | None = None, /, *, form: Form = "text", layout: LayoutLike = None) -> Story: ...
+@overload
+def explain(what: LayoutLike, name: LayoutLike, program: Derived, /) -> Comparison: ...
+def explain(
+    what: Any,
+    name: Any = None,
+    program: Derived | None = None,
+    /,
+    *,
+    form: Form = "text",
+    layout: LayoutLike = None,
+) -> Story | Comparison:
     """The story of a gradient: where a tensor is read, the rule, what is summed and why, the spellings, the mistakes.
 
     >>> from indexprop import gradient, parse
@@ -759,14 +772,20 @@ def explain(gradient: Gradient, name: str | None = None, *, form: Form = "text")
     ...
 
     `name` is a tensor or its cotangent, "W" or "dW"; without it, all derived lines are told in their order. `form` is
-    how the story prints: "text" (80 columns), "latex" or "markdown". Raises NameProblem for a name without a gradient.
+    how the story prints: "text" (80 columns), "latex" or "markdown". The spellings are those of the layouts column and
+    row, or of `layout` alone. Raises NameProblem for a name without a gradient.
+
+    `explain("column", "torch", program)` tells what changes between two layouts of a program, as `compare` does.
     """
+    if program is not None:
+        return compare(program, what, name)
     if form not in _READERS:
         raise NameProblem(Problem(f"there is no form {form!r}", way_out=did_you_mean(form, list(_READERS))))
-    if not isinstance(gradient, Gradient):
-        fact = f"{type(gradient).__name__} is not a gradient"  # type: ignore[unreachable]
+    if not isinstance(what, Gradient):
+        fact = f"{type(what).__name__} is not a gradient"
         raise TypeProblem(Problem(fact, way_out="Derive one first: ip.explain(ip.gradient(program), name)."))
-    teller = _Teller(gradient)
+    gradient = what
+    teller = _Teller(gradient, layout)
     if name is not None:
         return replace(teller.tell(teller.find(name)), form=form)
     parts = tuple(teller.tell(derived) for derived in teller.derived)
@@ -894,7 +913,7 @@ def _applied(step: Step) -> list[Apply]:
 class _Teller:
     """Tells the stories of one gradient."""
 
-    def __init__(self, gradient: Gradient) -> None:
+    def __init__(self, gradient: Gradient, layout: LayoutLike = None) -> None:
         self.gradient = gradient
         self.program = gradient.program
         self.axes = {**gradient.forward.axes, **gradient.program.axes}
@@ -911,6 +930,9 @@ class _Teller:
         self.forward = {step.name: step for step in self.program.steps if step.name not in self.derived}
         written = layouts.arrange(gradient)
         found = {name: one for name in layouts.CONVENTIONS if (one := self._arrangement(name))}
+        if layout is not None:
+            asked = layouts.arrange(gradient, layout)
+            found = {asked.name: asked}
         found = found or {"as written": written}  # no batch index, or tensors of three axes
         self.matrix = {name: Writer(self.program, one, STYLES["matrix"], bare=True) for name, one in found.items()}
         self.einsum = {name: Writer(self.program, one, STYLES["einsum"], bare=True) for name, one in found.items()}

@@ -1,12 +1,16 @@
 """Layouts: in which order the axes of every tensor stand in memory.
 
-A layout is a convention, exceptions, or both. The conventions are those of the two documents everybody has seen:
+A layout is a convention, exceptions, or both. A convention for dense layers is three choices: where the batch index
+stands, which way round a weight lies, and whether a vector is a row. Two are those of the documents everybody has
+seen, the others those of the frameworks:
 
-    column   features x batch: the batch index last, weights out-in, vectors `o`       W @ X + b[:, None]
-    row      batch x features: the batch index first, weights in-out, vectors `1 o`    X @ W + b
+    column                  features x batch, weights out-in, vectors `o`      W @ X + b[:, None]
+    row                     batch x features, weights in-out, vectors `1 o`    X @ W + b
+    torch, sklearn_linear   batch x features, weights out-in, vectors `o`      X @ W.T + b
+    keras, flax, sklearn    batch x features, weights in-out, vectors `o`      X @ W + b
 
-Applied to a program, a layout becomes an `Arrangement`, which says for every tensor the order of its axes. Without
-a layout the axes stand as they are written.
+They are read off the table of `conventions`. Applied to a program, a layout becomes an `Arrangement`, which says for
+every tensor the order of its axes. Without a layout the axes stand as they are written.
 """
 
 from __future__ import annotations
@@ -23,6 +27,10 @@ from indexprop.errors import LayoutError, NameProblem, Problem, TypeProblem, did
 from indexprop.ir import Access, Index, Program, Size
 
 CONVENTIONS = ("column", "row")
+"""The two that stories and pages show."""
+
+LAYOUTS: Mapping[str, str] = {**{name: name for name in conventions.CONVENTIONS}, "flax": "nnx"}
+"""The layouts that have a name, with their convention; on programs, both of Flax's are one."""
 
 Order: TypeAlias = tuple[int | None, ...]
 """The axes of a tensor in memory, by their position in the program; None is an axis of size one that the program
@@ -43,14 +51,27 @@ class Layout:
     patterns: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        meaning = {
-            None: "as written",
-            "column": "column: batch last, weights out-in, vectors o",
-            "row": "row: batch first, weights in-out, vectors 1 o",
-        }
-        return "\n".join(
-            [meaning.get(self.base, str(self.base)), *(f"{name}: {one}" for name, one in self.patterns.items())]
-        )
+        head = "as written" if self.base is None else f"{self.base}: {_choices(self.base)}"
+        return "\n".join([head, *(f"{name}: {one}" for name, one in self.patterns.items())])
+
+
+@dataclass(frozen=True)
+class _Choices:
+    """What a convention says about dense layers."""
+
+    batch_last: bool
+    out_first: bool
+    vector: str
+
+    def __str__(self) -> str:
+        batch, weights = ("last" if self.batch_last else "first"), ("out-in" if self.out_first else "in-out")
+        return f"batch {batch}, weights {weights}, vectors {self.vector}"
+
+
+def _choices(base: str) -> _Choices:
+    record = conventions.record("dense", LAYOUTS[base])
+    patterns = {slot.tensor: slot.pattern for slot in record.slots}
+    return _Choices(record.data["x"].endswith("b"), patterns["weight"].startswith("o"), patterns["bias"])
 
 
 LayoutLike: TypeAlias = str | Layout | Mapping[str, str] | None
@@ -64,6 +85,11 @@ class Arrangement:
     axes: Mapping[str, tuple[Index, ...]]
     orders: Mapping[str, Order]
 
+    @property
+    def name(self) -> str:
+        """The name of the convention, or "as written"."""
+        return self.layout.base or "as written"
+
     def memory(self, access: Access) -> tuple[Any, ...]:
         """The slots of an access in the order of memory; None stands for an axis of size one."""
         return tuple(None if axis is None else access.slots[axis] for axis in self.orders[access.tensor])
@@ -76,7 +102,7 @@ class Arrangement:
     def __str__(self) -> str:
         width = max(map(len, self.axes), default=0)
         rows = [f"{name:{width}}  {self.pattern(name) or '(a number)'}" for name in self.axes]
-        return "\n".join([f"layout: {self.layout.base or 'as written'}", *rows])
+        return "\n".join([f"layout: {self.name}", *rows])
 
 
 Derived: TypeAlias = Program | Gradient | Tangent
@@ -148,9 +174,9 @@ def _layout(layout: LayoutLike) -> Layout:
                 way_out="Give 'column', 'row', a dictionary such as {'X': 'b i'}, or a Layout.",
             )
         )
-    if layout.base is not None and layout.base not in CONVENTIONS:
+    if layout.base is not None and layout.base not in LAYOUTS:
         raise LayoutError(
-            Problem(f"there is no layout {layout.base!r}", way_out=did_you_mean(layout.base, CONVENTIONS))
+            Problem(f"there is no layout {layout.base!r}", way_out=did_you_mean(layout.base, list(LAYOUTS)))
         )
     return layout
 
@@ -185,7 +211,7 @@ def parse_pattern(pattern: str, axes: tuple[Index, ...], name: str) -> Order:
     return tuple(None if word == "1" else axes.index(word) for word in words)
 
 
-# --- the two conventions --------------------------------------------------------------------------
+# --- conventions --------------------------------------------------------------------------
 
 
 def batch_index(program: Program) -> Index:
@@ -223,10 +249,11 @@ def batch_index(program: Program) -> Index:
 
 
 class _Convention:
-    """`column` or `row`, for one program; of a derived one, its forward program knows the batch and the roles."""
+    """A convention for one program; of a derived one, its forward program knows the batch and the roles."""
 
     def __init__(self, program: Program, base: str, forward: Program) -> None:
-        self.column = base == "column"
+        self.base = base
+        self.choices = _choices(base)
         known = forward.same_size
         self.same = {index: known.get(root, root) for index, root in program.same_size.items()} | dict(known)
         self.batch = self.same.get(batch_index(forward), batch_index(forward))
@@ -259,11 +286,11 @@ class _Convention:
         batches = [axis for axis, index in enumerate(axes) if self._is_batch(index)]
         others = [axis for axis in range(len(axes)) if axis not in batches]
         if len(axes) <= 2 and len(batches) == 1:
-            return (*others, *batches) if self.column else (*batches, *others)
+            return (*others, *batches) if self.choices.batch_last else (*batches, *others)
         if not axes:
             return ()
         if len(axes) == 1:
-            return (0,) if self.column else (None, 0)
+            return tuple(None if word == "1" else 0 for word in self.choices.vector.split())
         shown = notation.format_access(Access(tensor, axes))
         if len(axes) == 2 and not batches:
             role = self.roles.get(tensor)
@@ -271,23 +298,19 @@ class _Convention:
             if role is None and pair is not None:
                 role = (axes.index(pair[0]), axes.index(pair[1]))
             if role is not None:
-                return role if self.column else (role[1], role[0])
+                return role if self.choices.out_first else (role[1], role[0])
             return Problem(
                 f"it is not known which axis of {shown} is out and which is in",
                 evidence="It is not multiplied with anything that has the batch index.",
                 way_out=self._example(tensor, axes),
             )
         return Problem(
-            f"{shown} has {len(axes)} axes, for which the layout {self._base!r} has no rule",
+            f"{shown} has {len(axes)} axes, for which the layout {self.base!r} has no rule",
             way_out=self._example(tensor, axes),
         )
 
     def _example(self, tensor: str, axes: tuple[Index, ...]) -> str:
-        return f"Say how it lies in memory: Layout({self._base!r}, {{{tensor!r}: {' '.join(axes)!r}}})."
-
-    @property
-    def _base(self) -> str:
-        return "column" if self.column else "row"
+        return f"Say how it lies in memory: Layout({self.base!r}, {{{tensor!r}: {' '.join(axes)!r}}})."
 
 
 # --- arrays ---------------------------------------------------------------------------------------
@@ -384,7 +407,7 @@ def _convert_program(
             problems.append(
                 Problem(
                     f"{name} has shape {shape}, which is not {before.pattern(tensor) or 'a number'!r}",
-                    evidence=f"layout: {before.layout.base or 'as written'}",
+                    evidence=f"layout: {before.name}",
                     way_out="Check `from_`, or the order of the axes.",
                 )
             )

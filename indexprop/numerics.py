@@ -460,9 +460,8 @@ def _check_gradient(gradient: Gradient, arrays: Mapping[str, Any], layout: layou
         sizes = semantics.sizes_of(program, {name: value.shape for name, value in written.items()})
     else:
         sizes, written = _draw(program, seed)
-    compiled = codegen.compile(gradient)
-    result = compiled(**written)
-    claimed = result if gradient.seeds else result[1]
+    result = codegen.compile(gradient, layout)(**layouts.convert(written, to=layout, program=gradient))
+    claimed = _claimed_in(layout, gradient, result if gradient.seeds else result[1])
     exact_inputs = {
         name: array.astype(np.float64) if array.dtype.kind == "f" else array for name, array in written.items()
     }
@@ -471,7 +470,7 @@ def _check_gradient(gradient: Gradient, arrays: Mapping[str, Any], layout: layou
         forward.value,
         forward.analytic if not forward.obstacle else forward.obstacle,
         exact_inputs | {name: forward.values[name] for name in gradient.wrt if name not in exact_inputs},
-        {name: np.asarray(claimed[name]) for name in gradient.wrt},
+        claimed,
         gradient.forward.axes,
         np.random.default_rng(seed),
         forward.held,
@@ -503,6 +502,13 @@ def with_forward(gradient: Gradient) -> Gradient:
         facts=tuple(dict.fromkeys([*forward.facts, *program.facts])),
     )
     return replace(gradient, program=whole)
+
+
+def _claimed_in(layout: layouts.LayoutLike, gradient: Gradient, values: Mapping[str, Any]) -> dict[str, Array]:
+    """The gradients that code in a layout found, in the axis order of the program."""
+    derived = {gradient.values[name]: to_numpy(values[name], name) for name in gradient.wrt}
+    moved = layouts.convert(derived, from_=layout, program=gradient)
+    return {name: moved[gradient.values[name]] for name in gradient.wrt}
 
 
 def _as_written(array: Array, order: layouts.Order) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -123,6 +124,8 @@ def test_a_copy_on_request() -> None:
 def test_a_layout_prints_itself() -> None:
     assert str(Layout("column", {"K": "o i k"})) == "column: batch last, weights out-in, vectors o\nK: o i k"
     assert str(Layout()) == "as written"
+    assert str(Layout("torch")) == "torch: batch first, weights out-in, vectors o"
+    assert str(Layout("flax")) == "flax: batch first, weights in-out, vectors o"
 
 
 # --- side by side ---------------------------------------------------------------------------------
@@ -140,6 +143,61 @@ def test_every_tensor_and_every_step_is_there() -> None:
         for line in found.lines:
             for part in line.before if layout == "column" else line.after:
                 assert part in body
+
+
+SIDE_BY_SIDE = """\
+column and torch: line by line
+
+     column                            torch
+1 2  Z1 = W1 @ X + b1[:, None]  # h b  Z1 = X @ W1.T + b1  # b h
+     H1 = sigmoid(Z1)  # h b           H1 = sigmoid(Z1)  # b h
+1 2  Y = W2 @ H1 + b2[:, None]  # o b  Y = H1 @ W2.T + b2  # b o
+     dY = (Y - T) / n_b  # o b         dY = (Y - T) / n_b  # b o
+3    dW2 = dY @ H1.T  # o h            dW2 = dY.T @ H1  # o h
+4    db2 = dY.sum(axis=1)  # o         db2 = dY.sum(axis=0)  # o
+1    dH1 = W2.T @ dY  # h b            dH1 = dY @ W2  # b h
+     dZ1 = dH1 * H1 * (1 - H1)  # h b  dZ1 = dH1 * H1 * (1 - H1)  # b h
+3    dW1 = dZ1 @ X.T  # h i            dW1 = dZ1.T @ X  # h i
+4    db1 = dZ1.sum(axis=1)  # h        db1 = dZ1.sum(axis=0)  # h
+
+1  The product is turned, so its factors change places: the transpose of A @ B
+   is B.T @ A.T.
+2  numpy aligns axes from the right, so a vector needs a new axis only where its
+   own index is not last.
+3  The product is the same sum over the same index; .T stands where a factor
+   lies the other way round.
+4  The same index is summed; it stands at another axis."""
+
+
+def test_two_layouts_side_by_side() -> None:
+    backward = replace(GRADIENT.program, steps=tuple(step for step in GRADIENT.program.steps if step.name != "L"))
+    backward = replace(backward, batch="b", outputs=("dW1", "db1"))
+    assert str(ip.explain("column", "torch", backward)).endswith(SIDE_BY_SIDE)
+
+
+def test_what_is_too_wide_stands_by_itself() -> None:
+    text = str(compare(GRADIENT)).splitlines()
+    at = next(number for number, line in enumerate(text) if "db2 =" in line)
+    assert text[at : at + 2] == [
+        "3    column  db2 = dY.sum(axis=1)  # o",
+        "     row     db2 = dY.sum(axis=0, keepdims=True)  # 1 o",
+    ]
+
+
+def test_explain_is_told_by_what_it_is_given() -> None:
+    assert ip.explain("column", "row", NET) == compare(NET, "column", "row")
+    assert ip.explain({"X": "b i"}, None, NET) == compare(NET, {"X": "b i"}, None)
+    assert ip.explain(GRADIENT, "W1").title == ip.explain(GRADIENT, "dW1").title
+    with pytest.raises(TypeProblem, match="str is not a gradient"):
+        ip.explain("column", "row")  # type: ignore[call-overload]
+
+
+def test_a_story_in_one_layout() -> None:
+    text = str(ip.explain(GRADIENT, "W2", layout="torch"))
+    assert "\n  torch   dW2 = dY.T @ H1\n" in text
+    assert "column" not in text
+    with pytest.raises(LayoutError, match="there is no layout 'troch'"):
+        ip.explain(GRADIENT, layout="troch")
 
 
 def test_the_reasons() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import indexprop as ip
-from indexprop import layouts, testing
+from indexprop import codegen, layouts, testing
 from indexprop.errors import LayoutError, NameProblem
 from indexprop.layouts import Layout, arrange, batch_index, parse_pattern
 
@@ -31,7 +32,7 @@ def parse(*lines):
     return ip.parse("\n".join(lines))
 
 
-# --- the two conventions --------------------------------------------------------------------------
+# --- conventions ----------------------------------------------------------------------------------
 
 FORWARD = {
     "column": {"W1": "h i", "X": "i b", "b1": "h", "W2": "g h", "b2": "g", "W3": "o g", "b3": "o", "T": "o b"}
@@ -39,6 +40,14 @@ FORWARD = {
     "row": {"W1": "i h", "X": "b i", "b1": "1 h", "W2": "h g", "b2": "1 g", "W3": "g o", "b3": "1 o", "T": "b o"}
     | {"Z1": "b h", "H1": "b h", "Z2": "b g", "H2": "b g", "Y": "b o", "L": ""},
 }
+VECTORS = {"b1": "h", "b2": "g", "b3": "o"}
+FORWARD |= dict.fromkeys(("keras", "linen", "nnx", "flax", "sklearn"), FORWARD["row"] | VECTORS)
+OUT_IN = {"W1": "h i", "W2": "g h", "W3": "o g"}
+FORWARD |= dict.fromkeys(("torch", "sklearn_linear"), FORWARD["row"] | VECTORS | OUT_IN)
+
+
+def test_every_layout_is_pictured():
+    assert set(FORWARD) == set(layouts.LAYOUTS)
 
 
 @pytest.mark.parametrize("layout", FORWARD)
@@ -101,6 +110,68 @@ def test_gradients_lie_as_their_tensors_do():
     assert patterns(grad, "row")["dc"] == "1 h"
     again = ip.vjp(grad.program, of="dW", wrt=["X"])
     assert patterns(again, "row") == {"X": "b i", "ddW": "i h", "dZ": "b h", "dX": "b i"}
+
+
+DENSE = parse("Z[o,b] = W[o,i] X[i,b] + c[o]", "L = sum[o,b]((Z[o,b] - T[o,b])^2) / |b|")
+LINES = {
+    "column": ["Z = W @ X + c[:, None]", "dW = dZ @ X.T", "dX = W.T @ dZ", "dc = dZ.sum(axis=1)"],
+    "row": ["Z = X @ W + c", "dW = X.T @ dZ", "dX = dZ @ W.T", "dc = dZ.sum(axis=0, keepdims=True)"],
+    "torch": ["Z = X @ W.T + c", "dW = dZ.T @ X", "dX = dZ @ W", "dc = dZ.sum(axis=0)"],
+    "keras": ["Z = X @ W + c", "dW = X.T @ dZ", "dX = dZ @ W.T", "dc = dZ.sum(axis=0)"],
+}
+LINES |= {"flax": LINES["keras"], "sklearn": LINES["keras"], "sklearn_linear": LINES["torch"]}
+
+
+@pytest.mark.parametrize("layout", LINES)
+def test_the_source_is_native_to_the_layout(layout):
+    """What a good hand writes in each convention: nothing is turned at the boundary and turned back inside."""
+    code = ip.source(ip.gradient(DENSE), layout=layout)
+    written = [line.partition("  #")[0].strip() for line in code.splitlines()]
+    assert [line for line in written if line.startswith(("Z =", "dW =", "dX =", "dc ="))] == LINES[layout]
+
+
+def every_value(gradient):
+    """The gradient as a program whose outputs are all its tensors."""
+    return replace(gradient.program, outputs=tuple(step.name for step in gradient.program.steps))
+
+
+@pytest.mark.parametrize("layout", layouts.LAYOUTS)
+@given(st.permutations(range(2, 7)), st.booleans(), st.integers(0, 2**32 - 1))
+def test_one_program_in_every_layout(layout, numbers, alone, seed):
+    """On converted arrays, every intermediate and every gradient is that of the program as written."""
+    sizes = dict(zip("ihgob", numbers, strict=True)) | ({"b": 1} if alone else {})
+    arrays = {name: array for name, array in arrays_of(NET, sizes, seed).items() if name in NET.input_names}
+    program = every_value(ip.gradient(NET))
+    wanted = ip.compile(program)(**arrays)
+    moved = ip.convert(arrays, to=Layout(layout, {}), program=NET)
+    found = ip.compile(replace(program, batch="b"), layout=layout)(**moved)
+    back = ip.convert(found, from_=layout, program=ip.gradient(NET))
+    assert set(back) == set(program.outputs)
+    for name, array in wanted.items():
+        np.testing.assert_allclose(back[name], array, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("layout", [*layouts.LAYOUTS, {"W1": "i h"}, Layout("row", {"dW2": "g h"})])
+def test_check_in_a_layout(layout):
+    assert ip.check(ip.gradient(NET), layout=layout).ok
+    arrays = arrays_of(NET, dict(zip("ihgob", range(2, 7), strict=True)))
+    given = ip.convert({name: arrays[name] for name in NET.input_names}, to=layout, program=ip.gradient(NET))
+    assert ip.check(ip.gradient(NET), layout=layout, **given).ok
+
+
+def test_check_judges_the_code_of_the_layout(monkeypatch):
+    """A mistake that only the code of one layout makes is found there, and only there."""
+    right = codegen.source
+
+    def wrong(program, layout=None, style="matmul"):
+        text = right(program, layout, style)
+        return text.replace("dW2 = dZ2.T @ H1", "dW2 = -dZ2.T @ H1") if layout == "torch" else text
+
+    monkeypatch.setattr(codegen, "source", wrong)
+    assert ip.check(ip.gradient(NET), layout="keras").ok
+    report = ip.check(ip.gradient(NET), layout="torch")
+    assert not report.ok
+    assert {row.tensor for row in report.rows if not row.ok} == {"W2"}
 
 
 # --- the batch ------------------------------------------------------------------------------------
@@ -184,7 +255,10 @@ def test_a_regularised_weight_is_known_by_its_other_use():
 @pytest.mark.parametrize(
     ("layout", "message"),
     [
-        ("rows", "there is no layout 'rows'\n    Did you mean 'row'? There are: column, row."),
+        (
+            "rows",
+            "there is no layout 'rows'\n    Did you mean 'row'? There are: column, row, torch, keras, linen, nnx, ",
+        ),
         (
             3,
             "int is not a layout\n    Give 'column', 'row', a dictionary such as {'X': 'b i'}, or a Layout.",

@@ -15,7 +15,6 @@ ORDER = [
         "__main__",
         "testing",
         "weights",
-        "comparison",
         "annotating",
         "auditing",
         "mistakes",
@@ -30,6 +29,7 @@ ORDER = [
         "rewriting",
         "diagrams",
         "exposition",
+        "comparison",
         "codegen",
         "layouts",
     ),
@@ -110,6 +110,8 @@ WITHOUT_NUMPY = {
     "format": "[exposition.format(grad, form) for form in ('index', 'einsum', 'matrix')]",
     "explain": "str(exposition.explain(grad, 'W')); exposition.explain(grad, 'W')._repr_latex_()",
     "source": "[ip.source(grad, layout=one, style=two) for one in ('column', 'row') for two in ('einsum', 'matmul')]",
+    "lay out": "str(ip.explain('column', 'torch', grad)); str(ip.compare(net)); ip.source(grad, layout='keras'); "
+    "str(ip.conventions.record('lstm', 'nnx')); ip.weights.read_map('[layers]\\nfc = \"dense\"')",
     "symbols": "W, X = symbols.tensor('W', 'o i'), symbols.tensor('X', 'i b'); "
     "str(symbols.program(Y=symbols.einsum('oi,ib->ob', W, X)))",
 }
