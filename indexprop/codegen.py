@@ -441,12 +441,14 @@ class Writer:
             f"({one.text} != 0)" if one.level == ATOM else f"({one.text})" for one in masks
         ]  # 0 and 1 are truth values
         mask = masks[0].text if len(masks) == 1 else " & ".join(words)
-        text = f"np.where({mask}, {code.text}, {self.skipped})"
+        text = f"{self.np('where')}({mask}, {code.text}, {self.skipped})"
         if not code.axes and code.text.replace(".", "").isdigit():
             text += f".astype({self.dtype})"
         return Code(text, broadcast((*masks, code), want))
 
     def guard(self, guard: Guard, want: Axes) -> Code:
+        if self.bare:
+            return Code(notation.format_expr(guard)[1:-1], tuple(ir.free_indices(guard)), COMPARISON)
         if isinstance(guard.left, Access):
             return align(self.read(guard.left), want)
         left, right = self.affine(guard.left, want), self.affine(guard.right, want)
@@ -516,11 +518,13 @@ class Writer:
     def applied(self, function: str, names: Sequence[Index], arguments: Sequence[Expr]) -> Code:
         """A function over indices, for reading: what runs is its definition."""
         order = self.order_for(arguments[0])
+        kept, self.skipped = self.skipped, "-inf"
         inside = self.expression(arguments[0], order)
+        self.skipped = kept
         axes = [str(order.index(name)) for name in names]
         where = f"axis={axes[0]}" if len(axes) == 1 else f"axis=({', '.join(axes)})"
-        kept = order if INDEXED[function].keeps else tuple(axis for axis in order if axis not in names)
-        return Code(f"{function}({inside.text}, {where})", kept)
+        axes_left = order if INDEXED[function].keeps else tuple(axis for axis in order if axis not in names)
+        return Code(f"{function}({inside.text}, {where})", axes_left)
 
     def number(self, value: Fraction) -> Code:
         text = notation.format_number(value)

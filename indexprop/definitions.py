@@ -133,7 +133,9 @@ class _Place:
     used: set[Index]
 
     def __post_init__(self) -> None:
-        free = dict.fromkeys(index for argument in self.applied.arguments for index in ir.free_indices(argument))
+        parts = [ir.split_guards(argument) for argument in self.applied.arguments]
+        read = [rest for _, rest in parts] + [guard for guards, _ in parts for guard in guards]
+        free = dict.fromkeys(index for part in read for index in ir.free_indices(part))
         self.order = tuple(free)
         self.other = {index: ir.fresh(f"{index}2", self.used | set(free)) for index in self.applied.indices}
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from indexprop import codegen, layers, layouts, notation, numerics, semantics, symbols
+from indexprop import codegen, layers, layouts, notation, numerics, roles, semantics, symbols
 from indexprop.errors import IndexpropError, LayoutError, NameProblem, NotationError, SizeError, TypeProblem
 from indexprop.functions import TABLE, named
 from indexprop.layers import Activation, Layer, Linear, ReLU, Sequential, Sigmoid, SquaredLoss, Tanh
@@ -79,10 +79,15 @@ SHAPED = {
     "flatten": layers.Flatten,
     "layer norm": layers.LayerNorm,
     "rms norm": layers.RMSNorm,
+    "group norm": partial(layers.GroupNorm, 2),
+    "group norm of one axis": partial(layers.GroupNorm, 3, "t", eps=0.01),
     "batch norm": partial(layers.BatchNorm, "t"),
     "batch norm, inference": partial(layers.BatchNorm, "", training=False),
     "dropout": partial(layers.Dropout, 0.25),
     "embedding": layers.Embedding,
+    "attention": layers.Attention,
+    "causal attention alone": partial(layers.Attention, causal=True, mask=True),
+    "attention to another sequence": partial(layers.MultiHeadAttention, 2, cross=True, mask=True),
     "attention in heads": partial(layers.MultiHeadAttention, 2),
     "causal attention": partial(layers.MultiHeadAttention, 2, causal=True, bias=False),
     "attention with a mask": partial(layers.MultiHeadAttention, 2, causal=True, mask=True),
@@ -115,9 +120,7 @@ SHAPED = {
 def draw_shaped(layer: Layer, seed: int = 0) -> dict[str, Any]:
     """Arrays for a layer whose sizes have to fit its facts."""
     program = layer.program()
-    variances = {"v": np.abs} if "inference" in layer._title() else {}
-    arrays = numerics.draw_arrays(program, numerics.draw_sizes(program, seed), seed)
-    return {name: variances.get(name, np.asarray)(array) for name, array in arrays.items()}
+    return numerics.draw_arrays(program, numerics.draw_sizes(program, seed), seed)
 
 
 def draw(layer: Layer, seed: int = 0) -> dict[str, Any]:
@@ -157,11 +160,11 @@ def test_a_printed_layer_shows_both_directions() -> None:
     assert str(Linear("i -> o")) == (
         "Linear: X[i,b] -> Z[o,b], parameters W[o,i], b[o]\n"
         "forward\n"
-        "    Z[o,b]  = W[o,i] X[i,b] + b[o]\n"
+        '    Z[o,b]  = W[o,i] X[i,b] + b[o]  einsum("oi,ib->ob", W, X) + b[:, None]\n'
         "backward\n"
-        '    dW[o,i] = dZ[o,b] X[i,b]  einsum("ob,ib->oi", dZ, X)\n'
-        '    dX[i,b] = W[o,i] dZ[o,b]  einsum("oi,ob->ib", W, dZ)\n'
-        '    db[o]   = dZ[o,b]         einsum("ob->o", dZ)'
+        '    dW[o,i] = dZ[o,b] X[i,b]        einsum("ob,ib->oi", dZ, X)\n'
+        '    dX[i,b] = W[o,i] dZ[o,b]        einsum("oi,ob->ib", W, dZ)\n'
+        '    db[o]   = dZ[o,b]               einsum("ob->o", dZ)'
     )
     assert repr(Sigmoid()) == "<Activation: Z[i,b] -> H[i,b]>"
     assert repr(SquaredLoss(name="loss")) == "<SquaredLoss loss: Y[o,b], T[o,b] -> L>"
@@ -173,6 +176,32 @@ def test_printing_shows_the_parts_that_the_derivative_refers_to() -> None:
     for name in ("P_sum", "P_exp"):
         assert f"    {name}[" in forward
         assert name in backward
+
+
+@pytest.mark.parametrize("name", [*LAYERS, *SHAPED])
+def test_a_printed_layer_has_eighty_columns(name: str) -> None:
+    """One word may be longer: nobody breaks a tensor with its indices."""
+    for line in str({**LAYERS, **SHAPED}[name]()).splitlines():
+        assert len(line) <= 80 or len(line.split()) == 1, line
+        assert line == line.rstrip()
+
+
+def test_code_that_does_not_fit_beside_a_line_stands_below_it() -> None:
+    shown = str(layers.RNNCell()).splitlines()
+    assert shown[2:5] == [
+        "    A[b,h]  = W[h,i] X[b,i] + U[h,g] H[b,g] + b[h]",
+        '        einsum("hi,bi->bh", W, X) + einsum("hg,bg->bh", U, H) + b',
+        "    Y[b,h]  = tanh(A[b,h])            tanh(A)",
+    ]
+
+
+def test_a_layer_may_be_called_like_a_function() -> None:
+    """Its name only begins the names of tensors."""
+    net = Sequential(
+        layers.LayerNorm(name="norm"), layers.RMSNorm(name="max"), Sequential(layers.RMSNorm(), name="exp")
+    )
+    assert net.parameters == ("norm.g", "norm.b", "max.g", "exp.g1")
+    assert notation.parse(str(net.program())) == net.program()
 
 
 def test_default_layers_reuse_their_index_names() -> None:
@@ -417,7 +446,7 @@ def test_layouts_only_move_axes(name: str, layout: str) -> None:
 
 def test_backward_does_not_compute_the_forward_again() -> None:
     net = network()
-    forward, backward = layers.halves(net.gradient)
+    forward, backward = roles.halves(net.gradient)
     written = {step.name for step in forward.steps}
     assert not written & {step.name for step in backward.steps}
     assert {name for name in backward.input_names if name in written} == {"H1", "H2", "Y"}
@@ -575,6 +604,30 @@ def test_glorot_counts_what_is_summed_and_what_stays() -> None:
     np.testing.assert_array_equal(params["W"], np.sqrt(2 / 500) * np.random.default_rng(0).standard_normal((200, 300)))
 
 
+def test_he_counts_what_is_summed() -> None:
+    params = Linear("i -> o").init(np.random.default_rng(0), scheme="he", i=50, o=20)
+    np.testing.assert_array_equal(params["W"], np.sqrt(2 / 50) * np.random.default_rng(0).standard_normal((20, 50)))
+    kernels = layers.Conv2d(bias=False).init(np.random.default_rng(0), scheme="he", c=3, o=8, r=5, s=4)
+    drawn = np.random.default_rng(0).standard_normal((8, 3, 5, 4))
+    np.testing.assert_array_equal(kernels["K"], np.sqrt(2 / 60) * drawn)
+
+
+def test_normalisations_begin_without_scale_and_shift() -> None:
+    block = layers.TransformerBlock(2).init(np.random.default_rng(0), d=4, f=4, m=7)
+    for name, array in block.items():
+        if name.startswith("norm."):
+            np.testing.assert_array_equal(array, np.full(4, 1.0 if name.endswith("g") else 0.0))
+        else:
+            assert bool(array.any()) == ("W" in name), name
+    assert layers.Embedding().init(np.random.default_rng(0), v=5, d=3)["E"].std() > 0.1
+
+
+def test_weights_that_spread_an_entry_are_drawn() -> None:
+    """They multiply entry by entry too, but equal ones would make equal features."""
+    params = Layer("Y[o,i,b] = W[o,i] X[i,b]", parameters="W").init(np.random.default_rng(0), o=3, i=4)
+    assert len(np.unique(params["W"])) == 12
+
+
 def test_small_is_the_scheme_of_many_courses() -> None:
     params = network().init(np.random.default_rng(0), scheme="small", i=3, h=4, g=4, o=2)
     rng = np.random.default_rng(0)
@@ -596,7 +649,8 @@ def test_a_bias_inside_a_function_is_zero_and_a_gain_is_not() -> None:
     layer = Layer("H[o,b] = g[o] tanh(sum[i](W[o,i] X[i,b]) + c[o])", parameters="W c g")
     params = layer.init(np.random.default_rng(0), i=3, o=2)
     assert not params["c"].any()
-    assert params["g"].all()
+    assert params["g"].tolist() == [1, 1]
+    assert params["W"].all()
 
 
 def test_equal_sizes_are_asked_for_once() -> None:
@@ -633,7 +687,7 @@ ERRORS: dict[str, tuple[Any, type[IndexpropError], str]] = {
     "a scheme": (
         lambda: Linear().init(RNG, scheme="gloret", i=3, o=2),
         NameProblem,
-        "there is no scheme 'gloret'\n    Did you mean 'glorot'? There are: glorot, small.",
+        "there is no scheme 'gloret'\n    Did you mean 'glorot'? There are: glorot, he, small.",
     ),
     "no generator": (
         lambda: Linear().init(0, i=3, o=2),
