@@ -194,7 +194,10 @@ class Layer:
 
     def __str__(self) -> str:
         forward, backward = self._halves[0], self.gradient
-        parts = {"forward": (forward, forward.steps), "backward": (backward, backward.backward)}
+        parts: dict[str, tuple[Program | Gradient, tuple[Step, ...]]] = {
+            "forward": (forward, forward.steps),
+            "backward": (backward, backward.backward),
+        }
         width = notation.target_width([step for _, steps in parts.values() for step in steps])
         halves = {
             title: [
