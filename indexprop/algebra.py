@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from indexprop import ir, notation
 from indexprop.functions import lookup
-from indexprop.ir import Access, Apply, Call, Expr, Index, Program, Reason, Reduce, Step, Sum, Term
+from indexprop.ir import Access, Apply, Call, Expr, Guard, Index, Product, Program, Reason, Reduce, Step, Sum, Term
 
 
 def name_parts(program: Program, active: Callable[[str], bool] = lambda tensor: True) -> Program:
@@ -43,6 +43,7 @@ class _Namer:
         self.made: set[str] = set()
         self.steps: list[Step] = []
         self.step = program.steps[0]
+        self.guards: tuple[Expr, ...] = ()  # the conditions around the part that is looked at
 
     def take_apart(self, step: Step) -> list[Step]:
         """The step, after the steps that its parts were given."""
@@ -50,9 +51,26 @@ class _Namer:
         terms = []
         for term in step.terms:
             alone = step.name in self.once and len(step.terms) == 1 and term.factor == ir.Factor() and not term.bound
-            body = self.children(term.body) if alone else self.expression(term.body)
+            body = self.value(term.body) if alone else self.expression(term.body)
             terms.append(ir.term(term.bound, body, term.factor))
         return [*self.steps, replace(step, terms=tuple(terms))]
+
+    def value(self, expr: Expr) -> Expr:
+        """The expression that a step holds, which needs no other name, nor does what it selects."""
+        if not ir.is_selected(expr):
+            return self.children(expr)
+        guards, rest = ir.split_guards(expr)
+        if isinstance(rest, Reduce | Apply):
+            return self.children(expr)
+        return self.under(guards, lambda: ir.multiply(*guards, self.children(rest)))
+
+    def under(self, guards: tuple[Expr, ...], make: Callable[[], Expr]) -> Expr:
+        """What is made where further conditions hold."""
+        outside = self.guards
+        self.guards = tuple(dict.fromkeys([*outside, *guards]))
+        made = make()
+        self.guards = outside
+        return made
 
     def expression(self, expr: Expr) -> Expr:
         """The expression with every part named that has to be, itself included."""
@@ -77,22 +95,24 @@ class _Namer:
             case Reduce("sum", names, body):
                 return ir.reduce("sum", names, self.expression(body))
             case Reduce(operation, names, body):
-                guards, rest = ir.split_guards(self.expression(body))
-                if not isinstance(rest, Access):
-                    rest = self._name(rest, "in")
-                return ir.reduce(operation, names, ir.multiply(*guards, rest))
+                return ir.reduce(operation, names, self._selected(body, lambda made: True))
             case Apply(_, _, arguments):
-                found = [ir.split_guards(self.expression(argument)) for argument in arguments]
-                named = [
-                    ir.multiply(
-                        *guards,
-                        part if isinstance(part, Access) or not self._is_active(part) else self._name(part, "in"),
-                    )
-                    for guards, part in found
-                ]
-                return replace(expr, arguments=tuple(named))
+                return replace(expr, arguments=tuple(self._selected(one, self._is_active) for one in arguments))
+            case Product(factors):
+                guards = tuple(part for part in factors if isinstance(part, Guard))
+                return self.under(guards, lambda: ir.rebuild(expr, self.expression))
             case _:
                 return ir.rebuild(expr, self.expression)
+
+    def _selected(self, expr: Expr, wanted: Callable[[Expr], bool]) -> Expr:
+        """An argument that has to be a tensor, if it is wanted as one, or conditions around a tensor."""
+        guards, rest = ir.split_guards(expr)
+
+        def tensor() -> Expr:
+            made = self.expression(rest)
+            return self._name(made, "in") if not isinstance(made, Access) and wanted(made) else made
+
+        return ir.multiply(*guards, self.under(guards, tensor))
 
     def _argument(self, argument: Expr) -> Expr:
         holds = any(isinstance(part, Reduce | Apply) for part in ir.walk(argument)) and self._is_active(argument)
@@ -109,6 +129,12 @@ class _Namer:
         return any(access.tensor in self.made or self.active(access.tensor) for access in ir.accesses(expr))
 
     def _name(self, expr: Expr, suffix: str, terms: tuple[Term, ...] | None = None) -> Access:
+        """The tensor that holds a part, where the conditions around it hold; a maximum has its own conditions."""
+        if terms is None:
+            terms = ir.collect(ir.term((), part) for part in (expr.terms if isinstance(expr, Sum) else (expr,)))
+        if self.guards and not (isinstance(expr, Apply) or (isinstance(expr, Reduce) and expr.operation != "sum")):
+            expr = ir.multiply(*self.guards, expr)
+            terms = ir.collect(ir.term(one.bound, ir.multiply(*self.guards, one.body), one.factor) for one in terms)
         free = list(ir.free_indices(expr))
         every = list(ir.indices(expr))
         nameless = ir.rename(expr, {index: f"_{k}" for k, index in enumerate(every)})
@@ -122,8 +148,6 @@ class _Namer:
         order = [index for index in dict.fromkeys([*ir.slot_indices(self.step.target), *free]) if index in free]
         self.known[shape] = name, tuple(free.index(index) for index in order)
         target = Access(name, tuple(order))
-        if terms is None:
-            terms = ir.collect(ir.term((), part) for part in (expr.terms if isinstance(expr, Sum) else (expr,)))
         self.steps.append(Step(target, terms, because=Reason("name", self.step)))
         return target
 

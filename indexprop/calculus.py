@@ -71,9 +71,10 @@ def contributions(
             for part in terms:
                 yield from contributions(part, upstream, rule=rule)
         case Product(factors):
+            held = value if ir.is_selected(expr) else None
             for k, factor in enumerate(factors):
                 swapped = ir.multiply(*factors[:k], upstream, *factors[k + 1 :])
-                yield from contributions(factor, swapped, rule=rule)
+                yield from contributions(factor, swapped, held, rule=rule)
         case Call("where", (condition, yes, no)):
             for one in contributions(yes, upstream, rule="map"):
                 yield replace(one, body=ir.call("where", condition, one.body, ir.ZERO))
@@ -108,7 +109,7 @@ def tangents(expr: Expr, tangent_of: dict[str, str], value: Access | None = None
                 yield from tangents(part, tangent_of)
         case Product(factors):
             for k, factor in enumerate(factors):
-                for tangent in tangents(factor, tangent_of):
+                for tangent in tangents(factor, tangent_of, value if ir.is_selected(expr) else None):
                     yield ir.multiply(*factors[:k], tangent, *factors[k + 1 :])
         case Call("where", (condition, yes, no)):
             moved = ir.call("where", condition, ir.add(*tangents(yes, tangent_of)), ir.add(*tangents(no, tangent_of)))

@@ -75,6 +75,29 @@ def put(x, at, axis, size):
     return result
 '''
 
+AMONG = '''
+def among(spec, chosen, *operands):
+    """einsum over the entries where `chosen` holds; the others do not enter, not even as 0 * inf."""
+    if all(np.isfinite(x).all() for x in operands):
+        return np.einsum(spec, chosen, *operands, optimize=True)
+    inputs, out = spec.split("->")
+    first, *rest = inputs.split(",")
+    every = "".join(dict.fromkeys(inputs.replace(",", "")))
+    with np.errstate(all="ignore"):
+        product = 1
+        for letters, x in zip(rest, operands):
+            order = sorted(letters, key=every.index)
+            shape = [x.shape[letters.index(k)] if k in letters else 1 for k in every]
+            product = product * np.einsum(f"{letters}->{''.join(order)}", x).reshape(shape)
+    kept = chosen.reshape(chosen.shape + (1,) * (len(every) - len(first)))
+    return np.einsum(f"{every}->{out}", np.where(kept, product, 0))
+'''
+
+EVERYWHERE = frozenset({"where", "abs", "sign", "maximum", "minimum", "clip", "relu", "leaky_relu", "square", "stop"})
+"""Functions that give no warning, whatever number they see."""
+
+HELPERS = {"pick": PICK, "put": PUT, "among": AMONG}
+
 Axes = tuple[Index | None, ...]
 
 
@@ -96,6 +119,10 @@ class Code:
     @property
     def named(self) -> tuple[Index, ...]:
         return tuple(axis for axis in self.axes if axis is not None)
+
+
+Factors = tuple[set[Index], list[Expr], list[Expr]]
+"""Factors that are one operand of a contraction: their indices, what stands above the line, and what below."""
 
 
 # --- moving axes ----------------------------------------------------------------------------------
@@ -182,6 +209,7 @@ class Writer:
         self.places: dict[Index | Affine, tuple[str, str]] = {}
         self.skipped = "0"
         self.masked = False
+        self.chosen: tuple[Guard, ...] = ()
         self.uses: set[str] = set()
 
     @cached_property
@@ -189,7 +217,7 @@ class Writer:
         """A Python identifier for every tensor, one-to-one."""
         if self.bare:
             return {name: name for name in self.program.names}
-        taken = {"np", "math", "float", "pick", "put", "dtype", "contract", "gradient", "forward", "tangent", *TABLE}
+        taken = {"np", "math", "float", *HELPERS, "dtype", "contract", "gradient", "forward", "tangent", *TABLE}
         found: dict[str, str] = {}
         for name in sorted(self.program.names, key=lambda name: "." in name):
             found[name] = ir.fresh(name.replace(".", "_"), taken)
@@ -437,14 +465,19 @@ class Writer:
         """The value where all conditions hold, and what skipping means elsewhere."""
         if not masks:
             return code
-        words = [
-            f"({one.text} != 0)" if one.level == ATOM else f"({one.text})" for one in masks
-        ]  # 0 and 1 are truth values
-        mask = masks[0].text if len(masks) == 1 else " & ".join(words)
-        text = f"{self.np('where')}({mask}, {code.text}, {self.skipped})"
+        text = f"{self.np('where')}({self.both(masks).text}, {code.text}, {self.skipped})"
         if not code.axes and code.text.replace(".", "").isdigit():
             text += f".astype({self.dtype})"
         return Code(text, broadcast((*masks, code), want))
+
+    def both(self, masks: Sequence[Code]) -> Code:
+        """Where all conditions hold."""
+        if len(masks) == 1:
+            return masks[0]
+        words = [f"({one.text} != 0)" if one.level == ATOM else f"({one.text})" for one in masks]  # 0 and 1 are truth
+        want = max((one.axes for one in masks), key=len)
+        names = [{one.axes[-k] for one in masks if len(one.axes) >= k} - {None} for k in range(len(want), 0, -1)]
+        return Code(" & ".join(words), tuple(next(iter(found), None) for found in names), COMPARISON)
 
     def guard(self, guard: Guard, want: Axes) -> Code:
         if self.bare:
@@ -555,7 +588,9 @@ class Writer:
 
     def fraction(self, above: Sequence[Expr], below: Sequence[Expr], want: Axes) -> Code:
         """A product of expressions, skipped where a condition among them or a position below the line says so."""
-        masks = [self.guard(part, want) for part in above if isinstance(part, Guard)]
+        guards = tuple(part for part in above if isinstance(part, Guard))
+        masks = [self.guard(part, want) for part in guards]
+        chosen, self.chosen = self.chosen, tuple(dict.fromkeys([*self.chosen, *guards]))
         over = [self.expression(part, want) for part in above if not isinstance(part, Guard)]
         inside = (
             [] if self.bare else [mask for part in below for read in _reads(part) for mask in self.inside(read, want)]
@@ -564,9 +599,18 @@ class Writer:
         kept = self.skipped, self.masked
         if inside:
             self.skipped, self.masked = "1", True  # divided by one, and skipped
-        under = [self.expression(part, want) for part in below]
+        under = [self.defined(part, self.expression(part, want), want) for part in below]
         self.skipped, self.masked = kept
+        self.chosen = chosen
         return self.where(masks, self.quotient(over or [Code("1", ())], under, want), want)
+
+    def defined(self, expr: Expr, code: Code, want: Axes) -> Code:
+        """An argument that is 1 where a condition leaves it out, so that nothing overflows or divides by 0 there."""
+        guards = [guard for guard in self.chosen if ir.free_indices(guard).keys() <= set(code.axes)]
+        if self.bare or not guards or not any(ir.accesses(expr)):
+            return code
+        mask = self.both([self.guard(guard, want) for guard in guards])
+        return Code(f"np.where({mask.text}, {code.text}, 1)", broadcast((mask, code), want))
 
     def quotient(self, above: Sequence[Code], below: Sequence[Code], want: Axes) -> Code:
         """Codes multiplied, divided by codes."""
@@ -597,8 +641,10 @@ class Writer:
     def entry(self, function: str, arguments: Sequence[Expr], want: Axes) -> Code:
         """A function at every entry, wherever its arguments are read."""
         codes = [self.expression(argument, want) for argument in arguments]
-        axes = broadcast(codes, want)
         record = lookup(function)
+        if not (record.condition or function in EVERYWHERE):
+            codes = [self.defined(one, code, want) for one, code in zip(arguments, codes, strict=True)]
+        axes = broadcast(codes, want)
         if function == "^":
             return Code(f"{codes[0].at(ATOM)}**{codes[1].at(ATOM)}", axes, POWERED)
         if record.condition:
@@ -638,14 +684,25 @@ class Writer:
         survive = [part for part in factors if isinstance(part, Guard) and not set(bound) & set(ir.free_indices(part))]
         masks = [self.guard(part, want) for part in survive]
         parts = notation.fractional([part for part in factors if part not in survive])
-        scalars = [part for part in parts.above if not ir.free_indices(part)]
-        above = [part for part in parts.above if ir.free_indices(part)]
-        divisors = [part for part in parts.below if not ir.free_indices(part)]
-        below = [part for part in parts.below if ir.free_indices(part)]
-        operands = self.operands(above, below)
-        free = {index for operand in operands for index in operand.named}
+        guards = [part for part in parts.above if isinstance(part, Guard)]
+
+        def outside(part: Expr) -> bool:  # what has no index scales the result, unless it may not be chosen at all
+            return not ir.free_indices(part) and not (guards and any(ir.accesses(part)))
+
+        scalars = [part for part in parts.above if outside(part)]
+        above = [part for part in parts.above if not outside(part) and part not in guards]
+        divisors = [part for part in parts.below if outside(part)]
+        below = [part for part in parts.below if not outside(part)]
+        groups = self.groups(above, below)
+        together = self.selecting(groups, guards)
+        chosen, self.chosen = self.chosen, (*self.chosen, *(part for part in factors if isinstance(part, Guard)))
+        operands = [self.operand(over, under) for _, over, under in groups]
+        self.chosen = chosen
+        free = {index for operand in operands for index in operand.named}.union(*map(ir.free_indices, together))
         out = tuple(axis for axis in want if axis in free and axis not in bound)
-        if len(operands) == 1 and not self.einsums:
+        if together:
+            core = self.among(together, operands, out)
+        elif len(operands) == 1 and not self.einsums:
             core = self.reduction("sum", operands[0], bound, want)
         else:
             core = (None if self.einsums else self.product(operands, out)) or self.einsum(operands, out)
@@ -654,16 +711,14 @@ class Writer:
         code = self.negated(parts.negative, replace(code, axes=core.axes))
         return self.where(masks, align(code, want), want) if masks else code
 
-    def operands(self, above: Sequence[Expr], below: Sequence[Expr]) -> list[Code]:
+    def groups(self, above: Sequence[Expr], below: Sequence[Expr]) -> list[Factors]:
         """The factors of a contraction, grouped so that what has the same indices is multiplied first.
 
         In einsum style only expressions are grouped, with the tensors of their indices, and the first factor stays
         by itself: `einsum("hb,hb->h", dH, H * (1 - H))`. In matrix style everything that fits into another factor
         joins it.
         """
-        groups: list[tuple[set[Index], list[Expr], list[Expr]]] = []
-        guards = [part for part in above if isinstance(part, Guard)]
-        above = [part for part in above if not isinstance(part, Guard)]
+        groups: list[Factors] = []
         mixed = [set(ir.free_indices(part)) for part in above if not isinstance(part, Access)]
         for position, part in enumerate(above):
             own = set(ir.free_indices(part))
@@ -689,22 +744,46 @@ class Writer:
                     host[1].extend(group[1])
                     host[2].extend(group[2])
                     groups.remove(group)
-        for (
-            part
-        ) in guards:  # a condition goes where all its indices are; if they are nowhere together, together they come
-            own = set(ir.free_indices(part))
-            hosts = [group for group in groups if group[0] >= own][:1] or [group for group in groups if group[0] & own]
-            rest = [group for group in groups if not any(group is host for host in hosts)]
-            over = [part, *(factor for group in hosts for factor in group[1])]
-            groups = [
-                (own.union(*(group[0] for group in hosts)), over, [one for group in hosts for one in group[2]]),
-                *rest,
-            ]
-        codes = []
-        for _, over, under in groups:
-            order = self.order_for(ir.multiply(*over, *(ir.power(part, ir.MINUS_ONE) for part in under)))
-            codes.append(squeeze(self.fraction(over, under, order)))
-        return codes
+        return groups
+
+    def selecting(self, groups: list[Factors], guards: Sequence[Expr]) -> Sequence[Expr]:
+        """Puts conditions into groups of factors, so that nothing enters where they do not hold; or returns them.
+
+        Where every group has their indices, every group is masked. Where one array has all indices, the product is.
+        Otherwise masking one factor would leave 0 times the others: a matrix product with a condition.
+        """
+        if not guards:
+            return ()
+        own = set().union(*map(ir.free_indices, guards))
+        every = own.union(*(indices for indices, _, _ in groups))
+        apart = any(indices != every for indices, _, _ in groups)
+        if apart and all(indices >= own for indices, _, _ in groups):
+            groups[:] = [(indices, [*guards, *over], under) for indices, over, under in groups]
+        elif every == own or any(indices == every for indices, _, _ in groups):
+            over = [part for _, parts, _ in groups for part in parts]
+            groups[:] = [(every, [*guards, *over], [part for _, _, parts in groups for part in parts])]
+        else:
+            return guards
+        return ()
+
+    def operand(self, over: Sequence[Expr], under: Sequence[Expr]) -> Code:
+        order = self.order_for(ir.multiply(*over, *(ir.power(part, ir.MINUS_ONE) for part in under)))
+        return squeeze(self.fraction(over, under, order))
+
+    def among(self, guards: Sequence[Expr], operands: Sequence[Code], out: tuple[Index, ...]) -> Code:
+        """The contraction over what conditions choose."""
+        own = set().union(*map(ir.free_indices, guards))
+        order = tuple(dict.fromkeys(axis for operand in operands for axis in operand.named if axis in own))
+        order += tuple(own.difference(order))
+        mask = self.both([self.guard(part, order) for part in guards if isinstance(part, Guard)])
+        if mask.level == ATOM:
+            mask = Code(f"{mask.text} != 0", mask.axes)
+        letters = self.letters(index for operand in (mask, *operands) for index in operand.named)
+        inputs = ",".join(letters(operand.named) for operand in (mask, *operands))
+        arguments = ", ".join(operand.text for operand in (mask, *operands))
+        if not self.bare:
+            self.helpers["among"] = None
+        return Code(f'among("{inputs}->{letters(out)}", {arguments})', out)
 
     def einsum(self, operands: Sequence[Code], out: tuple[Index, ...]) -> Code:
         letters = self.letters(index for operand in operands for index in operand.named)
@@ -783,7 +862,7 @@ class Writer:
         below = [self.expression(part, ()) for part in scale.below]
         negative = one.factor.number < 0
         factors = _factors(one.body)
-        tensors = [part for part in factors if ir.free_indices(part)]
+        tensors = [part for part in factors if ir.free_indices(part) and not isinstance(part, Guard)]
         contracted = one.bound or (self.einsums and len(tensors) > 1 and not any(map(_reduces, factors)))
         if not contracted:
             parts = notation.fractional(factors, one.factor)
@@ -953,7 +1032,7 @@ def source(program: Derived, layout: LayoutLike = None, style: str = "matmul") -
     if imports[0] == "import math":
         imports.insert(1, "")
     helpers = [TABLE[name].numpy.strip("\n") for name in TABLE if name in writer.helpers]
-    helpers += [text.strip("\n") for name, text in (("pick", PICK), ("put", PUT)) if name in writer.helpers]
+    helpers += [text.strip("\n") for name, text in HELPERS.items() if name in writer.helpers]
     blocks = ["\n".join(imports), *helpers, "\n".join(head + body)]
     return "\n\n\n".join(blocks) + "\n"
 

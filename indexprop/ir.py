@@ -386,6 +386,11 @@ def split_guards(expr: Expr) -> tuple[tuple[Expr, ...], Expr]:
     return guards, multiply(*(part for part in factors if not isinstance(part, Guard)))
 
 
+def is_selected(expr: Expr) -> bool:
+    """Whether an expression is conditions around one factor: where they hold, both have one value."""
+    return isinstance(expr, Product) and sum(not isinstance(part, Guard) for part in expr.factors) == 1
+
+
 def is_divisor(expr: Expr) -> bool:
     """Whether a factor is written below the line: a power with a negative integer exponent."""
     match expr:

@@ -1,0 +1,125 @@
+"""Skipped means skipped: what a condition leaves out does not enter, not even as 0 * inf, and gives no warning."""
+
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import indexprop as ip
+from indexprop import calculus, codegen, notation
+from indexprop.semantics import evaluate
+
+CONTRACTIONS = [
+    "Y[i] = [j <= i] A[i,j] B[j]",
+    "input E[i] \n Y[i] = [j <= i] B[j]",
+    "Y[i] = [j <= i] B[j] / A[i,j]",
+    "Y[i,d] = [j <= i] A[i,j] C[j,d]",
+    "input E[i] \n Y[i,d] = sum[j]([j <= i] [n[j]] 2 s C[j,d]) / (3 |d|)",
+    "Y[j,d] = [n[i]] A[i,j] D[i,d]",
+    "Y[d] = sum[i,j]([n[j]] s B[j] D[i,d])",
+    "Y[i] = [i <= 1] A[i,j] B[j]",
+    "Y[d] = [j <= i] [n[j]] A[i,j] C[j,d] D[i,d] B[j]",
+    "Y[i,d] = [n[j]] [i <= 2] A[i,j] C[j,d] / s",
+    "Y[i,d] = 1 + (2 sum[j]([j <= i] A[i,j] C[j,d]) - s) D[i,d]",
+    "Y[i] = sum[j]([j <= i] exp(A[i,j]) / (1 + B[j]^2)) A[i,0]",
+    "input A[i,j] \n Y[i] = [j <= i] A[j,j] B[j]",
+]
+LEFT_OUT = [
+    ("S[i,j] = [j <= i] exp(A[i,j])", 1000.0),
+    ("S[i,j] = [j <= i] B[j] exp(A[i,j])", 1000.0),
+    ("S[i,j] = 2 - [j <= i] B[j] log(A[i,j]) / 3", -1.0),
+    ("S[i,j] = [j <= i] B[j] / A[i,j]", 0.0),
+    ("S[i] = sum[j]([j <= i] tanh(A[i,j]^0.5) B[j])", -1.0),
+    ("M[i] = max[j]([j <= i] sigmoid(exp(A[i,j])))", 1000.0),
+    ("S[i] = [j <= i] B[j] exp(sum[k](A[k,j] A[i,k]) / A[i,j])", 0.0),
+    ("S[i,d] = [j <= i] C[j,d] sqrt(A[i,j])", -1.0),
+]
+styles = pytest.mark.parametrize("style", codegen.STYLES)
+
+
+def drawn(program, seed: int = 0) -> dict:
+    sizes = {"i": 4, "j": 4, "k": 4, "d": 3}
+    rng = np.random.default_rng(seed)
+    return {
+        one.tensor: rng.random([sizes[name] for name in one.names]) < 0.5
+        if one.tensor in program.truths
+        else rng.normal(size=[sizes[name] for name in one.names])
+        for one in program.inputs
+    }
+
+
+@styles
+@pytest.mark.parametrize("text", CONTRACTIONS)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_what_is_not_a_number_enters_where_it_is_chosen_and_nowhere_else(style, text, seed):
+    """Against the meaning, with NaN and infinity at random entries: values and cotangents."""
+    program = ip.parse(text)
+    back = ip.vjp(program).program
+    arrays = drawn(back, seed)
+    rng = np.random.default_rng(seed)
+    for name, array in arrays.items():
+        if name not in back.truths:
+            broken = rng.random(array.shape) < 0.25
+            arrays[name] = np.where(broken, rng.choice([np.nan, np.inf, -np.inf], array.shape), array)
+    both = notation.with_steps(back, back.steps, dict.fromkeys(step.name for step in back.steps))
+    with np.errstate(all="ignore"):
+        found = ip.compile(both, style=style)(**arrays)
+    for name, table in evaluate(both, arrays).items():
+        if name in found:
+            np.testing.assert_allclose(found[name], np.array(table.tolist(), float), rtol=1e-12, atol=1e-12)
+
+
+@styles
+@pytest.mark.parametrize("bad", ["out of the domain", np.nan, np.inf])
+@pytest.mark.parametrize(("text", "outside"), LEFT_OUT)
+def test_what_is_left_out_leaves_no_trace(style, text, outside, bad):
+    """Neither a warning nor a number: value and gradients are those of harmless entries."""
+    program = ip.parse(text)
+    back = ip.vjp(program)
+    harmless = {name: np.abs(array) for name, array in drawn(back.program).items()}
+    left_out = np.arange(4) > np.arange(4)[:, None]  # j > i
+    spoiled = harmless | {"A": np.where(left_out, outside if isinstance(bad, str) else bad, harmless["A"])}
+    if "A[k,j]" in text:  # reads everything, chosen or not
+        spoiled = harmless | {"A": np.where(left_out, 0.0, harmless["A"])}
+        harmless["A"] = spoiled["A"] + 1e-300
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for part in (program, back, ip.jvp(program, wrt="A")):
+            step = ip.compile(part, style=style)
+            given = {**spoiled, "tA": np.ones((4, 4))}
+            expected = {**harmless, "tA": np.ones((4, 4))}
+            names = calculus.program_of(part).input_names
+            found, right = (step(**{name: source[name] for name in names}) for source in (given, expected))
+            for name in found:
+                np.testing.assert_allclose(found[name], right[name], rtol=1e-12)
+
+
+def test_a_matrix_product_with_a_condition_reads_as_one():
+    program = ip.parse("Y[i,d] = [j <= i] A[i,j] C[j,d]")
+    line = '    Y = among("ij,ij,jd->id", np.arange(n_j) <= np.arange(n_i)[:, None], A, C)  # i d'
+    assert line in ip.source(program).splitlines()
+    assert line in ip.source(program, style="einsum").splitlines()
+
+
+def test_single_precision_stays_beside_a_condition():
+    program = ip.parse("Y[i,d] = [j <= i] A[i,j] C[j,d]")
+    arrays = {name: array.astype("float32") for name, array in drawn(program).items()}
+    assert ip.compile(program)(**arrays)["Y"].dtype == np.float32
+    arrays["C"][3, 1] = np.nan
+    found = ip.compile(program)(**arrays)["Y"]
+    assert found.dtype == np.float32
+    assert np.isnan(found).sum() == 1
+
+
+def test_parts_keep_the_conditions_around_them():
+    assert str(ip.vjp(ip.parse("S[i] = [m[i]] w[i] exp(z[i])"), wrt="z").program) == (
+        "input m[i], w[i], z[i], dS[i]\n"
+        "S_exp[i]  = [m[i]] exp(z[i])\n"
+        "dS_exp[i] = [m[i]] w[i] dS[i]\n"
+        "dz[i]     = [m[i]] dS_exp[i] S_exp[i]"
+    )
+    assert str(ip.vjp(ip.parse("S[i] = [m[i]] exp(z[i])"), wrt="z").program) == (
+        "S[i]  = [m[i]] exp(z[i])\ndz[i] = [m[i]] dS[i] S[i]"
+    )
