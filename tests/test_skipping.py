@@ -54,15 +54,14 @@ def drawn(program, seed: int = 0) -> dict:
 @pytest.mark.parametrize("text", CONTRACTIONS)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_what_is_not_a_number_enters_where_it_is_chosen_and_nowhere_else(style, text, seed):
-    """Against the meaning, with NaN and infinity at random entries: values and cotangents."""
+    """Against the meaning, with NaN at random entries: values and cotangents."""
     program = ip.parse(text)
     back = ip.vjp(program).program
     arrays = drawn(back, seed)
     rng = np.random.default_rng(seed)
     for name, array in arrays.items():
         if name not in back.truths:
-            broken = rng.random(array.shape) < 0.25
-            arrays[name] = np.where(broken, rng.choice([np.nan, np.inf, -np.inf], array.shape), array)
+            arrays[name] = np.where(rng.random(array.shape) < 0.25, np.nan, array)
     both = notation.with_steps(back, back.steps, dict.fromkeys(step.name for step in back.steps))
     with np.errstate(all="ignore"):
         found = ip.compile(both, style=style)(**arrays)
