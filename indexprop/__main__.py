@@ -19,7 +19,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from indexprop import annotating, auditing, calculus, codegen, exposition, layouts, notation, numerics, pages, weights
+from indexprop import (
+    annotating,
+    auditing,
+    calculus,
+    codegen,
+    exposition,
+    layouts,
+    notation,
+    numerics,
+    pages,
+    reviewing,
+    weights,
+)
 from indexprop.calculus import Gradient
 from indexprop.errors import CheckError, IndexpropError, NameProblem, NotationError, Problem, did_you_mean
 from indexprop.ir import Program
@@ -94,6 +106,7 @@ AUDIT = """\
 examples:
   indexprop audit backprop.py                  data, forward and backward pass
   indexprop audit notebook.ipynb
+  indexprop audit backprop.py --html audit.html
   indexprop audit backprop.py --loss "squared_loss(predictions, targets)"
   indexprop audit backprop.py --grads d_W1,d_b1 --wrt W_1,b_1 --axes "X=i b"
 
@@ -106,6 +119,7 @@ ANNOTATE = """\
 examples:
   indexprop annotate backprop.py               the file, with comments, printed
   indexprop annotate backprop.py -o annotated.py
+  indexprop annotate backprop.py --html backprop.html
 """
 
 CONVERT = """\
@@ -187,6 +201,7 @@ def _parser() -> argparse.ArgumentParser:
         made.add_argument("--grads", metavar="dW1,db1", help="the gradients, in the names of the file")
         made.add_argument("--wrt", metavar="W1,b1", help="what they are the gradients of, in the same order")
         made.add_argument("--axes", metavar='"X=i b"', help="names for the axes of arrays")
+        made.add_argument("--html", metavar="FILE.html", type=Path, help="write a page, the code beside what it means")
     annotate.add_argument("-o", "--output", metavar="OUT", type=Path, help="write the file there")
     check.add_argument("--seed", type=int, default=0, metavar="N", help="the first random draw (default: 0)")
     check.add_argument("--examples", type=_count, default=1, metavar="N", help="how many draws (default: 1)")
@@ -279,10 +294,19 @@ def _told(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _audit(arguments: argparse.Namespace) -> Outcome:
     report = auditing.audit(arguments.file, **_told(arguments))
-    return str(report), FINE if report.ok else WRONG
+    code = FINE if report.ok else WRONG
+    if arguments.html is None:
+        return str(report), code
+    arguments.html.write_text(reviewing.review(report.lifted, report), encoding="utf-8")
+    return f"wrote {arguments.html}", code
 
 
 def _annotate(arguments: argparse.Namespace) -> Outcome:
+    if arguments.html is not None:
+        lifted, report = annotating.study(arguments.file, **_told(arguments))
+        arguments.html.write_text(reviewing.review(lifted, report, opened=True), encoding="utf-8")
+        if arguments.output is None:
+            return f"wrote {arguments.html}", FINE
     text = annotating.annotate(arguments.file, **_told(arguments))
     if arguments.output is None:
         return text.rstrip("\n"), FINE

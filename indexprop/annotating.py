@@ -56,14 +56,25 @@ def annotate(
     `audit`; code without a loss or without gradients is explained line by line all the same. Of a notebook, the
     notebook comes back.
     """
+    comments = Annotator(*study(subject, loss=loss, grads=grads, wrt=wrt, axes=axes)).comments()
+    return rewriting.insert(subject, comments)
+
+
+def study(
+    subject: str | Path,
+    *,
+    loss: str | None = None,
+    grads: str | Sequence[str] | None = None,
+    wrt: str | Sequence[str] | None = None,
+    axes: Mapping[str, str] | None = None,
+) -> tuple[Lifted, Report | None]:
+    """The code as a program, and its audit, if it has a loss and gradients; what is given is as for `audit`."""
     try:
         recording, name, pairs = prepare(subject, loss, grads, wrt, axes)
-        report: Report | None = Audit(recording, name, pairs, str(subject)).report()
+        return recording.lifted, Audit(recording, name, pairs, str(subject)).report()
     except LiftError:
         hints = {name: tuple(words.split()) for name, words in (axes or {}).items()}
-        recording, report = Recording(subject, (), hints, ()), None
-    comments = Annotator(recording.lifted, report).comments()
-    return rewriting.insert(subject, comments)
+        return Recording(subject, (), hints, ()).lifted, None
 
 
 class Annotator:

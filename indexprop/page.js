@@ -24,7 +24,8 @@
     box.innerHTML = `<math>${long(short)}</math>`;
     return box.content.firstChild;
   });
-  for (const place of all("f-")) place.replaceChildren(made[place.getAttribute("n")].cloneNode(true));
+  for (const place of all("f-"))
+    place.replaceChildren(made[place.getAttribute("n")].cloneNode(true));
 
   for (const index of all("i")) index.dataset.i = index.textContent;
 
@@ -74,7 +75,7 @@
   const choose = () => {
     const asked = named();
     const story = asked || stories.find((one) => one.classList.contains("chosen")) || stories.find((one) => one.dataset.first) || stories[0];
-    if (!story) return;
+    if (!story) return reachable();
     const way = wayTo(story.dataset.of);
     for (const one of stories) one.classList.toggle("chosen", one === story);
     for (const one of all("[data-t]")) {
@@ -91,7 +92,7 @@
 
   // what scrolls sideways can be reached with the keyboard
   const reachable = () => {
-    for (const box of all(".display, figure > div, pre, .scroll"))
+    for (const box of all(".display, figure > div, pre, dd, .scroll"))
       box.scrollWidth > box.clientWidth ? box.setAttribute("tabindex", "0") : box.removeAttribute("tabindex");
   };
 

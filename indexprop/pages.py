@@ -259,7 +259,7 @@ def shorthand(markup: str) -> str:
     return re.sub(r"</m\w+>", "}", markup)
 
 
-class _Formulas:
+class Formulas:
     """The formulas of a page. Each is written once, in shorthand; where it stands, its text holds the place."""
 
     def __init__(self) -> None:
@@ -273,7 +273,7 @@ class _Formulas:
         return "\n".join(self.numbers)
 
 
-def _in_place(markup: str, text: str) -> str:
+def in_place(markup: str, text: str) -> str:
     """A formula where it stands, for HTML without a script."""
     return f"<math>{markup}</math>"
 
@@ -289,11 +289,11 @@ def story_html(story: Story, indices: Iterable[Index] = (), level: int = 3) -> s
     <h3>B</h3>
     <p>x &lt; y</p>
     """
-    return _Html(frozenset(indices), _in_place).story(story, level)
+    return Html(frozenset(indices), in_place).story(story, level)
 
 
 @dataclass(frozen=True)
-class _Html:
+class Html:
     """Reads stories as HTML: marks indices, and writes a formula, given its MathML and its text, in one way."""
 
     indices: frozenset[Index]
@@ -408,6 +408,48 @@ def _unquoted(tag: re.Match[str]) -> str:
     return re.sub(r'(?<= )([\w-]+)="([\w.#-]+)"(?!/)', r"\1=\2", tag[0])
 
 
+def document(title: str, body: Iterable[str], indices: Iterable[Index], formulas: Formulas, rules: str = "") -> str:
+    """The whole file around the body of a page: its rules, its colours, its formulas and its script.
+
+    >>> text = document("A < B", ["<p>x</p>"], ["b"], Formulas())
+    >>> "<title>A &lt; B</title>" in text, '[data-i="b"]{color:' in text
+    (True, True)
+    """
+    palette = "".join(_colours(indices, number) for number in range(2))
+    policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+    foot = "<footer>One file, made by indexprop. It loads nothing and can be kept, sent and printed.</footer>"
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        f"<title>{escape(title)}</title>\n<style>{diagrams.SHAPES}{_asset('page.css')}{palette}{rules}</style>\n"
+        f"</head>\n<body>\n{_shortened(chr(10).join(filter(None, [*body, foot])))}\n"
+        f'<script type="text/plain" id="formulas">{formulas.written()}</script>\n'
+        f"<script>{_asset('page.js')}</script>\n</body>\n</html>\n"
+    )
+
+
+def _colours(indices: Iterable[Index], number: int) -> str:
+    """The colour of every index, light or dark."""
+    palette = (diagrams.LIGHT, diagrams.DARK)[number]
+    rules = ""
+    for place, index in enumerate(indices):
+        if index:
+            rules += f'[data-i="{escape(index)}"]{{color:{palette[place % diagrams.COLOURS]}}}'
+    return f"@media(prefers-color-scheme:dark){{{rules}}}" if number else rules
+
+
+def chips(indices: Iterable[Index], sizes: Mapping[Index, int]) -> str:
+    """The indices as buttons, with the sizes that are known: to point at, or to focus."""
+    items = ""
+    for index in filter(None, indices):
+        name = escape(index)
+        said, small = (f", size {sizes[index]}", f"<small>{sizes[index]}</small>") if index in sizes else ("", "")
+        label = f'aria-label="index {name}{said}"'
+        items += f'<li><button type="button" data-i="{name}" {label}><i>{name}</i>{small}</button></li>'
+    return f'<ul class="chips" aria-label="indices"><li aria-hidden="true">indices</li>{items}</ul>'
+
+
 @dataclass(frozen=True)
 class Reading:
     """One way to write every line: what the switch calls it, its short lines, and the whole source."""
@@ -474,8 +516,8 @@ class _Page:
         self.known = dict(sizes if sizes is not None else report.sizes if report else {})
         self.sizes = {**some_sizes(self.program), **self.known}
         self.indices = frozenset(self.program.indices)
-        self.formulas = _Formulas()
-        self.html = _Html(self.indices, self.formulas)
+        self.formulas = Formulas()
+        self.html = Html(self.indices, self.formulas)
         self.readings = readings(gradient)
         self.title = title
         self.backward = gradient.backward
@@ -498,7 +540,6 @@ class _Page:
     def whole(self) -> str:
         what = "gradients" if not self.gradient.seeds else "cotangents"
         heading = self.title or f"The {what} of {self.of}, line by line"
-        palette = "".join(self.colours(number) for number in range(2))
         body = [
             '<a class="skip" href="#passes">To the lines</a>',
             f"<header><h1>{escape(heading)}</h1>{self.lead()}</header>",
@@ -510,27 +551,8 @@ class _Page:
             self.code(),
             self.verification(),
             "</main>",
-            "<footer>One file, made by indexprop. It loads nothing and can be kept, sent and printed.</footer>",
         ]
-        policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-        return (
-            '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-            '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-            f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-            f"<title>{escape(heading)}</title>\n<style>{diagrams.SHAPES}{_asset('page.css')}{palette}{self.switching()}</style>\n"
-            f"</head>\n<body>\n{_shortened(chr(10).join(filter(None, body)))}\n"
-            f'<script type="text/plain" id="formulas">{self.formulas.written()}</script>\n'
-            f"<script>{_asset('page.js')}</script>\n</body>\n</html>\n"
-        )
-
-    def colours(self, number: int) -> str:
-        """The colour of every index, light or dark."""
-        palette = (diagrams.LIGHT, diagrams.DARK)[number]
-        rules = ""
-        for place, index in enumerate(self.program.indices):
-            if index:
-                rules += f'[data-i="{escape(index)}"]{{color:{palette[place % diagrams.COLOURS]}}}'
-        return f"@media(prefers-color-scheme:dark){{{rules}}}" if number else rules
+        return document(heading, body, self.program.indices, self.formulas, self.switching())
 
     def switching(self) -> str:
         """The switch needs no script: what is not chosen is not shown."""
@@ -551,21 +573,10 @@ class _Page:
             f"{' checked' * (not number)}>{one.name}</label>"
             for number, one in enumerate(self.readings)
         )
-        chips = "".join(
-            f'<li><button type="button" data-i="{escape(index)}" aria-label="index {escape(index)}'
-            f'{self.sized(index, ", size ")}"><i>{escape(index)}</i>'
-            f"{self.sized(index, '<small>', '</small>')}</button></li>"
-            for index in self.program.indices
-            if index
-        )
         return (
             '<div class="bar"><div><fieldset><legend>written as</legend>'
-            f'<span class="switch">{options}</span></fieldset>'
-            f'<ul class="chips" aria-label="indices"><li aria-hidden="true">indices</li>{chips}</ul></div></div>'
+            f'<span class="switch">{options}</span></fieldset>{chips(self.program.indices, self.known)}</div></div>'
         )
-
-    def sized(self, index: Index, before: str, after: str = "") -> str:
-        return f"{before}{self.known[index]}{after}" if index in self.known else ""
 
     def flow(self) -> str:
         picture = diagrams.flow(self.gradient, styled=False, links=True)

@@ -15,6 +15,7 @@ ORDER = [
         "__main__",
         "testing",
         "weights",
+        "reviewing",
         "annotating",
         "auditing",
         "mistakes",

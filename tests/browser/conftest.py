@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,8 @@ from typing import Any
 import pytest
 
 import indexprop as ip
-from indexprop import pages
+from indexprop import pages, reviewing
+from tests.test_reviewing import WRONG
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 OPTIONS = [
@@ -54,6 +56,18 @@ class Browser:
     def run(self, script: str, *arguments: Any) -> Any:
         return self.ask("POST", "/execute/sync", {"script": script, "args": list(arguments)})
 
+    def until(self, selector: str, start: str) -> str:
+        """The text of the one that is seen, as soon as it begins so."""
+        for _ in range(100):
+            if (found := self.shown(selector)) and found[0].startswith(start):
+                return found[0]
+            time.sleep(0.05)
+        raise AssertionError(f"{selector} is {found}, and not {start}...")
+
+    def later(self, script: str) -> Any:
+        """What a script hands to its last argument, a function."""
+        return self.ask("POST", "/execute/async", {"script": script, "args": []})
+
     def find(self, selector: str) -> Any:
         return self.ask("POST", "/element", {"using": "css selector", "value": selector})
 
@@ -75,7 +89,7 @@ class Browser:
     def shown(self, selector: str) -> list[str]:
         """The texts of what can be seen."""
         script = (
-            "return [...document.querySelectorAll(arguments[0])].filter(e => e.getClientRects().length)"
+            "return [...document.querySelectorAll(arguments[0])].filter(e => e.checkVisibility())"
             ".map(e => e.textContent)"
         )
         found: list[str] = self.run(script, selector)
@@ -106,6 +120,14 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     grad = ip.gradient(ip.parse(ROOT / "examples" / "column_batch.ixp"))
     file = tmp_path_factory.mktemp("page") / "page.html"
     file.write_text(pages.page(grad, report=ip.check(grad)), encoding="utf-8")
+    return file.as_uri()
+
+
+@pytest.fixture(scope="session")
+def audited(tmp_path_factory: pytest.TempPathFactory) -> str:
+    report = ip.audit(WRONG)
+    file = tmp_path_factory.mktemp("audit") / "page.html"
+    file.write_text(reviewing.review(report.lifted, report), encoding="utf-8")
     return file.as_uri()
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from importlib import resources
+
+import pytest
 
 import indexprop as ip
 from indexprop import pages
@@ -67,8 +70,8 @@ def test_focusing_an_index_shows_it_everywhere(browser: Browser) -> None:
 def test_choosing_a_gradient_tells_its_story(browser: Browser) -> None:
     assert len(browser.shown(".story h2")) == 1
     browser.click('#passes a[href="#story-dW2"]')
-    (title,) = browser.shown(".story h2")
-    assert title.startswith("dW2, the gradient of")
+    browser.until(".story h2", "dW2, the gradient of")
+    assert len(browser.shown(".story h2")) == 1
     way = browser.run("return [...document.querySelectorAll('#passes .on-path')].map(e => e.dataset.t)")
     assert way == ["dY", "dH2", "dZ2", "dW2"]
     assert browser.run("return document.querySelector('#passes [aria-current]').getAttribute('href')") == "#story-dW2"
@@ -76,13 +79,13 @@ def test_choosing_a_gradient_tells_its_story(browser: Browser) -> None:
     browser.run("history.back()")
     browser.run("location.hash = '#story-dW1'")
     browser.click('.flow a[href="#story-dX"]')
-    assert browser.shown(".story h2")[0].startswith("dX")
+    browser.until(".story h2", "dX")
 
 
 def test_a_story_can_be_linked_to(browser: Browser, address: str) -> None:
     browser.get("about:blank")
     browser.get(f"{address}#story-dZ2")
-    assert browser.shown(".story h2")[0].startswith("dZ2")
+    browser.until(".story h2", "dZ2")
 
 
 def test_copying_the_source(browser: Browser) -> None:
@@ -164,3 +167,55 @@ def test_names_for_a_screen_reader(browser: Browser) -> None:
     ]
     assert unnamed == []
     assert any(node.get("role", {}).get("value") == "MathMLMath" for node in nodes)
+
+
+def axe() -> str:
+    """The script of axe-core, which the package axe-core-python carries."""
+    return (resources.files("axe_core_python") / "axe.min.js").read_text(encoding="utf-8")
+
+
+AXE = """
+    const done = arguments[arguments.length - 1];
+    axe.run(document, {resultTypes: ["violations"]}).then(({violations, passes}) => done([passes.length, violations
+        .filter((one) => ["serious", "critical"].includes(one.impact))
+        .map((one) => [one.id, one.help, one.nodes.map((node) => node.html.slice(0, 200))])]));
+"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("which", ["explained", "every story", "audited"])
+def test_axe_finds_nothing_serious(browser: Browser, audited: str, scheme: str, which: str) -> None:
+    browser.chrome("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+    try:
+        if which == "audited":
+            browser.get(audited)
+        if which == "every story":
+            browser.run("document.documentElement.classList.remove('js')")
+        browser.run(axe())
+        passed, found = browser.later(AXE)
+        assert found == []
+        assert passed > 20
+    finally:
+        browser.chrome("Emulation.setEmulatedMedia", features=[])
+
+
+def test_axe_finds_what_is_wrong(browser: Browser) -> None:
+    browser.run(axe())
+    browser.run("document.querySelector('.copy').textContent = ''")
+    _, found = browser.later(AXE)
+    assert [name for name, *_ in found] == ["button-name"]
+
+
+def test_an_audit(browser: Browser, audited: str) -> None:
+    browser.get(audited)
+    assert [text.split("\n")[0] for text in browser.shown(".is-wrong .verdict")] == ["WRONG"]
+    assert browser.shown(".tale h3")[0].startswith("Where Y is read")
+    assert browser.run("return document.querySelectorAll('.tale math').length") > 10
+    assert browser.shown(".more dt")[:2] == ["class", "evidence"]
+    browser.click(".is-wrong .said summary")
+    assert browser.shown(".more dt") == []
+    browser.chrome("Emulation.setDeviceMetricsOverride", width=360, height=800, deviceScaleFactor=1, mobile=True)
+    try:
+        assert browser.run("return document.documentElement.scrollWidth") <= 360
+    finally:
+        browser.chrome("Emulation.clearDeviceMetricsOverride")
