@@ -373,7 +373,7 @@ class Audit:
         for option in options:
             source = copied(option.step)
             known = self.found.get(source)
-            holds = not self.said.get(source, "-") or (known is not None and known.factor in (ONE, self.sign))
+            holds = known is not None and known.factor in (ONE, self.sign)
             fresh = holds and source in self.said and option.claim.factor == self.sign
             if (option.count > first.count and option.settled) or (option.count >= first.count and fresh):
                 first = option

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from indexprop import algebra, tracing
 from indexprop.errors import Problem
-from indexprop.ir import Program
+from indexprop.ir import Program, Step
 from indexprop.rewriting import LiftError
 from indexprop.tracing import Lifted, Recording
 
@@ -75,6 +75,9 @@ def prepare(
     wanted = tuple(_words(wrt)) if wrt is not None else ()
     inputs = tuple(name for name in wanted if name.isidentifier())
     recording = Recording(subject, (), hints, inputs)
+    if recording.tracer.changed:  # a bias that starts at zero is no constant, although the code changes it later
+        inputs = (*inputs, *sorted(recording.tracer.changed - set(inputs)))
+        recording = Recording(subject, (), hints, inputs)
     expression, name = loss or "", ""
     if not expression:
         name, expression = find_loss(recording)
@@ -97,6 +100,7 @@ def prepare(
     forward = algebra.needed(recording.lifted.program, (name,)).input_names if name else ()
     zeros = [tensor for tensor in recording.tracer.fills if tensor not in forward]
     if set(zeros) & set(recording.lifted.program.input_names):
+        inputs = tuple(tensor for tensor in inputs if tensor not in zeros)
         recording = Recording(subject, (), hints, inputs, after, zeros)
     lifted = recording.lifted
     if not name or lifted.program.axes.get(name) != () or name in lifted.program.input_names:
@@ -200,14 +204,26 @@ def find_pairs(lifted: Lifted, loss: str, *, wanted: bool, given: bool) -> dict[
 
 
 def first_pass(lifted: Lifted, forward: Program, hand: Sequence[str]) -> list[str]:
-    """The lines before the parameters change: a training loop is unrolled, and its first pass is audited."""
-    later: set[str] = set()
-    parameters = {lifted.names[name].rpartition(".")[2] for name in forward.input_names}
+    """The lines before the second forward pass: a training loop is unrolled, and its first pass is audited. The second
+    pass begins where a line of the forward pass runs again, and reads a parameter that was changed.
+    """
+    lines = {lifted.lines[step.name] for step in forward.steps}
+    reached: set[str] = set()
+    kept = []
     for step in lifted.program.steps:
-        reads = {access.tensor for access in step.reads}
-        word = lifted.names[step.name].rpartition(".")[2]  # also `p.W`, which is p["W"]
-        gradient = said_by(lifted.names[step.name], lifted, forward.input_names)
-        updated = step.name in hand and word in parameters and reads & set(hand) and not gradient
-        if updated or reads & later:
-            later.add(step.name)
-    return [name for name in hand if name not in later]
+        changed = step.name in hand and is_update(step, lifted, forward, hand)
+        if changed or {access.tensor for access in step.reads} & reached:
+            reached.add(step.name)
+            if step.name in hand and lifted.lines[step.name] in lines:
+                break
+        if step.name in hand and not changed:
+            kept.append(step.name)
+    return kept
+
+
+def is_update(step: Step, lifted: Lifted, forward: Program, hand: Sequence[str]) -> bool:
+    """Whether a line gives a parameter its new value."""
+    parameters = {lifted.names[name].rpartition(".")[2] for name in forward.input_names}
+    word = lifted.names[step.name].rpartition(".")[2]  # also `p.W`, which is p["W"]
+    gradient = said_by(lifted.names[step.name], lifted, forward.input_names)
+    return word in parameters and not gradient and bool({access.tensor for access in step.reads} & set(hand))

@@ -11,7 +11,6 @@ from typing import TypeAlias
 from indexprop import codegen, exposition, ir, layouts, notation
 from indexprop.evidence import ONE, Array, Claim, Column, Ledger, show_factor
 from indexprop.ir import Access, Call, Expr, Index, Number, Step
-from indexprop.tracing import close
 
 TRANSPOSED = "transposed"
 BATCH = "missing or extra 1/|b|"
@@ -182,38 +181,28 @@ class Diagnosis:
 
     def by_term(self) -> Finding | None:
         """One of several terms has a wrong factor."""
-        import numpy as np
-
         if len(self.step.terms) < 2:
             return None
-        columns = [self.ledger.compute(replace(self.step, terms=(term,))) for term in self.step.terms]
-        if any(column is None for column in columns):
+        for k, term in enumerate(self.step.terms):
+            factor = self.needed(k, term)
+            if factor is None or factor == ONE:
+                continue
+            terms = [*self.step.terms]
+            terms[k] = ir.Term(term.factor * factor, term.bound, term.body)
+            shown = f"yours / derived = {show_factor(inverse(factor))} in the term {notation.format_terms([term])}"
+            return kind_of(factor, self.ledger.batch), shown, replace(self.step, terms=tuple(terms))
+        return None
+
+    def needed(self, k: int, term: ir.Term) -> ir.Factor | None:
+        """The factor by which a term makes the line right in place of the k-th one, if there is one."""
+        others = tuple(other for j, other in enumerate(self.step.terms) if j != k)
+        rest = self.ledger.compute(replace(self.step, terms=others)) if others else None
+        column = self.ledger.compute(replace(self.step, terms=(term,)))
+        if column is None or (others and rest is None):
             return None
-        solutions = []
-        for number, right in enumerate(self.right):
-            table = np.stack([column[number].ravel() for column in columns if column is not None], axis=1)
-            if table.shape[0] < table.shape[1] or np.linalg.matrix_rank(table) < table.shape[1]:
-                return None
-            solution, *_ = np.linalg.lstsq(table, right.ravel(), rcond=None)
-            if not close(table @ solution, right.ravel()):
-                return None
-            solutions.append(solution)
-        factors = [self.ledger.factor([float(solution[k]) for solution in solutions]) for k in range(len(columns))]
-        wrong = [k for k, factor in enumerate(factors) if factor is not None and factor != ONE]
-        if not wrong or None in factors:
-            return None
-        terms = [
-            ir.Term(term.factor * factor, term.bound, term.body)
-            for term, factor in zip(self.step.terms, factors, strict=True)
-            if factor is not None
-        ]
-        factor = inverse(factors[wrong[0]] or ONE)
-        shown = notation.format_terms([self.step.terms[wrong[0]]])
-        return (
-            kind_of(factor, self.ledger.batch),
-            f"yours / derived = {show_factor(factor)} in the term {shown}",
-            replace(self.step, terms=tuple(terms)),
-        )
+        missing = [right - part for right, part in zip(self.right, rest, strict=True)] if rest else self.right
+        ratios = self.ledger.ratios(missing, column)
+        return None if ratios is None else self.ledger.factor(ratios)
 
     def by_local_derivative(self) -> Finding | None:
         """An activation's derivative too few, too many, of another layer or of another function."""

@@ -1520,11 +1520,12 @@ class Recording:
             axes.find(mark) for slots in tracer.tensors.values() for mark in slots if mark is not None
         )
         open_roots = [root for root in roots if root not in axes.ones and axes.sizes[root] > 1]
-        chosen = list(range(2, 2 + len(open_roots)))
-        rng.shuffle(chosen)
         sizes = {root: axes.sizes[root] for root in roots}
+        other = [size for size in range(2, 2 * len(roots) + 6) if size not in sizes.values()][: len(open_roots) + 3]
+        # every axis has another size on every one of the first draws, and never its own
+        chosen = np.roll(np.random.default_rng(0).permutation(other), seed)
         if resize:
-            sizes.update(zip(open_roots, map(int, chosen), strict=True))
+            sizes.update(zip(open_roots, map(int, chosen), strict=False))
         arrays = {}
         for name, value in tracer.inputs.items():
             if name in tracer.constants:
@@ -1590,7 +1591,12 @@ def agree(lifted: Lifted, tracer: Tracer, where: str, second: Lifted | None = No
     missing = [
         name for name in (*program.input_names, *program.axes) if name not in run.values or name not in run.layout
     ]
-    if missing or any(len(lifted.layout[name].split()) != np.ndim(run.values[name]) for name in program.axes):
+    further = {step.name for step in run.program.steps} - {step.name for step in program.steps}
+    if (
+        missing
+        or further
+        or any(len(lifted.layout[name].split()) != np.ndim(run.values[name]) for name in program.axes)
+    ):
         raise LiftError(Problem(f"the code takes other steps {where}"))
     try:
         arrays = {

@@ -22,6 +22,7 @@ from indexprop.mistakes import (
     OPERAND,
     OVERWRITTEN,
     SIZE,
+    STALE,
     SUMMED,
     TRANSPOSED,
     TWICE,
@@ -417,3 +418,14 @@ def test_an_annotated_notebook_is_a_notebook() -> None:
 def test_code_without_gradients_is_annotated_all_the_same() -> None:
     code = "import numpy as np\nX, W = np.random.randn(3, 5), np.random.randn(2, 3)\nZ = np.tanh(W @ X)\n"
     assert "\n# Z[o,b] = tanh(sum[i](W[o,i] X[i,b]))\n" in annotating.annotate(code)
+
+
+def test_a_parameter_that_changes_too_early_makes_a_stale_value() -> None:
+    text = (ZOO / "full_batch_epochs.py").read_text(encoding="utf-8")
+    report = auditing.audit(text)
+    assert dict(report.pairs) == {name: f"d{name}" for name in ("W1", "b1", "W2", "b2")}
+    update = "    W2 -= lr * dW2\n"
+    early = text.replace(update, "").replace("    dA1 = ", update + "    dA1 = ")
+    [mistake] = auditing.audit(early).mistakes
+    assert (mistake.line.text.strip(), mistake.kind) == ("dA1 = dA2 @ W2.T", STALE)
+    assert mistake.evidence == "W2 was changed in line 19 before it is read here"

@@ -390,3 +390,8 @@ def test_comments_go_above_lines_and_nothing_else_changes(tmp_path: Path) -> Non
     made = json.loads(rewriting.insert(path, {2: ["# one"]}))
     assert made["cells"][1]["source"] == ["%time 1\n", "# one\n", "a = 1"]
     assert rewriting.read(path)[0] == "pass\na = 1\n\n"
+
+
+def test_a_loop_that_runs_longer_at_other_sizes_is_noticed() -> None:
+    lifted = lift("import numpy as np\nX = np.random.randn(3, 4)\nZ = X * 2\nfor k in range(len(X)):\n    Z = Z + X\n")
+    assert lifted.notes[0].startswith("holds at these sizes")
