@@ -26,6 +26,7 @@ from indexprop.errors import DerivationError, NameProblem, Problem, TypeProblem,
 from indexprop.functions import INDEXED, lookup
 from indexprop.ir import (
     Access,
+    Affine,
     Apply,
     Call,
     Expr,
@@ -77,9 +78,11 @@ def contributions(
                 yield from contributions(factor, swapped, held, rule=rule)
         case Call("where", (condition, yes, no)):
             for one in contributions(yes, upstream, rule="map"):
-                yield replace(one, body=ir.call("where", condition, one.body, ir.ZERO))
+                guards, body = ir.split_guards(one.body)
+                yield replace(one, body=ir.multiply(*guards, ir.call("where", condition, body, ir.ZERO)))
             for one in contributions(no, upstream, rule="map"):
-                yield replace(one, body=ir.call("where", condition, ir.ZERO, one.body))
+                guards, body = ir.split_guards(one.body)
+                yield replace(one, body=ir.multiply(*guards, ir.call("where", condition, ir.ZERO, body)))
         case Call(function, arguments):
             for k, argument in enumerate(arguments):
                 local = derivative(function, k, arguments, upstream, value or expr)
@@ -409,6 +412,11 @@ class _Sweep:
     def of_term(self, step: Step, term: Term, upstream: Expr) -> Iterator[Contribution]:
         plain = _is_value(step, term, self.program)
         match term.body:
+            case Reduce("prod", names) as product:
+                guards, leaf = ir.split_guards(product.body)
+                if isinstance(leaf, Access) and leaf.tensor in self.active:
+                    others = _others(product, set(step.indices))
+                    yield Contribution(leaf, ir.multiply(*guards, upstream, others), "swap", names)
             case Reduce(operation) as extreme if operation != "sum":
                 if any(access.tensor in self.active for access in ir.accesses(extreme)):
                     found = Winners(step, extreme, self.taken)
@@ -529,6 +537,17 @@ class Winners:
         return self._where_chosen(ir.divide(value, self.ties))
 
 
+def _others(product: Reduce, used: set[Index]) -> Expr:
+    """What is left of a product without one of its factors: multiplied, not divided, so that a zero is no exception."""
+    second = {index: ir.fresh(f"{index}2", used) for index in product.indices}
+    parts = []
+    for k, index in enumerate(product.indices):
+        run = {one: second[one] for one in product.indices[k:]}
+        another = Guard("!=", Affine(((second[index], 1),)), Affine(((index, 1),)))
+        parts.append(ir.reduce("prod", run.values(), ir.multiply(another, ir.rename(product.body, run))))
+    return ir.multiply(*parts)
+
+
 def _distinct(access: Access) -> bool:
     """Whether the slots are indices, all of them different."""
     return ir.is_plain(access) and len(set(access.slots)) == len(access.slots)
@@ -604,6 +623,11 @@ def _tangent_terms(
     program: Program, step: Step, term: Term, names: dict[str, str], steps: list[Step], taken: set[str]
 ) -> Iterator[Term]:
     match term.body:
+        case Reduce("prod", bound) as product:
+            guards, leaf = ir.split_guards(product.body)
+            if isinstance(leaf, Access) and leaf.tensor in names:
+                moved = Access(names[leaf.tensor], leaf.slots)
+                yield ir.term(bound, ir.multiply(*guards, moved, _others(product, set(step.indices))))
         case Reduce(operation, bound) as extreme if operation != "sum":
             if any(access.tensor in names for access in ir.accesses(extreme)):
                 found = Winners(step, extreme, taken)

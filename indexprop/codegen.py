@@ -537,7 +537,7 @@ class Writer:
             case Reduce("sum", names, body):
                 return align(self.contraction(_factors(body), names, want), want)
             case Reduce(operation, names, body):
-                self.skipped = "-np.inf" if operation == "max" else "np.inf"
+                self.skipped = {"prod": "1", "max": "-np.inf", "min": "np.inf"}[operation]
                 code = self.expression(body, self.order_for(body))
                 self.skipped = "0"
                 return align(self.reduction(operation, code, names, want), want)
@@ -552,12 +552,12 @@ class Writer:
         """A function over indices, for reading: what runs is its definition."""
         order = self.order_for(arguments[0])
         kept, self.skipped = self.skipped, "-inf"
-        inside = self.expression(arguments[0], order)
+        inside = [self.expression(argument, order).text for argument in arguments if any(ir.accesses(argument))]
         self.skipped = kept
         axes = [str(order.index(name)) for name in names]
         where = f"axis={axes[0]}" if len(axes) == 1 else f"axis=({', '.join(axes)})"
         axes_left = order if INDEXED[function].keeps else tuple(axis for axis in order if axis not in names)
-        return Code(f"{function}({inside.text}, {where})", axes_left)
+        return Code(f"{function}({', '.join([*inside, where])})", axes_left)
 
     def number(self, value: Fraction) -> Code:
         text = notation.format_number(value)
@@ -1112,7 +1112,7 @@ class Compiled:
             for step in whole.steps
             for one in step.terms
             for part in ir.walk(one.body)
-            if isinstance(part, Reduce) and part.operation != "sum"
+            if isinstance(part, Reduce) and part.operation in ("max", "min")
             for index in part.indices
         ]
 

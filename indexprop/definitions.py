@@ -99,7 +99,11 @@ def instantiate(
             place.names[line.name] = name
             target = place.access(line.target)
         terms = []
-        skipped = place.guards_of(*(one.body for one in line.terms))
+        if record.keeps and "y" not in {read.tensor for read in line.reads}:
+            place.guards["d"] = guards.get("x", ())  # what is left out has no cotangent; where y stands, it is 0 there
+        whole = line is lines[-1] and "d" in known  # a contribution has its conditions in front of all its terms
+        skipped = [] if whole else place.guards_of(*(one.body for one in line.terms))
+        place.guards.pop("d", None)
         for one in line.terms:
             sizes = [
                 ir.power(part, ir.number(count)) for index, count in one.factor.sizes for part in place.sizes(index)

@@ -218,7 +218,7 @@ def latex_expr(expr: Expr, access: AccessReading = latex_access, level: int = no
             text = re.sub(r"#(\d)", lambda found: inside[int(found[1]) - 1], record.latex)
             own = notation.SUM_LEVEL if record.infix else notation.POWER_LEVEL
         case Reduce(operation, names, body):
-            sign = {"sum": r"\sum", "max": r"\max", "min": r"\min"}[operation]
+            sign = {"sum": r"\sum", "prod": r"\prod", "max": r"\max", "min": r"\min"}[operation]
             text = rf"{sign}_{{{latex_indices(names)}}} {latex_expr(body, access, notation.PRODUCT_LEVEL)}"
             own = notation.SUM_LEVEL
         case Apply(function, names, arguments):
@@ -1186,6 +1186,13 @@ class _Teller:
             text = (
                 f"In one dimension: where {self.f(leaf)} is the winner, its derivative is 1 and the upstream passes "
                 "through; where it is not, its derivative is 0. Several winners share the upstream evenly."
+            )
+            yield Paragraph(say(text))
+        elif isinstance(told.term.body, Reduce) and told.term.body.operation == "prod":
+            text = (
+                "The derivative of a product by one of its factors is the product of the others: of x y z by y it is "
+                "x z. The condition leaves out the factor itself; nothing is divided, so a zero is no exception. "
+                "Upstream times local:"
             )
             yield Paragraph(say(text))
         elif any(exponent > 0 for term in step.terms for _, exponent in term.factor.sizes):

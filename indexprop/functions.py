@@ -410,9 +410,20 @@ _INDEXED = (
             dx[k] = d[k] - p[k] s
             """
         },
-        convention="-inf at arguments of -inf, whatever the others are",
+        masks=True,
+        convention="-inf at arguments of -inf, whatever the others are; 0 at entries that a condition leaves out",
         why="An entry stands in its own y, which gives d; the logarithm of the sum stands in all of "
         "them, and the derivative of that is the softmax.",
+    ),
+    Indexed(
+        "argmax",
+        """
+        m = max[k](x[k])
+        w[k] = cumsum[k](where(x[k] == m, 1, 0))
+        y = sum[k](where(w[k] > 0, 0, 1))
+        """,
+        r"\operatorname{argmax}",
+        convention="over one index: how many entries stand before the first of the largest; no cotangent passes",
     ),
     Indexed(
         "logsumexp",
@@ -481,6 +492,38 @@ _INDEXED = (
         r"\operatorname{norm}_1",
         adjoint={"x": "dx[k] = d sign(x[k])"},
         convention="the sum of absolute values; the derivative at 0 is 0",
+    ),
+    Indexed(
+        "cosine",
+        """
+        a = norm[k](x[k])
+        b = norm[k](z[k])
+        p = where(a > 0, a, 1)
+        q = where(b > 0, b, 1)
+        s = sum[k](x[k] z[k])
+        y = s / (p q)
+        """,
+        r"\operatorname{cosine}",
+        parameters=("x", "z"),
+        adjoint={
+            "x": """
+            a = norm[k](x[k])
+            b = norm[k](z[k])
+            p = where(a > 0, a, 1)
+            q = where(b > 0, b, 1)
+            dx[k] = d (z[k] / q - y x[k] / p) / p
+            """,
+            "z": """
+            a = norm[k](x[k])
+            b = norm[k](z[k])
+            p = where(a > 0, a, 1)
+            q = where(b > 0, b, 1)
+            dz[k] = d (x[k] / p - y z[k] / q) / q
+            """,
+        },
+        why="An entry stands in the sum, which gives the other argument, and in the norm of its own, which takes away "
+        "the share y along it.",
+        convention="of two arguments: the cosine of the angle between them; a norm of 0 counts as 1",
     ),
     Indexed(
         "cumsum",

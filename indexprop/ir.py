@@ -110,7 +110,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Reduce:
-    """A sum, maximum or minimum over indices inside an expression: `sum[j](exp(Z[b,j]))`."""
+    """A sum, product, maximum or minimum over indices inside an expression: `sum[j](exp(Z[b,j]))`."""
 
     operation: str
     indices: tuple[Index, ...]
@@ -162,7 +162,7 @@ class Fact:
     value: Count | Size | int
 
 
-REDUCTIONS = ("sum", "max", "min")
+REDUCTIONS = ("sum", "prod", "max", "min")
 
 
 @dataclass(frozen=True, slots=True)
@@ -498,9 +498,10 @@ def reduce(operation: str, bound: Iterable[Index], body: Expr) -> Expr:
         return body
     present = indices(body)
     ordered = tuple(index for index in present if index in wanted)
-    if operation != "sum":
-        return Reduce(operation, ordered, body) if ordered else body
     absent = [Size(index) for index in wanted if index not in present]
+    if operation != "sum":
+        inner = Reduce(operation, ordered, body) if ordered else body
+        return power(inner, multiply(*absent)) if operation == "prod" else inner
     return multiply(*absent, Reduce(operation, ordered, body)) if ordered else multiply(*absent, body)
 
 

@@ -47,7 +47,7 @@ from indexprop.ir import (
 )
 
 MAX_NESTING = 60
-RESERVED = frozenset({"np", "numpy", "math", "input", "output", "batch", "sum", "mean", "max", "min", "contract"})
+RESERVED = frozenset({"np", "numpy", "math", "input", "output", "batch", "sum", "mean", "prod", "max", "min", "contract"})
 COMPARISONS = ("<=", ">=", "==", "!=", "<", ">")
 
 # --- names ----------------------------------------------------------------------------------------
@@ -595,6 +595,9 @@ def sized_indices(program: Program) -> set[Index]:
     return known
 
 
+_CHOOSING = ("prod", "max", "min", "where", "a function over indices")
+
+
 def _skip_problems(body: Expr) -> Iterable[str]:
     """Where skipping would have no clear meaning: a condition in a function, a `?` that a maximum or a choice sees."""
     stack = [(body, "")]
@@ -603,7 +606,7 @@ def _skip_problems(body: Expr) -> Iterable[str]:
         match expr:
             case Guard() if around:
                 yield f"a condition stands inside {around}, where it is not clear what is skipped"
-            case Access(_, slots) if around in ("max", "min", "where", "a function over indices"):
+            case Access(_, slots) if around in _CHOOSING:
                 if any(isinstance(slot, Partial) for slot in slots):
                     yield f"a slot with '?' stands inside {around}, where it is not clear what is skipped"
             case Call("where", (condition, *branches)):
@@ -612,7 +615,7 @@ def _skip_problems(body: Expr) -> Iterable[str]:
             case Call(function, inside):
                 if around and TABLE[function].reuses_value and function != "^" and _may_leave(expr):
                     yield f"a slot with '?' stands inside {function} inside {around}"
-                kept = around if around in ("max", "min", "where", "a function over indices") else "a function"
+                kept = around if around in _CHOOSING else "a function"
                 stack.extend((argument, kept) for argument in inside)
             case Reduce("sum", _, inner):
                 stack.append((inner, around))

@@ -508,6 +508,12 @@ class Evaluation:
                 return self.numbers.call(function, [self.expression(part, at) for part in arguments])
             case Reduce("sum", names, body):
                 return self.total(names, body, at)
+            case Reduce("prod", names, body):
+                product = self.numbers.constant(Fraction(1))
+                for inner in self._inner(names, at):
+                    with suppress(_Skip):
+                        product = product * self.expression(body, inner)
+                return product
             case Reduce(operation, names, body):
                 values = []
                 for inner in self._inner(names, at):

@@ -699,6 +699,15 @@ def sum(value: Operand, axes: str | None = None) -> Tensor:
     return _reduction("sum", value, axes)
 
 
+def prod(value: Operand, axes: str | None = None) -> Tensor:
+    """The product along axes, all of them unless some are named.
+
+    >>> print(prod(tensor("X", "i b"), "i"))
+    prod[i](X[i,b])
+    """
+    return _reduction("prod", value, axes)
+
+
 def max(value: Operand, axes: str | None = None) -> Tensor:
     """The largest entry along axes, all of them unless some are named; several winners share a cotangent evenly.
 

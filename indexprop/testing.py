@@ -439,7 +439,7 @@ class _Grower:
         if not free:
             return self.leaf(open_)
         index = self.pick(*free)
-        operation = "sum" if self.smooth else self.pick("sum", "sum", "max", "min")
+        operation = "sum" if self.smooth else self.pick("sum", "sum", "prod", "max", "min")
         body = self.expression((*open_, index), (*used, index), depth - 1)
         return ir.reduce(operation, [index], body) if index in ir.free_indices(body) else body
 
