@@ -47,7 +47,9 @@ from indexprop.ir import (
 )
 
 MAX_NESTING = 60
-RESERVED = frozenset({"np", "numpy", "math", "input", "output", "batch", "sum", "mean", "prod", "max", "min", "contract"})
+RESERVED = frozenset(
+    {"np", "numpy", "math", "input", "output", "batch", "sum", "mean", "prod", "max", "min", "contract"}
+)
 COMPARISONS = ("<=", ">=", "==", "!=", "<", ">")
 
 # --- names ----------------------------------------------------------------------------------------

@@ -193,7 +193,10 @@ def chosen_over(program):
     """The indices that a maximum or a minimum runs over."""
     parts = [part for step in program.steps for term in step.terms for part in ir.walk(term.body)]
     return [
-        index for part in parts if isinstance(part, ir.Reduce) and part.operation in ("max", "min") for index in part.indices
+        index
+        for part in parts
+        if isinstance(part, ir.Reduce) and part.operation in ("max", "min")
+        for index in part.indices
     ]
 
 

@@ -132,10 +132,10 @@ def test_single_precision_stays(record):
     assert {array.dtype.name for array in found.values()} == {"float32"}
 
 
-def digits(function, x):
+def digits(function, x, z):
     """Reference values in fifty digits."""
     with mpmath.workdps(50):
-        x = [mpmath.mpf(float(one)) for one in x]
+        x, z = ([mpmath.mpf(float(one)) for one in row] for row in (x, z))
         mean = sum(x) / len(x)
         variance = sum((one - mean) ** 2 for one in x) / len(x)
         total = sum(mpmath.exp(one) for one in x)
@@ -143,6 +143,8 @@ def digits(function, x):
         found = {
             "softmax": lambda: [mpmath.exp(one) / total for one in x],
             "log_softmax": lambda: [one - mpmath.log(total) for one in x],
+            "argmax": lambda: x.index(max(x)),
+            "cosine": lambda: mpmath.fdot(x, z) / mpmath.sqrt(square * mpmath.fdot(z, z)),
             "logsumexp": lambda: mpmath.log(total),
             "var": lambda: variance,
             "std": lambda: mpmath.sqrt(variance),
@@ -158,10 +160,12 @@ def digits(function, x):
 @every_record
 @pytest.mark.parametrize("scale", [1, 30])
 def test_values_are_right_to_the_last_digits(record, scale):
-    x = scale * np.random.default_rng(5).normal(size=(2, 6))
+    x, z = scale * np.random.default_rng(5).normal(size=(2, 2, 6))
     slots = "[b,k]" if record.keeps else "[b]"
-    found = ip.compile(ip.parse(f"Y{slots} = {record.name}[k](X[b,k])"))(X=x)["Y"]
-    np.testing.assert_allclose(found, [digits(record.name, row) for row in x], rtol=2e-14, atol=1e-14)
+    second = ", Z[b,k]" if "z" in record.parameters else ""
+    whole = ip.parse(f"Y{slots} = {record.name}[k](X[b,k]{second})")
+    found = ip.compile(whole)(**{"X": x, "Z": z} if second else {"X": x})["Y"]
+    np.testing.assert_allclose(found, [digits(record.name, *rows) for rows in zip(x, z)], rtol=2e-14, atol=1e-14)
 
 
 INFINITY = np.inf
@@ -183,6 +187,7 @@ INFINITY = np.inf
         ("std", [3, 3, 3], 0, [0, 0, 0]),
         ("norm", [0, 0, 0], 0, [0, 0, 0]),
         ("norm1", [0, 2, -3], 5, [0, 1, -1]),
+        ("argmax", [-INFINITY, 2, 1, 2], 1, [0, 0, 0, 0]),
         ("layer_norm", [3, 3], [0, 0], [-(10**2.5) / 2, 10**2.5 / 2]),
         ("rms_norm", [0, 0], [0, 0], [10**2.5, 2 * 10**2.5]),
     ],
@@ -261,6 +266,8 @@ MASKED = [
     "P[q,k] = softmax[k]([k <= q] S[q,k])",
     "P[q,k] = softmax[k]([k <= q] [m[k]] sum[j](S[q,j] W[j,k]) / 2)",
     "P[q] = logsumexp[k]([m[k]] S[q,k])",
+    "P[q,k] = log_softmax[k]([k <= q] S[q,k])",
+    "P[b,q,k] = log_softmax[k]([m[b,k]] S[b,q,k])",
     "P[b,q,k] = softmax[k]([m[b,k]] S[b,q,k])",
 ]
 
@@ -297,6 +304,115 @@ def test_masked_entries_do_not_enter_and_a_masked_row_is_zero(seen):
     np.testing.assert_allclose(gradient, [-2 * product, 2 * product, 0], rtol=1e-12)
 
 
+def test_log_softmax_of_what_is_left_in():
+    """What is left out is 0, counts nowhere, and what comes in for it goes nowhere."""
+    whole = ip.parse("P[q,k] = log_softmax[k]([m[q,k]] S[q,k])")
+    arrays = {"S": np.array([[1, np.nan, 2], [1, 2, 3.0]]), "m": np.array([[True, False, True], [False] * 3])}
+    back = ip.vjp(whole)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = ip.compile(whole)(**arrays)["P"]
+        gradient = ip.compile(back)(**arrays, dP=np.array([[3, np.nan, 5], [np.nan, 2, 7.0]]))["S"]
+    one, two = -np.log(1 + np.e), -np.log(1 + 1 / np.e)
+    np.testing.assert_allclose(found, [[one, 0, two], [0, 0, 0]], rtol=1e-14)
+    np.testing.assert_allclose(gradient, [[3 - 8 * np.exp(one), 0, 5 - 8 * np.exp(two)], [0, 0, 0]], rtol=1e-14)
+
+
+def test_a_declared_adjoint_with_a_condition_is_the_derived_one():
+    rng = np.random.default_rng(8)
+    arrays = {"S": rng.normal(size=(3, 4)), "dP": rng.normal(size=(3, 4))}
+    for function in (name for name, record in INDEXED.items() if record.masks and record.keeps):
+        whole = ip.parse(f"P[q,k] = {function}[k]([k <= q] S[q,k])")
+        declared, derived = ip.vjp(whole), ip.vjp(definitions.expand(whole))
+        assert len(declared.backward) < len(derived.backward)
+        one, other = (ip.compile(back)(**arrays)["S"] for back in (declared, derived))
+        np.testing.assert_allclose(one, other, rtol=1e-13, atol=1e-15)
+
+
+# --- products -------------------------------------------------------------------------------------------------------
+
+
+PRODUCTS = {
+    "over one index": "Y[b] = prod[k](X[b,k])\nL = sum[b](Y[b]^2 w[b])",
+    "over two": "y = prod[b,k](X[b,k])\nL = y^2 + y",
+    "of an expression": "Y[b] = 3 prod[k](X[b,k]^2 + v[k]) / |b|\nL = sum[b](Y[b]^2 w[b])",
+    "under a condition": "input X[b,k]\nY[b] = prod[k]([k <= b] X[b,k])\nL = sum[b](Y[b]^2 w[b])",
+    "of what stays": "Y[b] = prod[k](X[b,k] prod[j](X[b,j]))\nL = sum[b](Y[b] w[b])",
+}
+
+
+@pytest.mark.parametrize("text", PRODUCTS.values(), ids=PRODUCTS)
+@settings(max_examples=4)
+@given(seed=seeds, zeros=st.booleans())
+def test_every_entry_of_the_gradient_of_a_product_is_the_derivative(text, seed, zeros):
+    """Exactly, with zeros among the factors as well; and the derivative again."""
+    grad = ip.gradient(ip.parse(text))
+    arrays = inputs(grad.forward, seed, lambda shape, one: rationals(tuple(shape), one))
+    for at in arrays["X"].entries if zeros else ():
+        if sum(at) % 2:
+            arrays["X"].entries[at] = Fraction(0)
+    known = with_partials(grad.forward, arrays, grad.wrt)["L"][()]
+    derived = values(grad.program, arrays)
+    for name in grad.wrt:
+        table = derived[grad.values[name]]
+        assert table.entries == {at: partial(known, name, at) for at in table.entries}, name
+
+
+@pytest.mark.parametrize("text", PRODUCTS.values(), ids=PRODUCTS)
+def test_derivatives_of_a_product_agree_with_numbers(text):
+    first = ip.gradient(ip.parse(text), wrt="X")
+    for one in (first, ip.vjp(first.program, of="dX", wrt="X"), ip.gradient(ip.jvp(first.forward, wrt="X").program)):
+        assert ip.parse(str(one.program)) == one.program
+        report = ip.check(one)
+        assert report.ok, str(report)
+
+
+def test_a_product_is_one_line_back():
+    whole = ip.parse("Y[b] = prod[k](X[b,k])")
+    assert [notation.format_step(step) for step in ip.vjp(whole).backward] == [
+        "dX[b,k] = dY[b] prod[k2]([k2 != k] X[b,k2])"
+    ]
+    told = " ".join(str(ip.explain(ip.gradient(ip.parse(PRODUCTS["over one index"]), wrt="X"))).split())
+    assert "of x y z by y it is x z" in told
+    assert r"\prod_{k} X_{b,k}" in ip.format(whole, "latex").replace("{bk}", "{b,k}")
+
+
+@pytest.mark.parametrize("style", codegen.STYLES)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_products_with_zeros(style, dtype):
+    """One zero leaves a derivative at its own place, two leave none; over nothing a product is 1."""
+    back = ip.compile(ip.vjp(ip.parse("Y[b] = prod[k](X[b,k])")), style=style)
+    x = np.array([[0, 2, 3], [0, 0, 1], [1, 2, 3]], dtype)
+    found = back(X=x, dY=np.array([1, 2, 3], dtype))["X"]
+    assert found.dtype == dtype
+    np.testing.assert_array_equal(found, [[6, 0, 0], [0, 0, 0], [18, 9, 6]])
+    forward = ip.compile(ip.parse("Y[b] = prod[k](X[b,k])"), style=style)
+    np.testing.assert_array_equal(forward(X=np.ones((2, 0), dtype))["Y"], [1, 1])
+    assert back(X=np.ones((2, 0), dtype), dY=np.ones(2, dtype))["X"].shape == (2, 0)
+
+
+def test_a_product_over_an_index_that_nothing_has_is_a_power():
+    whole = ip.parse("Y[b] = prod[k](c[b]) sum[k](X[k])")
+    assert notation.format_step(whole.steps[0]) == "Y[b] = c[b]^|k| sum[k](X[k])"
+
+
+def test_argmax_has_no_cotangent():
+    back = ip.vjp(ip.parse("Y[b] = argmax[k](X[b,k])"))
+    assert [notation.format_step(step) for step in back.backward] == ["dX[b,k] = 0"]
+
+
+def test_a_cosine_with_nothing():
+    """A norm of 0 counts as 1: the value is 0, and nothing is divided by 0."""
+    whole = ip.parse("y = cosine[k](X[k], Z[k])")
+    arrays = {"X": np.zeros(2), "Z": np.array([3.0, 4.0])}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert ip.compile(whole)(**arrays)["y"] == 0
+        found = ip.compile(ip.vjp(whole))(**arrays, dy=np.array(2.0))
+    np.testing.assert_allclose(found["X"], [1.2, 1.6], rtol=1e-14)
+    np.testing.assert_array_equal(found["Z"], [0, 0])
+
+
 def test_a_condition_in_a_function_that_counts_every_entry_is_an_error():
     with pytest.raises(NotationError) as error:
         ip.parse("y[q] = norm[k]([k <= q] S[q,k])")
@@ -304,5 +420,5 @@ def test_a_condition_in_a_function_that_counts_every_entry_is_an_error():
         "norm does not leave out entries by a condition\n\n"
         "    y[q] = norm[k]([k <= q] S[q,k])\n"
         "           ^^^^^^^^^^^^^^^^^^^^^^^^\n\n"
-        "    Of the functions over indices these do: softmax, logsumexp."
+        "    Of the functions over indices these do: softmax, log_softmax, logsumexp."
     )

@@ -56,6 +56,7 @@ WRITTEN: dict[str, tuple[Callable[[], Tensor], str]] = {
     "sum of none": (lambda: symbols.sum(X, ""), "X[i,b]"),
     "sum of a number": (lambda: symbols.sum(3), "3"),
     "mean": (lambda: mean(X, "b"), "sum[b](X[i,b]) / |b|"),
+    "prod": (lambda: symbols.prod(X, "i b"), "prod[i,b](X[i,b])"),
     "max": (lambda: symbols.max(X, "i b"), "max[i,b](X[i,b])"),
     "min": (lambda: symbols.min(X, "i"), "min[i](X[i,b])"),
     "softmax": (lambda: symbols.exp(X) / symbols.sum(symbols.exp(X), "i"), "exp(X[i,b]) / sum[i2](exp(X[i2,b]))"),
