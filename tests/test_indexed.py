@@ -165,7 +165,8 @@ def test_values_are_right_to_the_last_digits(record, scale):
     second = ", Z[b,k]" if "z" in record.parameters else ""
     whole = ip.parse(f"Y{slots} = {record.name}[k](X[b,k]{second})")
     found = ip.compile(whole)(**{"X": x, "Z": z} if second else {"X": x})["Y"]
-    np.testing.assert_allclose(found, [digits(record.name, *rows) for rows in zip(x, z)], rtol=2e-14, atol=1e-14)
+    expected = [digits(record.name, *rows) for rows in zip(x, z, strict=True)]
+    np.testing.assert_allclose(found, expected, rtol=2e-14, atol=1e-14)
 
 
 INFINITY = np.inf
