@@ -7,7 +7,7 @@ dY[o,b] = (Y[o,b] - T[o,b]) / |b|
 dW[o,i] = dY[o,b] X[i,b]
 """
 
-from indexprop import conventions, errors, ir, layouts, notation, pages, weights
+from indexprop import auditing, conventions, errors, exposition, ir, layouts, notation, pages, reviewing, weights
 from indexprop.annotating import annotate
 from indexprop.auditing import audit
 from indexprop.calculus import Gradient, Tangent, gradient, jvp, vjp
@@ -24,10 +24,13 @@ from indexprop.tracing import lift
 
 __version__ = "0.1.0"
 
-ir.READINGS[Program] = lambda program, form: format(program, "latex" if form == "latex" else "index")
+ir.READINGS[Program] = pages.show_program
 ir.READINGS[Gradient] = pages.show
 ir.READINGS[Tangent] = pages.show
+ir.READINGS[exposition.Story] = pages.show_story
+ir.READINGS[layouts.Arrangement] = pages.show_arrangement
 ir.READINGS[Report] = pages.show_report
+ir.READINGS[auditing.Report] = reviewing.show_report
 
 __all__ = [
     "Gradient",

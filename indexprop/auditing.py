@@ -469,7 +469,7 @@ def copied(step: Step) -> str:
 # --- printing ---------------------------------------------------------------------------------------------------------
 
 
-def show_report(report: Report, form: str = "text") -> str:
+def show_report(report: Report) -> str:
     """The audit line by line, at most 80 columns."""
     count = len(report.pairs)
     wrong = [tensor for tensor, _ in report.pairs if tensor in wrong_tensors(report)]
@@ -542,6 +542,3 @@ def show_mistake(mistake: Mistake, label: str) -> Iterator[str]:
     for step in mistake.derived:
         yield from wrapped(f"    derived:  {notation.format_step(step)}", " " * 18)
     yield from wrapped(f"    right:    {mistake.right}", " " * 18)
-
-
-ir.READINGS[Report] = show_report

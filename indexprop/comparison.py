@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
 
+from indexprop import ir
 from indexprop.calculus import program_of
 from indexprop.codegen import Writer
 from indexprop.layouts import Derived, LayoutLike, Order, arrange
@@ -48,7 +49,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(ir.Shown):
     """Two layouts of one program; printed, it is a table of tensors, and the two sources side by side."""
 
     names: tuple[str, str]

@@ -546,7 +546,7 @@ class Chapter:
 
 
 @dataclass(frozen=True)
-class Story:
+class Story(ir.Shown):
     """How a gradient comes about: chapters, or the stories of several gradients. `print` reads it in its `form`.
 
     >>> story = Story(say("In short"), (Chapter(say("The rule"), (Paragraph(say("upstream times local")),)),))
@@ -563,18 +563,8 @@ class Story:
     parts: tuple[Story, ...] = ()
     form: Form = "text"
 
-    def read(self, form: Form) -> str:
-        """The story in one form; LaTeX needs the package amsmath and nothing else."""
-        return _READERS[form](self)
-
     def __str__(self) -> str:
         return self.read(self.form)
-
-    def _repr_markdown_(self) -> str:
-        return self.read("markdown")
-
-    def _repr_latex_(self) -> str:
-        return self.read("latex")
 
 
 def say(text: str) -> Words:
@@ -739,7 +729,7 @@ def _markdown(story: Story) -> str:
     return "\n\n".join([*blocks, *map(_markdown, story.parts)])
 
 
-_READERS: dict[Form, Callable[[Story], str]] = {"text": _text, "latex": _latex, "markdown": _markdown}
+READERS: dict[str, Callable[[Story], str]] = {"text": _text, "latex": _latex, "markdown": _markdown}
 
 
 # --- telling it -------------------------------------------------------------------------------------------------------
@@ -779,8 +769,8 @@ def explain(
     """
     if program is not None:
         return compare(program, what, name)
-    if form not in _READERS:
-        raise NameProblem(Problem(f"there is no form {form!r}", way_out=did_you_mean(form, list(_READERS))))
+    if form not in READERS:
+        raise NameProblem(Problem(f"there is no form {form!r}", way_out=did_you_mean(form, list(READERS))))
     if not isinstance(what, Gradient):
         fact = f"{type(what).__name__} is not a gradient"
         raise TypeProblem(Problem(fact, way_out="Derive one first: ip.explain(ip.gradient(program), name)."))

@@ -236,18 +236,34 @@ class Step:
         return tuple(seen)
 
 
+MIME = {"text": "text/plain", "html": "text/html", "markdown": "text/markdown", "latex": "text/latex"}
+"""The forms in which things are shown, and what a notebook calls them."""
+
+
 class Shown:
-    """An object that prints itself: `READINGS` holds, for its class, what the modules above know about showing it."""
+    """An object that shows itself, as text and in notebooks.
+
+    `READINGS` has for its class what the modules above know about showing it: a function of the object and a form,
+    which gives an empty text for a form that it does not have. Without one there is the text, as it is printed.
+    """
 
     def __str__(self) -> str:
         return READINGS[type(self)](self, "text")
 
-    def _repr_latex_(self) -> str:
-        return READINGS[type(self)](self, "latex")
+    def read(self, form: str) -> str:
+        """The object in one form; where there is no reading, the text in a frame, and no LaTeX."""
+        reading = READINGS.get(type(self))
+        if form == "text":
+            return str(self) if reading is None else reading(self, "text")
+        if reading is not None and (text := reading(self, form)):
+            return text
+        return {"html": f"<pre>{escape(str(self))}</pre>", "markdown": f"```text\n{self}\n```"}.get(form, "")
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        return {mime: text for form, mime in MIME.items() if (text := self.read(form))}
 
     def _repr_html_(self) -> str:
-        text = READINGS[type(self)](self, "html")
-        return text if text.startswith("<") else f"<pre>{escape(text)}</pre>"  # a reading that knows no HTML
+        return self.read("html")
 
 
 READINGS: dict[type, Callable[[Any, str], str]] = {}

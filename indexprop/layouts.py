@@ -39,7 +39,7 @@ does not have.
 
 
 @dataclass(frozen=True)
-class Layout:
+class Layout(ir.Shown):
     """A convention, or None for "as written", and patterns in einops' words for the tensors that differ from it.
 
     >>> print(Layout("row", {"K": "o i k"}))
@@ -78,7 +78,7 @@ LayoutLike: TypeAlias = str | Layout | Mapping[str, str] | None
 
 
 @dataclass(frozen=True)
-class Arrangement:
+class Arrangement(ir.Shown):
     """A layout applied to a program: the order of the axes of every tensor. Printed, it is a table."""
 
     layout: Layout

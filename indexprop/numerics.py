@@ -96,7 +96,7 @@ class Report(ir.Shown):
             raise CheckError(Problem("the gradient is wrong" if self.rows else "nothing was checked", str(self)))
 
 
-def show_report(report: Report, form: str = "text") -> str:
+def show_report(report: Report) -> str:
     """The table of a report, at most 80 columns."""
     sizes = ", ".join(f"{index}={size}" for index, size in report.sizes)
     lines = [f"gradient check on {sizes or 'scalars'} (seed {report.seed})", ""]

@@ -735,14 +735,42 @@ def _row(cells: Iterable[str], tag: str, inside: str) -> str:
     return f"<tr>{made}</tr>"
 
 
-def show(source: Gradient | Tangent, form: str = "text") -> str:
-    """A derivation in any form: "text", "latex" or "html"."""
-    return table_html(source) if form == "html" else exposition.table(source, form)
+def show_program(program: Program, form: str) -> str:
+    """A program: its lines, or their LaTeX."""
+    return exposition.format(program, "latex" if form == "latex" else "index") if form in ("text", "latex") else ""
 
 
-def show_report(report: Report, form: str = "text") -> str:
-    """A report in any form: "text" or "html"."""
-    return report_html(report) if form == "html" else numerics.show_report(report, form)
+def show(source: Gradient | Tangent, form: str) -> str:
+    """A derivation: a table, or its LaTeX."""
+    if form == "html":
+        return table_html(source)
+    return exposition.table(source, form) if form in ("text", "latex") else ""
+
+
+def show_story(story: Story, form: str) -> str:
+    """A story in any form."""
+    if form != "html":
+        return exposition.READERS[form](story)
+    return f"<h2>{Html(frozenset(), in_place).words(story.title)}</h2>\n{story_html(story)}"
+
+
+def show_arrangement(arrangement: Arrangement, form: str) -> str:
+    """How every tensor lies in memory, as a table."""
+    rows = [(name, arrangement.pattern(name) or "(a number)") for name in arrangement.axes]
+    if form == "html":
+        cells = "".join(_row(row, "td", "code") for row in rows)
+        return f"<table><caption>layout: {escape(arrangement.name)}</caption>{cells}</table>"
+    if form == "markdown":
+        lines = [f"| {arrangement.name} | axes in memory |", "| --- | --- |"]
+        return "\n".join([*lines, *(f"| `{name}` | `{axes}` |" for name, axes in rows)])
+    return str(arrangement) if form == "text" else ""
+
+
+def show_report(report: Report, form: str) -> str:
+    """What a check found, as a table."""
+    if form == "html":
+        return report_html(report)
+    return numerics.show_report(report) if form == "text" else ""
 
 
 # --- exercises ----------------------------------------------------------------------------------------------------
@@ -759,7 +787,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Exercise:
+class Exercise(ir.Shown):
     """Questions about the derived lines, one group for each. Printed, it shows the questions; `answers` has the rest.
 
     >>> from indexprop import gradient

@@ -73,7 +73,8 @@ class _Review:
         ]
         return pages.document(title, body, self.indices, self.formulas)
 
-    def lead(self) -> str:
+    def lead(self, line: str = '<a href="#line-{0}">line {0}</a>') -> str:
+        """The verdict, and the loss."""
         if self.report is None:
             return '<p class="lead">What every line means, in index notation.</p>'
         count, wrong = len(self.report.pairs), len(auditing.wrong_tensors(self.report))
@@ -84,7 +85,7 @@ class _Review:
         else:
             said = f"{wrong} of {count} gradients {'is' if wrong == 1 else 'are'} wrong."
         if first := self.report.first:
-            said += f' The first wrong line is <a href="#line-{first.line.number}">line {first.line.number}</a>.'
+            said += f" The first wrong line is {line.format(first.line.number)}."
         loss = pages.marked(notation.format_step(auditing.loss_step(self.report)), self.known)
         return f'<p class="lead">{said} The loss is <code>{loss}</code>.</p>'
 
@@ -201,3 +202,26 @@ class _Review:
 
     def code(self, text: str) -> str:
         return pages.marked(text, self.known)
+
+
+def show_report(report: Report, form: str) -> str:
+    """An audit line by line; as HTML, a table of its lines."""
+    if form == "html":
+        return _table(report)
+    return auditing.show_report(report) if form == "text" else ""
+
+
+def _table(report: Report) -> str:
+    review = _Review(report.lifted, report, opened=False)
+    rows = ""
+    for entry in report.entries:
+        cells = (
+            str(entry.line.number),
+            f"<code>{escape(entry.line.text.strip())}</code>",
+            f"<code>{escape(notation.format_step(entry.step))}</code>",
+            review.verdict(entry),
+        )
+        inside = "".join(f'<td style="text-align:left">{cell}</td>' for cell in cells)
+        rows += f"<tr>{inside}</tr>"
+    first = review.mistake(report.first) if report.first else ""
+    return f"{review.lead('line {0}')}<table>{rows}</table>{first}"

@@ -376,8 +376,8 @@ def test_notes_are_shown() -> None:
 def test_forms_of_a_story(form: str) -> None:
     story = explain(network(), "W3", form=form)
     assert str(story) == story.read(form)
-    assert story.read("latex") == story._repr_latex_()
-    assert story.read("markdown") == story._repr_markdown_()
+    assert story.read("latex") == story._repr_mimebundle_()["text/latex"]
+    assert story.read("markdown") == story._repr_mimebundle_()["text/markdown"]
 
 
 def test_words() -> None:

@@ -253,6 +253,57 @@ def test_notebooks() -> None:
     assert '<th style="text-align:left">tangents</th>' in ip.jvp(grad.forward, wrt="W1")._repr_html_()
 
 
+def shown_things() -> dict[str, ip.ir.Shown]:
+    grad = network()
+    code = "import numpy as np\nX, W = np.random.randn(3, 5), np.random.randn(2, 3)\nY = W @ X\n"
+    code += "L = 0.5 * np.sum(Y ** 2)\ndY = Y\ndW = dY @ X\n".replace("@ X", "@ X.T")
+    return {
+        "program": grad.forward,
+        "gradient": grad,
+        "tangent": ip.jvp(grad.forward, wrt="W1"),
+        "story": ip.explain(grad, "W3"),
+        "stories": ip.explain(grad),
+        "check": ip.check(grad),
+        "audit": ip.audit(code),
+        "wrong audit": ip.audit(code.replace("dY = Y", "dY = 2 * Y")),
+        "arrangement": ip.arrange(grad, "row"),
+        "layout": ip.Layout("row"),
+        "comparison": ip.compare(grad),
+        "exercise": pages.exercise(grad),
+    }
+
+
+SHOWN = shown_things()
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_what_a_notebook_shows(name: str) -> None:
+    shown = SHOWN[name]
+    bundle = shown._repr_mimebundle_()
+    assert bundle["text/plain"] == str(shown)
+    assert bundle["text/html"] == shown._repr_html_()
+    Reader(bundle["text/html"])
+    assert bundle["text/html"].startswith(("<table", "<h2", "<pre", "<p", "<div"))
+    assert bundle["text/markdown"]
+    has_latex = name in ("program", "gradient", "tangent", "story", "stories")
+    assert ("text/latex" in bundle) == has_latex
+    if has_latex:
+        assert "\\begin{align*}" in bundle["text/latex"]
+
+
+def test_stories_and_audits_in_notebooks() -> None:
+    story = SHOWN["story"]._repr_html_()
+    assert story.startswith("<h2><code>dW3</code>, the gradient of <math>")
+    assert "<f-" not in story
+    wrong = SHOWN["wrong audit"]._repr_html_()
+    assert ">WRONG</span>" in wrong
+    assert "wrong constant" in wrong
+    assert "href" not in wrong
+    assert "WRONG" not in SHOWN["audit"]._repr_html_()
+    assert '<td style="text-align:left"><code>i b</code></td>' in ip.arrange(network())._repr_html_()
+    assert "| `X` | `b i` |" in SHOWN["arrangement"]._repr_mimebundle_()["text/markdown"]
+
+
 def test_notes_in_notebooks() -> None:
     assert "<p>note: dy is zero" in GRADIENTS["zero"]()._repr_html_()
 

@@ -112,7 +112,7 @@ WITHOUT_NUMPY = {
     "parse and print": "str(net)",
     "derive": "str(grad); str(ip.vjp(grad.program, of='dW')); str(ip.jvp(net))",
     "format": "[exposition.format(grad, form) for form in ('index', 'einsum', 'matrix')]",
-    "explain": "str(exposition.explain(grad, 'W')); exposition.explain(grad, 'W')._repr_latex_()",
+    "explain": "str(exposition.explain(grad, 'W')); exposition.explain(grad, 'W')._repr_mimebundle_()",
     "source": "[ip.source(grad, layout=one, style=two) for one in ('column', 'row') for two in ('einsum', 'matmul')]",
     "lay out": "str(ip.explain('column', 'torch', grad)); str(ip.compare(net)); ip.source(grad, layout='keras'); "
     "str(ip.conventions.record('lstm', 'nnx')); ip.weights.read_map('[layers]\\nfc = \"dense\"')",
