@@ -57,6 +57,7 @@ STYLES = ("matmul", "einsum")
 PICK = '''
 def pick(x, at, axis, outside=0):
     """x at positions along an axis; a position outside the axis gives `outside`."""
+    at = np.asarray(at)
     inside = (at >= 0) & (at < x.shape[axis])
     if not inside.any():
         return np.full(x.shape[:axis] + at.shape + x.shape[axis + 1 :], outside, x.dtype)

@@ -289,7 +289,9 @@ def data_of(recording: Recording) -> Callable[[int], Values]:
     def data(seed: int) -> Values:
         arrays = recording.plan(resized(lifted), seed).arrays
         return {
-            name: np.asarray(lifted.squeezed(name, arrays[origins[name]]), dtype=float)
+            name: np.asarray(
+                lifted.squeezed(name, arrays[origins[name]]), dtype=int if name in lifted.program.positions else float
+            )
             for name in lifted.program.input_names
         }
 

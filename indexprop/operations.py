@@ -14,19 +14,24 @@ from typing import Any, Protocol, TypeAlias
 
 from indexprop import ir, notation
 from indexprop.functions import TABLE
-from indexprop.ir import Call, Expr, Index, Number, Size
+from indexprop.ir import Access, Affine, Call, Count, Expr, Group, Guard, Index, Number, Partial, Size, Slot
 
 # --- axes -------------------------------------------------------------------------------------------------------------
 
 
 class Axes:
-    """Which axes are one: union-find over marks. A mark stands for an index until it gets its name."""
+    """Which axes are one: union-find over marks. A mark stands for an index until it gets its name.
+
+    `rules` say how large an axis is that a slice or a window makes; `groups` which axes were laid out as one.
+    """
 
     def __init__(self) -> None:
         self.parent: dict[Index, Index] = {}
         self.sizes: dict[Index, int] = {}
         self.ones: set[Index] = set()
         self.words: dict[Index, list[str]] = {}
+        self.rules: dict[Index, list[Count | Size | int]] = {}
+        self.groups: list[tuple[Index, tuple[Index, ...]]] = []
 
     def new(self, size: int, like: Index | None = None) -> Index:
         mark = f"~{len(self.parent)}"
@@ -47,8 +52,13 @@ class Axes:
         if one != other:
             self.parent[other] = one
             self.words.setdefault(one, []).extend(self.words.pop(other, []))
+            self.rules.setdefault(one, []).extend(self.rules.pop(other, []))
             if other in self.ones:
                 self.ones.add(one)
+
+    def rule(self, mark: Index, size: Count | Size | int) -> None:
+        """How large an axis is, by other sizes."""
+        self.rules.setdefault(self.find(mark), []).append(size)
 
     def collapse(self, mark: Index) -> None:
         """An axis of size one that was broadcast: it is no index."""
@@ -85,12 +95,24 @@ class Recorder(Protocol):
     def broadcast(self, operands: Sequence[Any], conditions: Sequence[int] = ()) -> tuple[Slots, list[Expr]]: ...
     def total(self, marks: Iterable[Index], body: Expr) -> Expr: ...
     def contract(self, one: Traced, axis: int, other: Traced, inner: int) -> Symbol: ...
+    def sized(self, count: int, length: Affine, stride: int) -> Index: ...
+    def positioned(self, key: Any, mark: Index | None, size: int) -> tuple[Slots, Slot]: ...
+    def part(self, owner: Traced, key: Any) -> Any: ...
+    def line_of(self, value: Traced, word: str) -> Traced: ...
+    def at_slots(self, value: Traced, slots: dict[Index, Slot]) -> Expr: ...
+    def apply(self, name: str, function: Any, args: Sequence[Any], kwargs: Any) -> Any: ...
+    def read(self, owner: Traced, key: Any) -> Symbol: ...
+    def whole(self, value: Any) -> Affine: ...
+    def plain(self, value: Any) -> Any: ...
+    def repeated(self, data: Any, count: int, axis: int, inner: bool) -> Any: ...
     def make(self, operands: Sequence[Any], symbol: Symbol, data: Any = None) -> Traced: ...
 
 
 class Traced:
     """An array and the expression that it is. `name` is the tensor that holds it, `raw` that it is data without a name
-    yet, `fill` that every entry is one constant.
+    yet, `fill` that every entry is one constant. `groups` are axes that several others make together, until the value
+    gets a line of its own; `own_line` tells that it needs one before anything is computed from it; `place` that the
+    entries are positions, as those of `np.arange` are.
     """
 
     __array_ufunc__ = None
@@ -108,6 +130,10 @@ class Traced:
         self.name = ""
         self.used = False
         self.start = False
+        self.groups: dict[Index, tuple[Index, ...]] = {}
+        self.own_line = False
+        self.place: Affine | None = None
+        self.parent: tuple[Traced, Any] | None = None
         self.made = tracer.here
         tracer.alive.add(self)
 
@@ -121,7 +147,9 @@ class Traced:
         return repr(self.data)
 
     def __iter__(self) -> Iterator[Any]:
-        raise self.tracer.stop("a loop over the entries of an array", way_out=INDEXED)
+        if not self.data.ndim:
+            raise TypeError("iteration over a 0-d array")
+        return (self.tracer.part(self, number) for number in range(len(self.data)))
 
     def __array__(self, *_: Any, **__: Any) -> Any:
         raise self.tracer.stop("an array goes into code that the lift does not follow")
@@ -172,7 +200,7 @@ class Method:
 
 
 Symbol: TypeAlias = tuple[Slots, Expr]
-Rule: TypeAlias = Callable[..., Symbol]
+Rule: TypeAlias = "Callable[..., Symbol | Traced]"
 
 RULES: dict[str, Rule] = {}
 """What functions of numpy mean, by their names below `np`: a rule gets the tracer and the arguments, and says the axes
@@ -199,6 +227,14 @@ METHODS = frozenset(
         "clip",
         "swapaxes",
         "item",
+        "cumsum",
+        "argmax",
+        "argmin",
+        "repeat",
+        "diagonal",
+        "trace",
+        "tolist",
+        "fill",
     ]
 )
 
@@ -217,10 +253,19 @@ def rule(*names: str) -> Callable[[Rule], Rule]:
 
 def _elementwise(function: str) -> Rule:
     def apply(t: Recorder, *operands: Any) -> Symbol:
-        axes, parts = t.broadcast(operands)
+        axes, parts = t.broadcast([_whole_axes(t, operand, function) for operand in operands])
         return axes, ir.call(function, *parts)
 
     return apply
+
+
+def _whole_axes(t: Recorder, operand: Any, function: str = "") -> Any:
+    """The operand, with a line of its own where the notation wants one: a part of an axis inside two functions."""
+    if not isinstance(operand, Traced):
+        return operand
+    cut = any(isinstance(slot, Partial) for access in ir.accesses(operand.expr) for slot in access.slots)
+    inner = function and not any(isinstance(part, Call) for part in ir.walk(operand.expr))
+    return t.line_of(operand, "part") if cut and not inner else operand
 
 
 SPELLED = {"absolute": "abs", "fabs": "abs", "power": "^", "float_power": "^", "expit": "sigmoid", "erf": "erf"}
@@ -275,7 +320,7 @@ def _negative(t: Recorder, one: Any) -> Symbol:
     return axes, ir.negate(part)
 
 
-@rule("positive", "copy", "asarray", "array", "ascontiguousarray", "astype", "float64", "float32", "item", "nan_to_num")
+@rule("positive", "copy", "ascontiguousarray", "astype", "float64", "float32", "item", "nan_to_num")
 def _same(t: Recorder, one: Any, *_: Any, **__: Any) -> Symbol:
     one = t.traced(one)
     return one.axes if one.data.shape else (), one.expr
@@ -283,7 +328,8 @@ def _same(t: Recorder, one: Any, *_: Any, **__: Any) -> Symbol:
 
 @rule("where")
 def _where(t: Recorder, condition: Any, yes: Any, no: Any) -> Symbol:
-    axes, parts = t.broadcast((condition, yes, no), conditions=(0,))
+    operands = [_whole_axes(t, part) for part in (condition, yes, no)]
+    axes, parts = t.broadcast(operands, conditions=(0,))
     return axes, ir.call("where", *parts)
 
 
@@ -308,6 +354,8 @@ for _spelled, _sign in {
 
 def _reduce(t: Recorder, operation: str, one: Any, axis: Any, keepdims: bool) -> Symbol:
     one = t.traced(one)
+    if operation != "sum":
+        one = _whole_axes(t, one)
     count = len(one.axes)
     chosen = range(count) if axis is None else (axis,) if not isinstance(axis, tuple) else axis
     gone = {int(number) % count for number in chosen}
@@ -421,11 +469,19 @@ def _einsum(t: Recorder, text: Any, *operands: Any, optimize: Any = None) -> Sym
     spec = notation.parse_einsum(text, [len(value.axes) for value in values])
     marks: dict[Index, Index | None] = {}
     names: dict[Index, Index] = {}
-    for value, letters in zip(values, spec.operands, strict=True):
-        if len(set(letters)) < len(letters):
-            raise t.stop("a diagonal in np.einsum has no rule yet")
-        for letter, mark in zip(letters, value.axes, strict=True):
+    parts = [t.number(value) for value in values]
+    for k, (value, letters) in enumerate(zip(values, spec.operands, strict=True)):
+        twice = [number for number, letter in enumerate(letters) if letter in letters[:number]]
+        for number in twice:
+            mark, first = value.axes[number], value.axes[letters.index(letters[number])]
+            if mark is None or first is None:
+                raise t.stop("a diagonal of an axis of size one in np.einsum has no rule")
+            t.axes.join(first, mark)
+            parts[k] = ir.rename(parts[k], {mark: first})
+        for number, (letter, mark) in enumerate(zip(letters, value.axes, strict=True)):
             known = marks.get(letter)
+            if number in twice:
+                continue
             if known is None:
                 if letter in marks and mark is not None and t.axes.sizes[mark] == 1:
                     t.axes.collapse(mark)
@@ -433,7 +489,7 @@ def _einsum(t: Recorder, text: Any, *operands: Any, optimize: Any = None) -> Sym
             elif mark is not None:
                 t.axes.join(known, mark)
                 names[mark] = known
-    body = ir.multiply(*(ir.rename(t.number(value), names) for value in values))
+    body = ir.multiply(*(ir.rename(part, names) for part in parts))
     summed = [mark for letter, mark in marks.items() if letter not in spec.result and mark is not None]
     return tuple(marks[letter] for letter in spec.result), t.total(summed, body)
 
@@ -505,35 +561,86 @@ def _squeeze(t: Recorder, one: Any, axis: Any = None) -> Symbol:
     return tuple(mark for k, mark in enumerate(one.axes) if k not in gone), one.expr
 
 
-@rule("atleast_2d")
+@rule("atleast_1d", "atleast_2d", "atleast_3d")
 def _atleast_2d(t: Recorder, one: Any) -> Symbol:
     one = t.traced(one)
     return (None,) * (2 - len(one.axes)) + one.axes, one.expr
 
 
-@rule("reshape", "ravel", "flatten", "broadcast_to")
-def _reshape(t: Recorder, one: Any, *shape: Any, order: str = "C") -> Symbol:
-    """Only axes of size one come and go: joining and splitting axes needs index expressions."""
+@rule("reshape", "ravel", "flatten")
+def _reshape(t: Recorder, one: Any, *shape: Any, order: str = "C", newshape: Any = None) -> Traced:
+    """Axes are joined into groups and split out of them, block by block; axes of size one come and go."""
     one = t.traced(one)
-    wanted = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape or (-1,)
-    long = [mark for mark, size in zip(one.axes, one.data.shape, strict=True) if size != 1]
+    if newshape is not None:
+        shape = (newshape,)
+    if len(shape) == 2 and isinstance(shape[1], str):
+        *shape, order = shape
+    if order not in ("C", "A", "K"):
+        raise t.stop(f"a reshape in the order {order!r}", way_out="Transpose before and after it.")
+    wanted = list(shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape or (-1,))
     sizes = [int(size) for size in wanted]
     if -1 in sizes:
-        sizes[sizes.index(-1)] = one.data.size // max(math.prod(size for size in sizes if size != -1), 1)
-    if [size for size in sizes if size != 1] != [size for size in one.data.shape if size != 1]:
-        raise t.stop(
-            f"an array of shape {one.data.shape} becomes {tuple(sizes)}",
-            evidence="Axes are joined or split, which needs index expressions.",
-            way_out="Keep the axes apart (np.einsum, keepdims, transpose), or give the notation.",
-        )
+        open_size = one.data.size // max(math.prod(size for size in sizes if size != -1), 1)
+        wanted[sizes.index(-1)] = None
+        sizes[sizes.index(-1)] = open_size
+    old = [(mark, size) for mark, size in zip(one.axes, one.data.shape, strict=True) if size != 1]
+    new = [(asked, size) for asked, size in zip(wanted, sizes, strict=True) if size != 1]
+    if math.prod(sizes) != one.data.size or 0 in sizes:
+        raise t.stop(f"an array of shape {one.data.shape} becomes {tuple(sizes)}")
+    made: list[Index | None] = []
+    slots: dict[Index, Slot] = {}
+    groups: dict[Index, tuple[Index, ...]] = {}
+    while old or new:
+        left, right = [old.pop(0)], [new.pop(0)]
+        while (one_side := math.prod(size for _, size in left)) != (other := math.prod(size for _, size in right)):
+            if one_side < other:
+                left.append(old.pop(0))
+            else:
+                right.append(new.pop(0))
+        marks = [mark for mark, _ in left if mark is not None]
+        whole = marks[0]
+        if len(marks) > 1:
+            whole = t.axes.new(one_side)
+            t.axes.groups.append((whole, tuple(marks)))
+            groups[whole] = tuple(marks)
+        if len(right) == 1:
+            made.append(whole)
+            continue
+        parts = [t.axes.new(size) if asked is None else t.axis_of(asked) for asked, size in right]
+        t.axes.groups.append((whole, tuple(parts)))
+        slots[whole] = Group(tuple(parts))
+        made.extend(parts)
+    if groups and slots:
+        inside = tuple(group for mark in one.axes if mark is not None for group in _owner(groups, mark))
+        kept = tuple(dict.fromkeys(inside))
+        middle = Traced(t, one.data.reshape([t.axes.sizes[mark] for mark in kept]), kept, one.expr)
+        middle.groups = {mark: groups[mark] for mark in middle.axes if mark in groups}
+        one, groups = t.line_of(middle, "flat"), {}
+        renamed = dict(zip(kept, one.axes, strict=True))
+        slots = {str(renamed[mark]): slot for mark, slot in slots.items()}
+        made = [renamed.get(mark, mark) if mark is not None else None for mark in made]
     short = [mark for mark, size in zip(one.axes, one.data.shape, strict=True) if size == 1 and mark is not None]
     if sizes.count(1) == 0 or len(short) != sizes.count(1):
         for mark in short:
             t.axes.collapse(mark)
         short = []
-    source = iter(long)
-    units = iter(short)
-    return tuple(next(source) if size != 1 else next(units, None) for size in sizes), one.expr
+    source, units = iter(made), iter(short)
+    axes = tuple(next(source) if size != 1 else next(units, None) for size in sizes)
+    made_value = t.make((one,), (axes, t.at_slots(one, slots) if slots else one.expr))
+    made_value.groups = groups
+    return made_value
+
+
+def _owner(groups: dict[Index, tuple[Index, ...]], mark: Index) -> tuple[Index, ...]:
+    return next(((whole,) for whole, marks in groups.items() if mark in marks), (mark,))
+
+
+@rule("broadcast_to")
+def _broadcast_to(t: Recorder, one: Any, shape: Any) -> Symbol:
+    one = t.traced(one)
+    room = tuple(t.axis_of(size) if int(size) != 1 else None for size in shape)
+    axes, (_, expr) = t.meet([(room, ir.ONE), (one.axes, one.expr)])
+    return axes, expr
 
 
 def _filled(value: Fraction | None) -> Rule:
@@ -557,10 +664,445 @@ def _filled_like(value: Fraction | None) -> Rule:
     return fill
 
 
-for _name, _value in (("zeros", Fraction(0)), ("ones", Fraction(1)), ("full", None)):
+for _name, _value in (("zeros", Fraction(0)), ("ones", Fraction(1)), ("empty", Fraction(0)), ("full", None)):
     RULES[_name + "_like"] = _filled_like(_value)
 
-FILLS = frozenset({"zeros", "ones", "empty", "full", "zeros_like", "ones_like", "full_like"})
+# --- parts put together -----------------------------------------------------------------------------------------------
+
+
+def _size(t: Recorder, mark: Index | None) -> Affine:
+    return Affine(constant=1) if mark is None else Affine(sizes=((mark, 1),))
+
+
+def _at(mark: Index, number: int = 1) -> Affine:
+    return Affine(((mark, number),))
+
+
+def _shifted(one: Affine, other: Affine, sign: int) -> Affine:
+    """The sum or the difference of two whole numbers."""
+    turned = [(name, sign * count) for name, count in (*other.indices,)]
+    sizes = [(name, sign * count) for name, count in other.sizes]
+    made = ir.affine([*one.indices, *turned], [*one.sizes, *sizes], one.constant + sign * other.constant)
+    return Affine(((made, 1),)) if isinstance(made, str) else made
+
+
+def _own_line(t: Recorder, parts: Sequence[Any], axes: Slots, expr: Expr) -> Traced:
+    made = t.make(parts, (axes, expr))
+    made.own_line = True
+    return made
+
+
+def _tensor(t: Recorder, value: Any, word: str) -> Traced:
+    """A value that is an access of one tensor, or a constant."""
+    one = t.traced(value)
+    plain = isinstance(one.expr, Access) and all(isinstance(slot, str) for slot in one.expr.slots)
+    constant = not any(True for _ in ir.accesses(one.expr))
+    return one if plain or constant else t.line_of(one, word)
+
+
+def _side_by_side(t: Recorder, parts: Sequence[Traced], axis: int) -> Traced:
+    """Arrays one behind the other along an axis: each is read where the position falls into it."""
+    parts = [t.fresh(part) for part in parts]
+    count = len(parts[0].axes)
+    axis %= count
+    lengths = [_size(t, part.axes[axis]) for part in parts]
+    total = Affine()
+    for length in lengths:
+        total = _shifted(total, length, 1)
+    long = t.sized(sum(part.data.shape[axis] for part in parts), total, 1)
+    ones = [(part.axes[:axis] + part.axes[axis + 1 :], part.expr) for part in parts]
+    others, exprs = t.meet(ones)
+    terms = []
+    before = Affine()
+    for part, expr, length in zip(parts, exprs, lengths, strict=True):
+        mark = part.axes[axis]
+        place = _shifted(_at(long), before, -1)
+        slot = ir.affine(place.indices, place.sizes, place.constant)
+        reads = any(mark in access.slots for access in ir.accesses(expr)) if mark is not None else False
+        if mark is not None and reads:
+            terms.append(t.at_slots(Traced(t, None, (mark,), expr), {mark: Partial(slot)}))
+        elif mark is None:
+            terms.append(ir.multiply(Guard("==", _at(long), before), expr))
+        else:
+            after = Guard("<", _at(long), _shifted(before, length, 1))
+            first = [Guard(">=", _at(long), before)] if before != Affine() else []
+            terms.append(ir.multiply(*first, after, expr))
+        before = _shifted(before, length, 1)
+    axes = (*others[:axis], long, *others[axis:])
+    return _own_line(t, parts, axes, ir.add(*terms))
+
+
+@rule("concatenate", "concat")
+def _concatenate(t: Recorder, arrays: Any, axis: Any = 0, *, dtype: Any = None) -> Traced:
+    parts = [_tensor(t, part, str(k)) for k, part in enumerate(arrays)]
+    if axis is None:
+        parts = [_tensor(t, t.apply("ravel", None, (part,), {}), str(k)) for k, part in enumerate(parts)]
+    return _side_by_side(t, parts, int(axis or 0))
+
+
+@rule("vstack", "row_stack")
+def _vstack(t: Recorder, arrays: Any) -> Traced:
+    parts = [_raised(t, part, 0) for part in arrays]
+    return _side_by_side(t, [_tensor(t, part, str(k)) for k, part in enumerate(parts)], 0)
+
+
+@rule("hstack")
+def _hstack(t: Recorder, arrays: Any) -> Traced:
+    parts = [_tensor(t, part, str(k)) for k, part in enumerate(arrays)]
+    if not parts[0].axes:
+        return _stack(t, arrays)
+    return _side_by_side(t, parts, min(1, len(parts[0].axes) - 1))
+
+
+@rule("column_stack", "c_")
+def _column_stack(t: Recorder, arrays: Any) -> Traced:
+    parts = [_raised(t, part, 1) for part in arrays]
+    return _side_by_side(t, [_tensor(t, part, str(k)) for k, part in enumerate(parts)], 1)
+
+
+@rule("r_")
+def _r(t: Recorder, arrays: Any) -> Traced:
+    parts = [part if part.axes else _with_axis(t, part, 0) for part in map(t.traced, arrays)]
+    return _side_by_side(t, [_tensor(t, part, str(k)) for k, part in enumerate(parts)], 0)
+
+
+def _raised(t: Recorder, value: Any, place: int) -> Traced:
+    """A vector as a row (0) or as a column (1)."""
+    one = t.traced(value)
+    return _with_axis(t, one, place) if len(one.axes) == 1 else one
+
+
+def _with_axis(t: Recorder, one: Traced, axis: int) -> Traced:
+    axes = list(one.axes)
+    axis %= len(axes) + 1
+    axes.insert(axis, None)
+    shape = list(one.data.shape)
+    shape.insert(axis, 1)
+    made = t.make((one,), (tuple(axes), one.expr), one.data.reshape(shape))
+    return made
+
+
+@rule("stack", "array", "asarray")
+def _stack(t: Recorder, arrays: Any, axis: int = 0, *, dtype: Any = None, ndmin: int = 0, copy: Any = None) -> Traced:
+    if not isinstance(arrays, (list, tuple)):
+        one = t.traced(arrays)
+        for _ in range(max(ndmin - len(one.axes), 0)):
+            one = _with_axis(t, one, 0)
+        return t.make((one,), (one.axes, one.expr))
+    values = [_stack(t, part) if isinstance(part, (list, tuple)) else part for part in arrays]
+    for value, part in zip(values, arrays, strict=True):
+        if isinstance(value, Traced) and value.data is None:
+            value.data = t.plain(part)
+    parts = [t.traced(value) for value in values]
+    count = len(parts[0].axes)
+    return _side_by_side(t, [_with_axis(t, part, axis % (count + 1)) for part in parts], axis % (count + 1))
+
+
+@rule("append")
+def _append(t: Recorder, one: Any, other: Any, axis: Any = None) -> Traced:
+    return _concatenate(t, (one, other), axis)
+
+
+@rule("split", "array_split", "hsplit", "vsplit")
+def _split(t: Recorder, one: Any, *_: Any, **__: Any) -> Symbol:
+    raise t.stop("np.split of this kind has no rule")
+
+
+@rule("pad")
+def _pad(t: Recorder, one: Any, width: Any, mode: str = "constant", *, constant_values: Any = 0) -> Traced:
+    if mode != "constant" or t.plain(constant_values) not in (0, ((0, 0),)):
+        raise t.stop(f"padding in the mode {mode!r} has no rule", way_out="Zeros have one.")
+    one = _tensor(t, one, "inner")
+    count = len(one.axes)
+    pairs = [width] * count if isinstance(width, int) else list(width)
+    if len(pairs) == 2 and all(isinstance(part, int) for part in pairs):
+        pairs = [pairs] * count
+    pairs = pairs * count if len(pairs) == 1 and count > 1 else pairs
+    one = t.fresh(one)
+    axes: list[Index | None] = []
+    slots: dict[Index, Slot] = {}
+    for mark, pair in zip(one.axes, pairs, strict=True):
+        before, after = (pair, pair) if isinstance(pair, int) else (pair[0], pair[-1])
+        if int(before) == int(after) == 0 or mark is None:
+            if int(before) or int(after):
+                raise t.stop("an axis of size one is padded")
+            axes.append(mark)
+            continue
+        length = _shifted(_shifted(_size(t, mark), t.whole(before), 1), t.whole(after), 1)
+        long = t.sized(t.axes.sizes[mark] + int(before) + int(after), length, 1)
+        place = _shifted(_at(long), t.whole(before), -1)
+        slots[mark] = Partial(ir.affine(place.indices, place.sizes, place.constant))
+        axes.append(long)
+    return _own_line(t, (one,), tuple(axes), t.at_slots(one, slots))
+
+
+@rule("tril")
+def _tril(t: Recorder, one: Any, k: int = 0) -> Traced:
+    return _triangle(t, one, "<=", k)
+
+
+@rule("triu")
+def _triu(t: Recorder, one: Any, k: int = 0) -> Traced:
+    return _triangle(t, one, ">=", k)
+
+
+def _triangle(t: Recorder, one: Any, sign: str, k: int) -> Traced:
+    one = t.fresh(t.traced(one))
+    row, column = one.axes[-2:]
+    if row is None or column is None:
+        raise t.stop("a triangle of a vector has no rule")
+    guard = Guard(sign, _at(column), _shifted(_at(row), t.whole(k), 1))
+    return _own_line(t, (one,), one.axes, ir.multiply(guard, t.number(one)))
+
+
+@rule("tri")
+def _tri(t: Recorder, rows: int, columns: Any = None, k: int = 0, dtype: Any = None) -> Traced:
+    row, column = t.axis_of(rows), t.axis_of(rows if columns is None else columns)
+    return _own_line(t, (), (row, column), Guard("<=", _at(column), _shifted(_at(row), t.whole(k), 1)))
+
+
+@rule("eye", "identity")
+def _eye(t: Recorder, rows: int, columns: Any = None, k: int = 0, dtype: Any = None) -> Traced:
+    row, column = t.axis_of(rows), t.axis_of(rows if columns is None else columns)
+    return _own_line(t, (), (row, column), Guard("==", _at(column), _shifted(_at(row), t.whole(k), 1)))
+
+
+@rule("diag", "diagonal")
+def _diag(t: Recorder, one: Any, k: int = 0) -> Symbol | Traced:
+    one = t.traced(one)
+    if int(k):
+        raise t.stop("a diagonal beside the first has no rule")
+    if len(one.axes) == 1:
+        one = t.fresh(one)
+        (row,) = one.axes
+        assert row is not None
+        column = t.axes.new(t.axes.sizes[row], row)
+        return _own_line(t, (one,), (row, column), ir.multiply(Guard("==", _at(row), _at(column)), t.number(one)))
+    row, column = one.axes[-2:]
+    if len(one.axes) != 2 or row is None or column is None or t.axes.sizes[row] != t.axes.sizes[column]:
+        raise t.stop("a diagonal of this shape has no rule")
+    t.axes.join(row, column)
+    mark = t.axes.new(t.axes.sizes[row], row)
+    return (mark,), t.at_slots(one, {row: mark, column: mark})
+
+
+@rule("trace")
+def _trace(t: Recorder, one: Any) -> Symbol:
+    one = t.traced(one)
+    found = _diag(t, one)
+    assert isinstance(found, tuple)
+    axes, expr = found
+    return (), t.total([mark for mark in axes if mark is not None], expr)
+
+
+@rule("flip", "flipud", "fliplr")
+def _flip(t: Recorder, one: Any, axis: Any = None) -> Symbol:
+    one = t.traced(one)
+    count = len(one.axes)
+    chosen = range(count) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    key = [slice(None)] * count
+    for number in chosen:
+        key[int(number)] = slice(None, None, -1)
+    return t.read(one, tuple(key))
+
+
+@rule("roll")
+def _roll(t: Recorder, one: Any, shift: int, axis: Any = None) -> Traced:
+    one = t.fresh(_tensor(t, one, "inner"))
+    if axis is None and len(one.axes) > 1:
+        raise t.stop("np.roll without an axis has no rule", way_out="Name the axis.")
+    number = int(axis or 0) % len(one.axes)
+    mark = one.axes[number]
+    if mark is None or not isinstance(axis or 0, int):
+        raise t.stop("np.roll along several axes has no rule")
+    size = t.axes.sizes[mark]
+    by = int(shift) if abs(int(shift)) < size else int(shift) % size
+    long = t.axes.new(size, mark)
+    first = ir.affine([(long, 1)], (), -by)
+    second = ir.affine([(long, 1)], [(mark, 1 if by >= 0 else -1)], -by)
+    terms = [t.at_slots(one, {mark: Partial(slot)}) for slot in (first, second)]
+    axes = tuple(long if k == number else other for k, other in enumerate(one.axes))
+    return _own_line(t, (one,), axes, ir.add(*terms) if by else t.at_slots(one, {mark: long}))
+
+
+@rule("repeat")
+def _repeat(t: Recorder, one: Any, repeats: Any, axis: Any = None) -> Traced:
+    return _copies(t, one, repeats, axis, inner=True)
+
+
+@rule("tile")
+def _tile(t: Recorder, one: Any, reps: Any) -> Traced:
+    one = t.traced(one)
+    counts = [reps] if isinstance(reps, int) else list(reps)
+    for _ in range(len(counts) - len(one.axes)):
+        one = _with_axis(t, one, 0)
+    counts = [1] * (len(one.axes) - len(counts)) + counts
+    made = one
+    for axis, number in enumerate(counts):
+        if int(number) != 1:
+            made = _copies(t, made, number, axis, inner=False)
+    return made
+
+
+def _copies(t: Recorder, one: Any, count: Any, axis: Any, *, inner: bool) -> Traced:
+    """Entries (inner) or the whole (outer) again and again along an axis: a further index that is not read."""
+    one = t.traced(one)
+    if not isinstance(count, int):
+        raise t.stop("np.repeat with several counts has no rule")
+    if axis is None:
+        if len(one.axes) > 1:
+            raise t.stop("np.repeat without an axis has no rule", way_out="Name the axis.")
+        axis = 0
+    axis = int(axis) % len(one.axes)
+    mark = one.axes[axis]
+    again = t.axis_of(count)
+    data = t.repeated(one.data, int(count), axis, inner)
+    if mark is None or one.data.shape[axis] == 1:
+        if mark is not None:
+            t.axes.collapse(mark)
+        return t.make((one,), ((*one.axes[:axis], again, *one.axes[axis + 1 :]), one.expr), data)
+    whole = t.axes.new(data.shape[axis])
+    parts = (mark, again) if inner else (again, mark)
+    t.axes.groups.append((whole, parts))
+    made = t.make((one,), ((*one.axes[:axis], whole, *one.axes[axis + 1 :]), one.expr), data)
+    made.groups = {**one.groups, whole: parts}
+    return made
+
+
+@rule("cumsum")
+def _cumsum(t: Recorder, one: Any, axis: Any = None) -> Symbol:
+    one = t.traced(one)
+    if axis is None and len(one.axes) > 1:
+        raise t.stop("np.cumsum without an axis has no rule", way_out="Name the axis.")
+    mark = one.axes[int(axis or 0)]
+    if mark is None:
+        return one.axes, one.expr
+    inner = t.axes.new(t.axes.sizes[mark], mark)
+    body = ir.multiply(Guard("<=", _at(inner), _at(mark)), t.at_slots(one, {mark: inner}))
+    return one.axes, ir.reduce("sum", [inner], body)
+
+
+@rule("diff")
+def _diff(t: Recorder, one: Any, n: int = 1, axis: int = -1) -> Symbol:
+    one = t.traced(one)
+    if n != 1:
+        raise t.stop("np.diff of a higher order has no rule")
+    key = [slice(None)] * len(one.axes)
+    key[axis] = slice(1, None)
+    later = t.read(one, tuple(key))
+    key[axis] = slice(None, -1)
+    return _subtract(t, t.make((one,), later), t.make((one,), t.read(one, tuple(key))))
+
+
+@rule("prod")
+def _prod(t: Recorder, one: Any, axis: Any = None, *, keepdims: bool = False) -> Symbol:
+    """A product has no name in the notation: it is written out along an axis."""
+    one = t.traced(one)
+    if axis is None and len(one.axes) > 1:
+        raise t.stop("np.prod over several axes has no rule", way_out="Take the product along one axis.")
+    number = int(axis or 0) % len(one.axes)
+    key: list[Any] = [slice(None)] * len(one.axes)
+    result = t.traced(1)
+    for entry in range(one.data.shape[number]):
+        key[number] = entry
+        result = t.make((one,), _multiply(t, result, t.make((one,), t.read(one, tuple(key)))))
+    axes = (*result.axes[:number], None, *result.axes[number:]) if keepdims else result.axes
+    return axes, result.expr
+
+
+@rule("argmax")
+def _argmax(t: Recorder, one: Any, axis: Any = None) -> Symbol:
+    return _first(t, one, axis, "max", "<")
+
+
+@rule("argmin")
+def _argmin(t: Recorder, one: Any, axis: Any = None) -> Symbol:
+    return _first(t, one, axis, "min", ">")
+
+
+def _first(t: Recorder, one: Any, axis: Any, operation: str, sign: str) -> Symbol:
+    """The first position of the best entry: how many positions there are up to which it has not come yet."""
+    one = t.line_of(t.traced(one), "in") if not isinstance(t.traced(one).expr, Access) else t.traced(one)
+    if axis is None and len(one.axes) > 1:
+        raise t.stop("np.argmax without an axis has no rule", way_out="Name the axis.")
+    number = int(axis or 0) % len(one.axes)
+    mark = one.axes[number]
+    if mark is None:
+        return one.axes[:number] + one.axes[number + 1 :], ir.ZERO
+    upto, inner, every = (t.axes.new(t.axes.sizes[mark], mark) for _ in range(3))
+    so_far = ir.reduce(
+        operation, [inner], ir.multiply(Guard("<=", _at(inner), _at(upto)), t.at_slots(one, {mark: inner}))
+    )
+    best = ir.reduce(operation, [every], t.at_slots(one, {mark: every}))
+    counted = ir.call("where", ir.call(sign, so_far, best), ir.ONE, ir.ZERO)
+    return one.axes[:number] + one.axes[number + 1 :], ir.reduce("sum", [upto], counted)
+
+
+@rule("arange")
+def _arange(t: Recorder, *ends: Any, dtype: Any = None) -> Traced:
+    """Positions: whole numbers that a subscript takes as they are, and data everywhere else."""
+    first, last, step = (0, ends[0], 1) if len(ends) == 1 else (ends[0], ends[1], ends[2] if len(ends) > 2 else 1)
+    made = Traced(t, None, (), Access("~"), raw=True)
+    if not all(isinstance(end, int) for end in (first, last, step)) or int(step) < 1:
+        raise t.stop("np.arange of numbers that are no sizes has no rule")
+    count = len(range(int(first), int(last), int(step)))
+    mark = t.sized(count, _shifted(t.whole(last), t.whole(first), -1), int(step))
+    made.axes = (mark,)
+    made.place = _shifted(_at(mark, int(step)), t.whole(first), 1)
+    return made
+
+
+@rule("&", "logical_and")
+def _and(t: Recorder, one: Any, other: Any) -> Symbol:
+    axes, (first, second) = t.broadcast((one, other), conditions=(0, 1))
+    return axes, ir.call("!=", ir.multiply(_truth(first), _truth(second)), ir.ZERO)
+
+
+@rule("|", "logical_or")
+def _or(t: Recorder, one: Any, other: Any) -> Symbol:
+    axes, (first, second) = t.broadcast((one, other), conditions=(0, 1))
+    return axes, ir.call("!=", ir.add(_truth(first), _truth(second)), ir.ZERO)
+
+
+OPPOSITE = {"<": ">=", ">=": "<", ">": "<=", "<=": ">", "==": "!=", "!=": "=="}
+
+
+@rule("~", "logical_not", "invert")
+def _not(t: Recorder, one: Any) -> Symbol:
+    axes, (part,) = t.broadcast((one,), conditions=(0,))
+    return axes, ir.call("==", _truth(part), ir.ZERO)
+
+
+def _truth(expr: Expr) -> Expr:
+    """A condition as one or zero."""
+    if isinstance(expr, Call) and TABLE[expr.function].condition:
+        return ir.call("where", expr, ir.ONE, ir.ZERO)
+    return expr
+
+
+@rule("logsumexp")
+def _logsumexp(t: Recorder, one: Any, axis: Any = None, b: Any = None, keepdims: bool = False) -> Symbol:
+    if b is not None:
+        raise t.stop("logsumexp with weights has no rule")
+    one = _whole_axes(t, t.traced(one))
+    top = t.make((one,), _reduce(t, "max", one, axis, True))
+    moved = t.make((one,), _subtract(t, one, top))
+    total = t.make((one,), _reduce(t, "sum", t.make((one,), RULES["exp"](t, moved)), axis, keepdims))
+    return _add(t, t.make((one,), RULES["log"](t, total)), t.make((one,), _reduce(t, "max", one, axis, keepdims)))
+
+
+@rule("softmax")
+def _softmax(t: Recorder, one: Any, axis: Any = None) -> Symbol:
+    one = _whole_axes(t, t.traced(one))
+    marks = [mark for k, mark in enumerate(one.axes) if axis is None or k == int(axis) % len(one.axes)]
+    over = tuple(mark for mark in marks if mark is not None)
+    return one.axes, ir.Apply("softmax", over, (one.expr,), True)
+
+
+FILLS = frozenset({"zeros", "ones", "empty", "full", "zeros_like", "ones_like", "full_like", "empty_like"})
+MADE = frozenset({"arange", "eye", "identity", "tri"})
+"""What is made from sizes alone, and is no constant."""
+
 # --- patterns ---------------------------------------------------------------------------------------------------------
 
 

@@ -30,10 +30,27 @@ from typing import Any
 from indexprop import codegen, ir, notation
 from indexprop.errors import IndexpropError, Problem, underline
 from indexprop.functions import TABLE
-from indexprop.ir import Access, Call, Expr, Index, Number, Program, Size, Step
+from indexprop.ir import (
+    Access,
+    Affine,
+    Call,
+    Count,
+    Expr,
+    Group,
+    Guard,
+    Index,
+    Lookup,
+    Number,
+    Partial,
+    Program,
+    Size,
+    Slot,
+    Step,
+)
 from indexprop.operations import (
     FILLS,
     INDEXED,
+    MADE,
     METHODS,
     RULES,
     Axes,
@@ -46,6 +63,21 @@ from indexprop.operations import (
     recognise,
 )
 from indexprop.rewriting import TRACER, Code, LiftError, Line, Place, Rewriter, read, stored_names
+from indexprop.subscripts import (
+    AT,
+    NotPlain,
+    counted,
+    linear,
+    narrow,
+    of_affine,
+    plus,
+    put,
+    put_whole,
+    quotient,
+    region,
+    whole,
+    wide,
+)
 
 SMALL = 1e-3
 """Numbers below are constants, such as the eps in `log(p + eps)`."""
@@ -154,7 +186,9 @@ class Tracer:
         self.written_as: dict[str, str] = {}
         self.scalars: dict[str, float] = {}
         self.constants: dict[str, Expr] = {}
-        self.positions: set[str] = set()
+        self.positions: dict[str, Index] = {}
+        self.given: set[str] = set()
+        self.ranges: dict[int, tuple[range, tuple[Any, ...]]] = {}
         self.counts: dict[str, int] = {}
         self.fills: dict[str, Expr] = {}
         self.steps_only = False  # constant arrays are constants, as in a function whose arguments are given
@@ -181,6 +215,10 @@ class Tracer:
         for name in ("exp", "log", "sqrt", "sin", "cos", "tan", "tanh", "sinh", "cosh", "log1p", "expm1", "erf"):
             self.by_id[id(getattr(math, name))] = name
         self.by_id[id(abs)] = "abs"
+        special = sys.modules.get("scipy.special")
+        for name in ("expit", "logsumexp", "softmax", "erf", "log_softmax"):
+            if hasattr(special, name) and name in RULES:
+                self.by_id[id(getattr(special, name))] = name
         self.by_id[id(float)] = "float64"
 
     # places and errors
@@ -246,7 +284,7 @@ class Tracer:
             case Traced():
                 if value.raw and not value.fill:
                     self.source(value, self.fresh_name("array"))
-                return value
+                return self.line_of(value, "flat" if value.groups else "part") if _unsettled(value) else value
             case Dim():
                 return Traced(self, np.asarray(int(value)), (), value.expr)
             case Scalar():
@@ -268,9 +306,7 @@ class Tracer:
                 return self.traced(self.wrap(value))
             case list() | tuple():
                 if self.holds_traced(value):
-                    raise self.stop(
-                        "arrays are put into a new array", evidence="Stacking needs index expressions.", way_out=INDEXED
-                    )
+                    return self.traced(self.apply("array", np.array, (value,), {}))
                 return self.traced(np.asarray(value))
             case _:
                 raise self.stop(f"a value of type {type(value).__name__} takes part in the computation")
@@ -315,13 +351,107 @@ class Tracer:
     def axis_of(self, size: int) -> Index:
         """A new axis of a given size; the same as the axis that the size was taken from."""
         like = size.expr.index if isinstance(size, Dim) and isinstance(size.expr, Size) else None
-        return self.axes.new(int(size), like)
+        mark = self.axes.new(int(size), like)
+        if like is None:
+            made = counted(size.expr) if isinstance(size, Dim) else int(size)
+            self.axes.rule(mark, int(size) if made is None else made)
+        return mark
+
+    def sized(self, count: int, length: Affine, stride: int = 1) -> Index:
+        """The axis that a slice makes, of the length divided by the stride, rounded up."""
+        match length:
+            case Affine((), ((mark, 1),), 0) if stride == 1:
+                return self.axes.new(count, mark)
+        mark = self.axes.new(count)
+        size = counted(of_affine(length if stride == 1 else plus(length, Affine(constant=stride - 1))))
+        assert size is not None
+        self.axes.rule(mark, size if stride == 1 else Count("//", size, stride))
+        return mark
+
+    def positioned(self, key: Any, mark: Index | None, size: int) -> tuple[Slots, Slot]:
+        """The axes of an array of positions, and the slot that it is."""
+        np = self.np
+        if isinstance(key, range) and id(key) in self.ranges:
+            key = self.apply("arange", np.arange, self.ranges[id(key)][1], {})
+        elif isinstance(key, (list, range)):
+            if self.holds_traced(key):
+                key = self.apply("array", np.array, (key,), {})
+            else:
+                key = np.asarray(key)
+        if isinstance(key, np.ndarray):
+            key = self.wrap(key)
+        if key.data.dtype.kind == "b":
+            raise self.stop(
+                "entries are chosen by a condition",
+                evidence="How many there are depends on the data.",
+                way_out="Use np.where, or multiply by the condition.",
+            )
+        if key.data.size and key.data.min() < 0:
+            raise self.stop("positions are counted from the end", evidence=f"The smallest is {key.data.min()}.")
+        if key.place is not None:
+            fresh = {one: self.axes.new(self.axes.sizes[one], one) for one in key.axes if one is not None}
+            axes = tuple(None if one is None else fresh[one] for one in key.axes)
+            slot = narrow(put_whole(key.place, fresh))
+            if isinstance(slot, str) and self.axes.find(slot) != self.axes.find(mark or slot):
+                if self.axes.sizes[slot] != size:
+                    return axes, Partial(slot)
+                self.axes.join(mark or slot, slot)
+            return axes, slot
+        if key.raw:
+            self.source(key, self.fresh_name(self.key_name()))
+        known = self.fresh(self.traced(key))
+        if not isinstance(known.expr, Access) or known.expr.tensor not in self.inputs:
+            raise self.stop(
+                "computed numbers are used as positions",
+                evidence="Positions are data in the notation.",
+                way_out="Give the positions as an argument.",
+            )
+        if key.data.dtype.kind not in "iu":
+            raise self.stop("positions are no integers")
+        key.used = True
+        if mark is not None:
+            self.positions.setdefault(known.expr.tensor, mark)
+        return known.axes, Lookup(known.expr)
+
+    def key_name(self) -> str:
+        """What the positions of the subscript at hand are called."""
+        if self.here is None:
+            return "positions"
+        node: Any = self.here[0].nodes[self.here[1]]
+        names = [part.id for part in ast.walk(getattr(node, "slice", node)) if isinstance(part, ast.Name)]
+        names = [name for name in names if name != TRACER]
+        return names[0] if len(names) == 1 else "positions"
+
+    def line_of(self, value: Traced, word: str) -> Traced:
+        """The value, on a line of its own, under the name of what is computed with a word behind it."""
+        name = value.expr.tensor if isinstance(value.expr, Access) and value.expr.tensor in self.tensors else ""
+        name = self.written_as.get(name, name)
+        if not name and self.here is not None:
+            name = self.here[0].owners[self.here[1]]
+        made = self.step(f"{name}_{word}" if name else f"value_{word}", value)
+        value.axes, value.expr, value.name = made.axes, made.expr, made.name
+        value.groups, value.own_line = {}, False
+        return value
+
+    def at_slots(self, value: Traced, slots: Mapping[Index, Slot]) -> Expr:
+        """The expression of a value at slots, after a line of its own where slots cannot be put into it."""
+        try:
+            return put(value.expr, slots)
+        except NotPlain:
+            before = value.axes
+            self.line_of(value, "part")
+            pairs = zip(before, value.axes, strict=True)
+            return put(value.expr, {new: slots.get(old, old) for old, new in pairs if old is not None and new})
 
     def fresh(self, value: Traced) -> Traced:
         """The value with marks of its own, so that two reads of one tensor are apart."""
         names = {mark: self.axes.new(self.axes.sizes[mark], mark) for mark in value.axes if mark is not None}
         axes = tuple(None if mark is None else names[mark] for mark in value.axes)
-        return Traced(self, value.data, axes, ir.rename(value.expr, names))
+        made = Traced(self, value.data, axes, ir.rename(value.expr, names))
+        made.groups = {names[mark]: parts for mark, parts in value.groups.items()}
+        for mark, parts in made.groups.items():
+            self.axes.groups.append((mark, parts))
+        return made
 
     def meet(self, parts: Sequence[tuple[Slots, Expr]]) -> tuple[Slots, list[Expr]]:
         """Expressions aligned at their last axes, as numpy broadcasts them, in the marks of one of them."""
@@ -398,8 +528,8 @@ class Tracer:
             used: list[Traced] = []
             args, kwargs = self.settled(args, used), {key: self.settled(value, used) for key, value in kwargs.items()}
         plain_args, plain_kwargs = _plain(args), {key: _plain(value) for key, value in kwargs.items()}
-        data = np.asarray(function(*plain_args, **plain_kwargs))
-        if arrays and all(not isinstance(part, Traced) or part.raw for part in arrays) and name not in FILLS:
+        data = np.asarray(function(*plain_args, **plain_kwargs)) if function is not None else None
+        if arrays and all(not isinstance(part, Traced) or part.raw for part in arrays) and name not in FILLS | MADE:
             fills = all(isinstance(part, Traced) and part.fill for part in arrays)
             if not fills:
                 return self.wrap_raw(data, name, args, kwargs)
@@ -413,8 +543,14 @@ class Tracer:
             symbol = RULES[name](self, *args, **kwargs)
         except TypeError as error:
             raise self.stop(f"{name} with these arguments has no rule", evidence=str(error)) from None
-        result = self.make([part for part in arrays if isinstance(part, Traced)], symbol, data)
+        if isinstance(symbol, Traced):
+            result, result.data = symbol, data
+        else:
+            result = self.make([part for part in arrays if isinstance(part, Traced)], symbol, data)
         shape = tuple(1 if mark is None else self.axes.sizes[mark] for mark in result.axes)
+        if data is None:
+            result.data = arrays[0].data.reshape(shape)
+            return result
         if shape != data.shape:
             raise self.stop(f"{name} gave shape {data.shape} where {shape} was expected")
         if name in FILLS or (arrays and all(isinstance(part, Traced) and part.fill for part in arrays)):
@@ -438,7 +574,7 @@ class Tracer:
             return used[-1]
         if isinstance(value, tuple):
             return tuple(self.settled(part, used) for part in value)
-        if isinstance(value, list) and self.np.ndim(_plain(value)) == 0:
+        if isinstance(value, list) and self.holds_traced(value):
             return [self.settled(part, used) for part in value]
         return value
 
@@ -448,14 +584,18 @@ class Tracer:
         if name in RULES and name != "array":
             opened = [replace_raw(part) for part in args]
             try:
-                axes, _ = RULES[name](self, *opened, **kwargs)
+                symbol = RULES[name](self, *opened, **kwargs)
             except (TypeError, LiftError):
                 self.failure = None
                 return result
+            if isinstance(symbol, Traced) and symbol.groups:
+                return result
+            axes, expr = (symbol.axes, symbol.expr) if isinstance(symbol, Traced) else symbol
+            result.place = linear(expr) if data.dtype.kind in "iu" else None
             if tuple(1 if mark is None else self.axes.sizes[mark] for mark in axes) == data.shape:
-                result.axes = tuple(
-                    self.axes.new(1) if mark is None else self.axes.new(self.axes.sizes[mark], mark) for mark in axes
-                )
+                names = {mark: self.axes.new(self.axes.sizes[mark], mark) for mark in axes if mark is not None}
+                result.axes = tuple(self.axes.new(1) if mark is None else names[mark] for mark in axes)
+                result.place = result.place and put_whole(result.place, names)
         return result
 
     def involved(self, *values: Any) -> bool:
@@ -476,15 +616,28 @@ class Tracer:
         """Arithmetic with sizes and named numbers: integers and floats that remember."""
         if not isinstance(one, (Dim, Scalar)) and not isinstance(other, (Dim, Scalar)):
             return result
-        if name not in RULES or not isinstance(result, (int, float)) or isinstance(result, bool):
+        if not isinstance(result, (int, float)) or isinstance(result, bool):
             return result
         if not all(isinstance(part, (int, float)) for part in (one, other)):
+            return result
+        if name == "//" and isinstance(result, int):
+            above, below = (counted(part.expr) if isinstance(part, Dim) else part for part in (one, other))
+            return result if above is None or below is None else self.floor(result, Count(name, above, below))
+        if name not in RULES:
             return result
         operands = [
             Traced(self, None, (), part.expr) if isinstance(part, (Dim, Scalar)) else part for part in (one, other)
         ]
         _, expr = RULES[name](self, *operands)
         return Dim.of(result, expr) if isinstance(result, int) else Scalar.of(result, expr)
+
+    def floor(self, value: int, count: Count) -> int:
+        """A size that is divided and rounded down, as a size of its own."""
+        if value < 1:
+            return value
+        mark = self.axes.new(value)
+        self.axes.rule(mark, count)
+        return Dim.of(value, Size(mark))
 
     def unary(self, place: int, word: str, one: Any) -> Any:
         self.at(place)
@@ -504,15 +657,40 @@ class Tracer:
 
     def call(self, place: int, function: Any, /, *args: Any, **kwargs: Any) -> Any:
         self.at(place)
-        here = self.here
+        here, np = self.here, self.np
         if isinstance(function, Method):
             owner, name = function.owner, function.name
+            if name == "tolist":
+                return [self.part(owner, k) for k in range(len(owner.data))] if owner.data.ndim else owner
             return self.apply(name, getattr(type(owner.data), name), (owner, *args), kwargs)
+        if function in (np.split, np.array_split, np.hsplit, np.vsplit, np.add.at, np.subtract.at):
+            return self.special(function, *args, **kwargs)
+        if function in (builtins.max, builtins.min) and self.holds_traced(args):
+            name = "maximum" if function is builtins.max else "minimum"
+            parts = list(args[0]) if len(args) == 1 else list(args)
+            result = parts[0]
+            for part in parts[1:]:
+                result = self.apply(name, getattr(np, name), (result, part), {})
+            return result
         known = self.by_id.get(id(function))
         if known is not None and not (known in ("float64", "abs") and not self.involved(*args)):
             sizes = any(isinstance(part, Scalar if known in ("array", "asarray") else (Dim, Scalar)) for part in args)
-            if self.involved(*flatten((args, kwargs))) or known in FILLS or sizes:
+            if (
+                self.involved(*flatten((args, kwargs)))
+                or known in FILLS
+                or sizes
+                or (known in MADE and (self.steps_only or known == "arange"))
+            ):
                 return self.apply(known, function, args, kwargs)
+        if function is builtins.range and any(isinstance(part, Dim) for part in args):
+            made = range(*map(int, args))
+            self.ranges[id(made)] = (made, args)
+            return made
+        if function is builtins.int and len(args) == 1 and isinstance(args[0], (Dim, Scalar)):
+            if isinstance(args[0], Dim):
+                return args[0]
+            count = quotient(args[0].expr) if not any(True for _ in ir.accesses(args[0].expr)) else None
+            return int(args[0]) if count is None else self.floor(int(args[0]), count)
         if function is builtins.len and len(args) == 1 and isinstance(args[0], Traced):
             return self.shape(args[0])[0]
         if function is builtins.isinstance and isinstance(args[0], Traced):
@@ -522,6 +700,8 @@ class Tracer:
             return self.added(list(args[0]), *args[1:])
         if function in (builtins.print, builtins.repr, builtins.str, builtins.id):
             return None if function is print else function(*_plain(args))
+        if function is builtins.int and args and isinstance(args[0], Traced) and args[0].data.dtype.kind in "iub":
+            return args[0]
         if function in (builtins.int, builtins.bool, builtins.float) and args and isinstance(args[0], Traced):
             raise self.stop(f"{function.__name__}(...) leaves the trace")
         if self.is_users(function):
@@ -539,6 +719,38 @@ class Tracer:
         label = _label(function)
         arrays = [part for part in flatten((args, kwargs)) if isinstance(part, Traced)]
         return self.apply(label, function, args, kwargs) if arrays else function(*args, **kwargs)
+
+    def special(self, function: Any, *args: Any, **kwargs: Any) -> Any:
+        """Functions that give several arrays, or change one."""
+        np = self.np
+        if function in (np.add.at, np.subtract.at):
+            raise self.stop("a part of an array is changed", way_out=INDEXED)
+        owner, sections, *rest = args
+        if not isinstance(owner, Traced):
+            return self.wrap(function(owner, _plain(sections), *rest, **kwargs))
+        if function is np.hsplit:
+            axis = min(1, owner.data.ndim - 1)
+        else:
+            axis = int(rest[0] if rest else kwargs.get("axis", 0)) % owner.data.ndim
+        size: Any = self.shape(owner)[axis]
+        parts = function(owner.data, _plain(sections), **({} if function in (np.hsplit, np.vsplit) else {"axis": axis}))
+        if isinstance(sections, int):
+            if int(size) % sections:
+                raise self.stop("parts of different sizes")
+            width = self.counted("//", int(size) // sections, size, int(sections))
+            ends = [self.counted("multiply", int(width) * k, width, k) if k else 0 for k in range(sections)]
+            if isinstance(width, Dim) and isinstance(size, Dim) and isinstance(size.expr, Size):
+                self.axes.rule(size.expr.index, Count("*", int(sections), width.expr))  # type: ignore[arg-type]
+        else:
+            ends = [0, *sections]
+        key = [slice(None)] * owner.data.ndim
+        made = []
+        for k, start in enumerate(ends):
+            key[axis] = slice(start, ends[k + 1] if k + 1 < len(ends) else None)
+            made.append(self.part(owner, tuple(key)))
+        if [part.data.shape for part in made] != [part.shape for part in parts]:
+            raise self.stop("np.split into these parts has no rule")
+        return made
 
     def added(self, parts: list[Any], start: Any = 0) -> Any:
         """Python's sum."""
@@ -591,36 +803,56 @@ class Tracer:
 
     def item(self, place: int, owner: Any, key: Any) -> Any:
         self.at(place)
+        return self.part(owner, key)
+
+    def part(self, owner: Any, key: Any) -> Any:
+        """What a subscript gives."""
+        np = self.np
         if not isinstance(owner, Traced):
-            value = owner[key]
-            return self.wrap(value) if isinstance(value, self.np.ndarray) else value
-        if owner.raw and not owner.fill:
-            self.positions.update(part.name for part in flatten(key) if isinstance(part, Traced) and part.name)
-            return self.wrap(self.np.asarray(owner.data[_plain(key)]))
-        keys = key if isinstance(key, tuple) else (key,)
-        count = sum(1 for part in keys if part is not None and part is not Ellipsis)
-        rest = [slice(None)] * (len(owner.axes) - count)
-        if Ellipsis in [part for part in keys if not isinstance(part, (Traced, self.np.ndarray))]:
-            at = next(k for k, part in enumerate(keys) if part is Ellipsis)
-            keys = (*keys[:at], *rest, *keys[at + 1 :])
-        else:
-            keys = (*keys, *rest)
-        marks = iter(owner.axes)
-        axes: list[Index | None] = []
-        for part in keys:
-            if part is None:
-                axes.append(None)
-                continue
-            mark = next(marks)
-            size = 1 if mark is None else self.axes.sizes[mark]
-            if isinstance(part, slice) and _is_full(part, size):
-                axes.append(mark)
-            elif isinstance(part, int) and size == 1:
-                if mark is not None:
-                    self.axes.collapse(mark)
-            else:
-                raise self.stop("single entries and slices of an array are not followed yet", way_out=INDEXED)
-        return self.make((owner,), (tuple(axes), owner.expr), owner.data[_plain(key)])
+            if isinstance(owner, np.ndarray) and self.holds_traced(key):
+                return self.part(self.wrap(owner), key)
+            if owner is np.c_ or owner is np.r_:
+                keys = key if isinstance(key, tuple) else (key,)
+                if self.involved(*keys) and not any(isinstance(part, (slice, str)) for part in keys):
+                    joined = np.c_ if owner is np.c_ else np.r_
+                    return self.apply("c_" if owner is np.c_ else "r_", lambda parts: joined[tuple(parts)], (keys,), {})
+            value = owner[_plain(key) if isinstance(owner, (list, tuple)) else key]
+            return self.wrap(value) if isinstance(value, np.ndarray) else value
+        data = np.asarray(owner.data[_plain(key)])
+        arrays = [part for part in flatten(key) if isinstance(part, (Traced, np.ndarray, list))]
+        if owner.raw and not owner.fill and not (self.steps_only and any(not self.is_raw(part) for part in arrays)):
+            if arrays:
+                for part in arrays:
+                    if isinstance(part, Traced) and part.name:
+                        self.positions.setdefault(part.name, owner.axes[0] or "")
+                return self.wrap(data)
+            found = region(self, owner.axes, key)
+            made = Traced(self, data, found.axes, Access("~"), raw=True)
+            if owner.place is not None and all(isinstance(slot, str | Affine) for slot in found.slots.values()):
+                made.place = put_whole(owner.place, found.slots)
+            return made
+        owner = self.traced(owner)
+        found = region(self, owner.axes, key)
+        return self.make((owner,), (found.axes, self.at_slots(owner, found.slots)), data)
+
+    def read(self, owner: Traced, key: Any) -> Symbol:
+        """The axes and the expression of a part."""
+        owner = self.traced(owner)
+        found = region(self, owner.axes, key)
+        return found.axes, self.at_slots(owner, found.slots)
+
+    def whole(self, value: Any) -> Affine:
+        return whole(value)
+
+    @staticmethod
+    def plain(value: Any) -> Any:
+        return _plain(value)
+
+    def repeated(self, data: Any, count: int, axis: int, inner: bool) -> Any:
+        return self.np.repeat(data, count, axis) if inner else self.np.concatenate([data] * count, axis)
+
+    def is_raw(self, value: Any) -> bool:
+        return not isinstance(value, Traced) or value.raw
 
     # names
 
@@ -639,7 +871,7 @@ class Tracer:
         """Data gets its name: an input of the program."""
         self.origins[name] = name
         self.written_as[name] = name if name in self.written else re.sub(r"_\d+$", "", name)
-        if self.plan is not None and name in self.plan.arrays:
+        if self.plan is not None and name in self.plan.arrays and (not self.steps_only or name in self.given):
             value.data = self.plan.arrays[name]
             for mark, size in zip(value.axes, value.data.shape, strict=True):
                 if mark is not None:
@@ -713,15 +945,18 @@ class Tracer:
         if isinstance(value, np.ndarray):
             made = self.wrap(np.array(value))
             if isinstance(made, Traced):
-                self.source(made, self.fresh_name(name))
+                self.given.add(tensor := self.fresh_name(name))
+                self.source(made, tensor)
             return made
         if isinstance(value, Mapping):
             return {key: self.argument(str(key), part) for key, part in value.items()}
         if isinstance(value, (list, tuple)):
             return type(value)(self.argument(f"{name}_{k}", part) for k, part in enumerate(value))
         if isinstance(value, (float, np.generic)) and not isinstance(value, bool):
-            made = Traced(self, np.asarray(value, dtype=float), (), Access("~"), raw=True)
-            self.source(made, self.fresh_name(name))
+            kind = int if isinstance(value, np.integer) else float
+            made = Traced(self, np.asarray(value, dtype=kind), (), Access("~"), raw=True)
+            self.given.add(tensor := self.fresh_name(name))
+            self.source(made, tensor)
             return made
         return value
 
@@ -786,6 +1021,7 @@ class Tracer:
         if self.plan is not None and number in self.plan.integers:
             value = self.plan.integers[number]
         mark = self.axes.new(value)
+        self.axes.rule(mark, value)
         self.axes.describe(mark, name)
         self.literals.append((name, value, mark))
         return Dim.of(value, Size(mark))
@@ -796,10 +1032,12 @@ class Tracer:
         made_at = value.made
         value = self.fresh(value)
         value.made = made_at
+        groups: Mapping[Index, Slot] = {mark: Group(parts) for mark, parts in value.groups.items()}
         terms = value.expr.terms if isinstance(value.expr, ir.Sum) else (value.expr,)
         numbers = [self.number(Traced(self, None, (), part)) for part in terms]
         target = Access(tensor, tuple(mark for mark in value.axes if mark is not None))
-        self.steps.append(Step(target, tuple(ir.term((), part) for part in numbers)))
+        written = Access(tensor, tuple(groups.get(mark, mark) for mark in target.names))
+        self.steps.append(Step(written, tuple(ir.term((), part) for part in numbers)))
         self.values[tensor] = value.data
         self.lines[tensor] = self.line()
         self.makers[tensor] = self.maker(value)
@@ -913,7 +1151,9 @@ class Tracer:
 
     def fill_data(self, owner: Traced, key: Any, value: Any) -> None:
         """Data is filled in, such as a one-hot code; in a second run it is there already."""
-        self.positions.update(part.name for part in flatten(key) if isinstance(part, Traced) and part.name)
+        self.positions.update(
+            (part.name, owner.axes[0] or "") for part in flatten(key) if isinstance(part, Traced) and part.name
+        )
         self.fills.pop(owner.name, None)
         owner.fill = False
         if self.plan is not None and owner.name in self.plan.arrays:
@@ -974,12 +1214,41 @@ class Tracer:
 
     def cleaned(self, step: Step) -> Step:
         """The step without axes of size one that are no index, with constants for what is constant."""
-        tied = {self.axes.find(mark) for slots in self.tensors.values() for mark in slots if mark is not None}
+        tied = self.tied()
 
         def size(mark: Index) -> Expr:
             if self.gone(mark):
                 return ir.ONE
             return Size(mark) if self.axes.find(mark) in tied else ir.number(self.axes.sizes[mark])
+
+        def clean_whole(value: Affine) -> Affine:
+            made = Affine(tuple(pair for pair in value.indices if not self.gone(pair[0])), (), value.constant)
+            for mark, count in value.sizes:
+                found = linear(size(mark))
+                assert found is not None
+                made = plus(made, found, count)
+            return made
+
+        def clean_slot(slot: Slot) -> Slot:
+            match slot:
+                case str():
+                    return Affine() if self.gone(slot) else slot
+                case Affine():
+                    return narrow(clean_whole(slot))
+                case Group(marks):
+                    kept = tuple(mark for mark in marks if not self.gone(mark))
+                    return Group(kept) if len(kept) > 1 else kept[0] if kept else Affine()
+                case Lookup(access):
+                    return Lookup(clean_access(access))
+                case Partial(inner):
+                    made = clean_slot(inner)
+                    assert isinstance(made, str | Affine | Lookup)
+                    return Partial(made)
+
+        def clean_access(access: Access) -> Access:
+            marks = [mark for mark in self.tensors[access.tensor] if mark is not None]
+            pairs = zip(access.slots, marks, strict=True)
+            return Access(access.tensor, tuple(clean_slot(slot) for slot, mark in pairs if not self.gone(mark)))
 
         def clean(expr: Expr) -> Expr:
             match expr:
@@ -988,7 +1257,17 @@ class Tracer:
                 case Access(tensor):
                     if tensor in self.constants:
                         return self.constants[tensor]
-                    return Access(tensor, tuple(mark for mark in expr.names if not self.gone(mark)))
+                    marks = [mark for mark in self.tensors[tensor] if mark is not None]
+                    lost = [
+                        Guard("==", clean_whole(wide(slot.slot)))
+                        for slot, mark in zip(expr.slots, marks, strict=True)
+                        if self.gone(mark) and isinstance(slot, Partial) and isinstance(slot.slot, str | Affine)
+                    ]
+                    return ir.multiply(*lost, clean_access(expr))
+                case Guard(_, Access() as access):
+                    return replace(expr, left=clean_access(access))
+                case Guard(_, Affine() as left, right):
+                    return replace(expr, left=clean_whole(left), right=clean_whole(right))
                 case ir.Reduce(operation, marks, body):
                     return ir.reduce(operation, [mark for mark in marks if not self.gone(mark)], clean(body))
                 case _:
@@ -999,8 +1278,42 @@ class Tracer:
             factor = [ir.power(size(mark), ir.number(exponent)) for mark, exponent in term.factor.sizes]
             body = ir.reduce("sum", [mark for mark in term.bound if not self.gone(mark)], clean(term.body))
             terms.append(ir.term((), ir.multiply(Number(term.factor.number), *factor, body)))
-        target = Access(step.name, tuple(mark for mark in step.target.names if not self.gone(mark)))
-        return replace(step, target=target, terms=ir.collect(terms))
+        return replace(step, target=clean_access(step.target), terms=ir.collect(terms))
+
+    def tied(self) -> set[Index]:
+        """The classes of axes that some tensor has: sizes of others are plain numbers."""
+        return {self.axes.find(mark) for slots in self.tensors.values() for mark in slots if mark is not None}
+
+    def clean_count(self, value: Count | Size | int) -> Count | Size | int:
+        """The size of an axis by others, with numbers for sizes that no tensor has."""
+        tied = self.tied()
+
+        def clean(part: Count | Size | int) -> Expr | None:
+            match part:
+                case int():
+                    return ir.number(part)
+                case Size(mark):
+                    free = self.gone(mark) or self.axes.find(mark) not in tied
+                    return ir.number(self.axes.sizes[mark]) if free else part
+                case Count(operation, left, right) if operation != "//":
+                    one, other = clean(left), clean(right)
+                    if one is None or other is None:
+                        return None
+                    return (
+                        ir.multiply(one, other)
+                        if operation == "*"
+                        else (ir.add(one, other if operation == "+" else ir.negate(other)))
+                    )
+            return None
+
+        if isinstance(value, Count) and value.operation == "//":
+            return Count("//", self.clean_count(value.left), self.clean_count(value.right))
+        expr = clean(value)
+        made = None if expr is None else counted(expr)
+        if made is None and isinstance(value, Count):
+            return Count(value.operation, self.clean_count(value.left), self.clean_count(value.right))
+        assert made is not None
+        return made
 
     def hints(self) -> dict[str, tuple[Index, ...]]:
         """Names of axes in comments behind an assignment: `X = ...  # i b`."""
@@ -1107,8 +1420,14 @@ class Tracer:
         return result
 
 
+def _unsettled(value: Traced) -> bool:
+    return bool(value.groups) or value.own_line
+
+
 def replace_raw(value: Any) -> Any:
     """Data as if it had a name, to find the axes of what is made from it."""
+    if isinstance(value, Traced) and value.place is not None:
+        return Traced(value.tracer, value.data, value.axes, Access(AT, (narrow(value.place),)))
     if isinstance(value, Traced):
         return Traced(value.tracer, value.data, value.axes, Access("~", tuple(m for m in value.axes if m is not None)))
     return value
@@ -1156,14 +1475,6 @@ def _plain(value: Any) -> Any:
             return value
 
 
-def _is_full(part: slice, size: int) -> bool:
-    return (
-        part.step in (None, 1)
-        and part.start in (None, 0)
-        and (part.stop is None or (isinstance(part.stop, Dim) and int(part.stop) == size))
-    )
-
-
 HARMLESS = (
     len, zip, enumerate, reversed, isinstance, list, tuple, dict, type, hasattr, getattr, setattr, callable, range,
     iter, next, map, filter,
@@ -1204,6 +1515,7 @@ class Names:
         self.tracer = tracer
         self.chosen: dict[Index, Index] = {}
         self.declared: dict[str, tuple[Index, ...]] = {}
+        self.owners: dict[Index, Index] = {}
         used = {access.tensor for step in tracer.finished for access in (step.target, *step.reads)}
         for tensor, words in hints.items():
             slots = [tracer.root(mark) for mark in tracer.tensors.get(tensor, ()) if not tracer.gone(mark)]
@@ -1221,6 +1533,7 @@ class Names:
                         )
                     self.chosen.setdefault(root, word)
                 self.declared[tensor] = tuple(plain)
+                self.owners.update(zip(plain, slots, strict=True))
         order = self.in_order(used)
         self.batch = self.find_batch(order)
         for root in order:
@@ -1244,9 +1557,8 @@ class Names:
         for name in data:
             seen.update(dict.fromkeys(self.roots(self.tracer.tensors[name])))
         for step in self.tracer.finished:
-            for access in step.reads:
-                seen.update(dict.fromkeys(self.roots(access.names)))
-            seen.update(dict.fromkeys(self.roots(step.target.names)))
+            for access in (*step.reads, step.target):
+                seen.update(dict.fromkeys(self.roots(ir.slot_indices(access))))
         return list(seen)
 
     def roots(self, slots: Iterable[Index | None]) -> list[Index]:
@@ -1272,7 +1584,7 @@ class Names:
             ]
             scores[root] += 2 * (len(data) > 1)
         for step in self.tracer.finished:
-            kept = set(self.roots(step.target.names))
+            kept = set(self.roots(ir.slot_indices(step.target)))
             for term in step.terms:
                 if not kept:
                     for mark, exponent in term.factor.sizes:
@@ -1284,11 +1596,11 @@ class Names:
                 met = [access for access in ir.accesses(term.body) if bound & set(access.names)]
                 features = [access for access in met if FEATURES.fullmatch(access.tensor)]
                 if len(features) == 1 and len(met) == 2 and all(access.tensor in self.tracer.inputs for access in met):
-                    for mark in features[0].names:  # X meets a weight: what stays is the batch
+                    for mark in filter(None, features[0].names):  # X meets a weight: what stays is the batch
                         scores[self.axes.find(mark)] += 2 * (mark in step.target.names)
                 if any(access.tensor in self.tracer.inputs for access in met):
                     for access in met:
-                        for mark in access.names if access.tensor not in self.tracer.inputs else ():
+                        for mark in filter(None, access.names) if access.tensor not in self.tracer.inputs else ():
                             scores[self.axes.find(mark)] += mark in step.target.names
         best = max(order, key=lambda root: scores[root], default=None)
         return best if best is not None and scores[best] >= 2 else None
@@ -1307,6 +1619,8 @@ class Names:
             for root in self.roots(slots):
                 names.append(self.free(root, names))
             self.declared[tensor] = tuple(names)
+            for name, root in zip(names, self.roots(slots), strict=True):
+                self.owners.setdefault(name, root)
         return self.declared[tensor]
 
     def free(self, root: Index, used: Iterable[Index]) -> Index:
@@ -1319,23 +1633,68 @@ class Names:
         """For every mark of a step its name."""
         names: dict[Index, Index] = {}
         for access in step.reads:
-            declared = self.of_tensor(access.tensor, access.names)
-            for mark, name in zip(access.names, declared, strict=True):
-                if mark not in names:
+            declared = self.of_tensor(access.tensor, self.tracer.tensors[access.tensor])
+            for mark, name in zip(access.slots, declared, strict=True):
+                if isinstance(mark, str) and mark not in names:
                     names[mark] = (
                         name if name not in names.values() else self.free(self.axes.find(mark), names.values())
                     )
         for mark in step.indices:
             if mark not in names:
-                alone = mark not in step.target.names and not any(
-                    isinstance(part, ir.Reduce) and mark in part.indices
-                    for term in step.terms
-                    for part in ir.walk(term.body)
-                )
+                alone = not any(mark in ir.indices(term.body) or mark in term.bound for term in step.terms)
+                alone = alone and mark not in ir.slot_indices(step.target)
                 root = self.axes.find(mark)
                 names[mark] = self.chosen[root] if alone else self.free(root, names.values())
-        self.declared.setdefault(step.name, tuple(names[mark] for mark in step.target.names))
+        for mark in sized_marks(step):
+            if mark not in names:
+                names[mark] = self.chosen[self.axes.find(mark)]
+        for mark, name in names.items():
+            self.owners.setdefault(name, self.axes.find(mark))
+        self.declared.setdefault(step.name, ir.rename_access(step.target, names, {}).names)
         return names
+
+    def facts(self, inputs: Sequence[Access], steps: Sequence[Step]) -> list[ir.Fact]:
+        """What the program has to say about sizes: of axes that no input has."""
+        facts: list[ir.Fact] = []
+        while True:
+            program = Program(tuple(inputs), tuple(steps), (), None, tuple(facts))
+            same, sized = program.same_size, notation.sized_indices(program)
+            known: dict[Index, Index] = {}
+            for index in program.indices:
+                if same[index] in sized and index in self.owners:
+                    known.setdefault(self.owners[index], index)
+            found = [
+                ir.Fact(index, count)
+                for index in program.indices
+                if same[index] not in sized and index in self.owners
+                for count in self.counts(self.owners[index], known)
+            ]
+            if not found:
+                return facts
+            facts.append(min(found, key=lambda fact: (isinstance(fact.value, int), found.index(fact))))
+
+    def counts(self, root: Index, known: Mapping[Index, Index]) -> Iterator[Count | Size | int]:
+        """What the size of an axis is, in sizes that are known."""
+        if root in known:
+            yield Size(known[root])
+        for rule in self.axes.rules.get(root, ()):
+            cleaned = self.tracer.clean_count(rule)
+            marks = {mark: self.axes.find(mark) for mark in ir.count_indices(cleaned)}
+            if all(found in known for found in marks.values()):
+                yield ir.rename_count(cleaned, {mark: known[found] for mark, found in marks.items()})
+
+
+def sized_marks(step: Step) -> Iterator[Index]:
+    """The axes whose sizes stand in slots and conditions: `|i|` of `A[j-|i|]`."""
+    for access in (step.target, *step.reads):
+        for slot in access.slots:
+            inner = slot.slot if isinstance(slot, Partial) else slot
+            if isinstance(inner, Affine):
+                yield from (mark for mark, _ in inner.sizes)
+    for term in step.terms:
+        for part in ir.walk(term.body):
+            if isinstance(part, Guard) and isinstance(part.left, Affine):
+                yield from (mark for mark, _ in (*part.left.sizes, *part.right.sizes))
 
 
 # --- the program ------------------------------------------------------------------------------------------------------
@@ -1365,7 +1724,8 @@ def finish(
     if not steps:
         raise LiftError(Problem("the code computes nothing from its arrays", way_out="Give it arrays to work on."))
     try:
-        program = notation.assemble(steps, inputs=inputs, batch=batch if batch in used else None)
+        facts = names.facts(inputs, steps)
+        program = notation.assemble(steps, inputs=inputs, batch=batch if batch in used else None, facts=facts)
     except IndexpropError as error:
         raise LiftError(Problem("the steps make no program", evidence=str(error))) from error
     layout = {}
@@ -1453,6 +1813,7 @@ class Recording:
         self.constants = constants
         self.guarded = False
         self.truths = False
+        self.larger = False
         self.text, self.filename = ("", "") if callable(subject) else read(subject)
         self.tracer, self.lifted = self.record(None)
         agree(self.lifted, self.tracer, "on the data of the code")
@@ -1489,26 +1850,25 @@ class Recording:
         wrapped = {name: tracer.argument(name, value) for name, value in given.items()}
         result = tracer.guarded(lambda: tracer.translate(function)(**wrapped))
         if isinstance(result, Traced) and not result.name:
-            result = tracer.step("result", result)
+            result = tracer.step("result", tracer.traced(result))
         return result
 
     def again(self) -> Iterator[str]:
         """Runs the code at other sizes, or on other data, and compares; what could not be done is said."""
         reasons = []
-        for resize in (True, False):
-            plan = self.plan(resize, seed=1)
+        for resized, self.larger in ((True, False), (True, True), (False, False)):
             try:
-                tracer, second = self.record(plan)
-                agree(self.lifted, tracer, "at other sizes" if resize else "on other data", second)
+                tracer, second = self.record(self.plan(resized, seed=1))
+                agree(self.lifted, tracer, "at other sizes" if resized else "on other data", second)
             except LiftError as error:
                 reasons.append(error.problems[0].fact)
                 continue
-            if reasons:
+            if not resized:
                 yield f"holds at these sizes; at others: {reasons[0]}"
             return
         yield f"checked on the data of the code only: {reasons[-1]}"
 
-    def plan(self, resize: bool, seed: int) -> Plan:
+    def plan(self, resized: bool, seed: int) -> Plan:
         """Fresh data for every input, with the properties that the code's own data has; with `truths` also that of
         holding zeros and ones only.
         """
@@ -1516,27 +1876,18 @@ class Recording:
 
         tracer, rng = self.tracer, np.random.default_rng(seed)
         axes = tracer.axes
-        roots = dict.fromkeys(
-            axes.find(mark) for slots in tracer.tensors.values() for mark in slots if mark is not None
-        )
-        open_roots = [root for root in roots if root not in axes.ones and axes.sizes[root] > 1]
-        sizes = {root: axes.sizes[root] for root in roots}
-        other = [size for size in range(2, 2 * len(roots) + 6) if size not in sizes.values()][: len(open_roots) + 3]
-        # every axis has another size on every one of the first draws, and never its own
-        chosen = np.roll(np.random.default_rng(0).permutation(other), seed)
-        if resize:
-            sizes.update(zip(open_roots, map(int, chosen), strict=False))
+        sizes = self.sizes(resized, seed)
         arrays = {}
         for name, value in tracer.inputs.items():
             if name in tracer.constants:
                 continue
             shape = tuple(1 if mark is None else sizes[axes.find(mark)] for mark in value.axes)
             old = tracer.values[name]
-            drawn = (
-                rng.integers(0, old.max() + 1, shape)
-                if name in tracer.positions
-                else similar(old, shape, rng, self.truths)
-            )
+            if name in tracer.positions:
+                looked = axes.find(tracer.positions[name]) if tracer.positions[name] else ""
+                drawn = rng.integers(0, sizes.get(looked, old.max(initial=0) + 1), shape)
+            else:
+                drawn = similar(old, shape, rng, self.truths)
             arrays[tracer.origins[name]] = drawn
         integers = {
             number: sizes[axes.find(mark)]
@@ -1544,6 +1895,93 @@ class Recording:
             if axes.find(mark) in sizes
         }
         return Plan(arrays, integers)
+
+    def sizes(self, resized: bool, seed: int) -> dict[Index, int]:
+        """A size for every class of axes: those of inputs are drawn, all different, and the others follow.
+
+        Every axis has another size on every one of the first draws, and never its own.
+        """
+        import numpy as np
+
+        tracer, axes = self.tracer, self.tracer.axes
+        roots = dict.fromkeys(
+            axes.find(mark) for slots in tracer.tensors.values() for mark in slots if mark is not None
+        )
+        sizes = {root: axes.sizes[root] for root in roots}
+        if not resized:
+            return sizes
+        groups = [
+            (axes.find(whole), [axes.find(part) for part in parts if axes.find(part) not in axes.ones])
+            for whole, parts in axes.groups
+        ]
+        own = {axes.find(mark) for value in tracer.inputs.values() for mark in value.axes if mark is not None}
+        literal = {axes.find(mark): value for _, value, mark in tracer.literals}
+        plain = literal | {root: axes.sizes[root] for root in roots if root in axes.ones or axes.sizes[root] <= 1}
+        for root in roots:
+            plain |= {root: rule for rule in axes.rules.get(root, ()) if isinstance(rule, int)}
+        fixed = {root: size for root, size in plain.items() if root not in own or size <= 1}
+        equations = [
+            (root, {mark: axes.find(mark) for mark in ir.count_indices(rule)}, rule)
+            for root in roots
+            for rule in axes.rules.get(root, ())
+            if not isinstance(rule, int)
+        ]
+        other = [size for size in range(2, 2 * len(roots) + 6) if size not in sizes.values()]
+        order = [root for root in roots if root in own]
+        pool = np.roll(np.random.default_rng(0).permutation(other[: len(order) + 3]), seed).tolist()
+        rng = np.random.default_rng(seed)
+        for _ in range(30):
+            known = dict(fixed)
+            drawn = list(pool)
+            for root in order:
+                self.follow(known, groups, equations)
+                if root not in known:
+                    size = drawn.pop(0)
+                    known[root] = axes.sizes[root] + size - 1 if self.larger else size
+            self.follow(known, groups, equations)
+            if self.fit(known, groups, equations):
+                return sizes | known
+            rng.shuffle(order)
+            rng.shuffle(pool)
+        raise LiftError(Problem("no other sizes fit each other"))
+
+    @staticmethod
+    def follow(known: dict[Index, int], groups: Sequence[Any], equations: Sequence[Any]) -> None:
+        """Sizes that follow from known ones: of joined axes, of slices and windows."""
+        before = -1
+        while before < len(known):
+            before = len(known)
+            for whole, parts in groups:
+                missing = [part for part in (whole, *parts) if part not in known]
+                if missing == [whole]:
+                    known[whole] = math.prod(known[part] for part in parts)
+                elif len(missing) == 1 and parts.count(missing[0]) == 1:
+                    rest = math.prod(known[part] for part in parts if part != missing[0])
+                    known[missing[0]] = known[whole] // max(rest, 1)
+            for root, marks, rule in equations:
+                unknown = {name for name in marks.values() if name not in known}
+                if not unknown and root not in known:
+                    known[root] = ir.count(rule, {mark: known[name] for mark, name in marks.items()})
+                elif len(unknown) == 1 and root in known:
+                    (name,) = unknown
+                    for size in range(1, 200):  # the smallest that fits
+                        values = {mark: known.get(found, size) for mark, found in marks.items()}
+                        if ir.count(rule, values) == known[root]:
+                            known[name] = size
+                            break
+
+    @staticmethod
+    def fit(known: Mapping[Index, int], groups: Sequence[Any], equations: Sequence[Any]) -> bool:
+        """Whether sizes agree with everything that is known about them."""
+        for whole, parts in groups:
+            if all(name in known for name in (whole, *parts)):
+                if known[whole] != math.prod(known[part] for part in parts):
+                    return False
+        for root, marks, rule in equations:
+            if root in known and all(name in known for name in marks.values()):
+                if ir.count(rule, {mark: known[name] for mark, name in marks.items()}) != known[root]:
+                    return False
+        return all(size >= 1 for size in known.values())
 
 
 def holds_truths(array: Any) -> bool:
@@ -1578,7 +2016,9 @@ def everything(program: Program) -> codegen.Compiled:
     """The program as a callable that returns every step."""
     names = [step.name for step in program.steps]
     return codegen.compile(
-        notation.assemble(program.steps, inputs=program.inputs, outputs=dict.fromkeys(names), batch=program.batch)
+        notation.assemble(
+            program.steps, inputs=program.inputs, outputs=dict.fromkeys(names), batch=program.batch, facts=program.facts
+        )
     )
 
 
@@ -1591,16 +2031,19 @@ def agree(lifted: Lifted, tracer: Tracer, where: str, second: Lifted | None = No
     missing = [
         name for name in (*program.input_names, *program.axes) if name not in run.values or name not in run.layout
     ]
-    further = {step.name for step in run.program.steps} - {step.name for step in program.steps}
+    others = [step.name for step in run.program.steps] != [step.name for step in program.steps]
     if (
         missing
-        or further
+        or others
+        or outcome(run.result) != outcome(lifted.result)
         or any(len(lifted.layout[name].split()) != np.ndim(run.values[name]) for name in program.axes)
     ):
         raise LiftError(Problem(f"the code takes other steps {where}"))
     try:
         arrays = {
-            name: np.asarray(lifted.squeezed(name, np.asarray(run.values[name]))).astype(float)
+            name: np.asarray(lifted.squeezed(name, np.asarray(run.values[name]))).astype(
+                int if name in program.positions else float
+            )
             for name in program.input_names
         }
         with np.errstate(all="ignore"):
@@ -1618,6 +2061,17 @@ def agree(lifted: Lifted, tracer: Tracer, where: str, second: Lifted | None = No
                     way_out="This is a mistake of the lift: nothing was returned.",
                 )
             )
+
+
+def outcome(result: Any) -> Any:
+    """The names of tensors in a result."""
+    match result:
+        case dict():
+            return {key: found for key, value in result.items() if (found := outcome(value)) is not None}
+        case list():
+            return [outcome(value) for value in result]
+        case _:
+            return result if isinstance(result, str) else None
 
 
 def close(one: Any, other: Any, tolerance: float = 1e-9) -> bool:

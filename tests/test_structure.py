@@ -29,6 +29,7 @@ ORDER = [
         "pages",
         "numerics",
         "tracing",
+        "subscripts",
         "operations",
         "rewriting",
         "diagrams",
