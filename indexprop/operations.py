@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from indexprop import ir, notation
 from indexprop.functions import TABLE
@@ -239,8 +239,11 @@ METHODS = frozenset(
 )
 
 
-def rule(*names: str) -> Callable[[Rule], Rule]:
-    def register(function: Rule) -> Rule:
+Registered = TypeVar("Registered", bound=Callable[..., Any])
+
+
+def rule(*names: str) -> Callable[[Registered], Registered]:
+    def register(function: Registered) -> Registered:
         for name in names:
             RULES[name] = function
         return function
@@ -251,7 +254,7 @@ def rule(*names: str) -> Callable[[Rule], Rule]:
 # --- numpy's functions, in the notation -------------------------------------------------------------------------------
 
 
-def _elementwise(function: str) -> Rule:
+def _elementwise(function: str) -> Callable[..., Symbol]:
     def apply(t: Recorder, *operands: Any) -> Symbol:
         axes, parts = t.broadcast([_whole_axes(t, operand, function) for operand in operands])
         return axes, ir.call(function, *parts)
@@ -337,9 +340,9 @@ def _where(t: Recorder, condition: Any, yes: Any, no: Any) -> Symbol:
 def _clip(t: Recorder, one: Any, low: Any = None, high: Any = None, *, a_min: Any = None, a_max: Any = None) -> Symbol:
     low, high = (a_min if low is None else low), (a_max if high is None else high)
     if high is None:
-        return RULES["maximum"](t, one, low)
+        return _elementwise("maximum")(t, one, low)
     if low is None:
-        return RULES["minimum"](t, one, high)
+        return _elementwise("minimum")(t, one, high)
     axes, parts = t.broadcast((one, low, high))
     return axes, ir.call("clip", *parts)
 
@@ -573,8 +576,6 @@ def _reshape(t: Recorder, one: Any, *shape: Any, order: str = "C", newshape: Any
     one = t.traced(one)
     if newshape is not None:
         shape = (newshape,)
-    if len(shape) == 2 and isinstance(shape[1], str):
-        *shape, order = shape
     if order not in ("C", "A", "K"):
         raise t.stop(f"a reshape in the order {order!r}", way_out="Transpose before and after it.")
     wanted = list(shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape or (-1,))
@@ -778,8 +779,7 @@ def _with_axis(t: Recorder, one: Traced, axis: int) -> Traced:
     axes.insert(axis, None)
     shape = list(one.data.shape)
     shape.insert(axis, 1)
-    made = t.make((one,), (tuple(axes), one.expr), one.data.reshape(shape))
-    return made
+    return t.make((one,), (tuple(axes), one.expr), one.data.reshape(shape))
 
 
 @rule("stack", "array", "asarray")
@@ -937,7 +937,7 @@ def _tile(t: Recorder, one: Any, reps: Any) -> Traced:
     for _ in range(len(counts) - len(one.axes)):
         one = _with_axis(t, one, 0)
     counts = [1] * (len(one.axes) - len(counts)) + counts
-    made = one
+    made: Traced = one
     for axis, number in enumerate(counts):
         if int(number) != 1:
             made = _copies(t, made, number, axis, inner=False)
@@ -1087,8 +1087,10 @@ def _logsumexp(t: Recorder, one: Any, axis: Any = None, b: Any = None, keepdims:
     one = _whole_axes(t, t.traced(one))
     top = t.make((one,), _reduce(t, "max", one, axis, True))
     moved = t.make((one,), _subtract(t, one, top))
-    total = t.make((one,), _reduce(t, "sum", t.make((one,), RULES["exp"](t, moved)), axis, keepdims))
-    return _add(t, t.make((one,), RULES["log"](t, total)), t.make((one,), _reduce(t, "max", one, axis, keepdims)))
+    total = t.make((one,), _reduce(t, "sum", t.make((one,), _elementwise("exp")(t, moved)), axis, keepdims))
+    return _add(
+        t, t.make((one,), _elementwise("log")(t, total)), t.make((one,), _reduce(t, "max", one, axis, keepdims))
+    )
 
 
 @rule("softmax")

@@ -81,7 +81,7 @@ def counted(expr: Expr) -> Count | Size | int | None:
             sign = "+" if isinstance(expr, ir.Sum) else "*"
             total: Count | Size | int | None = None
             for part in sorted(parts, key=lambda part: ir.split_number(part)[0] < 0):
-                value, body = ir.split_number(part)
+                value, _ = ir.split_number(part)
                 minus = sign == "+" and value < 0 and total is not None
                 made = counted(ir.negate(part) if minus else part)
                 if made is None:

@@ -186,7 +186,7 @@ class Tracer:
         self.written_as: dict[str, str] = {}
         self.scalars: dict[str, float] = {}
         self.constants: dict[str, Expr] = {}
-        self.positions: dict[str, Index] = {}
+        self.positions: dict[str, list[Index]] = {}
         self.given: set[str] = set()
         self.ranges: dict[int, tuple[range, tuple[Any, ...]]] = {}
         self.counts: dict[str, int] = {}
@@ -374,10 +374,7 @@ class Tracer:
         if isinstance(key, range) and id(key) in self.ranges:
             key = self.apply("arange", np.arange, self.ranges[id(key)][1], {})
         elif isinstance(key, (list, range)):
-            if self.holds_traced(key):
-                key = self.apply("array", np.array, (key,), {})
-            else:
-                key = np.asarray(key)
+            key = self.apply("array", np.array, (key,), {}) if self.holds_traced(key) else np.asarray(key)
         if isinstance(key, np.ndarray):
             key = self.wrap(key)
         if key.data.dtype.kind == "b":
@@ -410,7 +407,7 @@ class Tracer:
             raise self.stop("positions are no integers")
         key.used = True
         if mark is not None:
-            self.positions.setdefault(known.expr.tensor, mark)
+            self.positions.setdefault(known.expr.tensor, []).append(mark)
         return known.axes, Lookup(known.expr)
 
     def key_name(self) -> str:
@@ -822,9 +819,7 @@ class Tracer:
         arrays = [part for part in flatten(key) if isinstance(part, (Traced, np.ndarray, list))]
         if owner.raw and not owner.fill and not (self.steps_only and any(not self.is_raw(part) for part in arrays)):
             if arrays:
-                for part in arrays:
-                    if isinstance(part, Traced) and part.name:
-                        self.positions.setdefault(part.name, owner.axes[0] or "")
+                self.looked_up(key, owner.axes[0])
                 return self.wrap(data)
             found = region(self, owner.axes, key)
             made = Traced(self, data, found.axes, Access("~"), raw=True)
@@ -850,6 +845,12 @@ class Tracer:
 
     def repeated(self, data: Any, count: int, axis: int, inner: bool) -> Any:
         return self.np.repeat(data, count, axis) if inner else self.np.concatenate([data] * count, axis)
+
+    def looked_up(self, key: Any, mark: Index | None) -> None:
+        """Data that a subscript reads as positions stays below the size of the axis."""
+        for part in flatten(key):
+            if isinstance(part, Traced) and part.name:
+                self.positions.setdefault(part.name, []).append(mark or "")
 
     def is_raw(self, value: Any) -> bool:
         return not isinstance(value, Traced) or value.raw
@@ -1151,9 +1152,7 @@ class Tracer:
 
     def fill_data(self, owner: Traced, key: Any, value: Any) -> None:
         """Data is filled in, such as a one-hot code; in a second run it is there already."""
-        self.positions.update(
-            (part.name, owner.axes[0] or "") for part in flatten(key) if isinstance(part, Traced) and part.name
-        )
+        self.looked_up(key, owner.axes[0])
         self.fills.pop(owner.name, None)
         owner.fill = False
         if self.plan is not None and owner.name in self.plan.arrays:
@@ -1884,8 +1883,9 @@ class Recording:
             shape = tuple(1 if mark is None else sizes[axes.find(mark)] for mark in value.axes)
             old = tracer.values[name]
             if name in tracer.positions:
-                looked = axes.find(tracer.positions[name]) if tracer.positions[name] else ""
-                drawn = rng.integers(0, sizes.get(looked, old.max(initial=0) + 1), shape)
+                looked = [axes.find(mark) for mark in tracer.positions[name] if mark]
+                limit = min((sizes[root] for root in looked if root in sizes), default=old.max(initial=0) + 1)
+                drawn = rng.integers(0, limit, shape)
             else:
                 drawn = similar(old, shape, rng, self.truths)
             arrays[tracer.origins[name]] = drawn
@@ -1915,15 +1915,15 @@ class Recording:
             for whole, parts in axes.groups
         ]
         own = {axes.find(mark) for value in tracer.inputs.values() for mark in value.axes if mark is not None}
-        literal = {axes.find(mark): value for _, value, mark in tracer.literals}
+        literal = {axes.find(mark): value for _, value, mark in tracer.literals if value > 0}
         plain = literal | {root: axes.sizes[root] for root in roots if root in axes.ones or axes.sizes[root] <= 1}
         for root in roots:
-            plain |= {root: rule for rule in axes.rules.get(root, ()) if isinstance(rule, int)}
+            plain.update((root, rule) for rule in axes.rules.get(root, ()) if isinstance(rule, int))
         fixed = {root: size for root, size in plain.items() if root not in own or size <= 1}
         equations = [
             (root, {mark: axes.find(mark) for mark in ir.count_indices(rule)}, rule)
             for root in roots
-            for rule in axes.rules.get(root, ())
+            for rule in map(tracer.clean_count, axes.rules.get(root, ()))
             if not isinstance(rule, int)
         ]
         other = [size for size in range(2, 2 * len(roots) + 6) if size not in sizes.values()]
@@ -1951,13 +1951,13 @@ class Recording:
         before = -1
         while before < len(known):
             before = len(known)
-            for whole, parts in groups:
-                missing = [part for part in (whole, *parts) if part not in known]
-                if missing == [whole]:
-                    known[whole] = math.prod(known[part] for part in parts)
+            for joined, parts in groups:
+                missing = [part for part in (joined, *parts) if part not in known]
+                if missing == [joined]:
+                    known[joined] = math.prod(known[part] for part in parts)
                 elif len(missing) == 1 and parts.count(missing[0]) == 1:
                     rest = math.prod(known[part] for part in parts if part != missing[0])
-                    known[missing[0]] = known[whole] // max(rest, 1)
+                    known[missing[0]] = known[joined] // max(rest, 1)
             for root, marks, rule in equations:
                 unknown = {name for name in marks.values() if name not in known}
                 if not unknown and root not in known:
@@ -1973,15 +1973,17 @@ class Recording:
     @staticmethod
     def fit(known: Mapping[Index, int], groups: Sequence[Any], equations: Sequence[Any]) -> bool:
         """Whether sizes agree with everything that is known about them."""
-        for whole, parts in groups:
-            if all(name in known for name in (whole, *parts)):
-                if known[whole] != math.prod(known[part] for part in parts):
-                    return False
-        for root, marks, rule in equations:
-            if root in known and all(name in known for name in marks.values()):
-                if ir.count(rule, {mark: known[name] for mark, name in marks.items()}) != known[root]:
-                    return False
-        return all(size >= 1 for size in known.values())
+        products = all(
+            known[joined] == math.prod(known[part] for part in parts)
+            for joined, parts in groups
+            if all(name in known for name in (joined, *parts))
+        )
+        rules = all(
+            known[root] == ir.count(rule, {mark: known[name] for mark, name in marks.items()})
+            for root, marks, rule in equations
+            if root in known and all(name in known for name in marks.values())
+        )
+        return products and rules and all(size >= 1 for size in known.values())
 
 
 def holds_truths(array: Any) -> bool:
