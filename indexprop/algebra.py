@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -23,7 +23,10 @@ def name_parts(program: Program, active: Callable[[str], bool] = lambda tensor: 
     are. New names are the target's with the operation: `P_sum`, `Y_sigmoid`.
     """
     namer = _Namer(program, active)
-    steps = [part for step in program.steps for part in namer.take_apart(step)]
+    steps: list[Step] = []
+    for _, run in ir.blocks(program.steps):
+        parts = [part for step in run for part in namer.take_apart(step)]
+        steps += ir.hoisted(parts)
     return program if len(steps) == len(program.steps) else notation.with_steps(program, steps)
 
 
@@ -148,7 +151,8 @@ class _Namer:
         order = [index for index in dict.fromkeys([*ir.slot_indices(self.step.target), *free]) if index in free]
         self.known[shape] = name, tuple(free.index(index) for index in order)
         target = Access(name, tuple(order))
-        self.steps.append(Step(target, terms, because=Reason("name", self.step)))
+        loop = ir.loop_at(target, self.step.loop)
+        self.steps.append(Step(target, terms, because=Reason("name", self.step), loop=loop))
         return target
 
 
@@ -161,6 +165,28 @@ def _constant_power(expr: Expr) -> bool:
             return False
 
 
+def sources(program: Program, tensors: Iterable[str]) -> set[str]:
+    """The tensors, and everything that they are computed from."""
+    found: set[str] = set(tensors)
+    known = -1
+    while known != len(found):  # once, but for blocks, where a line may read what a later line has written
+        known = len(found)
+        for step in reversed(program.steps):
+            if step.name in found:
+                found.update(access.tensor for access in step.reads)
+    return found
+
+
+def readers(program: Program, tensors: Iterable[str]) -> set[str]:
+    """The tensors, and everything that is computed from them."""
+    found: set[str] = set(tensors)
+    known = -1
+    while known != len(found):
+        known = len(found)
+        found.update(step.name for step in program.steps if any(access.tensor in found for access in step.reads))
+    return found
+
+
 def needed(program: Program, outputs: tuple[str, ...]) -> Program:
     """The steps that the outputs need, in their order; inputs that nothing reads any more go too.
 
@@ -168,9 +194,7 @@ def needed(program: Program, outputs: tuple[str, ...]) -> Program:
     """
     wanted = set(outputs)
     while True:
-        for step in reversed(program.steps):
-            if step.name in wanted:
-                wanted.update(access.tensor for access in step.reads)
+        wanted = sources(program, wanted)
         kept = replace(program, steps=tuple(step for step in program.steps if step.name in wanted), outputs=outputs)
         sized = notation.sized_indices(kept)
         lost = {index for step in kept.steps for index in step.indices if kept.same_size[index] not in sized}

@@ -16,7 +16,8 @@ cannot enter, not even as 0 * inf.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from typing import assert_never
@@ -32,6 +33,7 @@ from indexprop.ir import (
     Expr,
     Guard,
     Index,
+    Loop,
     Number,
     Product,
     Program,
@@ -292,15 +294,7 @@ def _targets(program: Program, of: Sequence[str], wrt: Sequence[str] | str | Non
 
 def _active(program: Program, of: Iterable[str], wrt: Iterable[str]) -> set[str]:
     """The tensors on a path from what is asked for to what is differentiated."""
-    reached = set(wrt)
-    for step in program.steps:
-        if any(access.tensor in reached for access in step.reads):
-            reached.add(step.name)
-    used = set(of)
-    for step in reversed(program.steps):
-        if step.name in used:
-            used.update(access.tensor for access in step.reads)
-    return reached & used
+    return algebra.readers(program, wrt) & algebra.sources(program, of)
 
 
 def _prefix(program: Program, tensors: Iterable[str], start: str) -> tuple[str, str]:
@@ -339,9 +333,11 @@ def _reverse(program: Program, of: tuple[str, ...], wrt: Sequence[str] | str | N
             upstream[name] = ir.ONE
         else:
             seeds.append(sweep.receive(name))
-    for step in reversed(named.steps):
-        if step.name in active and (step.name in upstream or prefix + step.name in sweep.written):
-            sweep.step(step, upstream.get(step.name, Access(prefix + step.name, step.target.slots)))
+    for loop, run in reversed(list(ir.blocks(named.steps))):
+        with sweep.block(loop, run):
+            for step in reversed(run):
+                if step.name in active and (step.name in upstream or prefix + step.name in sweep.written):
+                    sweep.step(step, upstream.get(step.name, Access(prefix + step.name, step.target.slots)))
     notes = [note] if note else []
     for name in targets:
         sweep.cotangents[name] = prefix + name
@@ -368,6 +364,35 @@ def _reverse(program: Program, of: tuple[str, ...], wrt: Sequence[str] | str | N
     )
 
 
+def _distribute(steps: Sequence[Step]) -> tuple[list[Step], list[Step], list[Step]]:
+    """The derived lines of a block: those that may stand above it, those that feed back, those that may stand below."""
+    writers = {step.name for step in steps}
+    reads: dict[str, set[str]] = {name: set() for name in writers}
+    for step in steps:
+        reads[step.name].update(access.tensor for access in step.reads if access.tensor in writers)
+    needs = {name: _closure(name, reads) for name in writers}
+    cycle = {name for name in writers if name in needs[name]}
+    late = {name for name in writers if needs[name] & cycle}
+    inside = cycle | (late & {name for other in cycle for name in needs[other]})
+    return (
+        [step for step in steps if step.name not in late],
+        [step for step in steps if step.name in inside],
+        [step for step in steps if step.name in late - inside],
+    )
+
+
+def _closure(start: str, edges: Mapping[str, set[str]]) -> set[str]:
+    """Everything that is reached from a name along one edge or more."""
+    found: set[str] = set()
+    waiting = list(edges[start])
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting.extend(edges[name])
+    return found
+
+
 def _is_value(step: Step, term: Term, program: Program) -> bool:
     """Whether the body of a term is what the step's tensor holds, so that the tensor can stand for it."""
     return step.name in program.written_once and step.terms == (term,) and not term.bound and term.factor == ir.Factor()
@@ -384,7 +409,37 @@ class _Sweep:
         self.written: set[str] = set()
         self.cotangents: dict[str, str] = {}
         self.taken = set(program.names)
+        self.blocks = max((step.loop.block for step in program.steps if step.loop), default=0)
         self.parameters = set(program.input_names)
+
+    @contextmanager
+    def block(self, loop: Loop | None, run: Sequence[Step]) -> Iterator[None]:
+        """Around the steps of a block: its adjoint is a block that runs the other way.
+
+        What is read or written at another position gets its share at another position, so it begins before the
+        block. A line that no line of the block reads again need not be done position by position: it stands below,
+        as one line.
+        """
+        if loop is None:
+            yield
+            return
+        for name in dict.fromkeys(step.name for step in run if step.name in self.active):
+            elsewhere = any(
+                access.tensor == name and ir.shift(slot, loop.index) not in (0, None)
+                for step in run
+                for access in (step.target, *step.reads)
+                for slot in access.slots
+            )
+            if elsewhere and self.prefix + name not in self.written:
+                self.zero(name)
+        start = len(self.steps)
+        yield
+        derived, self.steps[start:] = self.steps[start:], []
+        before, inside, after = _distribute(derived)
+        self.blocks += 1
+        back = Loop(loop.index, not loop.down, self.blocks)
+        places = ((before, None), (inside, back), (after, None))
+        self.steps += [replace(step, loop=place) for lines, place in places for step in lines]
 
     def step(self, step: Step, upstream: Expr) -> None:
         """Appends what a forward step contributes: to its inputs first, then to what it read from earlier steps."""
@@ -602,7 +657,7 @@ def jvp(program: Program, of: Sequence[str] | str | None = None, wrt: Sequence[s
             continue
         terms = [derived for term in step.terms for derived in _tangent_terms(named, step, term, names, steps, taken)]
         target = Access(names[step.name], step.target.slots)
-        steps.append(Step(target, ir.collect(terms), step.operation, Reason("tangent", step)))
+        steps.append(Step(target, ir.collect(terms), step.operation, Reason("tangent", step), loop=step.loop))
     notes = [note] if note else []
     for name in outputs:
         if name not in active:
@@ -631,7 +686,7 @@ def _tangent_terms(
         case Reduce(operation, bound) as extreme if operation != "sum":
             if any(access.tensor in names for access in ir.accesses(extreme)):
                 found = Winners(step, extreme, taken)
-                steps.append(found.count)
+                steps.append(replace(found.count, loop=step.loop))
                 yield ir.term(bound, found.share(Access(names[found.leaf.tensor], found.leaf.slots)))
         case body:
             plain = _is_value(step, term, program)

@@ -38,6 +38,7 @@ from indexprop.ir import (
     Guard,
     Index,
     Lookup,
+    Loop,
     Number,
     Partial,
     Product,
@@ -212,6 +213,8 @@ class Writer:
         self.masked = False
         self.chosen: tuple[Guard, ...] = ()
         self.uses: set[str] = set()
+        self.counters: dict[Index, str] = {}
+        self.filled = {step.name for step in program.steps if step.loop}
 
     @cached_property
     def names(self) -> Mapping[str, str]:
@@ -231,6 +234,8 @@ class Writer:
         return name if self.bare else f"np.{name}"
 
     def size(self, index: Index) -> str:
+        if index in self.counters:
+            return self.counters[index]
         root = self.program.same_size[index]
         if self.bare:
             return f"|{index}|"
@@ -324,6 +329,8 @@ class Writer:
     def place(self, value: Index | Affine) -> Code:
         """The positions that a slot computes, as a named array of whole numbers."""
         own = tuple(ir.slot_indices(value))
+        if isinstance(value, Affine) and any(index in self.counters for index, _ in value.sizes):
+            return self.affine(value, own)  # another one at every position of a block
         if value not in self.places:
             text = f"np.arange({self.size(value)})" if isinstance(value, str) else self.affine(value, own).text
             taken = {*self.names.values(), *(name for name, _ in self.places.values())}
@@ -367,15 +374,21 @@ class Writer:
             case _:
                 raise AssertionError("a group has an index")
 
-    def inside(self, access: Access, want: Axes) -> list[Code]:
+    def inside(self, slots: Iterable[tuple[Slot, Index]], want: Axes) -> list[Code]:
         """For every slot that may leave its axis, where it does not."""
         found = []
-        for slot, axis in zip(access.slots, self.program.axes[access.tensor], strict=True):
-            if isinstance(slot, Partial):
+        for slot, axis in slots:
+            if isinstance(slot, Partial) and self.position(slot):
+                found.append(Code(self.in_range(slot, axis), (), COMPARISON))
+            elif isinstance(slot, Partial):
                 at = self.positions(slot, want)
                 text = f"({at.at(ADDED)} >= 0) & ({at.at(ADDED)} < {self.size(axis)})"
                 found.append(Code(text, at.axes, COMPARISON))
         return found
+
+    def slots(self, access: Access) -> list[tuple[Slot, Index]]:
+        """The slots in the order of writing, each with the name of its axis."""
+        return list(zip(access.slots, self.program.axes[access.tensor], strict=True))
 
     def axis_of(self, access: Access) -> list[tuple[Slot, Index]]:
         """The slots in the order of memory, each with the name of its axis."""
@@ -388,9 +401,9 @@ class Writer:
         code = squeeze(Code(self.names[access.tensor], self.arrangement.memory(replace_slots(access))))
         slots = self.axis_of(access)
         axes = tuple(index for slot, _ in slots for index in ir.slot_indices(slot))
-        if self.bare:
+        if self.bare and not all(isinstance(slot, str) or self.position(slot) for slot, _ in slots):
             return Code(notation.format_access(access), tuple(dict.fromkeys(axes)))
-        text = code.at(ATOM)
+        text, level = code.at(ATOM), ATOM
         if len(set(axes)) < len(axes):  # an index in two slots: every axis by positions
             want = tuple(dict.fromkeys(axes))
             items = []
@@ -398,7 +411,7 @@ class Writer:
                 at = self.positions(slot, want)
                 clipped = f"np.clip({at.text}, 0, {self.size(axis)} - 1)"
                 items.append(clipped if isinstance(slot, Partial) else at.text)
-            return self.where(self.inside(access, want), Code(f"{text}[{', '.join(items)}]", want), want)
+            return self.where(self.inside(slots, want), Code(f"{text}[{', '.join(items)}]", want), want)
         for k in reversed(range(len(slots))):
             slot = slots[k][0]
             own = tuple(ir.slot_indices(slot))
@@ -416,6 +429,15 @@ class Writer:
                     text += f"[{':, ' * k}{item}]"
                 case Affine(()):
                     text += f"[{':, ' * k}{self.affine(slot, ()).text}]"
+                case Partial() if position := self.position(slot):
+                    found, first = f"{text}[{':, ' * k}{position}]", f"{text}[{':, ' * k}0]"
+                    nothing = (
+                        f"np.zeros_like({first})" if self.skipped == "0" else f"np.full_like({first}, {self.skipped})"
+                    )
+                    if not self.bare:
+                        found = f"{found} if {self.in_range(slot, slots[k][1])} else {nothing}"
+                        level = COMPARISON if all(isinstance(other, str) for other, _ in slots[:k]) else ATOM
+                    text = found if level < ATOM or self.bare else f"({found})"
                 case Partial():
                     self.helpers["pick"] = None
                     fill = "" if self.skipped == "0" else f", {self.skipped}"
@@ -423,44 +445,136 @@ class Writer:
                 case _:
                     text = f"np.take({text}, {self.positions(slot, own).text}, {k})"
         if any(isinstance(slot, Group) for slot, _ in slots):
-            text += f".reshape({', '.join(self.size(index) for index in axes)})"
-        return Code(text, axes, view=True)
+            text = f"{text if level == ATOM else f'({text})'}.reshape({', '.join(self.size(index) for index in axes)})"
+            level = ATOM
+        return Code(text, axes, level, view=True)
+
+    # blocks: the lines at one position after the other
+
+    def lines(self, loop: Loop | None, run: Sequence[Step]) -> list[str]:
+        """The lines of steps; those of a block stand below room for what they write."""
+        if loop is None:
+            return [line for step in run for line in self.step(step)]
+        lines = []
+        for step in run:
+            if step.operation == "=":
+                axes = self.arrangement.memory(replace_slots(step.target, self.program.axes[step.name]))
+                comment = " ".join(f"{axis or 1}" for axis in axes)
+                lines.append(f"{self.names[step.name]} = np.empty({self.shape(axes)}, {self.dtype})  # {comment}")
+        every = f"range({self.size(loop.index)})"
+        lines.append(f"for {self.counter(loop)} in {f'reversed({every})' if loop.down else every}:")
+        for step in run:
+            lines.extend(f"    {line}" for line in self.step(step))
+        return lines
+
+    def at_position(self, step: Step) -> Step:
+        """A line of a block at the position that its counter stands at."""
+        if step.loop is None:
+            return step
+        position = f"at {step.loop.index}"
+        self.counters[position] = self.counter(step.loop)
+        return ir.at_position(step, step.loop.index, position)
+
+    def counter(self, loop: Loop) -> str:
+        """The Python variable that counts the positions of a block."""
+        return ir.fresh(loop.index, self.names.values())
+
+    def position(self, slot: Slot) -> str:
+        """The position in a block that a slot stands for; empty for other slots."""
+        inner = slot.slot if isinstance(slot, Partial) else slot
+        if isinstance(inner, Affine) and not inner.indices and any(index in self.counters for index, _ in inner.sizes):
+            return self.affine(inner, ()).text
+        return ""
+
+    def in_range(self, slot: Slot, axis: Index) -> str:
+        """Whether a position in a block is inside an axis."""
+        position = self.position(slot)
+        inner = slot.slot if isinstance(slot, Partial) else slot
+        assert isinstance(inner, Affine)
+        [(counter, count), *more] = inner.sizes
+        same = self.program.same_size
+        if count == 1 and not more and same[counter.removeprefix("at ")] == same[axis] and inner.constant:
+            name = self.counters[counter]
+            return f"{name} >= {-inner.constant}" if inner.constant < 0 else f"{position} < {self.size(axis)}"
+        return f"0 <= {position} < {self.size(axis)}"
+
+    def left_side(self, step: Step) -> str:
+        """What a step assigns to: the tensor, or in a block its entries at one position."""
+        name = self.names[step.name]
+        if step.loop is None:
+            return name
+        target = self.at_position(step).target
+        full = self.arrangement.memory(replace_slots(target, self.program.axes[step.name]))
+        items = ["0" if axis is None else ":" for axis in full]
+        for slot, axis in self.axis_of(target):
+            if position := self.position(slot):
+                items[full.index(axis)] = position
+        while items[-1] == ":":
+            items.pop()
+        return f"{name}[{', '.join(items)}]"
+
+    def line_at(self, step: Step) -> list[str]:
+        """The lines of a step of a block: the entries of its target at one position."""
+        place = self.left_side(step)
+        fixed = self.at_position(step)
+        slots = self.axis_of(fixed.target)
+        rest = [(slot, axis) for slot, axis in slots if not self.position(slot)]
+        partial = [(slot, axis) for slot, axis in slots if isinstance(slot, Partial) and self.position(slot)]
+        tests = [self.in_range(slot, axis) for slot, axis in partial]
+        comment = f"  # {notation.format_access(step.target)}"
+        if _doubled(rest):
+            lines = [f"{place} = 0"] if step.operation == "=" else []
+            lines.append(f"np.add.at({place}, {self.strewn(fixed, rest)}){comment}")
+        else:
+            code = self.spread(fixed, rest, tuple(axis for _, axis in rest))
+            lines = [f"{place} {step.operation} {code.text}{comment}"]
+        return [f"if {' and '.join(tests)}:", *(f"    {line}" for line in lines)] if tests else lines
 
     def scatter(self, step: Step) -> list[str]:
         """A tensor written, or added to, at index expressions."""
-        access, name = step.target, self.names[step.name]
-        slots = self.axis_of(access)
-        axes = tuple(index for slot, _ in slots for index in ir.slot_indices(slot))
-        full = self.arrangement.memory(replace_slots(access, self.program.axes[access.tensor]))
-        comment = f"  # {notation.format_access(access)}"
-        if len(set(axes)) < len(axes):
-            want = tuple(dict.fromkeys(axes))
-            inside = self.inside(access, want)
-            code = self.where(inside, self.value(step, want), want)
-            items = []
-            for slot, axis in slots:
-                at = self.positions(slot, want)
-                items.append(f"np.clip({at.text}, 0, {self.size(axis)} - 1)" if isinstance(slot, Partial) else at.text)
+        name = self.names[step.name]
+        slots = self.axis_of(step.target)
+        full = self.arrangement.memory(replace_slots(step.target, self.program.axes[step.name]))
+        comment = f"  # {notation.format_access(step.target)}"
+        if _doubled(slots):
             target = squeeze(Code(name, full)).text
-            return [f"{name} = {name}.copy()", f"np.add.at({target}, ({', '.join(items)},), {code.text}){comment}"]
+            return [f"{name} = {name}.copy()", f"np.add.at({target}, {self.strewn(step, slots)}){comment}"]
+        code = self.spread(step, slots, full)
+        if step.operation == "+=":
+            return [f"{name} = {name} + {code.at(MULTIPLIED)}{comment}"]
+        return [f"{name} = {self.owned(step, code)}{comment}"]
+
+    def strewn(self, step: Step, slots: Sequence[tuple[Slot, Index]]) -> str:
+        """Positions and values, for a target that has an index in two slots: every axis by positions."""
+        want = tuple(dict.fromkeys(index for slot, _ in slots for index in ir.slot_indices(slot)))
+        code = self.where(self.inside(slots, want), self.value(step, want), want)
+        items = []
+        for slot, axis in slots:
+            at = self.positions(slot, want)
+            items.append(f"np.clip({at.text}, 0, {self.size(axis)} - 1)" if isinstance(slot, Partial) else at.text)
+        return f"({', '.join(items)},), {code.text}"
+
+    def spread(self, step: Step, slots: Sequence[tuple[Slot, Index]], full: Axes) -> Code:
+        """The value of a step at the positions of its slots, with zeros elsewhere."""
+        axes = tuple(index for slot, _ in slots for index in ir.slot_indices(slot))
         code = self.value(step, axes)
-        text, level, view = code.text, code.level, code.view
         for number in reversed(range(len(slots))):
             slot, axis = slots[number]
             if isinstance(slot, Affine | Lookup | Partial):
                 own = tuple(ir.slot_indices(slot))
                 start = sum(len(ir.slot_indices(other)) for other, _ in slots[:number])
                 self.helpers["put"] = None
-                text = f"put({text}, {self.positions(slot, own).text}, {start}, {self.size(axis)})"
-                level, view = ATOM, False
+                code = Code(f"put({code.text}, {self.positions(slot, own).text}, {start}, {self.size(axis)})", axes)
         if any(isinstance(slot, Group) for slot, _ in slots) or None in full:
             sizes = ["1" if axis is None else self.size(axis) for axis in full]
-            text = f"{text if level == ATOM else f'({text})'}.reshape({', '.join(sizes)})"
-            level = ATOM
-        if step.operation == "+=":
-            return [f"{name} = {name} + {text if level >= MULTIPLIED else f'({text})'}{comment}"]
-        copied = view and step.name in self.outputs
-        return [f"{name} = {f'{text}.copy()' if copied else text}{comment}"]
+            code = Code(f"{code.at(ATOM)}.reshape({', '.join(sizes)})", full, view=code.view)
+        return code
+
+    def owned(self, step: Step, code: Code) -> str:
+        """The text of a new value that may be handed out, or filled further: never a view of something else."""
+        if step.name in self.filled and self.dtype not in code.text:
+            return f"{code.at(ATOM)}.astype({self.dtype})"
+        return f"{code.at(ATOM)}.copy()" if code.view and step.name in self.outputs else code.text
 
     def where(self, masks: Sequence[Code], code: Code, want: Axes) -> Code:
         """The value where all conditions hold, and what skipping means elsewhere."""
@@ -482,7 +596,10 @@ class Writer:
 
     def guard(self, guard: Guard, want: Axes) -> Code:
         if self.bare:
-            return Code(notation.format_expr(guard)[1:-1], tuple(ir.free_indices(guard)), COMPARISON)
+            text = notation.format_expr(guard)[1:-1]
+            for position, counter in self.counters.items():
+                text = text.replace(f"|{position}|", counter)
+            return Code(text, tuple(ir.free_indices(guard)), COMPARISON)
         if isinstance(guard.left, Access):
             return align(self.read(guard.left), want)
         left, right = self.affine(guard.left, want), self.affine(guard.right, want)
@@ -594,7 +711,9 @@ class Writer:
         chosen, self.chosen = self.chosen, tuple(dict.fromkeys([*self.chosen, *guards]))
         over = [self.expression(part, want) for part in above if not isinstance(part, Guard)]
         inside = (
-            [] if self.bare else [mask for part in below for read in _reads(part) for mask in self.inside(read, want)]
+            []
+            if self.bare
+            else [mask for part in below for read in _reads(part) for mask in self.inside(self.slots(read), want)]
         )
         masks += [] if self.masked else inside
         kept = self.skipped, self.masked
@@ -631,7 +750,9 @@ class Writer:
         asked = (
             arguments[:1] if function == "where" else arguments
         )  # a branch that leaves its axis is nothing, if chosen
-        partial = [mask for argument in asked for access in _reads(argument) for mask in self.inside(access, want)]
+        partial = [
+            mask for argument in asked for access in _reads(argument) for mask in self.inside(self.slots(access), want)
+        ]
         if partial and not self.bare and not self.masked:
             skipped, self.skipped, self.masked = self.skipped, "0", True
             code = self.entry(function, arguments, want)
@@ -892,6 +1013,7 @@ class Writer:
         return Code(f"{code.at(ATOM)}[{', '.join(items)}]", want, view=code.view)
 
     def right_side(self, step: Step) -> Code:
+        step = self.at_position(step)
         want = self.memory(step.target)
         named = [axis for axis in want if axis is not None]
         if not ir.is_plain(step.target):
@@ -913,6 +1035,8 @@ class Writer:
 
     def step(self, step: Step) -> list[str]:
         """The lines of one step."""
+        if step.loop:
+            return self.line_at(step)
         if not ir.is_plain(step.target):
             return self.scatter(step)
         name = self.names[step.name]
@@ -924,8 +1048,7 @@ class Writer:
         if len(set(named)) == len(named):
             if step.operation == "+=":
                 return [f"{name} = {name} + {code.at(MULTIPLIED)}{comment}"]
-            text = f"{code.at(ATOM)}.copy()" if code.view and step.name in self.outputs else code.text
-            return [f"{name} = {text}{comment}"]
+            return [f"{name} = {self.owned(step, code)}{comment}"]
         letters = self.letters(named)
         new = f"{self.np('zeros')}({self.shape(want)}, {self.dtype})"
         start = new if step.operation == "=" else f"{name}.astype({self.dtype})"
@@ -940,6 +1063,12 @@ class Writer:
 def replace_slots(access: Access, names: Sequence[Index] | None = None) -> Access:
     """The access with one name per axis, to ask only for the order of the axes."""
     return Access(access.tensor, tuple(names or (f"{axis}" for axis in range(len(access.slots)))))
+
+
+def _doubled(slots: Iterable[tuple[Slot, Index]]) -> bool:
+    """Whether an index stands in two slots."""
+    every = [index for slot, _ in slots for index in ir.slot_indices(slot)]
+    return len(set(every)) < len(every)
 
 
 def _reads(expr: Expr) -> Iterable[Access]:
@@ -1013,7 +1142,7 @@ def source(program: Derived, layout: LayoutLike = None, style: str = "matmul") -
     notation.validate(whole)  # whoever built it: only plain names become text that runs
     arrangement = arrange(program, layout)
     writer = Writer(whole, arrangement, style)
-    lines = [line for step in whole.steps for line in writer.step(step)]
+    lines = [line for loop, run in ir.blocks(whole.steps) for line in writer.lines(loop, run)]
     names = writer.names
     inputs = [names[name] for name in whole.input_names]
     head = [f"def {_title(program)}({'*, ' if inputs else ''}{', '.join(inputs)}):"]

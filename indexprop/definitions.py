@@ -29,19 +29,18 @@ def expand(program: Program, keep: Callable[[Apply], bool] = lambda applied: Fal
     y[b]   = sqrt(y_s[b])
     """
     taken = set(program.names)
-    waiting = list(reversed(program.steps))
     steps: list[Step] = []
-    changed = False
-    while waiting:
-        step = waiting.pop()
-        found = next((part for part in _applications(step) if not keep(part)), None)
-        if found is None:
-            steps.append(step)
-            continue
-        changed = True
-        lines = _define(step, found, taken)
-        waiting.extend(reversed(lines))
-    return notation.with_steps(program, steps) if changed else program
+    for _, run in ir.blocks(program.steps):
+        waiting, done = list(reversed(run)), []
+        while waiting:
+            step = waiting.pop()
+            found = next((part for part in _applications(step) if not keep(part)), None)
+            if found is None:
+                done.append(step)
+            else:
+                waiting.extend(reversed(_define(step, found, taken)))
+        steps += ir.hoisted(done)
+    return notation.with_steps(program, steps)
 
 
 def _applications(step: Step) -> list[Apply]:
@@ -67,7 +66,7 @@ def _define(step: Step, applied: Apply, taken: set[str]) -> list[Step]:
     name = ir.fresh(f"{step.name}_{applied.function}", taken)
     taken.add(name)
     value = Access(name, tuple(ir.free_indices(applied)))
-    made = Step(value, (ir.term((), applied),), because=Reason("name", step))
+    made = Step(value, (ir.term((), applied),), because=Reason("name", step), loop=ir.loop_at(value, step.loop))
 
     def put(expr: Expr) -> Expr:
         return value if expr == applied else ir.rebuild(expr, put)
@@ -111,7 +110,8 @@ def instantiate(
             bound = [index for name in one.bound for index in place.indices(name)]
             body = ir.multiply(ir.Number(one.factor.number), *sizes, *skipped, place.expression(one.body))
             terms.append(ir.term(bound, body))
-        steps.append(Step(target, ir.collect(terms), because=Reason("name", step)))
+        loop = ir.loop_at(target, step.loop)
+        steps.append(Step(target, ir.collect(terms), because=Reason("name", step), loop=loop))
         if "k" in line.target.names:  # what is computed from entries that are left out is left out as well
             place.guards[line.name] = [one for read in line.reads for one in guards.get(read.tensor, ())]
     return steps

@@ -328,15 +328,15 @@ def format(source: Program | Gradient | Tangent | Step, style: Style = "index", 
             return (
                 notation.format_program(source)
                 if isinstance(source, Program)
-                else "\n".join(notation.format_step(step, width) for step in steps)
+                else "\n".join(line for _, line in notation.format_steps(steps, width))
             )
         case "einsum" | "matrix":
             arrangement = layouts.arrange(_alone(source) if isinstance(source, Step) else source, layout)
             writer = Writer(program, arrangement, STYLES[style], bare=True)
-            return "\n".join(_code(writer, step) for step in steps)
+            return "\n".join(_code(writer, step) if step else line for step, line in notation.format_steps(steps))
         case "latex":
             reading = _reading(source)
-            return _align([_latex_row(step, reading) for step in steps])
+            return _align(_latex_rows(steps, reading))
         case _:
             raise NameProblem(
                 Problem(
@@ -349,8 +349,22 @@ def _latex_row(step: Step, reading: AccessReading) -> str:
     return f"{reading(step.target)} &{_LATEX_SIGN[step.operation]} {latex_terms(step.terms, reading)}"
 
 
+def _latex_rows(steps: Iterable[Step], reading: AccessReading) -> list[str]:
+    """The rows of an alignment; a block stands below a row that says how it goes."""
+    rows = []
+    for loop, run in ir.blocks(steps):
+        if loop:
+            name = latex_index(loop.index)
+            last = rf"\lvert {name} \rvert"
+            places = rf"{last} - 1, \dots, 0" if loop.down else rf"0, \dots, {last} - 1"
+            rows.append(rf"\text{{for }} {name} &= {places}{{:}}")
+        rows.extend(_latex_row(step, reading) for step in run)
+    return rows
+
+
 def _code(writer: Writer, step: Step) -> str:
-    return f"{step.name} {step.operation} {writer.right_side(step).text}"
+    indent = notation.INDENT * bool(step.loop)
+    return f"{indent}{writer.left_side(step)} {step.operation} {writer.right_side(step).text}"
 
 
 # --- the table --------------------------------------------------------------------------------------------------------
@@ -387,7 +401,7 @@ def table(source: Gradient | Tangent, form: str = "text", layout: LayoutLike = N
     notes = source.notes
     if form == "latex":
         reading = _reading(source)
-        parts = [_align([_latex_row(step, reading) for step in steps]) for steps in (forward, derived) if steps]
+        parts = [_align(_latex_rows(steps, reading)) for steps in (forward, derived) if steps]
         return "\n".join([*parts, *(escape(note) + r"\par" for note in notes)])
     arrangement = layouts.arrange(source, layout)
     width = notation.target_width([*forward, *derived])
@@ -396,7 +410,10 @@ def table(source: Gradient | Tangent, form: str = "text", layout: LayoutLike = N
     where = f"matrix form, {arrangement.layout.base}" if arrangement.layout.base else "matrix form"
     titles = ("forward", "backward" if isinstance(source, Gradient) else "tangents")
     sections = [
-        ((title, "einsum", where), [_cells(step, width, written, matrix) for step in steps])
+        (
+            (title, "einsum", where),
+            [_cells(step, line, written, matrix) for step, line in notation.format_steps(steps, width)],
+        )
         for title, steps in zip(titles, (forward, derived), strict=True)
         if steps
     ]
@@ -411,8 +428,8 @@ def _notes(notes: Iterable[str]) -> Iterator[str]:
 Cells: TypeAlias = tuple[str, str, str]
 
 
-def _cells(step: Step, width: int, written: Writer, matrix: Writer) -> Cells:
-    return notation.format_step(step, width), _spec(written, step), matrix.right_side(step).text
+def _cells(step: Step | None, line: str, written: Writer, matrix: Writer) -> Cells:
+    return (line, _spec(written, step), matrix.right_side(step).text) if step else (line, "", "")
 
 
 def _spec(writer: Writer, step: Step) -> str:
@@ -449,13 +466,17 @@ def _row(cells: Cells, second: int, third: int) -> Iterator[str]:
     """One row, its columns starting at `second` and `third`, or further left where a cell is long; in a second "
     "line if need be."""
     index, spec, matrix = cells
+    if not matrix:
+        yield index
+        return
     third = min(third, WIDTH - len(matrix))
     fits = len(index) + len(GAP) <= (second if spec else third)
     line = f"{index:{second}}{spec}" if spec else index
     if fits and len(line) + len(GAP) <= third:
         yield f"{line:{third}}{matrix}"
         return
-    yield from textwrap.wrap(index, WIDTH, subsequent_indent=" " * 8, break_long_words=False)
+    indent = " " * (8 + len(index) - len(index.lstrip()))
+    yield from textwrap.wrap(index, WIDTH, subsequent_indent=indent, break_long_words=False)
     second = min(second, third - len(spec) - len(GAP))
     if second >= 4:
         yield f"{' ' * second}{spec}".ljust(third) + matrix

@@ -1,6 +1,6 @@
 """The intermediate representation: one kind of step.
 
-    program = inputs: tensor*   step*   outputs: name*
+    program = inputs: tensor*   (step | for index: step*)*   outputs: name*
     step    = target[slots]  (= | +=)  term + term + ...        because: reason
     term    = factor * sum over the bound indices of body
     factor  = rational * product of sizes                       1/2, 1/|b|: apart, so that a wrong one can be named
@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 from html import escape
+from itertools import groupby
 from typing import Any, TypeAlias, assert_never
 
 Index: TypeAlias = str
@@ -204,6 +205,19 @@ class Reason:
     leaf: Access | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """The block that a step stands in: its lines are done at one position of the index after the other.
+
+    `down` goes from the last position to the first. `block` tells neighbouring blocks apart and does not take part in
+    comparison: where two neighbours may be one block, they mean the same.
+    """
+
+    index: Index
+    down: bool = False
+    block: int = field(default=0, compare=False, repr=False)
+
+
 @dataclass(frozen=True)
 class Step:
     """One line: `target[slots] = term + term`. Comments and reasons do not take part in comparison."""
@@ -213,6 +227,7 @@ class Step:
     operation: str = "="
     because: Reason | None = field(default=None, compare=False, repr=False)
     comment: str = field(default="", compare=False, repr=False)
+    loop: Loop | None = None
 
     @property
     def name(self) -> str:
@@ -234,6 +249,22 @@ class Step:
             seen.update(dict.fromkeys(term.bound))
             seen.update(dict.fromkeys(index for index, _ in term.factor.sizes))
         return tuple(seen)
+
+
+def blocks(steps: Iterable[Step]) -> Iterator[tuple[Loop | None, tuple[Step, ...]]]:
+    """The steps in runs that belong together: the lines of one block, or lines outside every block (None)."""
+    for (loop, _), run in groupby(steps, key=lambda step: (step.loop, step.loop.block if step.loop else 0)):
+        yield loop, tuple(run)
+
+
+def loop_at(target: Access, loop: Loop | None) -> Loop | None:
+    """The block, for a line that goes along its index; None for one that needs to be done only once."""
+    return loop if loop and loop.index in slot_indices(target) else None
+
+
+def hoisted(run: Iterable[Step]) -> list[Step]:
+    """The lines that came from one block, what is done only once above it."""
+    return sorted(run, key=lambda step: step.loop is not None)
 
 
 MIME = {"text": "text/plain", "html": "text/html", "markdown": "text/markdown", "latex": "text/latex"}
@@ -699,6 +730,62 @@ def affine(
     return made
 
 
+def shift(slot: Slot, index: Index) -> int | None:
+    """How far a slot is from the position of an index: -1 for `t-1` and for `(t-1)?`; None if it is something else."""
+    match slot:
+        case Partial(inner):
+            return shift(inner, index)
+        case str():
+            return 0 if slot == index else None
+        case Affine(indices=((only, 1),), sizes=(), constant=constant) if only == index:
+            return constant
+        case _:
+            return None
+
+
+def at_position(step: Step, index: Index, position: Index) -> Step:
+    """A step of a block at one position of its index: the position becomes a number that is written `|position|`."""
+
+    def fix(slot: Slot) -> Slot:
+        match slot:
+            case str():
+                return affine([], [(position, 1)]) if slot == index else slot
+            case Affine(indices, sizes, constant):
+                held = [(position, count) for name, count in indices if name == index]
+                return affine([one for one in indices if one[0] != index], [*sizes, *held], constant)
+            case Lookup(access):
+                return Lookup(fix_access(access))
+            case Partial(inner):
+                fixed = fix(inner)
+                assert isinstance(fixed, str | Affine | Lookup)
+                return Partial(fixed)
+            case Group():
+                return slot
+            case _:
+                assert_never(slot)
+
+    def fix_access(access: Access) -> Access:
+        return Access(access.tensor, tuple(map(fix, access.slots)))
+
+    def fix_side(value: Affine) -> Affine:
+        fixed = fix(value)
+        return fixed if isinstance(fixed, Affine) else Affine(((str(fixed), 1),))
+
+    def change(expr: Expr) -> Expr:
+        match expr:
+            case Access():
+                return fix_access(expr)
+            case Guard(operation, Affine() as left, right):
+                return Guard(operation, fix_side(left), fix_side(right))
+            case Guard(operation, Access() as left):
+                return Guard(operation, fix_access(left))
+            case _:
+                return rebuild(expr, change)
+
+    terms = tuple(term(one.bound, change(one.body), one.factor) for one in step.terms)
+    return replace(step, target=fix_access(step.target), terms=terms)
+
+
 def rename_count(value: Count | Size | int, names: Mapping[Index, Index]) -> Count | Size | int:
     """A size computed from others, with indices renamed."""
     match value:
@@ -830,7 +917,9 @@ def rename_step(step: Step, names: Mapping[Index, Index], tensors: Mapping[str, 
     """The step with indices, and tensors, renamed everywhere."""
     target = rename(step.target, names, tensors)
     assert isinstance(target, Access)
-    return replace(step, target=target, terms=tuple(rename_term(one, names, tensors) for one in step.terms))
+    loop = replace(step.loop, index=names.get(step.loop.index, step.loop.index)) if step.loop else None
+    terms = tuple(rename_term(one, names, tensors) for one in step.terms)
+    return replace(step, target=target, terms=terms, loop=loop)
 
 
 def fresh(base: str, taken: Iterable[str]) -> str:

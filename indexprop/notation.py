@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -34,6 +34,7 @@ from indexprop.ir import (
     Guard,
     Index,
     Lookup,
+    Loop,
     Number,
     Partial,
     Product,
@@ -50,6 +51,7 @@ MAX_NESTING = 60
 RESERVED = frozenset(
     {"np", "numpy", "math", "input", "output", "batch", "sum", "mean", "prod", "max", "min", "contract"}
 )
+INDENT = "    "
 COMPARISONS = ("<=", ">=", "==", "!=", "<", ">")
 
 # --- names ----------------------------------------------------------------------------------------
@@ -329,7 +331,21 @@ def _target_width(step: Step) -> int:
 
 def target_width(steps: Sequence[Step]) -> int:
     """The width that lines up the signs of some steps, unless a target is very long."""
-    return min(max(map(_target_width, steps), default=0), 24)
+    return min(max((_target_width(step) + len(INDENT) * bool(step.loop) for step in steps), default=0), 24)
+
+
+def format_loop(loop: Loop) -> str:
+    """The line above a block."""
+    return f"for {loop.index} down:" if loop.down else f"for {loop.index}:"
+
+
+def format_steps(steps: Iterable[Step], width: int = 0) -> Iterator[tuple[Step | None, str]]:
+    """The lines of steps, each with its step; those of a block stand below a line without one."""
+    for loop, run in ir.blocks(steps):
+        if loop:
+            yield None, format_loop(loop)
+        for step in run:
+            yield step, INDENT + format_step(step, width - len(INDENT)) if loop else format_step(step, width)
 
 
 def format_program(program: Program) -> str:
@@ -342,11 +358,10 @@ def format_program(program: Program) -> str:
     if program.batch:
         lines.append(f"batch {program.batch}")
     facts = {fact.index: fact for fact in program.facts}
-    for step in program.steps:
-        text = format_step(step, width)
-        if here := [facts.pop(index) for index in step.indices if index in facts]:
+    for step, text in format_steps(program.steps, width):
+        if step and (here := [facts.pop(index) for index in step.indices if index in facts]):
             text += f"  {format_facts(here)}"
-        lines.append(f"{text}  # {step.comment}" if step.comment else text)
+        lines.append(f"{text}  # {step.comment}" if step and step.comment else text)
     if facts:
         lines.append(format_facts(facts.values()))
     if inferred.outputs != program.outputs:
@@ -364,13 +379,19 @@ def _assemble(
     batch: Index | None,
     facts: Iterable[Fact] = (),
 ) -> Program:
-    """A program whose inputs are what is read and not written, and whose outputs are what is written and not read."""
-    written = {step.name for step in steps}
+    """A program whose inputs are what is read and not written, and whose outputs are what is written and not read.
+
+    A state that its own block reads at other positions is an output, unless something else reads it.
+    """
+    written = {step.name: (step.loop, step.loop.block if step.loop else 0) for step in steps}
     inputs = dict(declared)
     read: set[str] = set()
     for step in steps:
         for access in step.reads:
-            read.add(access.tensor)
+            if not (
+                step.loop and written.get(access.tensor) == (step.loop, step.loop.block) and _elsewhere(access, step)
+            ):
+                read.add(access.tensor)
             if access.tensor in written or access.tensor in declared:
                 continue
             names = access.names
@@ -383,6 +404,12 @@ def _assemble(
         outputs = tuple(dict.fromkeys(step.name for step in steps if step.name not in read))
     ordered = tuple(sorted(facts, key=lambda fact: fact.index))
     return Program(tuple(inputs.values()), tuple(steps), tuple(outputs), batch, ordered)
+
+
+def _elsewhere(access: Access, step: Step) -> bool:
+    """Whether a line of a block reads a tensor at another position than its own."""
+    assert step.loop
+    return any(ir.shift(slot, step.loop.index) not in (0, None) for slot in access.slots)
 
 
 def assemble(
@@ -471,8 +498,10 @@ def _order_problems(program: Program, at: Place) -> Iterable[Problem]:
         first.setdefault(step.name, number)
         last[step.name] = number
     inputs = set(program.input_names)
+    blocks = _Blocks(program)
     for number, step in enumerate(program.steps):
         name = step.name
+        yield from blocks.problems(number, at)
         if name in inputs:
             yield Problem(
                 f"{name!r} is declared as an input and written here",
@@ -499,8 +528,8 @@ def _order_problems(program: Program, at: Place) -> Iterable[Problem]:
                 way_out="Write the first one with '='.",
             )
         for access in step.reads:
-            if last.get(access.tensor, -1) >= number:
-                if access.tensor == name and first[name] == number:
+            if last.get(access.tensor, -1) >= number and not blocks.orders(access.tensor, number):
+                if access.tensor == name and first[name] == number and step.loop is None:
                     fact, evidence = f"{name!r} is defined by itself", ""
                     way_out = "Give the new value another name."
                 else:
@@ -512,6 +541,98 @@ def _order_problems(program: Program, at: Place) -> Iterable[Problem]:
     for output in program.outputs:
         if output not in known:
             yield Problem(f"output {output!r} is never written", way_out=did_you_mean(output, sorted(known)))
+
+
+class _Blocks:
+    """Whether the lines of blocks may be done position by position: what is read has been written by then."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.home: dict[str, Loop] = {}  # for a tensor that a block writes: the block,
+        self.axis: dict[str, int] = {}  # the axis that the block goes along,
+        self.writes: dict[str, list[tuple[int, int, str]]] = {}  # and who writes it, how far ahead, with which sign
+        for number, step in enumerate(program.steps):
+            if step.loop:
+                for axis, slot in enumerate(step.target.slots):
+                    ahead = ir.shift(slot, step.loop.index)
+                    if ahead is not None:
+                        self.home.setdefault(step.name, step.loop)
+                        self.axis.setdefault(step.name, axis)
+                        self.writes.setdefault(step.name, []).append((number, ahead, step.operation))
+
+    def within(self, tensor: str, step: Step) -> bool:
+        """Whether a tensor is written in the block of a step."""
+        home = self.home.get(tensor)
+        return home is not None and step.loop is not None and (home, home.block) == (step.loop, step.loop.block)
+
+    def orders(self, tensor: str, number: int) -> bool:
+        """Whether the lines from here on that write a tensor stand in the same block: `problems` judges its reads."""
+        steps = self.program.steps
+        return self.within(tensor, steps[number]) and all(
+            self.within(tensor, other) for other in steps[number:] if other.name == tensor
+        )
+
+    def problems(self, number: int, at: Place) -> Iterable[Problem]:
+        step = self.program.steps[number]
+        if step.loop is None:
+            return
+        index, sign = step.loop.index, -1 if step.loop.down else 1
+        for access in (step.target, *step.reads):
+            for slot in access.slots:
+                inner = slot.slot if isinstance(slot, Partial) else slot
+                if isinstance(inner, Group) and index in inner.indices:
+                    fact = f"{format_slot(slot)} lays the index of the block, {index!r}, out with others"
+                    yield Problem(fact, at(number, access, None), way_out="Do that in a line outside the block.")
+        ahead = [found for found in (ir.shift(slot, index) for slot in step.target.slots) if found is not None]
+        if not ahead:
+            yield Problem(
+                f"{step.name!r} has no axis for {index!r}, the index of the block",
+                at(number, step.target, None),
+                evidence=f"What a block writes has entries of its own at every position of {index!r}.",
+                way_out=f"Give it that axis, {step.name}[{','.join([index, *step.target.names])}], "
+                "or move the line out of the block.",
+            )
+            return
+        for access in step.reads:
+            if not self.within(access.tensor, step) or len(access.slots) <= self.axis[access.tensor]:
+                continue
+            behind = ir.shift(access.slots[self.axis[access.tensor]], index)
+            if behind is None:
+                yield Problem(
+                    f"{access.tensor!r} is written in this block, and read here at "
+                    f"{format_slot(access.slots[self.axis[access.tensor]])!r}",
+                    at(number, access, self.axis[access.tensor]),
+                    evidence=f"A block reads what it writes at {index!r} or at a fixed distance before it.",
+                    way_out="Move the line out of the block, or read it at such a position.",
+                )
+                continue
+            late = [
+                (other, far)
+                for other, far, _ in self.writes[access.tensor]
+                if (behind - far) * sign > 0 or (behind == far and other >= number)
+            ]
+            if late:
+                other, _ = late[0]
+                yield Problem(
+                    f"{format_access(access)} is not written yet where the block reads it",
+                    at(number, access, None),
+                    evidence=f"It is written in: {format_step(self.program.steps[other])}",
+                    way_out=f"Read an earlier position, such as "
+                    f"{format_access(self.earlier(access, index, sign))}, or move the line down.",
+                )
+        for other, far, operation in self.writes[step.name]:
+            if step.operation == "=" and operation == "+=" and (far - ahead[0]) * sign > 0:
+                yield Problem(
+                    f"{step.name!r} is added to before it is written",
+                    at(number, step.target, None),
+                    evidence=f"added to in: {format_step(self.program.steps[other])}",
+                    way_out="Write it with '=' above the block.",
+                )
+
+    def earlier(self, access: Access, index: Index, sign: int) -> Access:
+        slots = list(access.slots)
+        slots[self.axis[access.tensor]] = Partial(ir.affine([(index, 1)], (), -sign))
+        return Access(access.tensor, tuple(slots))
 
 
 def _rank_problems(program: Program, at: Place) -> Iterable[Problem]:
@@ -660,7 +781,7 @@ _TOKEN = re.compile(
     r"(?P<space>[ \t]+)|(?P<comment>\#.*)"
     r"|(?P<number>(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?)"
     r"|(?P<name>[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*)"
-    r"|(?P<sign>\+=|<=|>=|==|!=|//|[-+*/^=<>()\[\],|?])"
+    r"|(?P<sign>\+=|<=|>=|==|!=|//|[-+*/^=<>()\[\],|?:])"
 )
 
 
@@ -902,6 +1023,20 @@ class _Line:
             found.append(self.access())
         self.finish()
         return found
+
+    def loop(self, number: int) -> Loop:
+        """The line above a block: `for t:` or `for t down:`."""
+        self.position += 1
+        index = self.name("the index of the block", index=True).text
+        down = self.next.text == "down"
+        if down:
+            self.position += 1
+        if not self.take(":"):
+            raise self.fail(
+                "a line above a block ends in ':'", self.next.start, self.next.end, f"Write 'for {index}:'."
+            )
+        self.finish()
+        return Loop(index, down, number)
 
     def step(self) -> Step:
         target = self.access()
@@ -1220,6 +1355,21 @@ def _logical_lines(text: str) -> Iterable[str]:
         yield pending
 
 
+@dataclass
+class _Block:
+    """A block whose lines are being read."""
+
+    line: _Line
+    indent: int
+    loop: Loop
+    empty: bool = True
+
+    def close(self) -> None:
+        if self.empty:
+            way_out = f"Indent the lines below '{self.line.text}' that belong to the block."
+            raise self.line.fail("this block has no lines", 0, len(self.line.text), way_out)
+
+
 def parse(source: str | Path) -> Program:
     """The program that a text in the notation, or an `.ixp` file, describes.
 
@@ -1249,6 +1399,8 @@ def parse(source: str | Path) -> Program:
     batch: Index | None = None
     facts: list[Fact] = []
     problems: list[Problem] = []
+    block: _Block | None = None
+    blocks = 0
     for raw in _logical_lines(text):
         try:
             line = _Line(raw.strip())
@@ -1256,6 +1408,16 @@ def parse(source: str | Path) -> Program:
                 continue
             word = line.next.text
             following = line.tokens[1]
+            inside = block is not None and len(raw) - len(raw.lstrip()) > block.indent
+            if block is not None and not inside:
+                ended, block = block, None
+                ended.close()
+            if word == "for" and following.kind == "name":
+                if block:
+                    raise line.fail("a block stands inside a block", 0, len(line.text), "Unroll one of the two.")
+                blocks += 1
+                block = _Block(line, len(raw) - len(raw.lstrip()), line.loop(blocks))
+                continue
             if word in ("input", "output", "batch") and following.kind == "name":
                 line.position += 1
                 if word == "input":
@@ -1274,11 +1436,21 @@ def parse(source: str | Path) -> Program:
                 facts.extend(line.facts())
                 line.finish()
                 continue
-            steps.append(line.step())
+            step = line.step()
+            if block:
+                step, block.empty = replace(step, loop=block.loop), False
+            steps.append(step)
             facts.extend(line.said)
             lines.append(line)
         except _Failure as failure:
             problems.append(failure.problem)
+            if block:
+                block.empty = False
+    try:
+        if block:
+            block.close()
+    except _Failure as failure:
+        problems.append(failure.problem)
     if problems:
         raise NotationError(*problems)
     if not steps:

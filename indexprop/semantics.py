@@ -607,16 +607,18 @@ class Evaluation:
             sizes *= Fraction(self.sizes[index]) ** exponent
         return self.numbers.constant(factor * sizes) * self.total(one.bound, one.body, at)
 
-    def step(self, step: Step, shape: tuple[int, ...]) -> None:
-        zero = self.numbers.constant(Fraction(0))
+    def begin(self, step: Step, shape: tuple[int, ...]) -> None:
+        """Nothing yet in every entry of what a step writes first."""
         if step.operation == "=":
-            entries = dict.fromkeys(positions(shape), zero)
-        else:
-            entries = dict(self.tables[step.name].entries)
-        left = tuple(ir.slot_indices(step.target))
-        self.tables[step.name] = Table(shape, entries)
+            self.tables[step.name] = Table(shape, dict.fromkeys(positions(shape), self.numbers.constant(Fraction(0))))
+
+    def step(self, step: Step, fixed: Mapping[Index, int] | None = None) -> None:
+        """Adds to the entries of a step's target what its terms are there; in a block, at one position of its index."""
+        fixed = fixed or {}
+        left = tuple(index for index in ir.slot_indices(step.target) if index not in fixed)
+        entries = self.tables[step.name].entries
         for position in positions(self.sizes[index] for index in left):
-            at = dict(zip(left, position, strict=True))
+            at = dict(fixed) | dict(zip(left, position, strict=True))
             with suppress(_Skip):
                 place = self.position(step.target, at)
                 for one in step.terms:
@@ -635,8 +637,16 @@ def evaluate(program: Program, inputs: Mapping[str, Any], numbers: Field | None 
     tables = {name: Table.of(value) for name, value in inputs.items()}
     sizes = sizes_of(program, {name: table.shape for name, table in tables.items()})
     run = Evaluation(tables, sizes, numbers or Field())
-    for step in program.steps:
-        run.step(step, tuple(sizes[index] for index in program.axes[step.name]))
+    for loop, steps in ir.blocks(program.steps):
+        for step in steps:
+            run.begin(step, tuple(sizes[index] for index in program.axes[step.name]))
+            if loop is None:
+                run.step(step)
+        if loop:
+            forward = range(sizes[loop.index])
+            for place in reversed(forward) if loop.down else forward:
+                for step in steps:
+                    run.step(step, {loop.index: place})
     return run.tables
 
 

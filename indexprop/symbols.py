@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cache
 from math import isfinite
@@ -83,7 +83,15 @@ def connect(
     renamed = [names.of_scope(number, scope) for number, scope in enumerate(scopes)]
     for number, (scope, known) in enumerate(zip(scopes, renamed, strict=True)):
         names.of_sizes(number, scope, known)
-    steps = [ir.rename_step(step, known) for scope, known in zip(scopes, renamed, strict=True) for step in scope.steps]
+    steps = []
+    blocks: dict[tuple[int, int], int] = {}
+    for number, (scope, known) in enumerate(zip(scopes, renamed, strict=True)):
+        for step in scope.steps:
+            named = ir.rename_step(step, known)
+            if named.loop:  # the blocks of neighbours stay apart
+                block = blocks.setdefault((number, named.loop.block), len(blocks) + 1)
+                named = replace(named, loop=replace(named.loop, block=block))
+            steps.append(named)
     declared: dict[str, Access] = {}
     for scope, known in zip(scopes, renamed, strict=True):
         for access in scope.inputs:
