@@ -670,14 +670,11 @@ class Tracer:
                 result = self.apply(name, getattr(np, name), (result, part), {})
             return result
         known = self.by_id.get(id(function))
+        if known in MADE and known != "arange" and not self.steps_only:
+            known = None  # in a script, data like any other
         if known is not None and not (known in ("float64", "abs") and not self.involved(*args)):
             sizes = any(isinstance(part, Scalar if known in ("array", "asarray") else (Dim, Scalar)) for part in args)
-            if (
-                self.involved(*flatten((args, kwargs)))
-                or known in FILLS
-                or sizes
-                or (known in MADE and (self.steps_only or known == "arange"))
-            ):
+            if self.involved(*flatten((args, kwargs))) or known in FILLS | MADE or sizes:
                 return self.apply(known, function, args, kwargs)
         if function is builtins.range and any(isinstance(part, Dim) for part in args):
             made = range(*map(int, args))
