@@ -24,6 +24,7 @@ from indexprop import (
     auditing,
     calculus,
     codegen,
+    exercises,
     exposition,
     layouts,
     notation,
@@ -194,6 +195,7 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("--html", metavar="FILE.html", type=Path, help="write a page with every story, and the check")
     explain.add_argument("--open", action="store_true", help="open the page in a browser")
     explain.add_argument("--exercise", action="store_true", help="the lines with something left out")
+    explain.add_argument("--notebook", metavar="OUT.ipynb", type=Path, help="the exercise as a notebook that checks")
     explain.add_argument("--answers", action="store_true", help="what is left out by --exercise")
     for made in (audit, annotate):
         made.add_argument("file", metavar="FILE", type=Path, help="a .py script or an .ipynb notebook; it is run")
@@ -248,8 +250,11 @@ def _explain(arguments: argparse.Namespace) -> Outcome:
     gradient = _gradient(arguments)
     if arguments.html or arguments.open:
         return _page(arguments, gradient)
+    if arguments.notebook:
+        arguments.notebook.write_text(exercises.notebook(gradient), encoding="utf-8")
+        return f"wrote {arguments.notebook}", FINE
     if arguments.exercise or arguments.answers:
-        exercise = pages.exercise(gradient)
+        exercise = exercises.exercise(gradient)
         both = [*([str(exercise)] if arguments.exercise else []), *([exercise.answers] if arguments.answers else [])]
         return "\n\n".join(both), FINE
     stories = [exposition.explain(gradient, name, form=arguments.format) for name in arguments.names or [None]]

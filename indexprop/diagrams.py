@@ -90,11 +90,17 @@ class Node:
 
 
 def nodes(body: Expr) -> tuple[Node, ...]:
-    """The factors of a summand, each with the indices that it has."""
-    factors = body.factors if isinstance(body, Product) else (body,)
+    """The factors of a summand, each with the indices that it has; those that only scale are left out."""
     return tuple(
-        Node(notation.format_expr(exposition.in_one_dimension(part)), tuple(ir.free_indices(part))) for part in factors
+        Node(notation.format_expr(exposition.in_one_dimension(part)), tuple(ir.free_indices(part)))
+        for part in _drawn(body)
     )
+
+
+def _drawn(body: Expr) -> tuple[Expr, ...]:
+    """The factors that a picture shows: tensors, and whatever has indices."""
+    factors = body.factors if isinstance(body, Product) else (body,)
+    return tuple(part for part in factors if isinstance(part, Access) or ir.free_indices(part)) or factors
 
 
 @dataclass
@@ -278,8 +284,9 @@ def swap(derived: Step, gradient: Gradient, *, styled: bool = True) -> str:
     program, batch = gradient.program, _batch(gradient.forward)
     out = tuple(ir.slot_indices(source.target))
     row = nodes(term.body)
-    factors = term.body.factors if isinstance(term.body, Product) else (term.body,)
-    removed = tuple(Node(node.label, node.legs, part == leaf) for node, part in zip(row, factors, strict=True))
+    removed = tuple(
+        Node(node.label, node.legs, part == leaf) for node, part in zip(row, _drawn(term.body), strict=True)
+    )
     above = Node(upstream, out)
     gap, parts, left = 58.0, [], 0.0
     lines = (
@@ -426,10 +433,10 @@ def _box(name: str, x: float, y: float, width: float, derived: bool, links: bool
 
 # --- matrices to proportion ---------------------------------------------------------------------------------------
 
-CELL_SIDE = 14.0
+CELL_SIDE, SHEET = 14.0, 5
 
 _PIECE = re.compile(
-    r"(?P<name>[A-Za-z_][\w.]*?)(?P<turn>\.T)?(?P<rest>\.sum\(axis=\d+(?:, keepdims=True)?\)|\[[^\]]*\])?(?![\w.(])"
+    r"(?P<name>[A-Za-z_][\w.]*?)(?P<turn>\.m?T)?(?P<rest>\.sum\(axis=\d+(?:, keepdims=True)?\)|\[[^\]]*\])?(?![\w.(])"
 )
 
 
@@ -451,8 +458,8 @@ def blocks(
     >>> picture.count("<rect")
     3
 
-    `text` is the right-hand side in `arrangement`; with `result` False it is drawn alone. Empty
-    where a tensor has more than two axes.
+    `text` is the right-hand side in `arrangement`; with `result` False it is drawn alone. A tensor with more than two
+    axes is a stack of matrices. Empty where no tensor has two axes, and where positions are computed.
     """
     reads = {read.tensor: read for read in step.reads}
     lies: dict[str, tuple[Index | None, ...]] = {}
@@ -460,9 +467,9 @@ def blocks(
         if not ir.is_plain(access):
             return ""
         lies[name] = arrangement.memory(access)
-    if any(len(lie) > 2 for lie in lies.values()) or not any(len(lie) == 2 for lie in lies.values()):
+    if not any(len(lie) >= 2 for lie in lies.values()) or "einsum" in text:
         return ""
-    largest = max([sizes.get(index, 1) for lie in lies.values() for index in lie if index] or [1])
+    largest = max([sizes.get(index, 1) for lie in lies.values() for index in lie[-2:] if index] or [1])
     unit = min(CELL_SIDE, 7 * CELL_SIDE / largest)
     pieces: list[str | tuple[str, tuple[Index | None, ...]]] = [(step.name, lies[step.name]), step.operation]
     end = 0
@@ -472,7 +479,8 @@ def blocks(
         if between := text[end : found.start()].strip():
             pieces.append(between)
         lie = lies[found["name"]]
-        pieces.append((found["name"] + (found["turn"] or ""), lie[::-1] if found["turn"] else lie))
+        turned = (*lie[:-2], *lie[:-3:-1]) if found["turn"] == ".mT" else lie[::-1]
+        pieces.append((found["name"] + (found["turn"] or ""), turned if found["turn"] else lie))
         if found["rest"]:
             pieces.append(found["rest"])
         end = found.end()
@@ -492,13 +500,9 @@ def _draw_blocks(
     label: str,
     styled: bool,
 ) -> str:
-    heights = [
-        unit * (sizes.get(lie[0] or "", 1) if lie else 1)
-        for piece in pieces
-        if not isinstance(piece, str)
-        for lie in [piece[1]]
-    ]
-    middle = 22 + max(heights) / 2
+    lies = [piece[1] for piece in pieces if not isinstance(piece, str)]
+    heights = [unit * (sizes.get(_matrix(lie)[0] or "", 1)) for lie in lies]
+    middle = 22 + max(heights) / 2 + max(_behind(lie) for lie in lies)
     x, drawn, said = 4.0, [], []
     for piece in pieces:
         if isinstance(piece, str):
@@ -507,7 +511,7 @@ def _draw_blocks(
             x += width + 6
             continue
         name, lie = piece
-        down, across = (lie[0], lie[1] if len(lie) == 2 else None) if lie else (None, None)
+        (down, across), behind = _matrix(lie), _behind(lie)
         height, width = unit * sizes.get(down or "", 1), unit * sizes.get(across or "", 1)
         if lie:
             said.append(f"{name} is {' by '.join(index or '1' for index in lie)}")
@@ -515,16 +519,34 @@ def _draw_blocks(
         wide = max(width, 8.2 * len(name))
         x = round(x + side + (wide - width) / 2)
         y = middle - height / 2
+        for back in range(behind, 0, -SHEET):
+            edge = f"M{x + back:g} {y - back + SHEET:g}v-{SHEET}h{width:g}v{height:g}h-{SHEET}"
+            drawn.append(f'<path class="edge" d="{edge}"/>')
         drawn.append(_rectangle(x + width / 2, middle, width, height))
         if unit == CELL_SIDE:
             drawn.append(_grid(x, y, width, height))
         if down:
             drawn.append(_side(program, down, f"M{x:.4g} {y:.4g}v{height:.4g}", x - 9, y + height / 2 + 4))
         if across:
-            drawn.append(_side(program, across, f"M{x:.4g} {y:.4g}h{width:.4g}", x + width / 2, y - 7))
+            above = x + width / 2 + behind, y - behind - 7
+            drawn.append(_side(program, across, f"M{x:.4g} {y:.4g}h{width:.4g}", *above))
+        for number, index in enumerate(filter(None, lie[:-2])):
+            path = f"M{x + width:g} {y:g}l{behind} -{behind}" if number == 0 else ""
+            drawn.append(_side(program, index, path, x + width + behind + 7 + 11 * number, y - behind + 3))
         drawn.append(_text(x + width / 2, middle + max(heights) / 2 + 18, name))
+        wide += 2 * (behind and behind + 11 * len(lie[:-2]))
         x += width + (wide - width) / 2 + 8
     return _svg(x, middle + max(heights) / 2 + 26, f"{label}. {'; '.join(said)}.", drawn, styled, "blocks")
+
+
+def _matrix(lie: tuple[Index | None, ...]) -> tuple[Index | None, Index | None]:
+    """The rows and columns of a block: its last two axes; a vector stands upright."""
+    return (lie[-2], lie[-1]) if len(lie) > 1 else (lie[0] if lie else None, None)
+
+
+def _behind(lie: tuple[Index | None, ...]) -> int:
+    """How far the sheets of a stack reach behind the first."""
+    return 2 * SHEET if len(lie) > 2 else 0
 
 
 def _grid(x: float, y: float, width: float, height: float) -> str:

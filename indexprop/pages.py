@@ -1,4 +1,4 @@
-"""Pages to look at: a gradient as one HTML file that loads nothing, as a table in a notebook, and as an exercise.
+"""Pages to look at: a gradient as one HTML file that loads nothing, and as a table in a notebook.
 
 A page is a further reading of what the modules below know: the stories of `exposition`, the pictures of `diagrams`,
 the source of `codegen`, the report of `numerics`. Its formulas are MathML, made from their LaTeX.
@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from html import escape
 from importlib import resources
-from string import ascii_lowercase
 from typing import assert_never
 
-from indexprop import codegen, diagrams, exposition, ir, layouts, notation, numerics
+from indexprop import codegen, diagrams, exposition, layouts, notation, numerics
 from indexprop.calculus import Gradient, Tangent
 from indexprop.codegen import Writer
 from indexprop.errors import LayoutError
@@ -771,105 +770,3 @@ def show_report(report: Report, form: str) -> str:
     if form == "html":
         return report_html(report)
     return numerics.show_report(report) if form == "text" else ""
-
-
-# --- exercises ----------------------------------------------------------------------------------------------------
-
-BLANK = "____"
-
-
-@dataclass(frozen=True)
-class Question:
-    """A line with something left out, and what it is."""
-
-    text: str
-    answer: str
-
-
-@dataclass(frozen=True)
-class Exercise(ir.Shown):
-    """Questions about the derived lines, one group for each. Printed, it shows the questions; `answers` has the rest.
-
-    >>> from indexprop import gradient
-    >>> grad = gradient(notation.parse("Y[o,b] = W[o,h] H[h,b] \\n L = sum[o,b](Y[o,b]^2) / (2 |b|)"), wrt="W")
-    >>> task = exercise(grad)
-    >>> print(str(task)[str(task).index("2.") :])
-    2. Y[o,b] = W[o,h] H[h,b]
-       The upstream is dY[o,b]. Wanted: dW[o,h].
-       a) dW[o,h] = dY[o,b] ____             operand and indices?
-       b) dW = einsum("____->oh", dY, H)     indices of the operands?
-       c) dW = dY____ @ H____                .T or nothing, in column?
-       d) dW = H____ @ dY____                .T or nothing, in row?
-       e) summed over: ____                  which indices, if any?
-    >>> print(task.answers.splitlines()[-5])
-       a) H[h,b]
-    """
-
-    groups: tuple[tuple[str, tuple[Question, ...]], ...]
-
-    def __str__(self) -> str:
-        return self._numbered(lambda question: question.text)
-
-    @property
-    def answers(self) -> str:
-        return self._numbered(lambda question: question.answer)
-
-    def _numbered(self, read: Callable[[Question], str]) -> str:
-        parts = []
-        for number, (head, questions) in enumerate(self.groups, 1):
-            lines = [f"{number}. {head}".replace("\n", "\n   ")]
-            lines += [f"   {letter}) {read(one)}" for letter, one in zip(ascii_lowercase, questions, strict=False)]
-            parts.append("\n".join(lines))
-        return "\n\n".join(parts)
-
-
-def exercise(gradient: Gradient) -> Exercise:
-    """The derived lines with operands, transposes and sums left out, for somebody who learns to derive them."""
-    return Exercise(tuple(_group(step, gradient) for step in gradient.backward))
-
-
-def _group(step: Step, gradient: Gradient) -> tuple[str, tuple[Question, ...]]:
-    source = step.because.step if step.because else None
-    upstream = gradient.cotangents.get(source.name, "") if source else ""
-    head = f"{notation.format_step(source)}\n" if source else ""
-    if source and upstream in {one.name for one in gradient.backward} | set(gradient.seeds):
-        head += f"The upstream is {notation.format_access(ir.Access(upstream, source.target.slots))}. "
-    head += f"Wanted: {notation.format_access(step.target)}."
-    return head, tuple(_questions(step, upstream, gradient))
-
-
-_EINSUM = re.compile(r'"([^">]*)->')
-_AXIS = re.compile(r"axis=(\d+)")
-
-
-def _questions(step: Step, upstream: str, gradient: Gradient) -> Iterator[Question]:
-    def asked(text: str, what: str, answer: str) -> Question:
-        return Question(f"{text:40}  {what}", answer)
-
-    source = step.because.step if step.because else None
-    line = notation.format_step(step)
-    left, _, right = line.partition(f" {step.operation} ")
-    reads = [notation.format_access(read) for read in step.reads if read.tensor != upstream]
-    start = f"{notation.format_access(ir.Access(upstream, source.target.slots))} " if source else ""
-    if source and step.because and step.because.rule == "map" and upstream and right.startswith(start):
-        yield asked(f"{left} {step.operation} {start}{BLANK}", "the local derivative?", right.removeprefix(start))
-    elif reads and right.count(reads[-1]) == 1:
-        text = f"{left} {step.operation} {right.replace(reads[-1], BLANK)}"
-        yield asked(text, "operand and indices?", reads[-1])
-    written = Writer(gradient.program, layouts.arrange(gradient), "einsum", bare=True)
-    code = written.right_side(step).text
-    if specs := _EINSUM.findall(code):
-        text = _EINSUM.sub(f'"{BLANK}->', code)
-        yield asked(f"{step.name} {step.operation} {text}", "indices of the operands?", ", then ".join(specs))
-    for one in readings(gradient)[:-1]:
-        code = one.writer.right_side(step).text
-        if " @ " in code:
-            names = "|".join(re.escape(read.tensor) for read in step.reads)
-            text = re.sub(rf"(?<![\w.])({names})(\.T)?(?![\w.(\[])", rf"\1{BLANK}", code)
-            yield asked(f"{step.name} {step.operation} {text}", f".T or nothing, in {one.name}?", code)
-        elif axes := _AXIS.findall(code):
-            text = _AXIS.sub(f"axis={BLANK}", code)
-            answer = ", then ".join(axes)
-            yield asked(f"{step.name} {step.operation} {text}", f"which axis, in {one.name}?", answer)
-    summed = dict.fromkeys(index for term in step.terms for index in term.bound)
-    yield asked(f"summed over: {BLANK}", "which indices, if any?", ", ".join(summed) or "none")

@@ -161,6 +161,24 @@ def test_no_blocks_for_three_axes() -> None:
     assert diagrams.blocks(step, "K @ X", layouts.arrange(grad), SIZES, grad.program) == ""
 
 
+def test_blocks_of_three_axes_are_stacks() -> None:
+    net = ip.parse("S[b,q,k] = Q[b,q,d] K[b,k,d] / sqrt(|d|)")
+    sizes = {"b": 4, "q": 2, "k": 5, "d": 3}
+    picture = diagrams.blocks(net.steps[0], "Q @ K.mT / sqrt(|d|)", ip.arrange(net), sizes, net)
+    assert "Q is b by q by d; K.mT is b by d by k." in picture
+    assert picture.count("<rect") == 3
+    assert picture.count('class="edge"') == 6
+    assert picture.count('data-i="b"') == 3
+    ElementTree.fromstring(picture)
+
+
+def test_what_only_scales_is_no_node() -> None:
+    net = ip.parse("S[q,k] = Q[q,d] K[k,d] / sqrt(|d|)")
+    assert [node.label for node in diagrams.nodes(net.steps[0].terms[0].body)] == ["Q", "K"]
+    number = ip.parse("s = pi / 2").steps[0].terms[0]
+    assert len(diagrams.nodes(number.body)) == 1
+
+
 def test_the_picture_of_the_documentation() -> None:
     shown = (ROOT / "docs" / "_static" / "swap.svg").read_text(encoding="utf-8")
     net = ip.parse("Y[o,b] = W3[o,h] H2[h,b] + b3[o] \n L = sum[o,b]((Y[o,b] - T[o,b])^2) / (2 |b|)")

@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import pytest
 
 import indexprop as ip
-from indexprop import exposition, pages
+from indexprop import exercises, exposition, pages
 from indexprop.__main__ import main
 from indexprop.functions import TABLE
 from tests.golden import network, softmax
@@ -234,8 +234,8 @@ def test_wrong_gradients_are_shown() -> None:
 
 def test_a_page_needs_no_numpy() -> None:
     code = (
-        "import sys; from tests.golden import network; from indexprop import pages; "
-        "pages.page(network()); str(pages.exercise(network())); sys.exit('numpy' in sys.modules)"
+        "import sys; from tests.golden import network; from indexprop import exercises, pages; "
+        "pages.page(network()); str(exercises.exercise(network())); sys.exit('numpy' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
@@ -269,7 +269,7 @@ def shown_things() -> dict[str, ip.ir.Shown]:
         "arrangement": ip.arrange(grad, "row"),
         "layout": ip.Layout("row"),
         "comparison": ip.compare(grad),
-        "exercise": pages.exercise(grad),
+        "exercise": exercises.exercise(grad),
     }
 
 
@@ -308,28 +308,6 @@ def test_notes_in_notebooks() -> None:
     assert "<p>note: dy is zero" in GRADIENTS["zero"]()._repr_html_()
 
 
-# --- exercises --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", GRADIENTS)
-def test_answers_fill_the_blanks(name: str) -> None:
-    grad = GRADIENTS[name]()
-    lines = " ".join(exposition.format(grad, "index").split())
-    for _, questions in pages.exercise(grad).groups:
-        for one in questions:
-            if one.text.endswith(("indices?", "derivative?")) and "einsum" not in one.text:
-                asked = one.text.partition("  ")[0]
-                assert " ".join(asked.replace(pages.BLANK, one.answer).split()) in lines
-            assert pages.BLANK in one.text
-            assert pages.BLANK not in one.answer
-
-
-def test_answers_do_not_stand_in_the_questions() -> None:
-    task = pages.exercise(network())
-    assert "H2.T" not in str(task)
-    assert "c) dY @ H2.T" in task.answers
-
-
 # --- the command line -------------------------------------------------------------------------------------------------
 
 
@@ -349,14 +327,3 @@ def test_the_command_opens_a_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert main(["explain", NET, "--open", "--wrt", "W3"]) == 0
     (file,) = tmp_path.rglob("*.html")
     assert opened == [file.as_uri()]
-
-
-@pytest.mark.parametrize(
-    ("options", "told"), [(["--exercise"], "qu"), (["--answers"], "an"), (["--exercise", "--answers"], "both")]
-)
-def test_the_command_asks(options: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["explain", NET, "--wrt", "W3", *options]) == 0
-    task = pages.exercise(ip.gradient(ip.parse(Path(NET)), wrt=["W3"]))
-    assert capsys.readouterr().out == {"qu": f"{task}\n", "an": f"{task.answers}\n"}.get(
-        told, f"{task}\n\n{task.answers}\n"
-    )

@@ -26,6 +26,7 @@ ORDER = [
         "composition",
         "roles",
         "symbols",
+        "exercises",
         "pages",
         "numerics",
         "tracing",

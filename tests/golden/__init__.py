@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import indexprop as ip
-from indexprop import diagrams, exposition, pages
+from indexprop import diagrams, exercises, exposition, pages
 
 HERE = Path(__file__).parent
 
@@ -48,8 +48,8 @@ GOLDEN: dict[str, Callable[[], str]] = {
     "dW3_swap.svg": lambda: diagrams.swap(network().backward[1], network()),
     "dZ2_step.svg": lambda: diagrams.step(network().backward[4], network().program),
     "network_flow.svg": lambda: diagrams.flow(network()),
-    "exercise.txt": lambda: str(pages.exercise(network())),
-    "answers.txt": lambda: pages.exercise(network()).answers,
+    "exercise.txt": lambda: str(exercises.exercise(network())),
+    "answers.txt": lambda: exercises.exercise(network()).answers,
     "dP_exp.txt": lambda: str(exposition.explain(softmax(), "P_exp")),
 }
 
