@@ -8,7 +8,23 @@ from typing import TypeAlias
 
 from indexprop import ir, notation
 from indexprop.functions import lookup
-from indexprop.ir import Access, Apply, Call, Expr, Guard, Index, Product, Program, Reason, Reduce, Step, Sum, Term
+from indexprop.ir import (
+    Access,
+    Apply,
+    Call,
+    Expr,
+    Guard,
+    Index,
+    Number,
+    Product,
+    Program,
+    Reason,
+    Reduce,
+    Size,
+    Step,
+    Sum,
+    Term,
+)
 
 
 def name_parts(program: Program, active: Callable[[str], bool] = lambda tensor: True) -> Program:
@@ -238,3 +254,48 @@ def expand_definitions(program: Program) -> Program:
         for step in program.steps
     ]
     return notation.with_steps(program, steps)
+
+
+def magnitudes(program: Program, names: Iterable[str]) -> tuple[Program, dict[str, str]]:
+    """The program with a further line for each that writes one of the tensors: what it adds up, in absolute values.
+
+    >>> whole, names = magnitudes(notation.parse("a[i] = x[i] - y[i] \\n L = a[i] w[i]"), ["a", "L"])
+    >>> print(whole)
+    a[i]      = x[i] - y[i]
+    a_size[i] = abs(x[i]) + abs(y[i])
+    L         = a[i] w[i]
+    L_size    = a_size[i] abs(w[i])
+    output a_size, L_size
+
+    Rounding errors are in proportion to these numbers, and not to a sum that cancels. Where the tensors are the
+    cotangents of a program, they bound what any order of adding can lose.
+    """
+    taken = set(program.names)
+    sizes = {name: ir.fresh(f"{name}_size", taken) for name in names}
+
+    def magnitude(expr: Expr) -> Expr:
+        match expr:
+            case Number(value):
+                return Number(abs(value))
+            case Size() | Guard():
+                return expr
+            case Access(tensor, slots):
+                return Access(sizes[tensor], slots) if tensor in sizes else ir.call("abs", expr)
+            case Sum() | Product() | Reduce("sum"):
+                return ir.rebuild(expr, magnitude)
+            case Call("where", (condition, yes, no)):
+                return ir.call("where", condition, magnitude(yes), magnitude(no))
+            case _:
+                return ir.call("abs", expr)
+
+    steps: list[Step] = []
+    for step in program.steps:
+        steps.append(step)
+        if step.name in sizes:
+            terms = [
+                ir.term(one.bound, magnitude(one.body), ir.Factor(abs(one.factor.number), one.factor.sizes))
+                for one in step.terms
+            ]
+            steps.append(Step(Access(sizes[step.name], step.target.slots), ir.collect(terms), step.operation))
+    written = {name: size for name, size in sizes.items() if name in {step.name for step in program.steps}}
+    return notation.with_steps(program, steps, written.values()), written

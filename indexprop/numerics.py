@@ -18,7 +18,7 @@ import math
 import random
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 from itertools import pairwise
@@ -40,6 +40,10 @@ EXACT, TRANSPOSED, COMPLEX, CENTRAL = "exact", "vjp against jvp", "complex step"
 
 TOLERANCES = {EXACT: 0.0, TRANSPOSED: 1e-10, COMPLEX: 1e-10, CENTRAL: 1e-7}
 """Largest deviation in float64, relative to the tensor's largest entry."""
+
+EPSILON = 2.3e-16
+ROUNDINGS = 100
+"""How many roundings of the size of the numbers around are nothing to be blamed."""
 
 SINGLE = 2e-4
 """The same where the gradient is computed in float32; the reference always is in float64."""
@@ -142,7 +146,8 @@ class Subject:
 
     `value(name, arrays)` is the scalar as a function of `arrays[name]`, everything else being held; `analytic` is
     the same over complex numbers, or says why there is none. `held` says why moving an entry does not show its
-    derivative.
+    derivative. `magnitudes`, where known, are the sums of the absolute values of all that is added up to a gradient: a
+    gradient that is next to nothing beside them is zero but for rounding, and they are its scale.
     """
 
     value: Callable[[str, Mapping[str, Array]], Any]
@@ -152,6 +157,18 @@ class Subject:
     axes: Mapping[str, tuple[str, ...]]
     rng: Any
     held: str = ""
+    magnitudes: Mapping[str, Array] = field(default_factory=dict)
+
+    def natural(self, name: str, step: Array | None = None) -> float:
+        """The size of what was added up to a gradient, in a direction, or at its largest entry; 0 if not known."""
+        import numpy as np
+
+        sizes = self.magnitudes.get(name, np.zeros(()))
+        return float(np.max(sizes, initial=0.0) if step is None else np.sum(sizes * np.abs(step)))
+
+    def epsilon(self, name: str) -> float:
+        """What so many roundings make of the number 1, in the precision of the claim."""
+        return ROUNDINGS * (EPSILON if self.gradients[name].dtype.itemsize >= 8 else 1.2e-7)
 
     @cached_property
     def scale(self) -> float:
@@ -161,6 +178,17 @@ class Subject:
         found = [float(np.max(np.abs(claimed), initial=0.0)) for claimed in self.gradients.values()]
         found += [abs(float(self.value(name, self.arrays))) for name in list(self.gradients)[:1]]
         return max((number for number in found if math.isfinite(number)), default=0.0)
+
+    @cached_property
+    def noise(self) -> float:
+        """How much rounding moves the scalar: as much as moving every entry of every tensor by a rounding does."""
+        import numpy as np
+
+        moved = [
+            float(np.sum(np.abs(self.arrays[name] * self.magnitudes.get(name, claimed))))
+            for name, claimed in self.gradients.items()
+        ]
+        return EPSILON * max(sum(number for number in moved if math.isfinite(number)), self.scale)
 
     def entries(self, name: str) -> Iterator[Position]:
         """Every position of a tensor, or random ones when there are many."""
@@ -201,7 +229,7 @@ class Subject:
         import numpy as np
 
         rows = []
-        floor = 100 * 2.3e-16 * self.scale
+        floor = ROUNDINGS * EPSILON * self.scale
         for name, claimed in self.gradients.items():
             single = claimed.dtype.itemsize < 8
             tolerance = max(TOLERANCES[method], SINGLE if single else 0.0)
@@ -209,10 +237,12 @@ class Subject:
             for place, step in self.directions(name):
                 got = float(np.sum(claimed * step))
                 expected, uncertainty = derivative(name, step)
-                found.append((place, got, expected, uncertainty))
+                found.append((place, got, expected, uncertainty + floor))
             largest = max(
-                [float(np.max(np.abs(claimed), initial=0.0)), *(abs(expected) for _, _, expected, _ in found)]
+                [float(np.max(np.abs(claimed), initial=0.0)), *(abs(value) - doubt for _, _, value, doubt in found)]
             )
+            if largest <= self.epsilon(name) * self.natural(name):
+                largest = self.natural(name)
             candidates = [
                 Row(
                     name,
@@ -221,7 +251,7 @@ class Subject:
                     got,
                     expected,
                     relative(abs(got - expected), largest),
-                    tolerance + relative(doubt + floor, largest),
+                    tolerance + relative(doubt, largest),
                 )
                 for place, got, expected, doubt in found
             ]
@@ -278,7 +308,7 @@ def _central_differences(subject: Subject) -> tuple[list[Row], str]:
                 magnitude = max(magnitude, abs(above), abs(below))
             once = [(4 * fine - coarse) / 3 for coarse, fine in pairwise(raw)]
             value = (16 * once[1] - once[0]) / 15
-            noise = 8 * magnitude * 2.3e-16 / (h / 4)
+            noise = 8 * max(magnitude * EPSILON, subject.noise) / (h / 4)
             doubt = abs(value - once[1]) + noise
             first, second = abs(raw[0] - value), abs(raw[1] - value)
             if h == 1e-3 and second > 100 * noise:
@@ -474,6 +504,7 @@ def _check_gradient(gradient: Gradient, arrays: Mapping[str, Any], layout: layou
         gradient.forward.axes,
         np.random.default_rng(seed),
         forward.held,
+        _magnitudes(gradient, exact_inputs, claimed),
     )
     rows, methods = _run(
         (
@@ -485,6 +516,22 @@ def _check_gradient(gradient: Gradient, arrays: Mapping[str, Any], layout: layou
     )
     shown = tuple((index, sizes[index]) for index in program.indices if program.same_size[index] == index)
     return Report(tuple(rows), tuple(methods), shown, seed, tuple(gradient.values.items()))
+
+
+def _magnitudes(gradient: Gradient, arrays: Mapping[str, Array], claimed: Mapping[str, Array]) -> dict[str, Array]:
+    """For every gradient the sum of the absolute values of all contributions to it."""
+    import numpy as np
+
+    cotangents = dict.fromkeys(step.name for step in gradient.backward)
+    whole, sizes = algebra.magnitudes(gradient.program, cotangents)
+    sizes = {name: sizes[value] for name, value in gradient.values.items() if value in sizes}
+    whole = algebra.needed(whole, tuple(dict.fromkeys(sizes.values())))
+    with np.errstate(all="ignore"):
+        found = codegen.compile(whole)(**{name: arrays[name] for name in whole.input_names}) if sizes else {}
+    return {
+        name: np.nan_to_num(found[sizes[name]] if name in sizes else np.abs(claimed[name]), posinf=0.0)
+        for name in claimed
+    }
 
 
 def with_forward(gradient: Gradient) -> Gradient:
@@ -753,9 +800,11 @@ def _transposition(gradient: Gradient, subject: Subject) -> tuple[list[Row], str
         got = float(np.sum(claimed * step))
         size = max(size, float(np.sum(np.abs(claimed * step))))
         tolerance = TOLERANCES[TRANSPOSED] if claimed.dtype.itemsize >= 8 else SINGLE
-        rows.append(
-            Row(name, TRANSPOSED, "a random direction", got, expected, relative(abs(got - expected), size), tolerance)
-        )
+        natural = subject.natural(name, step)
+        rounding = subject.epsilon(name) * natural
+        size = size if size > rounding else natural
+        error, tolerance = relative(abs(got - expected), size), tolerance + relative(rounding, size)
+        rows.append(Row(name, TRANSPOSED, "a random direction", got, expected, error, tolerance))
     return rows, "<u, J v> = <J^T u, v>"
 
 

@@ -329,8 +329,7 @@ def test_layers_with_slots_agree_with_the_meaning_and_with_numbers(name: str) ->
             assert value.shape == arrays[key].shape
             np.testing.assert_allclose(value, expected[key], rtol=1e-11, atol=1e-12)
     report = numerics.check(layer.gradient)
-    rounding = 1e-6  # some gradients are zero but for rounding: scores do not depend on what all keys share
-    assert not [row for row in report.rows if not row.ok and abs(row.expected) > rounding], str(report)
+    assert report.ok, str(report)
 
 
 @pytest.mark.parametrize("name", SHAPED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -121,6 +122,48 @@ def changed(gradient, name, factor):
         gradient.seeds,
         gradient.notes,
     )
+
+
+CANCELS = ip.gradient(
+    parse("S[b,k] = x[b,k] + c[b]", "P[b,k] = softmax[k](S[b,k])", "L = P[b,k] w[b,k]"), wrt=["x", "c"]
+)
+"""A shift of all arguments changes no softmax: dc is zero, but for rounding."""
+
+
+def rewritten(gradient, before, after):
+    """A gradient with one line written otherwise."""
+    text = str(gradient.program)
+    assert before in text
+    return replace(gradient, program=ip.parse(text.replace(before, after)))
+
+
+def verdicts(report, method):
+    return {row.tensor: row.ok for row in report.rows if row.method == method}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_gradient_that_is_zero_but_for_rounding_is_right(seed):
+    report = ip.check(CANCELS, seed=seed)
+    assert methods(report) == dict.fromkeys((EXACT, TRANSPOSED, COMPLEX, CENTRAL), "ok")
+    assert all(row.error < 1e-9 for row in report.rows)
+
+
+@pytest.mark.parametrize("method", [EXACT, TRANSPOSED, COMPLEX, CENTRAL])
+def test_a_gradient_that_should_be_zero_and_is_not_is_wrong(method):
+    """The part that does not cancel is a millionth of what is added up."""
+    wrong = rewritten(CANCELS, "dc[b]   = dS[b,k]", "dc[b]   = dS[b,k] + 0.000001 dS[b,0]")
+    assert verdicts(ip.check(wrong), method) == {"x": True, "c": False}
+
+
+@pytest.mark.parametrize("method", [EXACT, TRANSPOSED, COMPLEX, CENTRAL])
+@pytest.mark.parametrize("scale", ["1", "0.000000001"])
+def test_a_small_error_in_a_small_gradient_is_found(scale, method):
+    """An error of a millionth, also where one gradient is much smaller than the others."""
+    grad = ip.gradient(parse(f"Y[b] = {scale} W[b,i] x[i] + c[b]", "L = sum[b](Y[b]^2)"))
+    assert ip.check(grad).ok
+    wrong = verdicts(ip.check(changed(grad, "dW", "1.000001")), method)
+    assert wrong.get("c", method is CENTRAL)  # which may see nothing but noise
+    assert not wrong.get("W") or (scale != "1" and method in (COMPLEX, CENTRAL))
 
 
 def test_the_seed_decides():
