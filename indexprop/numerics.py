@@ -308,10 +308,11 @@ def _central_differences(subject: Subject) -> tuple[list[Row], str]:
                 magnitude = max(magnitude, abs(above), abs(below))
             once = [(4 * fine - coarse) / 3 for coarse, fine in pairwise(raw)]
             value = (16 * once[1] - once[0]) / 15
-            noise = 8 * max(magnitude * EPSILON, subject.noise) / (h / 4)
+            own = 8 * magnitude * EPSILON / (h / 4)
+            noise = max(own, 8 * subject.noise / (h / 4))
             doubt = abs(value - once[1]) + noise
             first, second = abs(raw[0] - value), abs(raw[1] - value)
-            if h == 1e-3 and second > 100 * noise:
+            if h == 1e-3 and second > 100 * own:
                 slopes.append(math.log2(first / second))
             if doubt < best[1]:
                 best = (value, doubt)
