@@ -22,8 +22,9 @@ from itertools import count
 from string import ascii_letters
 from typing import Any, assert_never
 
-from indexprop import definitions, ir, notation, semantics
+from indexprop import definitions, dialects, ir, notation, semantics
 from indexprop.calculus import Gradient, Tangent, program_of
+from indexprop.dialects import NUMPY, Dialect
 from indexprop.errors import NotationError, Problem, SizeError, TypeProblem, did_you_mean
 from indexprop.functions import INDEXED, TABLE, lookup
 from indexprop.ir import (
@@ -55,50 +56,8 @@ from indexprop.layouts import Arrangement, Derived, LayoutLike, arrange
 COMPARISON, ADDED, MULTIPLIED, POWERED, ATOM = range(5)
 STYLES = ("matmul", "einsum")
 
-PICK = '''
-def pick(x, at, axis, outside=0):
-    """x at positions along an axis; a position outside the axis gives `outside`."""
-    at = np.asarray(at)
-    inside = (at >= 0) & (at < x.shape[axis])
-    if not inside.any():
-        return np.full(x.shape[:axis] + at.shape + x.shape[axis + 1 :], outside, x.dtype)
-    found = np.take(x, np.where(inside, at, 0), axis)
-    return np.where(inside.reshape(at.shape + (1,) * (x.ndim - axis - 1)), found, outside)
-'''
-
-PUT = '''
-def put(x, at, axis, size):
-    """Zeros of a size along an axis, with x added at positions; what falls outside is dropped."""
-    at = np.asarray(at)
-    inside = ((at >= 0) & (at < size)).ravel()
-    flat = x.reshape(x.shape[:axis] + (at.size,) + x.shape[axis + at.ndim :])
-    result = np.zeros(flat.shape[:axis] + (size,) + flat.shape[axis + 1 :], x.dtype)
-    np.add.at(result, (slice(None),) * axis + (at.ravel()[inside],), np.compress(inside, flat, axis))
-    return result
-'''
-
-AMONG = '''
-def among(spec, chosen, *operands):
-    """einsum over the entries where `chosen` holds; the others do not enter, not even as 0 * inf."""
-    if all(np.isfinite(x).all() for x in operands):
-        return np.einsum(spec, chosen, *operands, optimize=True)
-    inputs, out = spec.split("->")
-    first, *rest = inputs.split(",")
-    every = "".join(dict.fromkeys(inputs.replace(",", "")))
-    with np.errstate(all="ignore"):
-        product = 1
-        for letters, x in zip(rest, operands):
-            order = sorted(letters, key=every.index)
-            shape = [x.shape[letters.index(k)] if k in letters else 1 for k in every]
-            product = product * np.einsum(f"{letters}->{''.join(order)}", x).reshape(shape)
-    kept = chosen.reshape(chosen.shape + (1,) * (len(every) - len(first)))
-    return np.einsum(f"{every}->{out}", np.where(kept, product, 0))
-'''
-
 EVERYWHERE = frozenset({"where", "abs", "sign", "maximum", "minimum", "clip", "relu", "leaky_relu", "square", "stop"})
 """Functions that give no warning, whatever number they see."""
-
-HELPERS = {"pick": PICK, "put": PUT, "among": AMONG}
 
 Axes = tuple[Index | None, ...]
 
@@ -107,13 +66,14 @@ Axes = tuple[Index | None, ...]
 class Code:
     """A piece of source: its text, the axes of its value (None: an axis of size one), how tightly it binds.
 
-    `view` tells that the value may share memory with a tensor that has a name.
+    `view` tells that the value may share memory with a tensor that has a name, `number` that it is a Python number.
     """
 
     text: str
     axes: Axes
     level: int = ATOM
     view: bool = False
+    number: bool = False
 
     def at(self, level: int) -> str:
         return self.text if self.level >= level else f"({self.text})"
@@ -134,49 +94,7 @@ def squeeze(code: Code) -> Code:
     """Without its axes of size one."""
     if None not in code.axes:
         return code
-    items = ["0" if axis is None else ":" for axis in code.axes]
-    while items and items[-1] == ":":
-        items.pop()
-    return Code(f"{code.at(ATOM)}[{', '.join(items)}]", code.named, view=code.view)
-
-
-def transpose(code: Code, order: Sequence[Index]) -> Code:
-    """With its named axes in the given order."""
-    code = squeeze(code)
-    if code.axes == tuple(order):
-        return code
-    if len(order) == 2:
-        return Code(f"{code.at(ATOM)}.T", tuple(order), view=code.view)
-    positions = ", ".join(str(code.axes.index(index)) for index in order)
-    return Code(f"{code.at(ATOM)}.transpose({positions})", tuple(order), view=code.view)
-
-
-def align(code: Code, want: Axes) -> Code:
-    """Ready to broadcast against arrays with the axes `want`: `b1[:, None]`."""
-    if _fits(code.axes, want):
-        return code
-    wanted = [axis for axis in want if axis in code.named]
-    if list(code.named) != wanted:
-        code = transpose(code, wanted)
-    first = next((k for k, axis in enumerate(want) if axis in wanted), len(want))
-    items: list[str] = []
-    axes: list[Index | None] = []
-    own = list(code.axes)
-    for axis in want[first:]:
-        if axis in wanted:
-            while own and own[0] is None:
-                own.pop(0)
-                items.append("0")
-            own.pop(0)
-            items.append(":")
-            axes.append(axis)
-        else:
-            items.append("None")
-            axes.append(None)
-    items.extend("0" for _ in own)
-    if all(item == ":" for item in items):
-        return replace(code, axes=tuple(axes))
-    return Code(f"{code.at(ATOM)}[{', '.join(items)}]", tuple(axes), view=code.view)
+    return Code(_part(code.at(ATOM), _entries(code.axes)), code.named, view=code.view)
 
 
 def broadcast(parts: Iterable[Code], want: Axes) -> Axes:
@@ -193,17 +111,26 @@ def broadcast(parts: Iterable[Code], want: Axes) -> Axes:
 
 
 class Writer:
-    """Writes the steps of one program in one layout and one style.
+    """Writes the steps of one program in one layout, one style and one dialect.
 
     `bare` is the textbook spelling for reading aloud: no `np.`, sizes as `|b|`.
     """
 
-    def __init__(self, program: Program, arrangement: Arrangement, style: str, *, bare: bool = False) -> None:
+    def __init__(
+        self,
+        program: Program,
+        arrangement: Arrangement,
+        style: str,
+        dialect: Dialect = NUMPY,
+        *,
+        bare: bool = False,
+    ) -> None:
         if style not in STYLES:
             raise NotationError(Problem(f"there is no style {style!r}", way_out=did_you_mean(style, STYLES)))
         self.program = program
         self.arrangement = arrangement
         self.einsums = style == "einsum"
+        self.dialect = dialect
         self.bare = bare
         self.outputs = set(program.outputs)
         self.helpers: dict[str, None] = {}
@@ -221,17 +148,81 @@ class Writer:
         """A Python identifier for every tensor, one-to-one."""
         if self.bare:
             return {name: name for name in self.program.names}
-        taken = {"np", "math", "float", *HELPERS, "dtype", "contract", "gradient", "forward", "tangent", *TABLE}
+        taken = {"math", "float", *self.dialect.helpers, "dtype", "contract", "gradient", "forward", "tangent", *TABLE}
+        taken.update(self.dialect.reserved)
         found: dict[str, str] = {}
         for name in sorted(self.program.names, key=lambda name: "." in name):
             found[name] = ir.fresh(name.replace(".", "_"), taken)
             taken.add(found[name])
         return found
 
+    # moving axes
+
+    def transpose(self, code: Code, order: Sequence[Index]) -> Code:
+        """With its named axes in the given order."""
+        code = squeeze(code)
+        if code.axes == tuple(order):
+            return code
+        if len(order) == 2:
+            return Code(f"{code.at(ATOM)}.T", tuple(order), view=code.view)
+        positions = ", ".join(str(code.axes.index(index)) for index in order)
+        return Code(f"{code.at(ATOM)}.{self.dialect.permute}({positions})", tuple(order), view=code.view)
+
+    def align(self, code: Code, want: Axes) -> Code:
+        """Ready to broadcast against arrays with the axes `want`: `b1[:, None]`."""
+        if _fits(code.axes, want):
+            return code
+        wanted = [axis for axis in want if axis in code.named]
+        if list(code.named) != wanted:
+            code = self.transpose(code, wanted)
+        first = next((k for k, axis in enumerate(want) if axis in wanted), len(want))
+        items: list[str] = []
+        axes: list[Index | None] = []
+        own = list(code.axes)
+        for axis in want[first:]:
+            if axis in wanted:
+                while own and own[0] is None:
+                    own.pop(0)
+                    items.append("0")
+                own.pop(0)
+                items.append(":")
+                axes.append(axis)
+            else:
+                items.append("None")
+                axes.append(None)
+        items.extend("0" for _ in own)
+        if all(item == ":" for item in items):
+            return replace(code, axes=tuple(axes))
+        return Code(f"{code.at(ATOM)}[{', '.join(items)}]", tuple(axes), view=code.view)
+
     # small words
 
     def np(self, name: str) -> str:
-        return name if self.bare else f"np.{name}"
+        return name if self.bare else f"{self.dialect.module}.{name}"
+
+    def say(self, template: str, **parts: object) -> str:
+        """A spelling of the dialect with its parts filled in; what it uses of the inputs will be there."""
+        self.uses.update(word for word in ("dtype", "device") if f"{{{word}}}" in template)
+        text = template.format(dtype="dtype", device="device", **parts)
+        return text.removeprefix(f"{self.dialect.module}.") if self.bare else text
+
+    def fresh(self, code: Code) -> str:
+        """A value that shares no memory with another."""
+        own = self.dialect.fresh != "{array}"
+        return self.say(self.dialect.fresh, array=code.at(ATOM)) if own else code.text
+
+    def array(self, code: Code) -> Code:
+        """A number as an array."""
+        if not code.number:
+            return code
+        return replace(code, text=self.say(self.dialect.array, value=code.text), level=ATOM, number=False)
+
+    def truth(self, code: Code) -> str:
+        """A condition as the dialect takes it."""
+        if not self.dialect.strict:
+            return code.text
+        code = self.array(code)
+        return code.text if code.level == COMPARISON else self.say(self.dialect.truth, array=code.at(ATOM))
 
     def size(self, index: Index) -> str:
         if index in self.counters:
@@ -283,19 +274,22 @@ class Writer:
         self.uses.add("dtype")
         return "dtype"
 
+    def zeros(self, axes: Axes) -> str:
+        return self.say(self.dialect.zeros, shape=self.shape(axes))
+
     def shape(self, axes: Axes) -> str:
         sizes = ["1" if axis is None else self.size(axis) for axis in axes]
         return f"({sizes[0]},)" if len(sizes) == 1 else f"({', '.join(sizes)})"
 
     def function(self, name: str) -> str:
         """The call of a function of the table, after making sure that its source will be there."""
-        record = lookup(name)
-        if not record.numpy:
+        spelling = self.dialect.spelling(lookup(name))
+        if not spelling:
             return self.np(name)
         for other in TABLE:
-            if other in self.helpers or not TABLE[other].numpy.startswith("\ndef"):
+            if other in self.helpers or not self.dialect.spelling(TABLE[other]).startswith("\ndef"):
                 continue
-            if other == name or re.search(rf"\b{other}\(", record.numpy):
+            if other == name or re.search(rf"\b{other}\(", spelling):
                 self.helpers[other] = None
                 if other != name:
                     self.function(other)
@@ -332,40 +326,43 @@ class Writer:
         if isinstance(value, Affine) and any(index in self.counters for index, _ in value.sizes):
             return self.affine(value, own)  # another one at every position of a block
         if value not in self.places:
-            text = f"np.arange({self.size(value)})" if isinstance(value, str) else self.affine(value, own).text
+            text = self.arange(value) if isinstance(value, str) else self.affine(value, own).text
             taken = {*self.names.values(), *(name for name, _ in self.places.values())}
             self.places[value] = ir.fresh("at_" + "_".join(own), taken), text
         return Code(self.places[value][0], own)
 
+    def arange(self, index: Index) -> str:
+        return self.say(self.dialect.arange, size=self.size(index))
+
     def affine(self, value: Index | Affine, want: Axes) -> Code:
         """The positions that a slot computes, aligned to `want`."""
         if isinstance(value, str):
-            return align(self.place(value), want)
+            return self.align(self.place(value), want)
         parts: list[tuple[bool, Code]] = []
         for index, scale in value.indices:
-            code = align(Code(f"np.arange({self.size(index)})", (index,)), want)
+            code = self.align(Code(self.arange(index), (index,)), want)
             if abs(scale) != 1:
                 code = Code(f"{abs(scale)} * {code.at(POWERED)}", code.axes, MULTIPLIED)
             parts.append((scale < 0, code))
         for index, scale in value.sizes:
             text = self.size(index) if abs(scale) == 1 else f"{abs(scale)} * {self.size(index)}"
-            parts.append((scale < 0, Code(text, (), ATOM if abs(scale) == 1 else MULTIPLIED)))
+            parts.append((scale < 0, Code(text, (), ATOM if abs(scale) == 1 else MULTIPLIED, number=True)))
         if value.constant or not parts:
-            parts.append((value.constant < 0, Code(str(abs(value.constant)), ())))
+            parts.append((value.constant < 0, Code(str(abs(value.constant)), (), number=True)))
         return self.joined(parts, want)
 
     def positions(self, slot: Slot, want: Axes) -> Code:
         match slot:
             case str():
-                return align(self.place(slot), want)
+                return self.align(self.place(slot), want)
             case Affine(used):
-                return align(self.place(slot), want) if used else self.affine(slot, want)
+                return self.align(self.place(slot), want) if used else self.affine(slot, want)
             case Lookup(access):
-                return align(self.read(access), want)
+                return self.align(self.read(access), want)
             case Group((first, *rest)):
-                code = align(self.place(first), want)
+                code = self.align(self.place(first), want)
                 for index in rest:
-                    step = align(self.place(index), want)
+                    step = self.align(self.place(index), want)
                     text = f"{code.at(MULTIPLIED)} * {self.size(index)} + {step.text}"
                     code = Code(text, broadcast((code, step), want), ADDED)
                 return code
@@ -379,11 +376,11 @@ class Writer:
         found = []
         for slot, axis in slots:
             if isinstance(slot, Partial) and self.position(slot):
-                found.append(Code(self.in_range(slot, axis), (), COMPARISON))
+                found.append(Code(self.in_range(slot, axis), (), COMPARISON, number=True))
             elif isinstance(slot, Partial):
                 at = self.positions(slot, want)
                 text = f"({at.at(ADDED)} >= 0) & ({at.at(ADDED)} < {self.size(axis)})"
-                found.append(Code(text, at.axes, COMPARISON))
+                found.append(Code(text, at.axes, COMPARISON, number=at.number))
         return found
 
     def slots(self, access: Access) -> list[tuple[Slot, Index]]:
@@ -406,11 +403,7 @@ class Writer:
         text, level = code.at(ATOM), ATOM
         if len(set(axes)) < len(axes):  # an index in two slots: every axis by positions
             want = tuple(dict.fromkeys(axes))
-            items = []
-            for slot, axis in slots:
-                at = self.positions(slot, want)
-                clipped = f"np.clip({at.text}, 0, {self.size(axis)} - 1)"
-                items.append(clipped if isinstance(slot, Partial) else at.text)
+            items = [self.clipped(slot, axis, want) for slot, axis in slots]
             return self.where(self.inside(slots, want), Code(f"{text}[{', '.join(items)}]", want), want)
         for k in reversed(range(len(slots))):
             slot = slots[k][0]
@@ -431,9 +424,9 @@ class Writer:
                     text += f"[{':, ' * k}{self.affine(slot, ()).text}]"
                 case Partial() if position := self.position(slot):
                     found, first = f"{text}[{':, ' * k}{position}]", f"{text}[{':, ' * k}0]"
-                    nothing = (
-                        f"np.zeros_like({first})" if self.skipped == "0" else f"np.full_like({first}, {self.skipped})"
-                    )
+                    like = "zeros_like" if self.skipped == "0" else "full_like"
+                    fill = "" if self.skipped == "0" else f", {self.skipped}"
+                    nothing = f"{self.np(like)}({first}{fill})"
                     if not self.bare:
                         found = f"{found} if {self.in_range(slot, slots[k][1])} else {nothing}"
                         level = COMPARISON if all(isinstance(other, str) for other, _ in slots[:k]) else ATOM
@@ -443,7 +436,8 @@ class Writer:
                     fill = "" if self.skipped == "0" else f", {self.skipped}"
                     text = f"pick({text}, {self.positions(slot, own).text}, {k}{fill})"
                 case _:
-                    text = f"np.take({text}, {self.positions(slot, own).text}, {k})"
+                    at = self.positions(slot, own).text
+                    text = self.say(self.dialect.take, array=text, at=at, axis=k, before=":, " * k)
         if any(isinstance(slot, Group) for slot, _ in slots):
             text = f"{text if level == ATOM else f'({text})'}.reshape({', '.join(self.size(index) for index in axes)})"
             level = ATOM
@@ -460,7 +454,8 @@ class Writer:
             if step.operation == "=":
                 axes = self.arrangement.memory(replace_slots(step.target, self.program.axes[step.name]))
                 comment = " ".join(f"{axis or 1}" for axis in axes)
-                lines.append(f"{self.names[step.name]} = np.empty({self.shape(axes)}, {self.dtype})  # {comment}")
+                room = self.say(self.dialect.empty, shape=self.shape(axes))
+                lines.append(f"{self.names[step.name]} = {room}  # {comment}")
         every = f"range({self.size(loop.index)})"
         lines.append(f"for {self.counter(loop)} in {f'reversed({every})' if loop.down else every}:")
         for step in run:
@@ -501,33 +496,35 @@ class Writer:
     def left_side(self, step: Step) -> str:
         """What a step assigns to: the tensor, or in a block its entries at one position."""
         name = self.names[step.name]
-        if step.loop is None:
-            return name
+        return _part(name, self.entries(step)) if step.loop else name
+
+    def entries(self, step: Step) -> list[str]:
+        """The entries of its target that a step of a block writes, axis by axis in memory."""
         target = self.at_position(step).target
         full = self.arrangement.memory(replace_slots(target, self.program.axes[step.name]))
-        items = ["0" if axis is None else ":" for axis in full]
+        items = _entries(full)
         for slot, axis in self.axis_of(target):
             if position := self.position(slot):
                 items[full.index(axis)] = position
-        while items[-1] == ":":
-            items.pop()
-        return f"{name}[{', '.join(items)}]"
+        return items
 
     def line_at(self, step: Step) -> list[str]:
         """The lines of a step of a block: the entries of its target at one position."""
-        place = self.left_side(step)
+        name, entries = self.names[step.name], self.entries(step)
         fixed = self.at_position(step)
         slots = self.axis_of(fixed.target)
         rest = [(slot, axis) for slot, axis in slots if not self.position(slot)]
         partial = [(slot, axis) for slot, axis in slots if isinstance(slot, Partial) and self.position(slot)]
         tests = [self.in_range(slot, axis) for slot, axis in partial]
         comment = f"  # {notation.format_access(step.target)}"
+        parts = {"name": name, "target": _part(name, entries), "at": ", ".join(entries)}
         if _doubled(rest):
-            lines = [f"{place} = 0"] if step.operation == "=" else []
-            lines.append(f"np.add.at({place}, {self.strewn(fixed, rest)}){comment}")
+            lines = [self.say(self.dialect.assign, value="0", **parts)] if step.operation == "=" else []
+            lines.append(self.added(name, entries, *self.strewn(fixed, rest), comment)[-1])
         else:
             code = self.spread(fixed, rest, tuple(axis for _, axis in rest))
-            lines = [f"{place} {step.operation} {code.text}{comment}"]
+            template = self.dialect.assign if step.operation == "=" else self.dialect.add
+            lines = [f"{self.say(template, value=code.text, **parts)}{comment}"]
         return [f"if {' and '.join(tests)}:", *(f"    {line}" for line in lines)] if tests else lines
 
     def scatter(self, step: Step) -> list[str]:
@@ -537,22 +534,34 @@ class Writer:
         full = self.arrangement.memory(replace_slots(step.target, self.program.axes[step.name]))
         comment = f"  # {notation.format_access(step.target)}"
         if _doubled(slots):
-            target = squeeze(Code(name, full)).text
-            return [f"{name} = {name}.copy()", f"np.add.at({target}, {self.strewn(step, slots)}){comment}"]
+            at, value = self.strewn(step, slots)
+            return self.added(name, _entries(full), at, value, comment)
         code = self.spread(step, slots, full)
         if step.operation == "+=":
             return [f"{name} = {name} + {code.at(MULTIPLIED)}{comment}"]
         return [f"{name} = {self.owned(step, code)}{comment}"]
 
-    def strewn(self, step: Step, slots: Sequence[tuple[Slot, Index]]) -> str:
+    def strewn(self, step: Step, slots: Sequence[tuple[Slot, Index]]) -> tuple[list[str], str]:
         """Positions and values, for a target that has an index in two slots: every axis by positions."""
         want = tuple(dict.fromkeys(index for slot, _ in slots for index in ir.slot_indices(slot)))
         code = self.where(self.inside(slots, want), self.value(step, want), want)
-        items = []
-        for slot, axis in slots:
-            at = self.positions(slot, want)
-            items.append(f"np.clip({at.text}, 0, {self.size(axis)} - 1)" if isinstance(slot, Partial) else at.text)
-        return f"({', '.join(items)},), {code.text}"
+        return [self.clipped(slot, axis, want) for slot, axis in slots], code.text
+
+    def clipped(self, slot: Slot, axis: Index, want: Axes) -> str:
+        """Positions along an axis, inside it even where the slot leaves it."""
+        at = self.positions(slot, want)
+        if not isinstance(slot, Partial):
+            return at.text
+        last = f"{self.size(axis)} - 1"
+        return f"min(max({at.text}, 0), {last})" if at.number else f"{self.np('clip')}({at.text}, 0, {last})"
+
+    def added(self, name: str, entries: Sequence[str], at: Sequence[str], value: str, comment: str) -> list[str]:
+        """The lines that add values at positions to the entries of a tensor."""
+        positions = iter(at)
+        whole = ", ".join(next(positions) if entry == ":" else entry for entry in entries)
+        parts = {"name": name, "target": _part(name, entries), "whole": whole, "at": ", ".join(at)}
+        own = [f"{name} = {self.fresh(Code(name, ()))}"] if self.dialect.fresh != "{array}" else []
+        return [*own, self.say(self.dialect.add_at, value=value, **parts) + comment]
 
     def spread(self, step: Step, slots: Sequence[tuple[Slot, Index]], full: Axes) -> Code:
         """The value of a step at the positions of its slots, with zeros elsewhere."""
@@ -572,17 +581,20 @@ class Writer:
 
     def owned(self, step: Step, code: Code) -> str:
         """The text of a new value that may be handed out, or filled further: never a view of something else."""
-        if step.name in self.filled and self.dtype not in code.text:
-            return f"{code.at(ATOM)}.astype({self.dtype})"
-        return f"{code.at(ATOM)}.copy()" if code.view and step.name in self.outputs else code.text
+        if step.name in self.filled and "dtype" not in code.text:
+            return self.say(self.dialect.own, array=code.at(ATOM))
+        return self.fresh(code) if code.view and step.name in self.outputs else code.text
 
     def where(self, masks: Sequence[Code], code: Code, want: Axes) -> Code:
         """The value where all conditions hold, and what skipping means elsewhere."""
         if not masks:
             return code
-        text = f"{self.np('where')}({self.both(masks).text}, {code.text}, {self.skipped})"
-        if not code.axes and code.text.replace(".", "").isdigit():
-            text += f".astype({self.dtype})"
+        mask = self.truth(self.both(masks))
+        text = f"{self.np('where')}({mask}, {code.text}, {self.skipped})"
+        if code.number and code.text.isdigit():
+            text = self.say(self.dialect.cast, array=text)
+        elif code.number:
+            text = f"{self.np('where')}({mask}, {self.array(code).text}, {self.skipped})"
         return Code(text, broadcast((*masks, code), want))
 
     def both(self, masks: Sequence[Code]) -> Code:
@@ -592,7 +604,8 @@ class Writer:
         words = [f"({one.text} != 0)" if one.level == ATOM else f"({one.text})" for one in masks]  # 0 and 1 are truth
         want = max((one.axes for one in masks), key=len)
         names = [{one.axes[-k] for one in masks if len(one.axes) >= k} - {None} for k in range(len(want), 0, -1)]
-        return Code(" & ".join(words), tuple(next(iter(found), None) for found in names), COMPARISON)
+        axes = tuple(next(iter(found), None) for found in names)
+        return Code(" & ".join(words), axes, COMPARISON, number=all(one.number for one in masks))
 
     def guard(self, guard: Guard, want: Axes) -> Code:
         if self.bare:
@@ -601,9 +614,10 @@ class Writer:
                 text = text.replace(f"|{position}|", counter)
             return Code(text, tuple(ir.free_indices(guard)), COMPARISON)
         if isinstance(guard.left, Access):
-            return align(self.read(guard.left), want)
+            return self.align(self.read(guard.left), want)
         left, right = self.affine(guard.left, want), self.affine(guard.right, want)
-        return Code(f"{left.at(ADDED)} {guard.operation} {right.at(ADDED)}", broadcast((left, right), want), COMPARISON)
+        text = f"{left.at(ADDED)} {guard.operation} {right.at(ADDED)}"
+        return Code(text, broadcast((left, right), want), COMPARISON, number=left.number and right.number)
 
     def letters(self, names: Iterable[Index]) -> Callable[[Iterable[Index]], str]:
         """One letter per index name: its own if it is one, otherwise its first letter or the next free one."""
@@ -639,9 +653,9 @@ class Writer:
             case Number(value):
                 return self.number(value)
             case Size(index):
-                return Code(self.size(index), ())
+                return Code(self.size(index), (), number=True)
             case Access():
-                return align(self.read(expr), want)
+                return self.align(self.read(expr), want)
             case Sum(terms):
                 return self.joined([self.signed(part, want) for part in terms], want)
             case Product(factors):
@@ -653,12 +667,13 @@ class Writer:
             case Call(function, arguments):
                 return self.call(function, arguments, want)
             case Reduce("sum", names, body):
-                return align(self.contraction(_factors(body), names, want), want)
+                return self.align(self.contraction(_factors(body), names, want), want)
             case Reduce(operation, names, body):
-                self.skipped = {"prod": "1", "max": "-np.inf", "min": "np.inf"}[operation]
+                infinity = f"{self.dialect.module}.inf"
+                self.skipped = {"prod": "1", "max": f"-{infinity}", "min": infinity}[operation]
                 code = self.expression(body, self.order_for(body))
                 self.skipped = "0"
-                return align(self.reduction(operation, code, names, want), want)
+                return self.align(self.reduction(operation, code, names, want), want)
             case Guard():
                 return self.fraction([expr], [], want)
             case Apply(function, names, arguments):
@@ -680,7 +695,7 @@ class Writer:
     def number(self, value: Fraction) -> Code:
         text = notation.format_number(value)
         level = ADDED if value < 0 else MULTIPLIED if "/" in text else ATOM
-        return Code(text.replace("/", " / "), (), level)
+        return Code(text.replace("/", " / "), (), level, number=True)
 
     def signed(self, expr: Expr, want: Axes) -> tuple[bool, Code]:
         match expr:
@@ -693,7 +708,7 @@ class Writer:
                 return False, self.expression(expr, want)
 
     def negated(self, negative: bool, code: Code) -> Code:
-        return Code(f"-{code.at(MULTIPLIED)}", code.axes, ADDED) if negative else code
+        return Code(f"-{code.at(MULTIPLIED)}", code.axes, ADDED, number=code.number) if negative else code
 
     def joined(self, parts: Sequence[tuple[bool, Code]], want: Axes) -> Code:
         """Signed terms, added."""
@@ -702,7 +717,8 @@ class Writer:
         (negative, first), *rest = parts
         text = ("-" if negative else "") + first.at(MULTIPLIED if negative else ADDED)
         text += "".join((" - " if minus else " + ") + code.at(MULTIPLIED) for minus, code in rest)
-        return Code(text, broadcast((code for _, code in parts), want), ADDED)
+        number = all(code.number for _, code in parts)
+        return Code(text, broadcast((code for _, code in parts), want), ADDED, number=number)
 
     def fraction(self, above: Sequence[Expr], below: Sequence[Expr], want: Axes) -> Code:
         """A product of expressions, skipped where a condition among them or a position below the line says so."""
@@ -722,7 +738,7 @@ class Writer:
         under = [self.defined(part, self.expression(part, want), want) for part in below]
         self.skipped, self.masked = kept
         self.chosen = chosen
-        return self.where(masks, self.quotient(over or [Code("1", ())], under, want), want)
+        return self.where(masks, self.quotient(over or [Code("1", (), number=True)], under, want), want)
 
     def defined(self, expr: Expr, code: Code, want: Axes) -> Code:
         """An argument that is 1 where a condition leaves it out, so that nothing overflows or divides by 0 there."""
@@ -730,7 +746,7 @@ class Writer:
         if self.bare or not guards or not any(ir.accesses(expr)):
             return code
         mask = self.both([self.guard(guard, want) for guard in guards])
-        return Code(f"np.where({mask.text}, {code.text}, 1)", broadcast((mask, code), want))
+        return Code(f"{self.np('where')}({self.truth(mask)}, {code.text}, 1)", broadcast((mask, code), want))
 
     def quotient(self, above: Sequence[Code], below: Sequence[Code], want: Axes) -> Code:
         """Codes multiplied, divided by codes."""
@@ -742,7 +758,7 @@ class Writer:
             text += f" / {below[0].at(POWERED)}"
         elif below:
             text += f" / ({' * '.join(code.at(POWERED) for code in below)})"
-        return Code(text, axes, MULTIPLIED)
+        return Code(text, axes, MULTIPLIED, number=all(code.number for code in (*above, *below)))
 
     def call(self, function: str, arguments: Sequence[Expr], want: Axes) -> Code:
         if not any(isinstance(part, Access) for argument in arguments for part in ir.walk(argument)):
@@ -763,41 +779,56 @@ class Writer:
     def entry(self, function: str, arguments: Sequence[Expr], want: Axes) -> Code:
         """A function at every entry, wherever its arguments are read."""
         codes = [self.expression(argument, want) for argument in arguments]
-        record = lookup(function)
+        record, spelling = lookup(function), self.dialect.spelling(lookup(function))
         if not (record.condition or function in EVERYWHERE):
             codes = [self.defined(one, code, want) for one, code in zip(arguments, codes, strict=True)]
         axes = broadcast(codes, want)
         if function == "^":
             return Code(f"{codes[0].at(ATOM)}**{codes[1].at(ATOM)}", axes, POWERED)
         if record.condition:
-            return Code(f"{codes[0].at(ADDED)} {function} {codes[1].at(ADDED)}", axes, COMPARISON)
-        if record.numpy and not record.numpy.startswith("\ndef") and not self.bare:
-            code = Code(_fill(record.numpy, dict(zip(record.parameters, codes, strict=True))), axes)
+            number = all(code.number for code in codes)
+            return Code(f"{codes[0].at(ADDED)} {function} {codes[1].at(ADDED)}", axes, COMPARISON, number=number)
+        if function == "where" and not self.bare:
+            codes[0] = Code(self.truth(codes[0]), codes[0].axes, COMPARISON)
+            if self.dialect.strict and all(code.number for code in codes[1:]):
+                codes[1] = self.array(codes[1])
+        elif self.dialect.strict:
+            codes[0] = self.array(codes[0])
+        if spelling and not spelling.startswith("\ndef") and not self.bare:
+            text = _fill(spelling, dict(zip(record.parameters, codes, strict=True)))
+            code = Code(text, axes, view=function == "stop" and codes[0].view)
         else:
             name = function if self.bare else self.function(function)
             code = Code(f"{name}({', '.join(code.text for code in codes)})", axes)
         decides = arguments[1:] if function == "where" else arguments[:1]
         is_ufunc = not record.numpy and function not in ("where", "clip")
-        if self.bare or is_ufunc or any(isinstance(part, Access) for one in decides for part in ir.walk(one)):
+        if self.bare or self.dialect.strict or is_ufunc:
             return code
-        return Code(f"{code.at(ATOM)}.astype({self.dtype})", axes)  # to numpy numbers are float64 here
+        if any(isinstance(part, Access) for one in decides for part in ir.walk(one)):
+            return code
+        return Code(self.say(self.dialect.cast, array=code.at(ATOM)), axes)  # to numpy numbers are float64 here
 
     def constant(self, function: str, arguments: Sequence[Expr]) -> Code:
         """A function of numbers and sizes is a Python float, which leaves the precision of arrays alone."""
         codes = [self.expression(argument, ()) for argument in arguments]
         if function == "^":
-            return Code(f"{codes[0].at(ATOM)}**{codes[1].at(ATOM)}", (), POWERED)
+            return Code(f"{codes[0].at(ATOM)}**{codes[1].at(ATOM)}", (), POWERED, number=True)
         if self.bare:
             return Code(f"{function}({', '.join(code.text for code in codes)})" if codes else function, ())
-        if hasattr(math, function):
-            self.uses.add("math")
-            return Code(
-                f"math.{function}({', '.join(code.text for code in codes)})" if codes else f"math.{function}", ()
-            )
-        record = lookup(function)
-        if record.numpy and not record.numpy.startswith("\ndef"):
-            return Code(f"float({_fill(record.numpy, dict(zip(record.parameters, codes, strict=True)))})", ())
-        return Code(f"float({self.function(function)}({', '.join(code.text for code in codes)}))", ())
+        if hasattr(math, function) and all(code.number for code in codes):
+            arguments_text = f"({', '.join(code.text for code in codes)})" if codes else ""
+            return Code(f"math.{function}{arguments_text}", (), number=True)
+        record, spelling = lookup(function), self.dialect.spelling(lookup(function))
+        if record.condition:
+            return Code(f"{codes[0].at(ADDED)} {function} {codes[1].at(ADDED)}", (), COMPARISON, number=True)
+        if self.dialect.scalars:
+            codes = [Code(self.truth(codes[0]), (), COMPARISON), *codes[1:]] if function == "where" else codes
+            codes = [self.array(code) for code in codes]
+        if spelling and not spelling.startswith("\ndef"):
+            text = _fill(spelling, dict(zip(record.parameters, codes, strict=True)))
+        else:
+            text = f"{self.function(function)}({', '.join(code.text for code in codes)})"
+        return Code(text if self.dialect.scalars else f"float({text})", (), number=not self.dialect.scalars)
 
     # contractions
 
@@ -831,7 +862,7 @@ class Writer:
         scale = [self.expression(part, ()) for part in scalars if part != ir.ONE]
         code = self.quotient([*scale, core], [self.expression(part, ()) for part in divisors], core.axes)
         code = self.negated(parts.negative, replace(code, axes=core.axes))
-        return self.where(masks, align(code, want), want) if masks else code
+        return self.where(masks, self.align(code, want), want) if masks else code
 
     def groups(self, above: Sequence[Expr], below: Sequence[Expr]) -> list[Factors]:
         """The factors of a contraction, grouped so that what has the same indices is multiplied first.
@@ -913,9 +944,9 @@ class Writer:
         arguments = ", ".join(operand.text for operand in operands)
         view = len(operands) == 1 and set(operands[0].named) == set(out) and operands[0].view
         name = self.np("einsum")
-        if len(operands) > 2:
-            self.uses.add("contract")
-            name = "einsum" if self.bare else "contract"
+        if len(operands) > 2 and self.dialect.contract and not self.bare:
+            self.uses.add(self.dialect.contract)
+            name = self.dialect.contract
         return Code(f'{name}("{inputs}->{letters(out)}", {arguments})', out, view=view)
 
     def product(self, operands: Sequence[Code], out: tuple[Index, ...]) -> Code | None:
@@ -946,8 +977,8 @@ class Writer:
         elif not only_a and len(other.named) == 2 and other.named[1] == summed[0]:
             left, right = other, one  # W @ x reads better than x @ W.T
         else:
-            left = transpose(one, (*only_a, summed[0]))
-            right = transpose(other, (summed[0], *only_b))
+            left = self.transpose(one, (*only_a, summed[0]))
+            right = self.transpose(other, (summed[0], *only_b))
         return Code(f"{left.at(ATOM)} @ {right.at(ATOM)}", out, MULTIPLIED)
 
     def oriented(self, code: Code, want: tuple[Index, ...], batch: int) -> Code | None:
@@ -961,19 +992,17 @@ class Writer:
     def reduction(self, operation: str, code: Code, bound: Sequence[Index], want: Axes) -> Code:
         """A sum, maximum or minimum over axes of one array."""
         code = squeeze(code)
-        axes = [k for k, axis in enumerate(code.axes) if axis in bound]
+        axes = tuple(k for k, axis in enumerate(code.axes) if axis in bound)
         rest = tuple(axis for axis in code.axes if axis not in bound)
         if not axes:
             return code
+        whole = Code(self.dialect.reduce(operation, code.at(ATOM)), ())
         if not rest and not any(axis is None for axis in want):
-            return Code(f"{code.at(ATOM)}.{operation}()", ())
-        where = f"axis={axes[0]}" if len(axes) == 1 else f"axis=({', '.join(map(str, axes))})"
+            return whole
         kept = tuple(None if axis in bound else axis for axis in code.axes)
         if kept == want or (_fits(kept, want) and not _fits(rest, want)):
-            return Code(f"{code.at(ATOM)}.{operation}({where}, keepdims=True)", kept)
-        if not rest:
-            return Code(f"{code.at(ATOM)}.{operation}()", ())
-        return Code(f"{code.at(ATOM)}.{operation}({where})", rest)
+            return Code(self.dialect.reduce(operation, code.at(ATOM), axes, keep=True), kept)
+        return Code(self.dialect.reduce(operation, code.at(ATOM), axes), rest) if rest else whole
 
     # terms and steps
 
@@ -990,7 +1019,7 @@ class Writer:
             parts = notation.fractional(factors, one.factor)
             return parts.negative, self.fraction(parts.above, parts.below, want)
         core = self.contraction(factors, one.bound, want)
-        core = core if core.axes == want else align(core, want)
+        core = core if core.axes == want else self.align(core, want)
         return negative, self.quotient([*above, core], below, want)
 
     def value(self, step: Step, want: Axes) -> Code:
@@ -1001,11 +1030,11 @@ class Writer:
         if self.bare:
             return code
         if not want:
-            return Code(f"{self.np('asarray')}({code.text}, {self.dtype})", want)
-        if not any(code.axes):
+            return Code(self.say(self.dialect.array, value=code.text), want)
+        if not any(code.axes) and (code.number or not self.dialect.strict):
             if code.text == "0":
-                return Code(f"{self.np('zeros')}({self.shape(want)}, {self.dtype})", want)
-            return Code(f"{self.np('full')}({self.shape(want)}, {code.text}, {self.dtype})", want)
+                return Code(self.zeros(want), want)
+            return Code(self.say(self.dialect.full, shape=self.shape(want), value=code.text), want)
         missing = [axis for axis in want if axis is not None and axis not in code.axes]
         if missing:
             return Code(f"{self.np('broadcast_to')}({code.text}, {self.shape(want)})", want, view=True)
@@ -1024,7 +1053,7 @@ class Writer:
                 isinstance(part, Access) for one in step.terms for part in ir.walk(one.body)
             )
             if constant and step.operation == "=" and not self.bare:
-                code = Code(f"{self.np('asarray')}({code.text}, {self.dtype})", want)
+                code = Code(self.say(self.dialect.array, value=code.text), want)
             return code
         once = tuple(dict.fromkeys(named))
         code = self.value(step, once)
@@ -1049,15 +1078,17 @@ class Writer:
             if step.operation == "+=":
                 return [f"{name} = {name} + {code.at(MULTIPLIED)}{comment}"]
             return [f"{name} = {self.owned(step, code)}{comment}"]
+        new = f"{name} = {self.zeros(want)}{comment}"
+        if not self.dialect.diagonal:
+            once = tuple(dict.fromkeys(named))
+            at = [self.positions(index, once).text for index in named]
+            lines = self.added(name, _entries(want), at, code.text, "  # the diagonal")
+            return [new, lines[-1]] if step.operation == "=" else lines
         letters = self.letters(named)
-        new = f"{self.np('zeros')}({self.shape(want)}, {self.dtype})"
-        start = new if step.operation == "=" else f"{name}.astype({self.dtype})"
+        start = new if step.operation == "=" else f"{name} = {name}.astype({self.dtype}){comment}"
         spec = f'"{letters(named)}->{letters(dict.fromkeys(named))}"'
-        squeezed = squeeze(Code(name, want)).text
-        return [
-            f"{name} = {start}{comment}",
-            f"{self.np('einsum')}({spec}, {squeezed})[...] += {code.text}  # the diagonal",
-        ]
+        diagonal = self.say(self.dialect.diagonal, spec=spec, target=squeeze(Code(name, want)).text, value=code.text)
+        return [start, f"{diagonal}  # the diagonal"]
 
 
 def replace_slots(access: Access, names: Sequence[Index] | None = None) -> Access:
@@ -1069,6 +1100,17 @@ def _doubled(slots: Iterable[tuple[Slot, Index]]) -> bool:
     """Whether an index stands in two slots."""
     every = [index for slot, _ in slots for index in ir.slot_indices(slot)]
     return len(set(every)) < len(every)
+
+
+def _entries(axes: Axes) -> list[str]:
+    """Every entry along the axes that have names."""
+    return ["0" if axis is None else ":" for axis in axes]
+
+
+def _part(name: str, entries: Sequence[str]) -> str:
+    """Entries of an array: `D[0, :, t]`."""
+    last = max((k + 1 for k, entry in enumerate(entries) if entry != ":"), default=0)
+    return f"{name}[{', '.join(entries[:last])}]" if last else name
 
 
 def _reads(expr: Expr) -> Iterable[Access]:
@@ -1122,8 +1164,8 @@ def right_side(
 # --- whole functions ------------------------------------------------------------------------------
 
 
-def source(program: Derived, layout: LayoutLike = None, style: str = "matmul") -> str:
-    """A program as a numpy module with one function, for people to keep.
+def source(program: Derived, layout: LayoutLike = None, style: str = "matmul", dialect: str = "numpy") -> str:
+    """A program as a module with one function, for people to keep.
 
     >>> print(source(notation.parse("Y[o,b] = W[o,i] X[i,b] + c[o]")))
     import numpy as np
@@ -1136,39 +1178,43 @@ def source(program: Derived, layout: LayoutLike = None, style: str = "matmul") -
 
     A gradient becomes `gradient(...)`, which returns the scalar and a dictionary of gradients; a program becomes
     `forward(...)`, which returns a dictionary of its outputs. `layout`: as written unless given; `style`: "matmul"
-    or "einsum". Raises LayoutError where the layout does not say enough.
+    or "einsum"; `dialect`: "numpy", "torch" or "jax". Raises LayoutError where the layout does not say enough,
+    NotationError for an unknown style or dialect.
     """
+    spoken = dialects.dialect(dialect)
+    program = _expanded(program)
     whole = program_of(program)
     notation.validate(whole)  # whoever built it: only plain names become text that runs
     arrangement = arrange(program, layout)
-    writer = Writer(whole, arrangement, style)
+    writer = Writer(whole, arrangement, style, spoken)
     lines = [line for loop, run in ir.blocks(whole.steps) for line in writer.lines(loop, run)]
     names = writer.names
     inputs = [names[name] for name in whole.input_names]
     head = [f"def {_title(program)}({'*, ' if inputs else ''}{', '.join(inputs)}):"]
     shapes = [f"{names[name]}: {arrangement.pattern(name)}" for name in whole.input_names if arrangement.pattern(name)]
     head.extend(f"    # {line}" for line in _wrapped(shapes))
-    if "dtype" in writer.uses:
-        numbers = [names[name] for name in whole.input_names if name not in {*whole.truths, *whole.positions}]
-        lines.insert(0, f"dtype = np.result_type({', '.join([*numbers, 'np.float16'])})")
     lines[:0] = [f"{name} = {text}  # {notation.format_slot(value)}" for value, (name, text) in writer.places.items()]
+    numbers = [names[name] for name in whole.input_names if name not in {*whole.truths, *whole.positions}]
+    found = {"arrays": ", ".join(numbers), "first": next(iter([*numbers, *inputs]), "")}
+    if "device" in writer.uses:
+        lines.insert(0, f"device = {(spoken.place if inputs else spoken.nowhere).format(**found)}")
+    if "dtype" in writer.uses:
+        lines.insert(0, f"dtype = {(spoken.common if numbers else spoken.alone).format(**found)}")
     lines[:0] = [f"{name} = {text}  # |{root}|" for root, (name, text) in writer.sizes.items()]
     body = [f"    {line}" for line in lines]
-    body.append(f"    return {_results(program, names)}")
-    imports = ["import math"] if "math" in writer.uses or "erf" in writer.helpers or _mentions_math(writer) else []
-    imports += ["import numpy as np"]
+    body.append(f"    return {_results(program, names, spoken)}")
+    helpers = [spoken.spelling(TABLE[name]).strip("\n") for name in TABLE if name in writer.helpers]
+    helpers += [text.strip("\n") for name, text in spoken.helpers.items() if name in writer.helpers]
+    said = "\n".join([*helpers, *body])
+    imports = ["import math"] if re.search(r"\bmath\.", said) else []
+    imports += ["import jax"] if re.search(r"\bjax\.", said) else []
+    imports += [spoken.imports]
     if "contract" in writer.uses:
         imports += ["from opt_einsum import contract"]
     if imports[0] == "import math":
         imports.insert(1, "")
-    helpers = [TABLE[name].numpy.strip("\n") for name in TABLE if name in writer.helpers]
-    helpers += [text.strip("\n") for name, text in HELPERS.items() if name in writer.helpers]
     blocks = ["\n".join(imports), *helpers, "\n".join(head + body)]
     return "\n\n\n".join(blocks) + "\n"
-
-
-def _mentions_math(writer: Writer) -> bool:
-    return any("math." in TABLE[name].numpy for name in writer.helpers if name in TABLE)
 
 
 def _wrapped(parts: Sequence[str]) -> list[str]:
@@ -1197,11 +1243,11 @@ def _title(program: Derived) -> str:
             return "forward"
 
 
-def _results(program: Derived, names: Mapping[str, str]) -> str:
+def _results(program: Derived, names: Mapping[str, str], spoken: Dialect) -> str:
     inputs = program_of(program).input_names
 
     def fresh(name: str) -> str:
-        return f"{names[name]}.copy()" if name in inputs else names[name]
+        return spoken.fresh.format(array=names[name]) if name in inputs else names[name]
 
     if isinstance(program, Gradient):
         values = ", ".join(f'"{name}": {fresh(derived)}' for name, derived in program.values.items())

@@ -28,7 +28,8 @@ class Function:
     `value`: over floats, without overflow; `math.<name>` unless given.
     `definition`: the textbook formula in the notation, where `numpy` spells a stabler one; it is analytic, so that
     the complex step can use it. `numpy`: an expression over the parameters in braces, or the source of a small
-    function; `np.<name>(...)` unless given. `domain`: where tests draw each parameter; `kinks`: arguments that
+    function; `np.<name>(...)` unless given; `torch` and `jax` the same where another module is not enough of a
+    difference. `domain`: where tests draw each parameter; `kinks`: arguments that
     tests stay away from. `defaults`: values for trailing parameters that may be left out.
     """
 
@@ -39,6 +40,8 @@ class Function:
     value: Callable[..., float | bool] | None = None
     definition: str = ""
     numpy: str = ""
+    torch: str = ""
+    jax: str = ""
     domain: tuple[tuple[float, float], ...] = ((-2.0, 2.0),)
     kinks: tuple[float, ...] = ()
     convention: str = ""
@@ -176,6 +179,8 @@ _RECORDS = (
         value=_sigmoid,
         definition="1 / (1 + exp(-x))",
         numpy=SIGMOID,
+        torch="torch.sigmoid({x})",
+        jax="jax.nn.sigmoid({x})",
     ),
     Function(
         "softplus",
@@ -184,6 +189,8 @@ _RECORDS = (
         value=_softplus,
         definition="log(1 + exp(x))",
         numpy=SOFTPLUS,
+        torch="torch.logaddexp({x}, torch.zeros_like({x}))",
+        jax="jax.nn.softplus({x})",
     ),
     Function(
         "logsigmoid",
@@ -192,6 +199,8 @@ _RECORDS = (
         value=lambda x: -_softplus(-x),
         definition="-log(1 + exp(-x))",
         numpy=LOGSIGMOID,
+        torch="torch.nn.functional.logsigmoid({x})",
+        jax="jax.nn.log_sigmoid({x})",
     ),
     Function(
         "relu",
@@ -200,6 +209,7 @@ _RECORDS = (
         value=lambda x: max(x, 0.0),
         definition="where(x > 0, x, 0)",
         numpy="np.maximum({x}, 0)",
+        torch="torch.relu({x})",
         kinks=(0.0,),
         convention="the derivative is 0 at 0",
     ),
@@ -224,6 +234,7 @@ _RECORDS = (
         value=lambda x, a: x if x > 0 else a * math.expm1(x),
         definition="where(x > 0, x, a (exp(x) - 1))",
         numpy=ELU,
+        torch=ELU.replace("np.minimum(x, 0)", "x.clamp(max=0)").replace("np.", "torch."),
         domain=((-2.0, 2.0), (0.5, 1.5)),
         kinks=(0.0,),
         convention="the derivative is a at 0",
@@ -236,6 +247,8 @@ _RECORDS = (
         value=lambda x: x * _sigmoid(x),
         definition="x / (1 + exp(-x))",
         numpy=SILU,
+        torch="torch.nn.functional.silu({x})",
+        jax="jax.nn.silu({x})",
     ),
     Function(
         "gelu",
@@ -244,6 +257,8 @@ _RECORDS = (
         value=lambda x: 0.5 * x * (1.0 + math.erf(x / math.sqrt(2.0))),
         definition="x (1 + erf(x / sqrt(2))) / 2",
         numpy=GELU,
+        torch="torch.nn.functional.gelu({x})",
+        jax="jax.nn.gelu({x}, approximate=False)",
     ),
     Function(
         "gelu_tanh",
@@ -255,8 +270,17 @@ _RECORDS = (
         value=_gelu_tanh,
         definition="x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2",
         numpy=GELU_TANH,
+        torch='torch.nn.functional.gelu({x}, approximate="tanh")',
+        jax="jax.nn.gelu({x}, approximate=True)",
     ),
-    Function("erf", ("2 d exp(-x^2) / sqrt(pi)",), r"\operatorname{erf}\left(#1\right)", numpy=ERF),
+    Function(
+        "erf",
+        ("2 d exp(-x^2) / sqrt(pi)",),
+        r"\operatorname{erf}\left(#1\right)",
+        numpy=ERF,
+        torch="torch.erf({x})",
+        jax="jax.lax.erf({x})",
+    ),
     Function(
         "maximum",
         ("where(a > b, d, where(a == b, d / 2, 0))", "where(a < b, d, where(a == b, d / 2, 0))"),
@@ -264,6 +288,7 @@ _RECORDS = (
         parameters=("a", "b"),
         value=max,
         definition="where(a > b, a, b)",
+        torch="torch.clamp({a}, min={b})",
         domain=((-2.0, 2.0), (-2.0, 2.0)),
         convention="equal arguments share the cotangent evenly",
     ),
@@ -274,6 +299,7 @@ _RECORDS = (
         parameters=("a", "b"),
         value=min,
         definition="where(a < b, a, b)",
+        torch="torch.clamp({a}, max={b})",
         domain=((-2.0, 2.0), (-2.0, 2.0)),
         convention="equal arguments share the cotangent evenly",
     ),
@@ -288,6 +314,7 @@ _RECORDS = (
         parameters=("x", "low", "high"),
         value=lambda x, low, high: min(max(x, low), high),
         definition="where(x > high, high, where(x < low, where(low > high, high, low), x))",
+        torch="torch.clamp(torch.clamp({x}, min={low}), max={high})",
         domain=((-2.0, 2.0), (-1.5, -0.5), (0.5, 1.5)),
         convention="at a bound the cotangent goes to x; where the bounds are crossed the value is the upper one",
     ),
@@ -339,6 +366,8 @@ _RECORDS = (
         r"\operatorname{stop}\left(#1\right)",
         value=lambda x: x,
         numpy="{x}",
+        torch="{x}.detach()",
+        jax="jax.lax.stop_gradient({x})",
         convention="the value is held constant: no cotangent passes",
     ),
 )

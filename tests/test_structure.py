@@ -39,7 +39,18 @@ ORDER = [
         "codegen",
         "layouts",
     ),
-    *("conventions", "calculus", "algebra", "semantics", "definitions", "notation", "functions", "ir", "errors"),
+    *(
+        "conventions",
+        "calculus",
+        "algebra",
+        "semantics",
+        "definitions",
+        "notation",
+        "dialects",
+        "functions",
+        "ir",
+        "errors",
+    ),
 ]
 LEVEL = {name: len(ORDER) - number for number, name in enumerate(ORDER)} | {"__init__": len(ORDER) - 1.5}
 MODULES = sorted(path.stem for path in PACKAGE.glob("*.py"))
