@@ -115,8 +115,9 @@ class Record:
     """How one convention keeps one kind of layer.
 
     `tensors` has one line per array: its name, its axes in memory, the canonical tensor or the part of it. `orders`
-    gives the order along labelled axes where it is not the canonical one, `sums` the parts that are added up, `when`
-    the options that select this record instead of the usual one.
+    gives the order along labelled axes where it is not the canonical one, `sums` the parts that are added up, `same`
+    axes that have one size here and need not elsewhere, `when` the options that select this record instead of the
+    usual one.
     """
 
     kind: str
@@ -124,6 +125,7 @@ class Record:
     tensors: str
     orders: Mapping[str, str] = field(default_factory=dict)
     sums: tuple[str, ...] = ()
+    same: tuple[tuple[str, str], ...] = ()
     data: Mapping[str, str] = field(default_factory=dict)
     settings: tuple[Setting, ...] = ()
     fixed: Mapping[str, Any] = field(default_factory=dict)
@@ -203,18 +205,17 @@ class Loss:
     what: str
     why: str
     way_out: str = ""
+    fact: str = ""
+
+    def __str__(self) -> str:
+        return self.fact or f"{self.what} would be lost"
 
 
 class Refusal(LayoutError):
     """The target convention cannot represent the source; `losses` says what would be lost."""
 
     def __init__(self, *losses: Loss, place: str = "") -> None:
-        super().__init__(
-            *(
-                Problem(f"{loss.what} would be lost", place=place, evidence=loss.why, way_out=loss.way_out)
-                for loss in losses
-            )
-        )
+        super().__init__(*(Problem(str(loss), place=place, evidence=loss.why, way_out=loss.way_out) for loss in losses))
         self.losses = losses
 
 
@@ -341,6 +342,8 @@ def _dense() -> Iterator[Record]:
         always=("bias",),
         when={"single_target": True},
     )
+    yield Record("flatten_dense", "column", "W  o (c h w)  weight \n b  o  bias", data={"x": "c h w b", "y": "o b"})
+    yield Record("flatten_dense", "row", "W  (h w c) o  weight \n b  1 o  bias", data={"x": "b h w c", "y": "b o"})
     yield Record(
         "flatten_dense", "torch", "weight  o (c h w)  weight \n bias  o  bias", data={"x": "b c h w", "y": "b o"}
     )
@@ -357,20 +360,35 @@ def _convolution(dims: str) -> Iterator[Record]:
     k, s = SPATIAL[dims]
     flipped = " ".join(f"~{axis}" for axis in k.split())
     first, last = {"x": f"b i {s}", "y": f"b o {s}"}, {"x": f"b {s} i", "y": f"b {s} o"}
+    column = {"x": f"i {s} b", "y": f"o {s} b"}
     depth_first, depth_last = {"x": f"b c {s}", "y": f"b (c m) {s}"}, {"x": f"b {s} c", "y": f"b {s} (c m)"}
+    depth_column = {"x": f"c {s} b", "y": f"(c m) {s} b"}
+    hand = (Setting("stride", "stride"), Setting("dilation", "dilation"), Setting("padding", "padding", "VALID"))
     torch = (Setting("stride", "stride"), Setting("dilation", "dilation"), Setting("padding", "padding", 0))
     keras = (Setting("strides", "stride"), Setting("dilation_rate", "dilation"), Setting("padding", "padding", "valid"))
     flax = (Setting("strides", "stride"), Setting("kernel_dilation", "dilation"), Setting("padding", "padding", "SAME"))
     groups, flax_groups = Setting("groups", "groups"), Setting("feature_group_count", "groups")
 
     conv, up, depth = f"conv{dims}", f"conv{dims}_transpose", f"depthwise_conv{dims}"
+    for kind, given in ((conv, (*hand, groups)), (up, hand)):
+        yield Record(kind, "column", f"K  o i {k}  weight \n b  o  bias", data=column, settings=given)
+        yield Record(kind, "row", f"K  {k} i o  weight \n b  1 o  bias", data=last, settings=given)
+    yield Record(depth, "column", f"K  c m {k}  weight \n b  (c m)  bias", data=depth_column, settings=hand)
+    yield Record(depth, "row", f"K  {k} c m  weight \n b  1 (c m)  bias", data=depth_last, settings=hand)
     yield Record(conv, "torch", f"weight  o i {k}  weight \n bias  o  bias", data=first, settings=(*torch, groups))
     yield Record(conv, "keras", f"kernel  {k} i o  weight \n bias  o  bias", data=last, settings=(*keras, groups))
     yield Record(up, "torch", f"weight  i o {k}  weight \n bias  o  bias", data=first, settings=(*torch, groups))
     yield Record(up, "keras", f"kernel  {k} o i  weight \n bias  o  bias", data=last, settings=keras)
     yield Record(depth, "torch", f"weight  (c m) 1 {k}  weight \n bias  (c m)  bias", data=depth_first, settings=torch)
-    if dims != "3d":
-        yield Record(depth, "keras", f"kernel  {k} c m  weight \n bias  (c m)  bias", data=depth_last, settings=keras)
+    apart = dims == "3d"
+    yield Record(
+        depth,
+        "keras",
+        f"kernel  {k} {'1 (c m)' if apart else 'c m'}  weight \n bias  (c m)  bias",
+        data=depth_last,
+        settings=keras,
+        notes=("there is no DepthwiseConv3D: a Conv3D of c * m filters, groups = c",) if apart else (),
+    )
     for convention in ("linen", "nnx"):
         settings = (*flax, flax_groups)
         yield Record(conv, convention, f"kernel  {k} i o  weight \n bias  o  bias", data=last, settings=settings)
@@ -426,14 +444,13 @@ def _norms() -> Iterator[Record]:
         yield Record(
             "layer_norm", convention, names[convention], data=data, settings=(Setting(name, "eps", layer_eps),)
         )
+    by_hand = (Setting("eps", "eps", 1e-5), Setting("momentum", new, 0.1))
     for convention, vector, axes in (("column", "c", "c b"), ("row", "1 c", "b c")):
         data = {"x": axes, "y": axes}
         gamma = f"gamma  {vector}  scale \n beta  {vector}  shift"
         stats = f"mean  {vector}  mean \n variance  {vector}  variance"
-        yield Record(
-            "batch_norm", convention, f"{gamma} \n {stats}", data=data, settings=(Setting("eps", "eps", 1e-5),)
-        )
-        yield Record("layer_norm", convention, gamma, data=data, settings=(Setting("eps", "eps", 1e-5),))
+        yield Record("batch_norm", convention, f"{gamma} \n {stats}", data=data, settings=by_hand, fixed=biased)
+        yield Record("layer_norm", convention, gamma, data=data, settings=by_hand[:1])
 
 
 def _embeddings() -> Iterator[Record]:
@@ -445,6 +462,8 @@ def _embeddings() -> Iterator[Record]:
         ("nnx", "embedding"),
     ):
         yield Record("embedding", convention, f"{name}  v e  weight", data=data)
+    yield Record("embedding", "column", "E  e v  weight", data={"x": "t b", "y": "e t b"})
+    yield Record("embedding", "row", "E  v e  weight", data=data)
 
 
 def _attention() -> Iterator[Record]:
@@ -467,8 +486,20 @@ def _attention() -> Iterator[Record]:
         apart = [f"{name}{dot}kernel  {e} h d  weight_{p}" for p, name, e in projections]
         data = {"x": "b t e", "y": "b t o"}
         yield Record("attention", convention, "\n".join(fused + biases + outs), data=data)
-        if convention != "nnx":
-            yield Record("cross_attention", convention, "\n".join(apart + biases + outs), data=data)
+        same = (("e_k", "e_v"),) if convention == "nnx" else ()
+        yield Record("cross_attention", convention, "\n".join(apart + biases + outs), data=data, same=same)
+    ways = (
+        ("column", "(h d) {e}", "", "o (h d)", {"x": "e t b", "y": "o t b"}),
+        ("row", "{e} (h d)", "1 ", "(h d) o", {"x": "b t e", "y": "b t o"}),
+    )
+    for convention, weight, one, out, data in ways:
+        outs = [f"Wo  {out}  out_weight", f"bo  {one}o  out_bias"]
+        biases = [f"b{p}  {one}(h d)  bias[p={p}]" for p in "qkv"]
+        fused = [f"W{p}  {weight.format(e='e')}  weight[p={p}]" for p in "qkv"]
+        widths = zip("qkv", ("e", "e_k", "e_v"), strict=True)
+        apart = [f"W{p}  {weight.format(e=width)}  weight_{p}" for p, width in widths]
+        yield Record("attention", convention, "\n".join(fused + biases + outs), data=data)
+        yield Record("cross_attention", convention, "\n".join(apart + biases + outs), data=data)
 
 
 def _recurrent() -> Iterator[Record]:
@@ -488,11 +519,24 @@ def _recurrent() -> Iterator[Record]:
         yield Record(kind, "torch", torch, data=time_first, fixed=reset)
         yield Record(kind, "torch", torch, data=batch_first, fixed=reset, when={"batch_first": True})
 
+    both = "bias[side=h] -> bias[side=x]"
+    columns = "W  (gate h) i  weight_x \n U  (gate h) g  weight_h"
+    rows = "W  i (gate h)  weight_x \n U  g (gate h)  weight_h"
+    by_column = {"x": "i t b", "y": "h t b"}
+    for convention, tensors, vector, data in (
+        ("column", columns, "(gate h)", by_column),
+        ("row", rows, "1 (gate h)", batch_first),
+    ):
+        bias = f"b  {vector}  bias[side=x]"
+        yield Record("lstm", convention, f"{tensors} \n {bias}", sums=(both,), data=data)
+        bias += f" \n c  {vector}  bias[side=h]"
+        yield Record("gru", convention, f"{tensors} \n {bias}", data=data, fixed={"reset": "after the product"})
+
     yield Record(
         "lstm",
         "keras",
         f"{keras} \n bias  (gate h)  bias[side=x]",
-        sums=("bias[side=h] -> bias[side=x]",),
+        sums=(both,),
         data=batch_first,
     )
     yield Record(
@@ -557,7 +601,7 @@ def _recurrent() -> Iterator[Record]:
         "keras",
         f"{keras} \n bias  (gate h)  bias[side=x]",
         orders={"gate": "z r n"},
-        sums=("bias[side=h] -> bias[side=x]",),
+        sums=(both,),
         data=batch_first,
         fixed=before,
         when={"reset_after": False},
@@ -598,6 +642,25 @@ RECORDS: tuple[Record, ...] = (
 )
 
 
+_PERCEPTRONS = {
+    "flatten_dense": "scikit-learn takes rows: somebody flattened them before, in an order that it does not know",
+    **{kind: "scikit-learn has no layer of this kind" for kind in KINDS if kind not in ("dense", "flatten_dense")},
+}
+_FLAT = "Call the layer dense, with its rows in the order in which your data are flattened."
+
+ABSENT: Mapping[tuple[str, str], Loss] = {
+    (kind, convention): Loss(
+        kind,
+        why,
+        _FLAT if kind == "flatten_dense" else "Convert it to another framework.",
+        f"{convention} has no {kind}",
+    )
+    for convention in ("sklearn", "sklearn_linear")
+    for kind, why in _PERCEPTRONS.items()
+}
+"""The pairs of kind and convention for which there cannot be a record, and why."""
+
+
 def record(kind: str, convention: str, options: Mapping[str, Any] | None = None) -> Record:
     """The record of a kind in a convention; options such as `{"reset_after": False}` select a variant.
 
@@ -608,32 +671,34 @@ def record(kind: str, convention: str, options: Mapping[str, Any] | None = None)
         x       b i  (data)
         y       b o  (data)
 
-    Raises LayoutError for an unknown kind or convention, and for a pair that the table does not have.
+    Raises LayoutError for an unknown kind or convention, Refusal for what a framework does not have.
     """
     problems = []
     if kind not in KINDS:
-        problems.append(Problem(f"there is no kind of layer {kind!r}", way_out=did_you_mean(str(kind), list(KINDS))))
+        problems.append(
+            Problem(
+                f"there is no kind of layer {kind!r}",
+                place=f"kind={kind!r}",
+                evidence="A kind is what the layer computes, whatever a framework calls its class.",
+                way_out=did_you_mean(str(kind), list(KINDS)),
+            )
+        )
     if convention not in CONVENTIONS:
-        hint = "Flax has two conventions: 'linen' and 'nnx'." if convention == "flax" else ""
+        hint = "A convention is a framework, or one of the layouts column and row."
+        hint = "Flax has two conventions: 'linen' and 'nnx'." if convention == "flax" else hint
         problems.append(
             Problem(
                 f"there is no convention {convention!r}",
+                place=f"convention {convention!r}",
                 evidence=hint,
                 way_out=did_you_mean(str(convention), list(CONVENTIONS)),
             )
         )
     if problems:
         raise LayoutError(*problems)
+    if (kind, convention) in ABSENT:
+        raise Refusal(ABSENT[kind, convention], place=f"{kind} in {convention}")
     found = [one for one in RECORDS if one.kind == kind and one.convention == convention]
-    if not found:
-        having = dict.fromkeys(one.convention for one in RECORDS if one.kind == kind)
-        raise LayoutError(
-            Problem(
-                f"{convention} has no {kind}",
-                evidence=f"{kind} is known for: {', '.join(having)}",
-                way_out="A new record in indexprop/conventions.py would add it.",
-            )
-        )
     options = options or {}
     return max(found, key=lambda one: len(one.when) if one.when.items() <= options.items() else -1)
 
@@ -681,6 +746,7 @@ def fit(
     patterns: Mapping[str, str],
     known: Mapping[str, int],
     same: Sequence[tuple[str, str]] = (),
+    place: str = "",
 ) -> dict[str, int]:
     """The sizes of the axes, from the shapes of arrays and the patterns they follow.
 
@@ -694,7 +760,7 @@ def fit(
     problems: dict[str, Problem] = {}
     for name, shape in shapes.items():
         if len(shape) != len(read_pattern(patterns[name])):
-            problems[name] = _misfit(name, shape, patterns[name])
+            problems[name] = _misfit(name, shape, patterns[name], place)
     open_groups = [
         (name, size, group)
         for name, shape in shapes.items()
@@ -716,7 +782,7 @@ def fit(
                 sizes[unknown[0]], where[unknown[0]] = size // inner, name
             elif unknown or inner != size:
                 told = ", ".join(f"{axis}={sizes[axis]} ({where[axis]})" for axis in group if axis in sizes)
-                problems[name] = _misfit(name, shapes[name], patterns[name], told)
+                problems[name] = _misfit(name, shapes[name], patterns[name], place, told)
         if len(waiting) == len(open_groups):
             break
         open_groups = waiting
@@ -728,6 +794,7 @@ def fit(
                 where.get(one, one),
                 Problem(
                     f"{one} and {other} have one size, but {one} is {sizes.get(one)} and {other} is {sizes.get(other)}",
+                    place=place,
                     evidence=f"{one} is from {where.get(one)}, {other} from {where.get(other)}",
                     way_out="Check the shapes, and that the arrays belong to one layer.",
                 ),
@@ -737,6 +804,7 @@ def fit(
             unknown = [axis for axis in group if axis not in sizes]
             problems[name] = Problem(
                 f"the sizes of {' and '.join(unknown)} do not follow from the shape of {name}",
+                place=place,
                 evidence=f"{name} has shape {shapes[name]}, which is {patterns[name]!r}",
                 way_out=f"Say all but one of them: sizes={{{unknown[0]!r}: ...}}.",
             )
@@ -745,10 +813,12 @@ def fit(
     return sizes
 
 
-def _misfit(name: str, shape: tuple[int, ...], pattern: str, told: str = "") -> Problem:
+def _misfit(name: str, shape: tuple[int, ...], pattern: str, place: str, told: str = "") -> Problem:
+    wanted = len(read_pattern(pattern))
     return Problem(
         f"{name} has shape {shape}, which is not {pattern!r}",
-        evidence=f"sizes so far: {told}" if told else "",
+        place=place,
+        evidence=f"sizes so far: {told}" if told else f"It has {len(shape)} axes, and the pattern {wanted}.",
         way_out="Check `from_` and the kind, or that the arrays belong to one layer.",
     )
 
@@ -905,6 +975,7 @@ class Conversion:
                     Problem(
                         f"{self.kind.name} of {self.source.convention} has no array {name!r}",
                         place=self.title,
+                        evidence=f"given: {', '.join(arrays)}",
                         way_out=did_you_mean(name, names),
                     )
                 )
@@ -940,7 +1011,7 @@ class Conversion:
         ones = self._known_sizes()
         if source.when.get("single_target"):
             ones = {**ones, "o": 1}
-        sizes = fit(shapes, patterns, ones, kind.same if held else ())
+        sizes = fit(shapes, patterns, ones, (*kind.same, *source.same) if held else (), self.title)
         canonical = Canonical(kind, sizes)
         for slot in held:
             array = arrays[self._name(slot, 0)]
@@ -1014,7 +1085,7 @@ class Conversion:
 
     def _data(self, name: str, array: Any) -> Any:
         before, after = self.source.data[name], self.target.data[name]
-        sizes = fit({name: tuple(array.shape)}, {name: before}, {**self._known_sizes()})
+        sizes = fit({name: tuple(array.shape)}, {name: before}, self._known_sizes(), (), self.title)
         return rearrange(array, before, after, sizes)
 
     # what does not survive
@@ -1026,6 +1097,13 @@ class Conversion:
             yield Loss(
                 "weight", f"a single target has one output, and there are {axes['o']}", "Leave out single_target."
             )
+        for one, other in target.same:
+            if tensors and axes[one] != axes[other]:
+                yield Loss(
+                    f"{one} beside {other}",
+                    f"{target.convention} has one size for both; {one} is {axes[one]}, {other} is {axes[other]}",
+                    "Another target can hold them, or a projection to one size before the layer.",
+                )
         if gradients:
             reads = [
                 (slot.tensor, region)
@@ -1217,6 +1295,8 @@ def alike(one: Any, other: Any) -> bool:
 # --- padding --------------------------------------------------------------------------------------
 
 Pairs = list[tuple[int, int]]
+EXPLICIT = ("column", "row", "linen", "nnx")
+"""The conventions in which padding may be any pairs of numbers."""
 
 
 def _each(value: Any, count: int) -> list[int]:
@@ -1244,7 +1324,7 @@ def _plain_padding(
         pairs = alike if set(stride) == {1} else None
     else:
         pairs = [(0, 0)] * len(reach) if word == "valid" else _explicit(value, len(reach))
-    if target in ("linen", "nnx"):
+    if target in EXPLICIT:
         return {"padding": "SAME" if pairs is None else pairs}
     if target == "keras":
         if pairs is None:
@@ -1295,7 +1375,7 @@ def _transposed_padding(
         pairs = [(size - 1 - pad, size - 1 - pad + more) for size, pad, more in zip(reach, pads, extra, strict=True)]
     else:
         pairs = _explicit(value, len(reach))
-    if target in ("linen", "nnx"):
+    if target in EXPLICIT:
         return {"padding": pairs}
     if target == "keras":
         for name, known in (("valid", valid), ("same", same)):
@@ -1338,14 +1418,24 @@ def conversion(
     source, other = record(kind, from_, settings), record(kind, to, target)
     known = {axis: "" for tensor in (*KINDS[kind].tensors, *KINDS[kind].data) for axis in KINDS[kind].axes(tensor)}
     problems = [
-        Problem(f"{kind} has no axis {axis!r}", place=f"sizes={sizes}", way_out=did_you_mean(axis, list(known)))
+        Problem(
+            f"{kind} has no axis {axis!r}",
+            place=f"sizes={sizes}",
+            evidence=f"its tensors: {', '.join(f'{name} ({axes})' for name, axes in KINDS[kind].tensors.items())}",
+            way_out=did_you_mean(axis, list(known)),
+        )
         for axis in sizes or {}
         if axis not in known
     ]
     for given, one in ((settings, source), (target, other)):
         names = option_names(kind, one.convention)
         problems += [
-            Problem(f"{kind} of {one.convention} has no setting {name!r}", way_out=did_you_mean(name, names))
+            Problem(
+                f"{kind} of {one.convention} has no setting {name!r}",
+                place=f"{kind}, from {from_} to {to}",
+                evidence=f"given: {_options(given or {})}",
+                way_out=did_you_mean(name, names),
+            )
             for name in given or {}
             if name not in names
         ]
@@ -1386,6 +1476,8 @@ def convert_kind(
         raise TypeProblem(
             Problem(
                 f"{type(arrays).__name__} is not a dictionary of arrays",
+                place=f"{kind}, from {from_} to {to}",
+                evidence="A layer has several arrays, each with a name.",
                 way_out="Give the arrays by name, as in convert({'weight': W}, kind='dense', ...).",
             )
         )

@@ -362,6 +362,7 @@ def convert(
             raise LayoutError(
                 Problem(
                     "a kind of layer is converted from one convention to another",
+                    place=f"kind={kind!r}",
                     evidence=f"from_={from_!r}, to={to!r}",
                     way_out=f"Name two of: {', '.join(conventions.CONVENTIONS)}",
                 )
@@ -428,12 +429,17 @@ def _convert_patterns(
         raise LayoutError(
             Problem(
                 f"{before.base or after.base!r} needs a program, which says what the axes are",
+                place=f"from_={from_!r}, to={to!r}",
+                evidence="Neither a program nor a kind of layer is given.",
                 way_out="Give program=..., a kind such as kind='dense', or patterns such as {'X': 'i b'}.",
             )
         )
     problems = [
         Problem(
-            f"no pattern says how {name} lies in memory", place=where, way_out=did_you_mean(name, list(one.patterns))
+            f"no pattern says how {name} lies in memory",
+            place=where,
+            evidence=f"arrays: {', '.join(arrays)}",
+            way_out=did_you_mean(name, list(one.patterns)),
         )
         for where, one in (("from_", before), ("to", after))
         for name in arrays
@@ -451,6 +457,7 @@ def _convert_patterns(
                 Problem(
                     f"{name} has the axes {' '.join(axes[0])} in one layout and {' '.join(axes[1])} in the other",
                     place=f"{pattern} -> {wanted}",
+                    evidence=f"{name} has shape {shapes[name]}",
                     way_out="Name every axis once on either side.",
                 )
             )

@@ -279,19 +279,24 @@ def convert_weights(
         twice = [name for name in converted if name in result]
         if twice:
             fact = f"two layers go to {', '.join(twice)}"
-            problems.append(NameProblem(Problem(fact, place=entry.name, way_out="Rename one: fc = 'dense -> fc2'.")))
+            way_out = f"Rename one: {entry.name} = '{entry.kind} -> another.name'."
+            evidence = f"their name in {to} is {layer.target}"
+            problems.append(NameProblem(Problem(fact, entry.name, evidence, way_out)))
         result.update(converted)
     unknown = [name for name in arrays if name not in claimed]
     if unknown:
         evidence = f"the map has: {', '.join(entry.name for entry in entries) or 'nothing'}"
         way_out = "Add its layer, or take the array as it is: name = 'array'."
         problems.append(
-            NameProblem(*(Problem(f"the map does not mention {name}", "", evidence, way_out) for name in unknown))
+            NameProblem(
+                *(Problem(f"the map does not mention {name}", "[layers]", evidence, way_out) for name in unknown)
+            )
         )
     if problems:
         kind = type(problems[0]) if len({type(one) for one in problems}) == 1 else LayoutError
         if kind is Refusal:
-            raise Refusal(*(loss for one in problems if isinstance(one, Refusal) for loss in one.losses))
+            losses = [loss for one in problems if isinstance(one, Refusal) for loss in one.losses]
+            raise Refusal(*losses, place=f"weights, from {from_} to {to}")
         raise kind(*(problem for one in problems for problem in one.problems))
     return Weights(result, tuple(layers))
 
@@ -314,6 +319,7 @@ def _convert_entry(
         raise NameProblem(
             Problem(
                 f"there are no arrays of {entry.name}",
+                place=f"{entry.name} = {entry.kind}",
                 evidence=f"{entry.kind} of {from_} would have: {', '.join(sorted(names))}",
                 way_out=did_you_mean(sorted(names)[0], sorted(arrays)),
             )
@@ -324,7 +330,8 @@ def _convert_entry(
     except Refusal as refusal:
         if not dry_run:
             raise Refusal(
-                *(Loss(f"{entry.name}: {one.what}", one.why, one.way_out) for one in refusal.losses)
+                *(Loss(f"{entry.name}: {one.what}", one.why, one.way_out) for one in refusal.losses),
+                place=conversion.title,
             ) from None
         losses = refusal.losses
         anyway = _conversion(entry, from_, to, (*accept, *(one.what for one in losses)))
@@ -347,7 +354,12 @@ def _conversion(entry: Entry, from_: str, to: str, accept: tuple[str, ...]) -> C
         known = [*axes, *source, *theirs]
         raise NameProblem(
             *(
-                Problem(f"{entry.kind} knows no {name!r}", place=entry.name, way_out=did_you_mean(name, sorted(known)))
+                Problem(
+                    f"{entry.kind} knows no {name!r}",
+                    place=f"{entry.name} = {entry.kind}",
+                    evidence="In parentheses stand sizes of axes, and settings in the words of either framework.",
+                    way_out=did_you_mean(name, sorted(known)),
+                )
                 for name in unknown
             )
         )
@@ -760,7 +772,11 @@ def _no_model(model: Any) -> TypeProblem:
 
 def _check_places(arrays: Arrays, places: Mapping[str, str], shapes: Mapping[str, tuple[int, ...]]) -> None:
     problems = [
-        Problem(f"the model has no place for {name}", way_out=did_you_mean(name, list(shapes)))
+        Problem(
+            f"the model has no place for {name}",
+            evidence=f"given: {', '.join(arrays)}",
+            way_out=did_you_mean(name, list(shapes)),
+        )
         for name in arrays
         if name not in places
     ]

@@ -337,28 +337,32 @@ WRONG: list[tuple[Callable[[], Any], type[IndexpropError], str]] = [
     (
         convert("[layers]\nfc = 'dense(epsilon=1)'"),
         NameProblem,
-        "dense knows no 'epsilon'\n\n    fc\n\n    There are: ",
+        "dense knows no 'epsilon'\n\n    fc = dense\n\n    In parentheses stand sizes of axes, .+\n    There are: ",
     ),
     (
         convert("[layers]\nhead = 'dense'"),
         NameProblem,
-        "there are no arrays of head\n    dense of torch would have: head.bias, head.weight\n    Did you mean 'fc.bias'"
-        "[\\s\\S]*the map does not mention fc.weight\n    the map has: head\n    Add its layer",
+        "there are no arrays of head\n\n    head = dense\n\n"
+        "    dense of torch would have: head.bias, head.weight\n    Did you mean 'fc.bias'"
+        "[\\s\\S]*the map does not mention fc.weight\n\n    \\[layers\\]\n\n    the map has: head\n    Add its layer",
     ),
     (
         convert("[layers]\nfc = 'dense'", {**FC, "fc.mask": np.ones(2)}),
         NameProblem,
-        "the map does not mention fc.mask\n    the map has: fc\n    Add its layer, or take the array as it is",
+        "the map does not mention fc.mask\n\n    \\[layers\\]\n\n    the map has: fc\n"
+        "    Add its layer, or take the array as it is",
     ),
     (
         convert("[layers]\nfc = 'dense'", {"fc.weight": np.ones((2, 3)), "fc.bias": np.ones(3)}),
         LayoutError,
-        "bias has shape \\(3,\\), which is not 'o'\n    sizes so far: o=2 \\(weight\\)",
+        "bias has shape \\(3,\\), which is not 'o'\n\n    dense, from torch to keras\n\n"
+        "    sizes so far: o=2 \\(weight\\)",
     ),
     (
         convert("[layers]\na = 'dense -> x'\nb = 'dense -> x'", drawn(a__weight=(2, 3), b__weight=(2, 3))),
         NameProblem,
-        "two layers go to x/kernel\n\n    b\n\n    Rename one",
+        "two layers go to x/kernel\n\n    b\n\n    their name in keras is x\n"
+        "    Rename one: b = 'dense -> another.name'",
     ),
     (
         convert("[layers]\na = 'array(i j -> j k)'", {"a": np.ones((2, 3))}),
@@ -368,7 +372,8 @@ WRONG: list[tuple[Callable[[], Any], type[IndexpropError], str]] = [
     (
         convert("[layers]\nc = 'conv2d(padding=1, stride=2)'", drawn(c__weight=(4, 3, 3, 3))),
         Refusal,
-        "c: padding would be lost\n    torch pads \\[\\(1, 1\\), \\(1, 1\\)\\]; Keras knows 'valid' and 'same'",
+        "c: padding would be lost\n\n    weights, from torch to keras\n\n"
+        "    torch pads \\[\\(1, 1\\), \\(1, 1\\)\\]; Keras knows 'valid' and 'same'",
     ),
     (
         lambda: load_into({"params": {"fc": {"kernel": np.zeros((3, 2))}}}, {"fc/kernel": np.ones((2, 3))}),
@@ -378,7 +383,8 @@ WRONG: list[tuple[Callable[[], Any], type[IndexpropError], str]] = [
     (
         lambda: load_into({"params": {"fc": {"kernel": np.zeros(2)}}}, {"fc/kernle": np.ones(2)}),
         NameProblem,
-        "the model has no place for fc/kernle\n    Did you mean 'fc/kernel'\\? .+\n\nnothing is given for fc/kernel",
+        "the model has no place for fc/kernle\n    given: fc/kernle\n"
+        "    Did you mean 'fc/kernel'\\? .+\n\nnothing is given for fc/kernel",
     ),
     (lambda: load_into(3, {}), TypeProblem, "int is not a model that is known\n    Known are: torch"),
     (lambda: read_weights("no_such_file.npz"), NameProblem, "there is no file no_such_file.npz\n    Check the name"),
