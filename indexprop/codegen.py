@@ -10,22 +10,19 @@ bookkeeping on named axes; the layout has the last word on their order.
 
 from __future__ import annotations
 
-import builtins
-import linecache
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
-from itertools import count
 from string import ascii_letters
-from typing import Any, assert_never
+from typing import assert_never
 
-from indexprop import definitions, dialects, ir, notation, semantics
+from indexprop import definitions, dialects, ir, notation
 from indexprop.calculus import Gradient, Tangent, program_of
 from indexprop.dialects import NUMPY, Dialect
-from indexprop.errors import NotationError, Problem, SizeError, TypeProblem, did_you_mean
+from indexprop.errors import NotationError, Problem, did_you_mean
 from indexprop.functions import INDEXED, TABLE, lookup
 from indexprop.ir import (
     Access,
@@ -1182,7 +1179,7 @@ def source(program: Derived, layout: LayoutLike = None, style: str = "matmul", d
     NotationError for an unknown style or dialect.
     """
     spoken = dialects.dialect(dialect)
-    program = _expanded(program)
+    program = expanded(program)
     whole = program_of(program)
     notation.validate(whole)  # whoever built it: only plain names become text that runs
     arrangement = arrange(program, layout)
@@ -1190,7 +1187,7 @@ def source(program: Derived, layout: LayoutLike = None, style: str = "matmul", d
     lines = [line for loop, run in ir.blocks(whole.steps) for line in writer.lines(loop, run)]
     names = writer.names
     inputs = [names[name] for name in whole.input_names]
-    head = [f"def {_title(program)}({'*, ' if inputs else ''}{', '.join(inputs)}):"]
+    head = [f"def {title(program)}({'*, ' if inputs else ''}{', '.join(inputs)}):"]
     shapes = [f"{names[name]}: {arrangement.pattern(name)}" for name in whole.input_names if arrangement.pattern(name)]
     head.extend(f"    # {line}" for line in _wrapped(shapes))
     lines[:0] = [f"{name} = {text}  # {notation.format_slot(value)}" for value, (name, text) in writer.places.items()]
@@ -1203,6 +1200,14 @@ def source(program: Derived, layout: LayoutLike = None, style: str = "matmul", d
     lines[:0] = [f"{name} = {text}  # |{root}|" for root, (name, text) in writer.sizes.items()]
     body = [f"    {line}" for line in lines]
     body.append(f"    return {_results(program, names, spoken)}")
+    imports, helpers = surroundings(writer, body)
+    blocks = ["\n".join(imports), *helpers, "\n".join(head + body)]
+    return "\n\n\n".join(blocks) + "\n"
+
+
+def surroundings(writer: Writer, body: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The imports, and the small functions, that the lines of a writer need."""
+    spoken = writer.dialect
     helpers = [spoken.spelling(TABLE[name]).strip("\n") for name in TABLE if name in writer.helpers]
     helpers += [text.strip("\n") for name, text in spoken.helpers.items() if name in writer.helpers]
     said = "\n".join([*helpers, *body])
@@ -1213,8 +1218,7 @@ def source(program: Derived, layout: LayoutLike = None, style: str = "matmul", d
         imports += ["from opt_einsum import contract"]
     if imports[0] == "import math":
         imports.insert(1, "")
-    blocks = ["\n".join(imports), *helpers, "\n".join(head + body)]
-    return "\n\n\n".join(blocks) + "\n"
+    return imports, helpers
 
 
 def _wrapped(parts: Sequence[str]) -> list[str]:
@@ -1227,13 +1231,13 @@ def _wrapped(parts: Sequence[str]) -> list[str]:
     return lines
 
 
-def _expanded(program: Derived) -> Derived:
+def expanded(program: Derived) -> Derived:
     """With every function over indices as its definition: what runs."""
     whole = definitions.expand(program_of(program))
     return whole if isinstance(program, Program) else replace(program, program=whole)
 
 
-def _title(program: Derived) -> str:
+def title(program: Derived) -> str:
     match program:
         case Gradient():
             return "gradient"
@@ -1255,167 +1259,3 @@ def _results(program: Derived, names: Mapping[str, str], spoken: Dialect) -> str
             return f"{{{values}}}"
         return f"{fresh(program.of[0])}, {{{values}}}"
     return "{" + ", ".join(f'"{name}": {fresh(name)}' for name in program_of(program).outputs) + "}"
-
-
-_numbers = count(1)
-
-
-class Compiled:
-    """A program that runs: `step(X=..., W=...)` executes `step.source`, after checking every size by name.
-
-    Integers are promoted to float64, other precisions are kept; inputs are never changed, and no result shares
-    their memory.
-    """
-
-    def __init__(self, program: Derived, layout: LayoutLike = None, style: str = "matmul") -> None:
-        self.program = program
-        self.layout = layout
-        self.style = style
-        program = _expanded(program)
-        self.arrangement = arrange(program, layout)
-        self.source = source(program, layout, style)
-        self.function = _execute(self.source, _title(program))
-        self._whole = whole = program_of(program)
-        self._inputs = whole.input_names
-        self._identifiers = Writer(whole, self.arrangement, style).names
-        self._renamed = any(name != identifier for name, identifier in self._identifiers.items())
-        self._passed: set[tuple[Any, ...]] = set()
-        self._conditions = conditions(whole)
-        self._positions = whole.positions
-        self._indirect = any(not ir.is_plain(access) for step in whole.steps for access in (step.target, *step.reads))
-        self._extremes = [
-            (step, index)
-            for step in whole.steps
-            for one in step.terms
-            for part in ir.walk(one.body)
-            if isinstance(part, Reduce) and part.operation in ("max", "min")
-            for index in part.indices
-        ]
-
-    def __call__(self, /, **arrays: Any) -> Any:
-        signature = tuple(
-            (name, type(array), getattr(array, "shape", None), getattr(array, "dtype", None))
-            for name, array in arrays.items()
-        )
-        if signature not in self._passed:
-            semantics.check_names(self._inputs, arrays)
-            prepared = self.prepare(arrays)
-            if not self._positions and all(prepared[name] is array for name, array in arrays.items()):
-                self._passed.add(signature)  # names, shapes and types decide everything that is checked
-            arrays = prepared
-        if self._renamed:
-            arrays = {self._identifiers[name]: array for name, array in arrays.items()}
-        try:
-            return self.function(**arrays)
-        except ZeroDivisionError as error:
-            fact = "something is divided by a size that is 0"
-            raise SizeError(
-                Problem(fact, evidence=str(self), way_out="Give at least one entry along every axis.")
-            ) from error
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Compiled, (self.program, self.layout, self.style)
-
-    def __repr__(self) -> str:
-        return f"<compiled {_title(self.program)}({', '.join(self._inputs)})>"
-
-    def prepare(self, arrays: Mapping[str, Any]) -> dict[str, Any]:
-        """The arrays as the function takes them, after every check; nothing is computed yet."""
-        import numpy as np
-
-        problems: list[Problem] = []
-        wrong: list[Problem] = []
-        prepared: dict[str, Any] = {}
-        shapes: dict[str, tuple[int, ...]] = {}
-        for name in self._inputs:
-            given = arrays[name]
-            try:
-                array = np.asarray(given)
-            except (ValueError, TypeError) as error:
-                wrong.append(Problem(f"{name} is not an array: {error}", way_out="Give nested lists of equal length."))
-                continue
-            if array.dtype.kind not in "fciub":
-                wrong.append(
-                    Problem(
-                        f"{name} holds {array.dtype} and not numbers",
-                        evidence=f"It is a {type(given).__name__} of shape {array.shape}.",
-                        way_out="Give an array of floats, integers or truth values.",
-                    )
-                )
-                continue
-            if name in self._positions:
-                if array.dtype.kind not in "iu":
-                    fact = f"{name} holds {array.dtype}, and is read as positions along {self._positions[name]!r}"
-                    wrong.append(Problem(fact, way_out="Give an array of integers."))
-                    continue
-            elif array.dtype.kind in "iub" and not (array.dtype.kind == "b" and name in self._conditions):
-                array = array.astype(np.float64)
-            order = self.arrangement.orders[name]
-            if len(array.shape) != len(order) or any(
-                size != 1 for size, axis in zip(array.shape, order, strict=True) if axis is None
-            ):
-                problems.append(
-                    Problem(
-                        f"{name} has shape {array.shape}, "
-                        f"which is not {self.arrangement.pattern(name) or 'a number'!r}",
-                        evidence=f"layout: {self.arrangement.layout.base or 'as written'}",
-                        way_out="Give the axes in this order; ip.convert brings arrays from one layout to another.",
-                    )
-                )
-                continue
-            positions = [axis for axis in order if axis is not None]
-            sizes = dict(
-                zip(positions, (s for s, axis in zip(array.shape, order, strict=True) if axis is not None), strict=True)
-            )
-            shapes[name] = tuple(sizes[axis] for axis in range(len(sizes)))
-            prepared[name] = given if isinstance(given, (float, int)) and not isinstance(given, bool) else array
-        if wrong:
-            raise TypeProblem(*wrong)
-        plain = [name for name, array in prepared.items() if isinstance(array, float | int)]
-        if plain:  # numbers take the precision of the arrays
-            others = [array.dtype for name, array in prepared.items() if name not in plain and array.dtype.kind in "fc"]
-            common = np.result_type(*others) if others else np.dtype(np.float64)
-            prepared |= {name: np.asarray(prepared[name], common) for name in plain}
-        whole = self._whole
-        if not problems:
-            sizes_by_name = semantics.sizes_of(whole, shapes)
-            if self._indirect:
-                problems.extend(semantics.range_problems(whole, sizes_by_name, prepared))
-            for step, index in self._extremes:
-                if sizes_by_name[index] == 0:
-                    problems.append(
-                        Problem(f"no value to choose from: index {index!r} has size 0", notation.show(step))
-                    )
-        if problems:
-            raise SizeError(*problems)
-        return prepared
-
-
-def conditions(program: Program) -> set[str]:
-    """The inputs that are read as truth values."""
-    return set(program.truths) & set(program.input_names)
-
-
-def compile(program: Derived, layout: LayoutLike = None, style: str = "matmul") -> Compiled:
-    """The program as a callable that executes a text it can show.
-
-    >>> import numpy as np
-    >>> step = compile(notation.parse("Y[o] = W[o,i] x[i]"))
-    >>> step(W=np.array([[1.0, 2.0]]), x=np.array([3.0, 4.0]))
-    {'Y': array([11.])}
-
-    Every input is given by name, in the layout. Raises NameProblem for missing and unknown names, TypeProblem for
-    what is not numbers, SizeError with every clash of sizes at once, all before anything is computed.
-    """
-    return Compiled(program, layout, style)
-
-
-def _execute(text: str, name: str) -> Callable[..., Any]:
-    """The function that a generated module defines; tracebacks show its lines."""
-    filename = f"<indexprop {name} {next(_numbers)}>"
-    linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
-    namespace: dict[str, Any] = {"__name__": "indexprop.generated"}
-    exec(builtins.compile(text, filename, "exec"), namespace)
-    function = namespace[name]
-    assert callable(function)
-    return function  # type: ignore[no-any-return]

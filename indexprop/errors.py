@@ -61,6 +61,10 @@ class TypeProblem(IndexpropError, TypeError):
     """A value of a kind that cannot stand in a computation."""
 
 
+class MemoryProblem(IndexpropError, MemoryError):
+    """More memory than was allowed."""
+
+
 class LayoutError(IndexpropError, ValueError):
     """A layout that is unknown, or that does not say where every axis of a tensor goes."""
 

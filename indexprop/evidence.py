@@ -9,7 +9,7 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Any, TypeAlias
 
-from indexprop import algebra, calculus, codegen, ir, notation, tracing
+from indexprop import algebra, calculus, execution, ir, notation, tracing
 from indexprop.errors import IndexpropError
 from indexprop.ir import Access, Call, Expr, Index, Number, Program, Step
 from indexprop.tracing import Lifted, Recording, close
@@ -67,7 +67,7 @@ class Ledger:
         self.cotangent_of = {derived: name for name, derived in self.gradient.cotangents.items()}
         self.axes = {**self.gradient.program.axes, **program.axes}
         self.resized = resized(lifted)
-        self.functions: dict[Step, codegen.Compiled] = {}
+        self.functions: dict[Step, execution.Compiled] = {}
         self.run_own = tracing.everything(program)
         self.run_derived = tracing.everything(self.gradient.program)
         self.draws = [self.draw(data(seed)) for seed in range(1, DRAWS + 1)]
@@ -127,7 +127,7 @@ class Ledger:
             extra = [access for access in self.forward.inputs if access.tensor not in names]
             try:
                 program = notation.assemble([step], inputs=[*inputs, *extra], outputs=[step.name])
-                self.functions[step] = codegen.compile(program)
+                self.functions[step] = execution.compile(program)
             except IndexpropError:
                 return None
         function = self.functions[step]

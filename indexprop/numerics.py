@@ -24,7 +24,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any, TypeAlias
 
-from indexprop import algebra, calculus, codegen, definitions, ir, layouts, notation, semantics
+from indexprop import algebra, calculus, definitions, execution, ir, layouts, notation, semantics
 from indexprop.calculus import Gradient
 from indexprop.errors import CheckError, NameProblem, Problem, SizeError, TypeProblem, did_you_mean
 from indexprop.functions import TABLE
@@ -439,8 +439,8 @@ def draw_arrays(program: Program, sizes: Mapping[Index, int], seed: int = 0) -> 
     """Random arrays of order one for every input; positive ones where signed ones give no finite value."""
     import numpy as np
 
-    truths = codegen.conditions(program)
-    forward = codegen.compile(program)
+    truths = execution.conditions(program)
+    forward = execution.compile(program)
     arrays: dict[str, Array] = {}
     for positive in (False, True):
         rng = np.random.default_rng(seed)
@@ -485,13 +485,13 @@ def _check_gradient(gradient: Gradient, arrays: Mapping[str, Any], layout: layou
     program = gradient.program
     if arrays:
         given = _with_cotangents(gradient, arrays, layout, seed)
-        prepared = codegen.compile(gradient, layout).prepare(given)
+        prepared, _ = execution.compile(gradient, layout).prepare(given)
         orders = layouts.arrange(gradient, layout).orders
         written = {name: _as_written(np.asarray(value), orders[name]) for name, value in prepared.items()}
         sizes = semantics.sizes_of(program, {name: value.shape for name, value in written.items()})
     else:
         sizes, written = _draw(program, seed)
-    result = codegen.compile(gradient, layout)(**layouts.convert(written, to=layout, program=gradient))
+    result = execution.compile(gradient, layout)(**layouts.convert(written, to=layout, program=gradient))
     claimed = _claimed_in(layout, gradient, result if gradient.seeds else result[1])
     exact_inputs = {
         name: array.astype(np.float64) if array.dtype.kind == "f" else array for name, array in written.items()
@@ -528,7 +528,7 @@ def _magnitudes(gradient: Gradient, arrays: Mapping[str, Array], claimed: Mappin
     sizes = {name: sizes[value] for name, value in gradient.values.items() if value in sizes}
     whole = algebra.needed(whole, tuple(dict.fromkeys(sizes.values())))
     with np.errstate(all="ignore"):
-        found = codegen.compile(whole)(**{name: arrays[name] for name in whole.input_names}) if sizes else {}
+        found = execution.compile(whole)(**{name: arrays[name] for name in whole.input_names}) if sizes else {}
     return {
         name: np.nan_to_num(found[sizes[name]] if name in sizes else np.abs(claimed[name]), posinf=0.0)
         for name in claimed
@@ -581,7 +581,7 @@ def _with_cotangents(
     if not missing:
         return known
     outputs = algebra.needed(replace(gradient.forward, outputs=tuple(missing)), tuple(missing))
-    values = codegen.compile(outputs, layout)(**{name: known[name] for name in outputs.input_names})
+    values = execution.compile(outputs, layout)(**{name: known[name] for name in outputs.input_names})
     rng = np.random.default_rng(seed)
     return {**known, **{gradient.received[name]: rng.normal(size=np.shape(values[name])) for name in missing}}
 
@@ -599,7 +599,7 @@ class Forward:
         self.program = algebra.needed(
             definitions.expand(gradient.forward), tuple(dict.fromkeys([*gradient.of, *gradient.wrt]))
         )
-        everything = codegen.compile(
+        everything = execution.compile(
             notation.with_steps(
                 self.program, self.program.steps, dict.fromkeys(step.name for step in self.program.steps)
             )
@@ -622,9 +622,9 @@ class Forward:
         said = (part for step in gradient.forward.steps for one in step.terms for part in ir.walk(one.body))
         if any(isinstance(part, ir.Call) and part.function == "stop" for part in said):
             self.obstacle = self.held = "stop holds a value constant, and a step moves it"
-        self._compiled: dict[tuple[str, bool], codegen.Compiled] = {}
+        self._compiled: dict[tuple[str, bool], execution.Compiled] = {}
 
-    def _function(self, name: str, complex_: bool) -> codegen.Compiled:
+    def _function(self, name: str, complex_: bool) -> execution.Compiled:
         computed = name if name not in self.program.input_names else ""
         key = (computed, complex_)
         if key not in self._compiled:
@@ -632,7 +632,7 @@ class Forward:
             if complex_:
                 program = algebra.expand_definitions(program)
             program = notation.with_steps(program, program.steps, self.gradient.of)
-            self._compiled[key] = codegen.compile(program)
+            self._compiled[key] = execution.compile(program)
         return self._compiled[key]
 
     def _scalar(self, name: str, arrays: Mapping[str, Array], complex_: bool) -> Any:
@@ -782,7 +782,7 @@ def _transposition(gradient: Gradient, subject: Subject) -> tuple[list[Row], str
     if not inputs:
         raise _NotApplicable("only computed tensors were asked for, and tangents start at inputs")
     tangent = calculus.jvp(gradient.forward, gradient.of, inputs)
-    push = codegen.compile(tangent)
+    push = execution.compile(tangent)
     values = {name: subject.arrays[name] for name in tangent.program.input_names if name in subject.arrays}
     rows = []
     for name in inputs:

@@ -22,10 +22,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from indexprop import calculus, codegen, exposition, ir, layouts, notation, semantics, symbols
+from indexprop import calculus, execution, exposition, ir, layouts, notation, semantics, symbols
 from indexprop.calculus import Gradient
-from indexprop.codegen import Compiled
 from indexprop.errors import NameProblem, NotationError, Problem, SizeError, TypeProblem, did_you_mean
+from indexprop.execution import Compiled
 from indexprop.functions import INDEXED, TABLE, named
 from indexprop.ir import Access, Index, Lookup, Product, Program, Step, Sum
 from indexprop.layouts import Layout, LayoutLike
@@ -316,7 +316,7 @@ class Layer:
                     name: arrangement.pattern(name) for name, axes in both.axes.items() if len(set(axes)) == len(axes)
                 }
             run, back = (
-                codegen.compile(half, Layout(None, {name: patterns[name] for name in half.axes if name in patterns}))
+                execution.compile(half, Layout(None, {name: patterns[name] for name in half.axes if name in patterns}))
                 for half in (forward, backward)
             )
             self._runs[key] = run, back

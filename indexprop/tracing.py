@@ -27,7 +27,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from indexprop import codegen, ir, notation
+from indexprop import execution, ir, notation
 from indexprop.errors import IndexpropError, Problem, underline
 from indexprop.functions import TABLE
 from indexprop.ir import (
@@ -2011,10 +2011,10 @@ def similar(array: Any, shape: tuple[int, ...], rng: Any, truths: bool) -> Any:
     return drawn
 
 
-def everything(program: Program) -> codegen.Compiled:
+def everything(program: Program) -> execution.Compiled:
     """The program as a callable that returns every step."""
     names = [step.name for step in program.steps]
-    return codegen.compile(
+    return execution.compile(
         notation.assemble(
             program.steps, inputs=program.inputs, outputs=dict.fromkeys(names), batch=program.batch, facts=program.facts
         )

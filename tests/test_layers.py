@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from indexprop import codegen, layers, layouts, notation, numerics, roles, semantics, symbols
+from indexprop import execution, layers, layouts, notation, numerics, roles, semantics, symbols
 from indexprop.errors import IndexpropError, LayoutError, NameProblem, NotationError, SizeError, TypeProblem
 from indexprop.functions import TABLE, named
 from indexprop.layers import Activation, Layer, Linear, ReLU, Sequential, Sigmoid, SquaredLoss, Tanh
@@ -131,7 +131,7 @@ def draw(layer: Layer, seed: int = 0) -> dict[str, Any]:
     for index in program.indices:
         sizes.setdefault(program.same_size[index], next(numbers))
     rng = np.random.default_rng(seed)
-    truths = codegen.conditions(program)
+    truths = execution.conditions(program)
     arrays = {}
     for access in program.inputs:
         shape = tuple(sizes[program.same_size[slot]] for slot in access.slots)
@@ -320,7 +320,7 @@ def test_layers_with_slots_agree_with_the_meaning_and_with_numbers(name: str) ->
     dy = np.random.default_rng(1).standard_normal(np.shape(y))
     dx, dparams = layer.backward(params, saved, dy)
     assert tuple(dparams) == (*layer.parameters, *layer.states)
-    whole = codegen.compile(layer.gradient)
+    whole = execution.compile(layer.gradient)
     given = {**arrays, layer.gradient.seeds[0]: dy}
     expected = whole(**{key: given[key] for key in layer.gradient.program.input_names})
     for key, value in {layer.data: dx, **dparams}.items():

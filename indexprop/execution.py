@@ -1,0 +1,337 @@
+"""Callables that run a program: every check of names, kinds and sizes once, then the text for these sizes.
+
+For every signature (shapes and types of the arrays) a program is lowered once; from then on a call is a dictionary
+lookup and straight-line numpy. A lowered text needs memory of its own, a workspace: each call takes a free one, or
+makes one, so that calls in several threads, and calls within calls, do not meet.
+"""
+
+from __future__ import annotations
+
+import builtins
+import linecache
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+from indexprop import codegen, ir, notation, semantics
+from indexprop.calculus import program_of
+from indexprop.codegen import Writer, expanded, title
+from indexprop.errors import Problem, SizeError, TypeProblem
+from indexprop.ir import Index, Program, Reduce
+from indexprop.layouts import Derived, LayoutLike, arrange
+from indexprop.lowering import Lowered, Lowering, Plan
+
+_numbers = count(1)
+
+
+@dataclass(eq=False)
+class Specialised:
+    """A lowered text (None: the reading form), and its workspaces: `free` are functions that nobody is running."""
+
+    lowered: Lowered | None
+    workspace: Callable[[], tuple[Callable[..., Any], list[Any]]]
+    free: list[Callable[..., Any]] = field(default_factory=list)
+    buffers: list[Any] = field(default_factory=list)
+
+    def take(self) -> Callable[..., Any]:
+        """A function that nobody is running."""
+        try:
+            return self.free.pop()
+        except IndexError:
+            function, buffers = self.workspace()
+            self.buffers.extend(buffers)
+            return function
+
+
+class Compiled:
+    """A program that runs: `step(X=..., W=...)` checks every size by name, and executes the text for these sizes.
+
+    Integers are promoted to float64, other precisions are kept; inputs are never changed, and no result shares
+    their memory. `reading` is the text without sizes; `source` is the text that ran for the latest new sizes, `plan`
+    what it does and costs.
+    """
+
+    def __init__(
+        self,
+        program: Derived,
+        layout: LayoutLike = None,
+        style: str = "matmul",
+        *,
+        specialise: bool = True,
+        reuse_outputs: bool = False,
+        memory_limit: int | None = None,
+    ) -> None:
+        self.program = program
+        self.layout = layout
+        self.style = style
+        self.options = {"specialise": specialise, "reuse_outputs": reuse_outputs, "memory_limit": memory_limit}
+        self._program = program = expanded(program)
+        self.arrangement = arrange(program, layout)
+        self.reading = codegen.source(program, layout, style)
+        self.function = _execute(self.reading, title(program))
+        self._whole = whole = program_of(program)
+        self._inputs = whole.input_names
+        identifiers = Writer(whole, self.arrangement, style).names
+        self._identifiers = [identifiers[name] for name in self._inputs]
+        self._conditions = conditions(whole)
+        self._positions = whole.positions
+        self._indirect = any(not ir.is_plain(access) for step in whole.steps for access in (step.target, *step.reads))
+        self._extremes = [
+            (step, index)
+            for step in whole.steps
+            for one in step.terms
+            for part in ir.walk(one.body)
+            if isinstance(part, Reduce) and part.operation in ("max", "min")
+            for index in part.indices
+        ]
+        self._signature = _signature(self._inputs)
+        self._checked: dict[Any, list[Callable[..., Any]]] = {}
+        self._specialised: dict[Any, Specialised] = {}
+        self._latest: Lowered | None = None
+
+    @property
+    def source(self) -> str:
+        """The text for the latest new sizes; the reading form before any call, and where nothing is lowered."""
+        return self._latest.source if self._latest is not None else self.reading
+
+    @property
+    def plan(self) -> Plan:
+        """What the text does for the latest new sizes, and what it costs; `at` asks for other sizes."""
+        if self._latest is None:
+            raise SizeError(
+                Problem(
+                    "there is no plan before the sizes are known",
+                    evidence=repr(self),
+                    way_out="Call it once, or give sizes: step.at({'b': 32, ...}).plan.",
+                )
+            )
+        return self._latest.plan
+
+    def at(self, sizes: Mapping[Index, int], dtype: str = "float64") -> Lowered:
+        """The text and the plan for given sizes, which has not to be run.
+
+        >>> step = compile(notation.parse("y[o] = W[o,i] x[i]"))
+        >>> print(step.at({"o": 2, "i": 3}).plan)
+
+        Raises SizeError where sizes are missing or do not fit together.
+        """
+        whole = self._whole
+        known = {whole.same_size.get(index, index): size for index, size in sizes.items()}
+        missing = [
+            index for access in whole.inputs for index in access.names if whole.same_size.get(index, index) not in known
+        ]
+        if missing:
+            listed = ", ".join(dict.fromkeys(missing))
+            raise SizeError(Problem(f"the size of {listed} is not given", way_out="Give the size of every index."))
+        shapes = {
+            access.tensor: tuple(known[whole.same_size[index]] for index in access.names) for access in whole.inputs
+        }
+        return self._lowered(semantics.sizes_of(whole, shapes), dtype, frozenset(self._conditions))
+
+    def _lowered(self, sizes: dict[Index, int], dtype: str, truths: frozenset[str]) -> Lowered:
+        return Lowering(
+            self._program,
+            self.arrangement,
+            self.style,
+            sizes,
+            dtype,
+            truths,
+            bool(self.options["reuse_outputs"]),
+            self.options["memory_limit"],
+        ).lower()
+
+    def __call__(self, /, **arrays: Any) -> Any:
+        try:
+            signature, values = self._signature(arrays)
+            free = self._checked[signature]  # names, shapes and types decide everything that is checked
+            function = free.pop() if len(arrays) == len(values) else None
+        except (KeyError, AttributeError, IndexError):
+            function = None
+        if function is None:
+            return self._first(arrays)
+        try:
+            return function(*values)
+        finally:
+            free.append(function)
+
+    def _first(self, arrays: dict[str, Any]) -> Any:
+        """A call after every check, for a signature that is new, or when every workspace is in use."""
+        semantics.check_names(self._inputs, arrays)
+        prepared, sizes = self.prepare(arrays)
+        signature, values = self._signature(prepared)
+        if signature not in self._specialised:
+            self._specialised[signature] = self._specialise(prepared, sizes)
+        found = self._specialised[signature]
+        self._latest = found.lowered
+        if not self._positions:
+            self._checked[signature] = found.free
+        function = found.take()
+        try:
+            return function(*values)
+        finally:
+            found.free.append(function)
+
+    def _specialise(self, arrays: Mapping[str, Any], sizes: dict[Index, int]) -> Specialised:
+        """The lowered program, where it can be lowered: one precision, and something along every axis."""
+        kinds = {array.dtype for name, array in arrays.items() if name not in self._positions and array.dtype != bool}
+        dtype = kinds.pop().name if len(kinds) == 1 else "float64"
+        blocks = any(step.loop for step in self._whole.steps)
+        plain = not kinds and dtype in ("float64", "float32") and 0 not in sizes.values()
+        if not self.options["specialise"] or blocks or not plain:
+            return Specialised(None, lambda: (self._read, []))
+        truths = frozenset(name for name, array in arrays.items() if array.dtype == bool)
+        lowered = self._lowered(sizes, dtype, truths)
+        return Specialised(lowered, _execute(lowered.source, "workspace", title(self._program)))
+
+    def _read(self, *values: Any) -> Any:
+        """A call of the reading form."""
+        try:
+            return self.function(**dict(zip(self._identifiers, values, strict=True)))
+        except ZeroDivisionError as error:
+            fact = "something is divided by a size that is 0"
+            raise SizeError(
+                Problem(fact, evidence=str(self), way_out="Give at least one entry along every axis.")
+            ) from error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _again, (self.program, self.layout, self.style, self.options)
+
+    def __repr__(self) -> str:
+        return f"<compiled {title(self.program)}({', '.join(self._inputs)})>"
+
+    def prepare(self, arrays: Mapping[str, Any]) -> tuple[dict[str, Any], dict[Index, int]]:
+        """The arrays as the function takes them and every size, after every check; nothing is computed yet."""
+        import numpy as np
+
+        problems: list[Problem] = []
+        wrong: list[Problem] = []
+        prepared: dict[str, Any] = {}
+        shapes: dict[str, tuple[int, ...]] = {}
+        for name in self._inputs:
+            given = arrays[name]
+            try:
+                array = np.asarray(given)
+            except (ValueError, TypeError) as error:
+                wrong.append(Problem(f"{name} is not an array: {error}", way_out="Give nested lists of equal length."))
+                continue
+            if array.dtype.kind not in "fciub":
+                wrong.append(
+                    Problem(
+                        f"{name} holds {array.dtype} and not numbers",
+                        evidence=f"It is a {type(given).__name__} of shape {array.shape}.",
+                        way_out="Give an array of floats, integers or truth values.",
+                    )
+                )
+                continue
+            if name in self._positions:
+                if array.dtype.kind not in "iu":
+                    fact = f"{name} holds {array.dtype}, and is read as positions along {self._positions[name]!r}"
+                    wrong.append(Problem(fact, way_out="Give an array of integers."))
+                    continue
+            elif array.dtype.kind in "iub" and not (array.dtype.kind == "b" and name in self._conditions):
+                array = array.astype(np.float64)
+            order = self.arrangement.orders[name]
+            if len(array.shape) != len(order) or any(
+                size != 1 for size, axis in zip(array.shape, order, strict=True) if axis is None
+            ):
+                problems.append(
+                    Problem(
+                        f"{name} has shape {array.shape}, "
+                        f"which is not {self.arrangement.pattern(name) or 'a number'!r}",
+                        evidence=f"layout: {self.arrangement.layout.base or 'as written'}",
+                        way_out="Give the axes in this order; ip.convert brings arrays from one layout to another.",
+                    )
+                )
+                continue
+            positions = [axis for axis in order if axis is not None]
+            sizes = dict(
+                zip(positions, (s for s, axis in zip(array.shape, order, strict=True) if axis is not None), strict=True)
+            )
+            shapes[name] = tuple(sizes[axis] for axis in range(len(sizes)))
+            prepared[name] = given if isinstance(given, (float, int)) and not isinstance(given, bool) else array
+        if wrong:
+            raise TypeProblem(*wrong)
+        plain = [name for name, array in prepared.items() if isinstance(array, float | int)]
+        if plain:  # numbers take the precision of the arrays
+            others = [array.dtype for name, array in prepared.items() if name not in plain and array.dtype.kind in "fc"]
+            common = np.result_type(*others) if others else np.dtype(np.float64)
+            prepared |= {name: np.asarray(prepared[name], common) for name in plain}
+        whole = self._whole
+        sizes_by_name: dict[Index, int] = {}
+        if not problems:
+            sizes_by_name = semantics.sizes_of(whole, shapes)
+            if self._indirect:
+                problems.extend(semantics.range_problems(whole, sizes_by_name, prepared))
+            for step, index in self._extremes:
+                if sizes_by_name[index] == 0:
+                    problems.append(
+                        Problem(f"no value to choose from: index {index!r} has size 0", notation.show(step))
+                    )
+        if problems:
+            raise SizeError(*problems)
+        return prepared, sizes_by_name
+
+
+def conditions(program: Program) -> set[str]:
+    """The inputs that are read as truth values."""
+    return set(program.truths) & set(program.input_names)
+
+
+def compile(
+    program: Derived,
+    layout: LayoutLike = None,
+    style: str = "matmul",
+    *,
+    specialise: bool = True,
+    reuse_outputs: bool = False,
+    memory_limit: int | None = None,
+) -> Compiled:
+    """The program as a callable that executes a text it can show.
+
+    >>> import numpy as np
+    >>> step = compile(notation.parse("Y[o] = W[o,i] x[i]"))
+    >>> step(W=np.array([[1.0, 2.0]]), x=np.array([3.0, 4.0]))
+    {'Y': array([11.])}
+
+    Every input is given by name, in the layout. For every new signature of shapes and types a text is made once, in
+    which every size is known: `step.source`, with the plan behind it in `step.plan`. `specialise=False` runs the
+    reading form instead, whatever the sizes are. Results are new arrays in every call; with `reuse_outputs=True` they
+    are overwritten by the next call. `memory_limit` is a number of bytes for buffers and results.
+
+    Raises NameProblem for missing and unknown names, TypeProblem for what is not numbers, SizeError with every clash
+    of sizes at once, MemoryProblem beyond the limit, all before anything is computed.
+    """
+    return Compiled(
+        program, layout, style, specialise=specialise, reuse_outputs=reuse_outputs, memory_limit=memory_limit
+    )
+
+
+def _again(program: Derived, layout: LayoutLike, style: str, options: dict[str, Any]) -> Compiled:
+    return Compiled(program, layout, style, **options)
+
+
+def _signature(names: Sequence[str]) -> Callable[[Mapping[str, Any]], tuple[Any, tuple[Any, ...]]]:
+    """A function from a call's arrays to what decides about them (shapes and types), and to the arrays in order."""
+    variables = [f"a{number}" for number in range(len(names))]
+    lines = [f"    {variable} = arrays[{name!r}]" for variable, name in zip(variables, names, strict=True)]
+    parts = [f"{variable}.{what}" for what in ("shape", "dtype", "__class__") for variable in variables]
+    text = "\n".join(
+        [
+            "def signature(arrays):",
+            *lines,
+            f"    return ({''.join(f'{part}, ' for part in parts)}), ({''.join(f'{one}, ' for one in variables)})",
+        ]
+    )
+    return _execute(text, "signature")
+
+
+def _execute(text: str, name: str, title: str = "") -> Callable[..., Any]:
+    """The function that a generated module defines; tracebacks show its lines."""
+    filename = f"<indexprop {title or name} {next(_numbers)}>"
+    linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
+    namespace: dict[str, Any] = {"__name__": "indexprop.generated"}
+    exec(builtins.compile(text, filename, "exec"), namespace)
+    function = namespace[name]
+    assert callable(function)
+    return function  # type: ignore[no-any-return]

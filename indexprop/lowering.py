@@ -1,0 +1,682 @@
+"""Programs as straight-line numpy for given sizes: the text that a compiled step executes.
+
+    dataflow   what is computed          values with named axes, equal ones once
+    here       how, and where            the kernel of each operation, the order of axes, buffers, the text, the plan
+
+The text has one function, `workspace`. It makes the buffers and every view of them that is needed, and gives back the
+function that computes: products write into buffers (`out=`), functions overwrite what is not needed any more, and
+transposes are views that the matrix product takes as they are. What a caller gets is made anew in every call.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from string import ascii_letters
+from typing import Any
+
+from indexprop import ir, notation
+from indexprop.calculus import Gradient, program_of
+from indexprop.codegen import Code, Writer, surroundings, title
+from indexprop.dataflow import Graph, Tensor, Value
+from indexprop.dialects import NUMPY
+from indexprop.errors import MemoryProblem, Problem
+from indexprop.ir import Index, Program, Step
+from indexprop.layouts import Arrangement, Derived
+
+ONES_UP_TO = 1 << 16
+KEYWORD_OUT = frozenset({"maximum", "minimum"})  # numpy is moving away from a third argument by position for these
+COSTS = {"exp": 10, "quiet_exp": 10, "tanh": 10, "log": 10}
+
+Labels = tuple[int | None, ...]
+"""The axes of an array in memory, each by the number it has in an operation; None is an axis of size one."""
+
+
+@dataclass(eq=False)
+class Buffer:
+    """Memory of a workspace: so many numbers, under the name it was made with."""
+
+    name: str
+    count: int
+    truth: bool
+
+
+@dataclass
+class Place:
+    """Where a value is: a variable, which axis of the value each of its axes is, and the buffer if it lies in one."""
+
+    text: str
+    order: Labels
+    buffer: Buffer | None = None
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One call of the text: what it computes for which step, and what that costs."""
+
+    step: int
+    name: str
+    what: str
+    flops: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A program at given sizes: its text, and the plan behind it."""
+
+    source: str
+    title: str
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a lowered step does, step by step, and what it costs. Printed, it is a table."""
+
+    steps: tuple[str, ...]
+    sizes: Mapping[Index, int]
+    dtype: str
+    kernels: tuple[Kernel, ...]
+    buffers: int
+    results: int
+    as_read: Mapping[int, str]
+
+    @property
+    def flops(self) -> int:
+        return sum(kernel.flops for kernel in self.kernels)
+
+    @property
+    def memory(self) -> int:
+        """Bytes of buffers and results together, beside the inputs."""
+        return self.buffers + self.results
+
+    def __str__(self) -> str:
+        sizes = ", ".join(f"{index}={size}" for index, size in self.sizes.items())
+        lines = [f"sizes: {sizes}; {self.dtype}", f"{'kernel':14} {'into':34} {'FLOPs':>8} {'bytes':>9}"]
+        for number, step in enumerate(self.steps):
+            lines.append(shorten(step, 80))
+            lines += [
+                f"  {one.name:12} {shorten(one.what, 34):34} {quantity(one.flops):>8} {quantity(one.bytes):>9}"
+                for one in self.kernels
+                if one.step == number
+            ]
+            if number in self.as_read:
+                lines.append(f"  as read: {self.as_read[number]}")
+        lines.append(f"{quantity(self.flops)} FLOPs; buffers {quantity(self.buffers)}B, results ")
+        lines[-1] += f"{quantity(self.results)}B, together {quantity(self.memory)}B"
+        return "\n".join(lines)
+
+
+def shorten(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 3] + "..."
+
+
+def quantity(number: int) -> str:
+    """A number with three digits and a prefix: `12.3 M`.
+
+    >>> quantity(123), quantity(12_345_678)
+    ('123 ', '12.3 M')
+    """
+    for power, prefix in ((4, "T"), (3, "G"), (2, "M"), (1, "k")):
+        if number >= 1000**power:
+            return f"{number / 1000**power:.3g} {prefix}"
+    return f"{number} "
+
+
+class AsRead(Writer):
+    """The reading form with sizes put in, and with the names that tensors have at that place."""
+
+    def __init__(
+        self, program: Program, arrangement: Arrangement, style: str, sizes: Mapping[Index, int], names: dict[str, str]
+    ) -> None:
+        super().__init__(program, arrangement, style)
+        self.known = sizes
+        self.bound = names
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        return self.bound
+
+    def size(self, index: Index) -> str:
+        return str(self.known[index])
+
+
+@dataclass(eq=False)
+class Lowering:
+    """Writes a graph as text: decides for every value its kernel, the order of its axes and its memory."""
+
+    program: Derived
+    arrangement: Arrangement
+    style: str
+    sizes: Mapping[Index, int]
+    dtype: str
+    truths: frozenset[str] = frozenset()
+    reuse_outputs: bool = False
+    memory_limit: int | None = None
+
+    places: dict[Value, Place] = field(default_factory=dict)
+    setup: list[str] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+    kernels: list[Kernel] = field(default_factory=list)
+    free: list[Buffer] = field(default_factory=list)
+    buffers: list[Buffer] = field(default_factory=list)
+    views: dict[str, str] = field(default_factory=dict)
+    results: int = 0
+
+    def __post_init__(self) -> None:
+        self.whole = program_of(self.program)
+        self.graph = Graph(self.whole, self.sizes, self.arrangement.orders, self.truths)
+        self.reading = Writer(self.whole, self.arrangement, self.style)
+        self.taken = {"np", "math", "dtype", "contract", "workspace", *NUMPY.helpers, *NUMPY.reserved}
+        self.taken.update(self.reading.names.values())
+        self.taken.add(title(self.program))
+        self.unused = dict.fromkeys(self.reading.names.values())
+        self.bound: dict[str, str] = {}
+        self.writer = AsRead(self.whole, self.arrangement, self.style, self.sizes, self.bound)
+        self.itemsize = 8 if self.dtype == "float64" else 4
+        self.output_names: dict[Value, list[str]] = {}
+        for name in dict.fromkeys(self.whole.outputs):
+            self.output_names.setdefault(self.graph.tensors[name].value, []).append(name)
+        self.order_of_uses()
+
+    def order_of_uses(self) -> None:
+        """Which values are needed, and in which operation each is needed last."""
+        self.last: dict[Value, Value | None] = dict.fromkeys(self.output_names)
+        self.needed = []
+        pinned = set(self.output_names)
+        for value in reversed(self.graph.values):
+            if value not in self.last and value.operation != "input":
+                continue
+            self.needed.append(value)
+            for operand, _ in value.operands:
+                self.last.setdefault(operand, value)
+                if value.operation == "step":  # what is read there may live on as a view
+                    pinned.add(operand)
+        self.needed.reverse()
+        for value in pinned:
+            self.last[value] = None
+
+    # --- names and memory
+
+    def name(self, base: str) -> str:
+        """A new variable; the first for a tensor has the tensor's own name."""
+        if base in self.unused:
+            del self.unused[base]
+            return base
+        made = base if base not in self.taken else ir.fresh(f"{base}_", self.taken)
+        self.taken.add(made)
+        return made
+
+    def base(self, value: Value) -> str:
+        """What a value is called: by its tensor, or by that of the line it is a part of."""
+        if value.tensor or value.step < 0:
+            return self.reading.names[value.tensor]
+        step = self.whole.steps[value.step]
+        base = self.reading.names[step.name]
+        return base if len(value.axes) == len(step.target.slots) else f"{base}_part"
+
+    def variable(self, value: Value) -> str:
+        return self.name(self.base(value))
+
+    def over(self, value: Value, place: Place, order: Sequence[int]) -> Place:
+        """The memory of an operand, under the name of what is written into it."""
+        base = self.base(value)
+        if re.fullmatch(rf"{base}(_\d+)?", place.text):
+            return Place(place.text, tuple(order), place.buffer)
+        name = self.name(base)
+        self.setup.append(f"{name} = {place.text}")
+        return Place(name, tuple(order), place.buffer)
+
+    def allocate(self, value: Value, order: Sequence[int]) -> Place:
+        """Memory for a value: fresh for a result, otherwise a buffer that is free, or a new one."""
+        shape = tuple(value.shape[axis] for axis in order)
+        name = self.variable(value)
+        if value in self.output_names:
+            self.results += value.count * self.itemsize
+            self.check_memory(value)
+        if not order or (value in self.output_names and not self.reuse_outputs):
+            return Place(name, tuple(order))
+        found = None
+        if value not in self.output_names:
+            fits = (one for one in self.free if (one.count, one.truth) == (value.count, value.truth))
+            found = next(fits, None)
+        comment = f"  # {' '.join(value.names[axis] for axis in order)}"
+        if found is not None:
+            self.free.remove(found)
+            self.setup.append(f"{name} = {found.name}.reshape{shape}{comment}".replace(",)", ")"))
+            return Place(name, tuple(order), found)
+        made = Buffer(name, value.count, value.truth)
+        self.buffers.append(made)
+        self.setup.append(f"{name} = np.empty({shape}, {'bool' if value.truth else 'dtype'}){comment}")
+        self.check_memory(value)
+        return Place(name, tuple(order), made)
+
+    def check_memory(self, value: Value) -> None:
+        total = self.bytes_of_buffers + self.results
+        if self.memory_limit is None or total <= self.memory_limit:
+            return
+        step = self.whole.steps[max(value.step, 0)]
+        sizes = " ".join(f"{index}={size}" for index, size in zip(value.names, value.shape, strict=True))
+        raise MemoryProblem(
+            Problem(
+                f"{quantity(total)}B are needed up to this step, and memory_limit is {quantity(self.memory_limit)}B",
+                notation.format_step(step),
+                f"its largest part here: {sizes}, {quantity(value.count * self.itemsize)}B",
+                "Give smaller inputs, or raise memory_limit.",
+            )
+        )
+
+    @property
+    def bytes_of_buffers(self) -> int:
+        return sum(one.count * (1 if one.truth else self.itemsize) for one in self.buffers)
+
+    def release(self, value: Value) -> None:
+        """Gives back the buffers of what is needed for the last time in a value's operation."""
+        kept = self.places[value].buffer
+        for operand, _ in dict.fromkeys(value.operands):
+            place = self.places.get(operand)
+            if place is not None and self.last[operand] is value and place.buffer not in (None, kept, *self.free):
+                assert place.buffer is not None
+                self.free.append(place.buffer)
+
+    # --- views
+
+    def code(self, value: Value, labels: Sequence[int]) -> Code:
+        """A value as it lies in memory, its axes under the numbers of an operation."""
+        place = self.places[value]
+        return Code(place.text, tuple(None if axis is None else str(labels[axis]) for axis in place.order))
+
+    def seen(self, value: Value, code: Code, kind: str) -> str:
+        """A view as text: of a buffer made once and named, otherwise where it is needed."""
+        place = self.places[value]
+        if place.buffer is None or code.text == place.text:
+            return code.text
+        if code.text not in self.views:
+            ending = "T" if code.text.endswith(".T") and code.text.count(".") == 1 else kind
+            self.views[code.text] = self.name(f"{place.text}_{ending}")
+            self.setup.append(f"{self.views[code.text]} = {code.text}")
+        return self.views[code.text]
+
+    def operand(self, value: Value, labels: Sequence[int], want: Sequence[int]) -> str:
+        """A value ready to broadcast against axes in the order `want`."""
+        if value.operation == "constant":
+            return self.number(value.detail)
+        code = self.writer.align(self.code(value, labels), tuple(map(str, want)))
+        return self.seen(value, code, "wide")
+
+    def number(self, value: Any) -> str:
+        text = f"np.array({value!r}, dtype)"
+        if text not in self.views:
+            self.views[text] = self.name("k")
+            self.setup.append(f"{self.views[text]} = {text}")
+        return self.views[text]
+
+    def ones(self, count: int) -> str:
+        text = f"np.ones({count}, dtype)"
+        if text not in self.views:
+            self.views[text] = self.name(f"ones_{count}")
+            self.setup.append(f"{self.views[text]} = {text}")
+        return self.views[text]
+
+    def memory(self, value: Value, labels: Sequence[int]) -> tuple[int, ...]:
+        """The axes of a value in the order of memory, under the numbers of an operation."""
+        return tuple(labels[axis] for axis in self.places[value].order if axis is not None)
+
+    def stacked(
+        self, value: Value, labels: Sequence[int], stack: Sequence[int], rows: Sequence[int], columns: Sequence[int]
+    ) -> str | None:
+        """A value as a stack of matrices, by a view; None if that needs a copy."""
+        code = self.grouped(value, labels, rows, columns)
+        if code is None:
+            return None
+        want = [*map(str, stack), *(["rows"] if rows else []), *(["columns"] if columns else [])]
+        return self.seen(value, self.writer.align(code, tuple(want)) if code.axes != tuple(want) else code, "stack")
+
+    def grouped(self, value: Value, labels: Sequence[int], rows: Sequence[int], columns: Sequence[int]) -> Code | None:
+        memory = self.memory(value, labels)
+        axes: list[str] = []
+        shape: list[int] = []
+        size = dict(zip(labels, value.shape, strict=True))
+        while len(memory) > 0:
+            for group, name in ((tuple(rows), "rows"), (tuple(columns), "columns")):
+                if group and memory[: len(group)] == group:
+                    axes.append(name)
+                    shape.append(math.prod(size[label] for label in group))
+                    memory = memory[len(group) :]
+                    break
+            else:
+                if memory[0] in (*rows, *columns):
+                    return None
+                axes.append(str(memory[0]))
+                shape.append(size[memory[0]])
+                memory = memory[1:]
+        place = self.places[value]
+        text = place.text
+        if len(axes) < len(place.order) or None in place.order:
+            text += f".reshape({', '.join(map(str, shape))})"
+        return Code(text, tuple(axes))
+
+    # --- operations
+
+    def emit(self, value: Value) -> None:
+        match value.operation:
+            case "input":
+                text = self.name(self.reading.names[value.tensor])
+                self.places[value] = Place(text, tuple(self.arrangement.orders[value.tensor]))
+                return
+            case "constant":
+                return
+            case "map":
+                self.emit_map(value)
+            case "product":
+                self.emit_product(value)
+            case "sum" | "max" | "min":
+                self.emit_reduction(value)
+            case _:
+                self.emit_step(value)
+        self.release(value)
+
+    def record(self, value: Value, name: str, flops: int = 0) -> None:
+        numbers = value.count + sum(operand.count for operand, _ in value.operands)
+        what = self.places[value].text + (f" {value.shape}" if value.shape else "")
+        self.kernels.append(Kernel(value.step, name, what, flops, numbers * self.itemsize))
+
+    def forced(self, value: Value) -> tuple[int, ...] | None:
+        """The order that a result must have: the layout's."""
+        if value not in self.output_names:
+            return None
+        held = self.graph.tensors[self.output_names[value][0]]
+        return tuple(
+            held.axes.index(axis) for axis in self.graph.memory(self.output_names[value][0]) if axis in held.axes
+        )
+
+    def call(self, value: Value, function: str, arguments: Sequence[str], order: Sequence[int]) -> None:
+        """One call of numpy, into memory chosen for it."""
+        place = self.place_for_map(value, order)
+        self.places[value] = place
+        text = ", ".join(arguments)
+        if place.buffer is None:
+            self.lines.append(f"{place.text} = {function}({text})")
+        else:
+            out = "out=" if function.removeprefix("np.") in KEYWORD_OUT or "reduce" in function else ""
+            self.lines.append(f"{function}({text}, {out}{place.text})")
+
+    def place_for_map(self, value: Value, order: Sequence[int]) -> Place:
+        """An operand's own memory if nothing needs the operand any more, otherwise new memory."""
+        if value.operation == "map" and value not in self.output_names:
+            want = tuple(value.axes[axis] for axis in order)
+            for operand, labels in value.operands:
+                place = self.places.get(operand)
+                if place is None or place.buffer is None or self.last[operand] is not value:
+                    continue
+                if operand.truth == value.truth and self.memory(operand, labels) == want:
+                    return self.over(value, place, order)
+        return self.allocate(value, order)
+
+    def emit_map(self, value: Value) -> None:
+        order = self.map_order(value)
+        want = [value.axes[axis] for axis in order]
+        arguments = [self.operand(operand, labels, want) for operand, labels in value.operands]
+        ufunc = str(value.detail)
+        if ufunc == "where":
+            self.emit_where(value, arguments, order)
+        elif ufunc == "quiet_exp":
+            self.call(value, "np.exp", arguments, order)
+            self.lines[-1:] = ['with np.errstate(over="ignore"):', f"    {self.lines[-1]}"]
+        else:
+            self.call(value, f"np.{ufunc}", arguments, order)
+        self.record(value, ufunc.removeprefix("quiet_"), value.count * COSTS.get(ufunc, 1))
+
+    def map_order(self, value: Value) -> tuple[int, ...]:
+        forced = self.forced(value)
+        if forced is not None:
+            return forced
+        found = []
+        for operand, labels in value.operands:
+            if operand in self.places and len(operand.axes) == len(value.axes):
+                found.append(tuple(value.axes.index(label) for label in self.memory(operand, labels)))
+        return value.hint if value.hint in found or not found else found[0]
+
+    def emit_where(self, value: Value, arguments: Sequence[str], order: tuple[int, ...]) -> None:
+        condition, yes, no = arguments
+        _, _, (other, labels) = value.operands
+        if value in self.output_names or not order:
+            self.places[value] = place = self.allocate(value, order)
+            if place.buffer is None:
+                self.lines.append(f"{place.text} = np.where({condition}, {yes}, {no})")
+                return
+        else:
+            before = self.places.get(other)
+            place = self.allocate_over(value, order, other, labels)
+            self.places[value] = place
+            if before is not None and place.buffer is before.buffer and place.buffer is not None:
+                self.lines.append(f"np.copyto({place.text}, {yes}, where={condition})")
+                return
+        self.lines.append(f"np.copyto({place.text}, {no})")
+        self.lines.append(f"np.copyto({place.text}, {yes}, where={condition})")
+
+    def allocate_over(self, value: Value, order: tuple[int, ...], operand: Value, labels: Sequence[int]) -> Place:
+        """New memory, or that of one operand only, if nothing else is read from it."""
+        place = self.places.get(operand)
+        alone = sum(one is operand for one, _ in value.operands) == 1
+        want = tuple(value.axes[axis] for axis in order)
+        dies = place is not None and place.buffer is not None and self.last[operand] is value and alone
+        if place is not None and dies and self.memory(operand, labels) == want:
+            return self.over(value, place, order)
+        return self.allocate(value, order)
+
+    def emit_reduction(self, value: Value) -> None:
+        ((operand, labels),) = value.operands
+        memory = self.memory(operand, labels)
+        kept = tuple(label for label in memory if label in value.axes)
+        gone = tuple(label for label in memory if label not in value.axes)
+        order = self.forced(value) or tuple(value.axes.index(label) for label in kept)
+        want = tuple(value.axes[axis] for axis in order)
+        size = math.prod(operand.shape) // max(value.count, 1)
+        matrix = want == kept and value.operation == "sum" and size <= ONES_UP_TO
+        text = self.stacked(operand, labels, (), kept, gone) if matrix else None
+        if text is not None:
+            self.dot(value, order, text, self.ones(size), (value.count,) if kept else ())
+            self.record(value, "dot ones", 2 * operand.count)
+            return
+        ufunc = {"sum": "add", "max": "maximum", "min": "minimum"}[value.operation]
+        code = self.code(operand, labels)
+        axes = [place for place, label in enumerate(code.axes) if label is None or int(label) in gone]
+        if want != kept:  # first in the order of the result
+            code = self.writer.align(code, (*map(str, want), *map(str, gone)))
+            axes = list(range(len(want), len(want) + len(gone)))
+        axis = str(axes[0]) if len(axes) == 1 else f"({', '.join(map(str, axes))})"
+        self.call(value, f"np.{ufunc}.reduce", [self.seen(operand, code, "turned"), f"axis={axis}"], order)
+        self.record(value, f"{value.operation}", operand.count)
+
+    def dot(self, value: Value, order: Sequence[int], left: str, right: str, shape: tuple[int, ...]) -> None:
+        """A matrix product of at most two axes, into the whole of the memory of a value."""
+        place = self.allocate(value, order)
+        self.places[value] = place
+        if place.buffer is None:
+            flat = "" if len(shape) == len(order) else f".reshape{value.shape_in(order)}"
+            self.lines.append(f"{place.text} = {left}.dot({right}){flat}")
+            return
+        out = place.text
+        if len(shape) != len(order):
+            out = self.seen(value, Code(f"{out}.reshape({', '.join(map(str, shape))})", ()), "matrix")
+        self.lines.append(f"{left}.dot({right}, {out})")
+
+    def emit_product(self, value: Value) -> None:
+        """The sum over a product of two: a matrix product if there is one in it, otherwise the plain loop."""
+        (one, a), (other, b) = value.operands
+        kept = set(value.axes)
+        stack = [label for label in a if label in b and label in kept]
+        summed = tuple(label for label in self.memory(one, a) if label in b and label not in kept)
+        rows = tuple(label for label in self.memory(one, a) if label not in b)
+        columns = tuple(label for label in self.memory(other, b) if label not in a)
+        size = dict(zip((*a, *b), (*one.shape, *other.shape), strict=True))
+        flops = 2 * math.prod(size.values())
+        if stack and not (rows and columns):
+            self.loop(value)
+            self.record(value, "einsum", flops)
+            return
+        order = self.product_order(value, stack, rows, columns)
+        want = tuple(value.axes[axis] for axis in order)
+        first, second = (one, a, rows), (other, b, columns)
+        if want != (*rows, *columns):
+            first, second = second, first
+        left = self.stacked(first[0], first[1], (), first[2], summed)
+        right = self.stacked(second[0], second[1], (), summed, second[2])
+        if not stack and left is not None and right is not None and want == (*first[2], *second[2]):
+            groups = [group for group in (first[2], second[2]) if group]
+            self.dot(value, order, left, right, tuple(math.prod(size[one] for one in group) for group in groups))
+            self.record(value, "dot", flops)
+            return
+        self.loop(value)
+        self.record(value, "einsum", flops)
+
+    def product_order(
+        self, value: Value, stack: Sequence[int], rows: tuple[int, ...], columns: tuple[int, ...]
+    ) -> tuple[int, ...]:
+        forced = self.forced(value)
+        if forced is not None:
+            return forced
+        rank = {value.axes[axis]: place for place, axis in enumerate(value.hint)}
+        blocks = [(label,) for label in stack] + [group for group in (rows, columns) if group]
+        blocks.sort(key=lambda block: min(rank[label] for label in block))
+        return tuple(value.axes.index(label) for block in blocks for label in block)
+
+    def loop(self, value: Value) -> None:
+        """The plain loop of np.einsum."""
+        order = self.forced(value) or value.hint
+        want = tuple(value.axes[axis] for axis in order)
+        numbers = dict.fromkeys(label for _, labels in value.operands for label in labels)
+        letters = dict(zip(numbers, ascii_letters, strict=False))
+        specs, arguments = [], []
+        for operand, labels in value.operands:
+            memory = self.memory(operand, labels)
+            specs.append("".join(letters[label] for label in memory))
+            arguments.append(self.operand(operand, labels, memory))
+        spec = f'"{",".join(specs)}->{"".join(letters[label] for label in want)}"'
+        place = self.allocate(value, order)
+        self.places[value] = place
+        text = f"np.einsum({spec}, {', '.join(arguments)}"
+        if place.buffer is None:
+            self.lines.append(f"{place.text} = {text})")
+        else:
+            self.lines.append(f"{text}, out={place.text})")
+
+    # --- steps that stay as they are read
+
+    def emit_step(self, value: Value) -> None:
+        step = value.detail
+        assert isinstance(step, Step)
+        self.bound.clear()
+        for name, tensor in value.read.items():
+            self.bound[name] = self.as_laid_out(name, tensor)
+        made = self.variable(value)
+        if step.operation == "+=":
+            self.lines.append(f"{made} = {self.bound[step.name]}")
+        self.bound[step.name] = made
+        self.lines.extend(line.partition("  # ")[0] for line in self.writer.step(step))
+        self.places[value] = Place(made, tuple(self.arrangement.orders[step.name]))
+        if value in self.output_names:
+            self.results += value.count * self.itemsize
+        self.record(value, "as read")
+
+    def as_laid_out(self, name: str, tensor: Tensor) -> str:
+        """A tensor as the layout has it, with all its axes."""
+        order = self.arrangement.orders[name]
+        axes = self.whole.axes[name]
+        shape = tuple(1 if axis is None else self.sizes[axes[axis]] for axis in order)
+        value = tensor.value
+        if value.operation == "constant":
+            return self.named(f"np.full({shape}, {value.detail!r}, dtype)", name)
+        place = self.places[value]
+        if tuple(None if axis is None else tensor.axes[axis] for axis in place.order) == tuple(order):
+            return place.text
+        code = Code(place.text, tuple(None if axis is None else str(tensor.axes[axis]) for axis in place.order))
+        want = [axis for axis in order if axis is not None]
+        code = self.writer.align(code, tuple(map(str, want)))
+        text = code.text
+        if len(code.axes) < len(want) or None in code.axes:
+            whole = tuple(self.sizes[axes[axis]] for axis in want)
+            text = f"np.broadcast_to({text}, {whole})"
+        if None in order:
+            text += f".reshape({', '.join(map(str, shape))})"
+        return self.named(text, name)
+
+    def named(self, text: str, name: str) -> str:
+        made = self.name(self.reading.names[name])
+        self.lines.append(f"{made} = {text}")
+        return made
+
+    # --- the whole text
+
+    def result(self, name: str) -> str:
+        """What is given back for an output: shaped as the layout says, its memory its own."""
+        tensor = self.graph.tensors[name]
+        value = tensor.value
+        order = self.arrangement.orders[name]
+        own = value.operation not in ("input", "constant") and self.output_names[value][0] == name
+        if own and len(tensor.axes) == len(self.whole.axes[name]):
+            text = self.places[value].text
+            if value.operation != "step" and None in order:
+                shape = tuple(1 if axis is None else self.sizes[self.whole.axes[name][axis]] for axis in order)
+                text += f".reshape({', '.join(map(str, shape))})"
+            return text
+        made = self.as_laid_out(name, tensor)
+        return f"np.array({made})" if value.operation != "constant" else made
+
+    def lower(self) -> Lowered:
+        comments = {
+            number: [f"# {line}" for line in self.reading.step(step)] for number, step in enumerate(self.whole.steps)
+        }
+        needed = iter(self.needed)
+        value = next(needed, None)
+        for number in range(-1, len(self.whole.steps)):
+            self.lines.extend(comments.get(number, []))
+            while value is not None and value.step <= number:
+                self.emit(value)
+                value = next(needed, None)
+        results = {name: self.result(name) for name in dict.fromkeys(self.whole.outputs)}
+        self.lines.append(f"return {self.returned(results)}")
+        return Lowered(self.text(), title(self.program), self.plan())
+
+    def returned(self, results: Mapping[str, str]) -> str:
+        if not isinstance(self.program, Gradient):
+            return "{" + ", ".join(f'"{name}": {results[name]}' for name in self.whole.outputs) + "}"
+        values = ", ".join(f'"{name}": {results[derived]}' for name, derived in self.program.values.items())
+        return f"{{{values}}}" if self.program.seeds else f"{results[self.program.of[0]]}, {{{values}}}"
+
+    def text(self) -> str:
+        sizes = ", ".join(f"{index}={self.sizes[index]}" for index in dict.fromkeys(self.whole.same_size.values()))
+        arguments = ", ".join(self.reading.names[name] for name in self.whole.input_names)
+        places = [f"{name} = {text}" for name, text in self.writer.places.values()]
+        setup = [*places, *self.setup]
+        imports, helpers = surroundings(self.writer, [*setup, *self.lines])
+        buffers = ", ".join(one.name for one in self.buffers)
+        body = [
+            "def workspace():",
+            f'    """Buffers for one call at a time, and the function: {sizes or "numbers"}; {self.dtype}."""',
+            *(f"    {line}" for line in setup),
+            "",
+            f"    def {title(self.program)}({arguments}):",
+            *(f"        {line}" for line in self.lines),
+            "",
+            f"    return {title(self.program)}, [{buffers}]",
+        ]
+        head = "\n".join([*imports, "", f'dtype = np.dtype("{self.dtype}")'])
+        return "\n\n\n".join([head, *helpers, "\n".join(body)]) + "\n"
+
+    def plan(self) -> Plan:
+        steps = tuple(notation.format_step(step) for step in self.whole.steps)
+        roots = {index: self.sizes[index] for index in dict.fromkeys(self.whole.same_size.values())}
+        return Plan(
+            steps,
+            roots,
+            self.dtype,
+            tuple(self.kernels),
+            self.bytes_of_buffers,
+            self.results,
+            dict(self.graph.unknown),
+        )
