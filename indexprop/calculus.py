@@ -583,13 +583,16 @@ class Winners:
         taken.add(name)
         self.ties = Access(name, step.target.slots)
         every = ir.reduce("sum", extreme.indices, self._where_chosen(ir.ONE))
+        marked = any(isinstance(slot, ir.Partial) for slot in leaf.slots)
+        some = ir.call("where", ir.call(">", self.ties, ir.ZERO), self.ties, ir.ONE)
+        self.sharers = some if self.guards or marked else self.ties  # nobody wins where nothing is left
         self.count = Step(self.ties, (ir.term((), every),), because=Reason("share", step, leaf))
 
     def _where_chosen(self, value: Expr) -> Expr:
         return ir.multiply(*self.guards, ir.call("where", self.wins, value, ir.ZERO))
 
     def share(self, value: Expr) -> Expr:
-        return self._where_chosen(ir.divide(value, self.ties))
+        return self._where_chosen(ir.divide(value, self.sharers))
 
 
 def _others(product: Reduce, used: set[Index]) -> Expr:

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-from indexprop import codegen, ir, notation, semantics
+from indexprop import codegen, ir, semantics
 from indexprop.calculus import program_of
 from indexprop.codegen import Writer, expanded, title
 from indexprop.errors import Problem, SizeError, TypeProblem
-from indexprop.ir import Index, Program, Reduce
+from indexprop.ir import Index, Program
 from indexprop.layouts import Derived, LayoutLike, arrange
 from indexprop.lowering import Lowered, Lowering, Plan
 
@@ -77,14 +77,6 @@ class Compiled:
         self._conditions = conditions(whole)
         self._positions = whole.positions
         self._indirect = any(not ir.is_plain(access) for step in whole.steps for access in (step.target, *step.reads))
-        self._extremes = [
-            (step, index)
-            for step in whole.steps
-            for one in step.terms
-            for part in ir.walk(one.body)
-            if isinstance(part, Reduce) and part.operation in ("max", "min")
-            for index in part.indices
-        ]
         self._signature = _signature(self._inputs)
         self._checked: dict[Any, list[Callable[..., Any]]] = {}
         self._specialised: dict[Any, Specialised] = {}
@@ -263,11 +255,7 @@ class Compiled:
             sizes_by_name = semantics.sizes_of(whole, shapes)
             if self._indirect:
                 problems.extend(semantics.range_problems(whole, sizes_by_name, prepared))
-            for step, index in self._extremes:
-                if sizes_by_name[index] == 0:
-                    problems.append(
-                        Problem(f"no value to choose from: index {index!r} has size 0", notation.show(step))
-                    )
+            problems.extend(semantics.extreme_problems(whole, sizes_by_name))
         if problems:
             raise SizeError(*problems)
         return prepared, sizes_by_name

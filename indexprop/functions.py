@@ -83,6 +83,14 @@ def _softplus(x: float) -> float:
     return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
 
 
+def _larger(a: float, b: float) -> float:
+    return a if a > b or a != a else b  # what is not a number stays, as in numpy
+
+
+def _smaller(a: float, b: float) -> float:
+    return a if a < b or a != a else b
+
+
 def _gelu_tanh(x: float) -> float:
     return 0.5 * x * (1.0 + math.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x**3)))
 
@@ -286,7 +294,7 @@ _RECORDS = (
         ("where(a > b, d, where(a == b, d / 2, 0))", "where(a < b, d, where(a == b, d / 2, 0))"),
         r"\max\left(#1, #2\right)",
         parameters=("a", "b"),
-        value=max,
+        value=_larger,
         definition="where(a > b, a, b)",
         torch="torch.clamp({a}, min={b})",
         domain=((-2.0, 2.0), (-2.0, 2.0)),
@@ -297,7 +305,7 @@ _RECORDS = (
         ("where(a < b, d, where(a == b, d / 2, 0))", "where(a > b, d, where(a == b, d / 2, 0))"),
         r"\min\left(#1, #2\right)",
         parameters=("a", "b"),
-        value=min,
+        value=_smaller,
         definition="where(a < b, a, b)",
         torch="torch.clamp({a}, max={b})",
         domain=((-2.0, 2.0), (-2.0, 2.0)),

@@ -360,13 +360,15 @@ def _run(methods: Iterable[tuple[str, Callable[[], tuple[list[Row], str]]]]) -> 
 
 def check(
     subject: Gradient | Program | Callable[..., Any],
+    /,
     backward: Callable[..., Any] | None = None,
     *,
     axes: Mapping[str, str] | None = None,
     without: Sequence[str] = (),
     layout: layouts.LayoutLike = None,
     seed: int = 0,
-    **arrays: Any,
+    arrays: Mapping[str, Any] | None = None,
+    **named: Any,
 ) -> Report:
     """Whether a gradient is right: of a derived program, or of any pair of functions over named arrays.
 
@@ -375,7 +377,8 @@ def check(
     True
 
     *Of a program*: `check(gradient)` draws random sizes (all different, above one) and random arrays;
-    `check(gradient, X=X, ...)` takes yours, in `layout`. A Program is differentiated by all its inputs first.
+    `check(gradient, X=X, ...)` takes yours, in `layout`; those that are named like a word of this function, such as
+    `seed`, go into a dictionary, `arrays={"seed": ...}`. A Program is differentiated by all its inputs first.
 
     *Of functions*: `check(forward, backward, axes={"X": "i b", "W": "o i"})`. `forward(X=..., W=...)` returns a
     number or an array, or a tuple that begins with it. `backward(X=..., W=...)` returns `{"W": dW, "X": dX}`, the
@@ -388,12 +391,15 @@ def check(
     if isinstance(subject, Program):
         scalar = len(subject.outputs) == 1 and not subject.axes[subject.outputs[0]]
         subject = calculus.gradient(subject) if scalar else calculus.vjp(subject)
+    given = {**_mapping(arrays), **named}
     if isinstance(subject, Gradient):
+        words = {"backward": backward, "axes": axes, "without": without, "layout": layout, "seed": seed}
+        _no_clash(subject, given, words | {"arrays": arrays})
         if backward is not None or axes is not None or without:
             raise TypeProblem(
                 Problem("a derived program is checked by itself", way_out="Leave out backward, axes and without.")
             )
-        return _check_gradient(subject, arrays, layout, seed)
+        return _check_gradient(subject, given, layout, seed)
     if not callable(subject) or not callable(backward):
         raise TypeProblem(
             Problem(
@@ -401,7 +407,33 @@ def check(
                 way_out="Give a Gradient, a Program, or two functions: check(forward, backward, axes={...}).",
             )
         )
-    return check_functions(subject, backward, axes, without=without, seed=seed, arrays=arrays)
+    return check_functions(subject, backward, axes, without=without, seed=seed, arrays=given)
+
+
+def _mapping(arrays: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    if arrays is None or isinstance(arrays, Mapping):
+        return arrays or {}
+    raise TypeProblem(
+        Problem(
+            f"arrays is a dictionary of arrays by name, not {type(arrays).__name__}",
+            way_out='For example check(gradient, arrays={"X": X, "W": W}).',
+        )
+    )
+
+
+def _no_clash(gradient: Gradient, given: Mapping[str, Any], words: Mapping[str, Any]) -> None:
+    """Complains of an input that was given where `check` has a word of that name."""
+    inputs = {*gradient.program.input_names, *gradient.forward.input_names} - set(given)
+    arrays = [word for word, value in words.items() if word in inputs and (given or hasattr(value, "shape"))]
+    if arrays:
+        listed = ", ".join(f'"{name}": {name}' for name in arrays)
+        what = "is an input of the program, and a word" if len(arrays) == 1 else "are inputs of the program, and words"
+        raise NameProblem(
+            Problem(
+                f"{' and '.join(map(repr, arrays))} {what} of check",
+                way_out=f"Give what has such a name in a dictionary: check(gradient, arrays={{{listed}, ...}}).",
+            )
+        )
 
 
 def draw_sizes(program: Program, seed: int = 0, *, low: int = 2, distinct: bool = True) -> dict[Index, int]:

@@ -271,6 +271,18 @@ def range_problems(program: Program, sizes: Mapping[Index, int], arrays: Mapping
                 )
 
 
+def extreme_problems(program: Program, sizes: Mapping[Index, int]) -> Iterable[Problem]:
+    """The maxima and minima over an axis of size 0. Where conditions leave nothing, they are minus or plus infinity."""
+    for step in program.steps:
+        for one in step.terms:
+            for part in ir.walk(one.body):
+                if isinstance(part, Reduce) and part.operation in ("max", "min"):
+                    empty = [index for index in part.indices if not sizes[index]]
+                    if empty:
+                        fact = f"no value to choose from: index {empty[0]!r} has size 0"
+                        yield Problem(fact, notation.show(step), way_out="Give at least one entry along that axis.")
+
+
 def _range(slot: Slot, sizes: Mapping[Index, int], arrays: Mapping[str, Any]) -> tuple[int, int]:
     """The smallest and the largest position; an empty range if there is none, or if it may leave."""
     match slot:
@@ -520,11 +532,9 @@ class Evaluation:
                     with suppress(_Skip):
                         values.append(self.expression(body, inner))
                 if not values:
-                    empty = [name for name in names if not self.sizes[name]]
-                    if not empty and (bound := self.numbers.bound(operation)) is not None:
+                    if (bound := self.numbers.bound(operation)) is not None:
                         return bound
-                    why = f"{', '.join(empty)} has size 0" if empty else f"nothing is left at {dict(at)}"
-                    raise SizeError(Problem(f"{operation} over no value: {why}"))
+                    raise SizeError(Problem(f"{operation} over no value: nothing is left at {dict(at)}"))
                 return self.numbers.best("maximum" if operation == "max" else "minimum", values)
             case Apply(function):
                 raise AssertionError(f"{function} stands for its definition: definitions.expand")
@@ -636,6 +646,8 @@ def evaluate(program: Program, inputs: Mapping[str, Any], numbers: Field | None 
     program = definitions.expand(program)
     tables = {name: Table.of(value) for name, value in inputs.items()}
     sizes = sizes_of(program, {name: table.shape for name, table in tables.items()})
+    if problems := list(extreme_problems(program, sizes)):
+        raise SizeError(*problems)
     run = Evaluation(tables, sizes, numbers or Field())
     for loop, steps in ir.blocks(program.steps):
         for step in steps:

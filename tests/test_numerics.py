@@ -555,6 +555,31 @@ def test_errors_of_the_functions_come_through():
 # --- small parts ----------------------------------------------------------------------------------
 
 
+def test_tensors_named_like_words_of_check():
+    """They go into a dictionary, and forgetting that is said."""
+    gradient = ip.gradient(parse("arrays[i] = seed[i,j] layout[j] + axes[i]", "L = sum[i](arrays[i]^2 without[i])"))
+    rng = np.random.default_rng(2)
+    sizes = {"i": 3, "j": 2}
+    given = {one.tensor: rng.normal(size=[sizes[name] for name in one.names]) for one in gradient.program.inputs}
+    assert set(given) == {"seed", "layout", "axes", "without"}
+    report = ip.check(gradient, arrays=given)
+    assert report.ok
+    assert ip.check(gradient).ok
+    assert ip.check(gradient, arrays=given).rows == report.rows
+    with pytest.raises(NameProblem) as caught:
+        ip.check(gradient, **given)
+    assert str(caught.value) == (
+        "'axes' and 'without' and 'layout' and 'seed' are inputs of the program, and words of check\n"
+        '    Give what has such a name in a dictionary: check(gradient, arrays={"axes": axes, "without": without, '
+        '"layout": layout, "seed": seed, ...}).'
+    )
+    some = {name: given[name] for name in ("layout", "axes", "without")}
+    with pytest.raises(NameProblem, match="'seed' is an input of the program, and a word of check"):
+        ip.check(gradient, arrays=some, seed=3)
+    with pytest.raises(TypeProblem, match="arrays is a dictionary of arrays by name, not list"):
+        ip.check(gradient, arrays=[1.0])
+
+
 def test_relative():
     assert numerics.relative(1.0, 4.0) == 0.25
     assert numerics.relative(1e-3, 0.0) == 1e-3

@@ -153,10 +153,53 @@ def test_a_mean_over_nothing_is_not_a_number():
     assert math.isnan(evaluate(ip.parse("m = mean[i](x[i])"), {"x": []})["m"][()])
 
 
-def test_a_maximum_over_nothing():
-    with pytest.raises(SizeError) as caught:
-        evaluate(ip.parse("m = max[i](x[i])"), {"x": []})
-    assert str(caught.value) == "max over no value: i has size 0"
+def test_a_maximum_over_an_empty_axis_is_refused_here_and_where_it_runs():
+    """Even where no entry asks for it; both say the same."""
+    program = ip.parse("m[b] = max[k](x[b,k])")
+    said = []
+    for run in (lambda x: evaluate(program, {"x": x}), lambda x: ip.compile(program)(x=x)):
+        for rows in (0, 2):
+            with pytest.raises(SizeError) as caught:
+                run(np.zeros((rows, 0)))
+            said.append(str(caught.value))
+    assert set(said) == {
+        "no value to choose from: index 'k' has size 0\n\n    m[b] = max[k](x[b,k])\n    ^^^^\n\n"
+        "    Give at least one entry along that axis."
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("m[b] = max[k]([s[b,k]] x[b,k])", [-math.inf, 3.0]),
+        ("m[b] = min[k]([s[b,k]] x[b,k])", [math.inf, 2.0]),
+        ("input x[b,n] \n m[b] = max[r](x[b,(4*b+r-1)?])  where |r| = 2", [1.0, -math.inf]),
+    ],
+)
+def test_a_maximum_of_which_conditions_leave_nothing_is_infinite_here_and_where_it_runs(text, value):
+    """Minus infinity, or infinity for a minimum; nobody wins, so no cotangent flows, and there is no warning."""
+    program, back = ip.parse(text), ip.vjp(ip.parse(text))
+    arrays = {
+        "x": np.array([[1.0, 0, 0], [2, 9, 3]]),
+        "s": np.array([[False] * 3, [True, False, True]]),
+        "dm": [5.0, 7],
+    }
+    given = {name: arrays[name] for name in back.program.input_names}
+    values = {name: given[name] for name in program.input_names}
+    assert evaluate(program, values)["m"].tolist() == value
+    assert ip.compile(program)(**values)["m"].tolist() == value
+    found = ip.compile(back)(**given)["x"]
+    assert found.tolist() == evaluate(back.program, given)["dx"].tolist()
+    assert sorted(found.ravel())[-2:] == [0, 5 if math.isinf(value[1]) else 7]
+
+
+def test_a_maximum_of_what_is_not_a_number_is_not_a_number():
+    program = ip.parse("m = max[i](x[i]) + min[i](x[i])")
+    for place in range(3):
+        x = np.array([1.0, 2.0, 3.0])
+        x[place] = np.nan
+        assert math.isnan(evaluate(program, {"x": x})["m"][()])
+        assert math.isnan(ip.compile(program)(x=x)["m"])
 
 
 def test_only_the_chosen_branch_is_evaluated():
