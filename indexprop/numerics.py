@@ -453,7 +453,10 @@ def draw_sizes(program: Program, seed: int = 0, *, low: int = 2, distinct: bool 
         if not distinct:
             chosen = [size + rng.randint(0, attempt // 4) for size in chosen]
         try:
-            sizes = semantics.solve(program, dict(zip(roots, chosen, strict=False)))
+            sizes = semantics.solve(program, known := dict(zip(roots, chosen, strict=False)))
+            while unknown := [root for root in program.same_size.values() if root not in sizes]:
+                known[unknown[0]] = rng.randint(low, low + len(program.same_size) + attempt // 4)  # facts in a circle
+                sizes = semantics.solve(program, known)
         except SizeError:
             continue
         if min(sizes.values(), default=1) > 0 and not list(semantics.range_problems(program, sizes, {})):

@@ -184,3 +184,9 @@ def test_the_picture_of_the_documentation() -> None:
     net = ip.parse("Y[o,b] = W3[o,h] H2[h,b] + b3[o] \n L = sum[o,b]((Y[o,b] - T[o,b])^2) / (2 |b|)")
     grad = ip.gradient(net, wrt="W3")
     assert shown == diagrams.swap(grad.backward[1], grad) + "\n"
+
+
+def test_the_picture_of_attention() -> None:
+    shown = (ROOT / "docs" / "_static" / "attention.svg").read_text(encoding="utf-8")
+    pulled = ip.vjp(ip.parse("S[q,k] = Q[q,d] K[k,d] / sqrt(|d|)"))
+    assert shown == diagrams.swap(pulled.backward[1], pulled) + "\n"
