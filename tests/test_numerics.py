@@ -591,3 +591,17 @@ def test_sizes_that_must_agree():
     program = parse("G[i,j] = X[i,b] X[j,b]", "y[i] = G[i,j] v[j]")
     sizes = numerics.draw_sizes(program, seed=3)
     assert sizes["i"] == sizes["j"] != sizes["b"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "input X[b,t,c]\nQ[b,h,t,d] = X[b,t,(h d)] where |d| = |c| // |h|, |h| = 4",
+        "input X[t,e]\nQ[q,d] = W[d,e] X[q,e] where |q| = |t|",
+    ],
+)
+def test_sizes_that_facts_give_in_a_circle(text: str) -> None:
+    program = ip.parse(text)
+    sizes = numerics.draw_sizes(program)
+    assert set(sizes) == set(program.same_size)
+    ip.check(program).assert_ok()
