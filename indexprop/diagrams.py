@@ -436,7 +436,8 @@ def _box(name: str, x: float, y: float, width: float, derived: bool, links: bool
 CELL_SIDE, SHEET = 14.0, 5
 
 _PIECE = re.compile(
-    r"(?P<name>[A-Za-z_][\w.]*?)(?P<turn>\.m?T)?(?P<rest>\.sum\(axis=\d+(?:, keepdims=True)?\)|\[[^\]]*\])?(?![\w.(])"
+    r"(?P<name>[A-Za-z_][\w.]*?)(?P<turn>\.m?T)?"
+    r"(?P<rest>\.sum\((?:axis|dim)=\d+(?:, keepdims=True)?\)|\[[^\]]*\])?(?![\w.(])"
 )
 
 

@@ -159,7 +159,9 @@ def _questions(step: Step, upstream: str, gradient: Gradient) -> Iterator[Questi
     if specs := _EINSUM.findall(code):
         text = _EINSUM.sub(f'"{BLANK}->', code)
         yield asked(f"{step.name} {step.operation} {text}", "indices of the operands?", ", then ".join(specs))
-    for one in pages.readings(gradient)[:-1]:
+    for one in pages.readings(gradient):
+        if one.name in ("einsum", "torch", "jax"):
+            continue
         code = one.writer.right_side(step).text
         if " @ " in code:
             names = "|".join(re.escape(read.tensor) for read in step.reads)

@@ -14,7 +14,7 @@ from html import escape
 from importlib import resources
 from typing import assert_never
 
-from indexprop import codegen, diagrams, exposition, layouts, notation, numerics
+from indexprop import codegen, diagrams, dialects, exposition, layouts, notation, numerics
 from indexprop.calculus import Gradient, Tangent
 from indexprop.codegen import Writer
 from indexprop.errors import LayoutError
@@ -458,23 +458,37 @@ class Reading:
     arrangement: Arrangement
     source: str
 
+    @classmethod
+    def of(cls, gradient: Gradient, name: str, layout: str | None, style: str, dialect: str = "numpy") -> Reading:
+        arrangement = layouts.arrange(gradient, layout)
+        writer = Writer(gradient.program, arrangement, style, dialects.dialect(dialect), bare=True)
+        return cls(name, writer, arrangement, codegen.source(gradient, layout, style, dialect))
+
 
 def readings(gradient: Gradient) -> tuple[Reading, ...]:
-    """The layouts that apply, as matrices, and the einsums as they are written."""
-    found = []
-    for layout in (*layouts.CONVENTIONS, None):
-        style = "matmul" if layout else "einsum"
-        try:
-            arrangement = layouts.arrange(gradient, layout)
-        except LayoutError:
-            continue
-        writer = Writer(gradient.program, arrangement, style, bare=True)
-        found.append(Reading(layout or "einsum", writer, arrangement, codegen.source(gradient, layout, style)))
-    if len(found) == 1:  # no layout applies: matrices as they are written
-        arrangement = layouts.arrange(gradient)
-        writer = Writer(gradient.program, arrangement, "matmul", bare=True)
-        found.insert(0, Reading("matrix", writer, arrangement, codegen.source(gradient)))
-    return tuple(found)
+    """The layouts that apply, as matrices, the einsums as they are written, and torch and jax in their own layouts.
+
+    Where no layout applies, as to tensors of many axes, the matrices stand as they are written.
+    """
+    layered = [
+        Reading.of(gradient, layout, layout, "matmul") for layout in layouts.CONVENTIONS if _applies(gradient, layout)
+    ]
+    return (
+        *(layered or [Reading.of(gradient, "matrix", None, "matmul")]),
+        Reading.of(gradient, "einsum", None, "einsum"),
+        *(
+            Reading.of(gradient, dialect, layout if _applies(gradient, layout) else None, "matmul", dialect)
+            for dialect, layout in (("torch", "torch"), ("jax", "flax"))
+        ),
+    )
+
+
+def _applies(gradient: Gradient, layout: str) -> bool:
+    try:
+        layouts.arrange(gradient, layout)
+    except LayoutError:
+        return False
+    return True
 
 
 def some_sizes(program: Program) -> dict[Index, int]:
@@ -628,34 +642,34 @@ class _Page:
             )
 
     def pictures(self, name: str) -> str:
+        """The swap, and the shapes in every reading; a picture that is the same in several is there once."""
         found: list[str] = []
         for step in (step for step in self.backward if step.name == name):
             if picture := diagrams.swap(step, self.gradient, styled=False):
                 caption = "Tensors are nodes, indices are legs. A leg between two nodes is summed; the batch is dashed."
                 found.append(f"<figure><div>{picture}</div><figcaption>{caption}</figcaption></figure>")
+            shown: dict[tuple[str, str], list[str]] = {}
             for one in self.readings:
-                found.append(self.shapes(step, one))
+                for figure in self.shapes(step, one):
+                    shown.setdefault(figure, []).append(one.name)
+            found.extend(_figure(*figure, names) for figure, names in shown.items())
         return f'<div class="pictures">{"".join(found)}</div>'
 
-    def shapes(self, step: Step, reading: Reading) -> str:
+    def shapes(self, step: Step, reading: Reading) -> Iterator[tuple[str, str]]:
+        """Pictures of a line in one reading, with what stands under them."""
         if reading.name == "einsum":
-            picture = diagrams.step(step, self.program, styled=False)
-            return _figure(picture, _IN_EINSUM, reading.name)
+            yield diagrams.step(step, self.program, styled=False), _IN_EINSUM
+            return
         text = reading.writer.right_side(step).text
         if " @ " not in text and ".sum(" not in text:
-            return ""  # entry by entry: all shapes are the same
+            return  # entry by entry: all shapes are the same
         where = reading.arrangement, self.sizes, self.program
-        picture = diagrams.blocks(step, text, *where, styled=False)
-        if not picture:
-            return ""
-        caption = f"Shapes in layout {reading.name}, drawn to proportion."
-        if " @ " in text:
-            caption += " At the @, the sides that meet have one index."
-        found = _figure(picture, caption, reading.name)
-        if ".T" in text and " @ " in text:
-            picture = diagrams.blocks(step, text.replace(".T", ""), *where, styled=False, result=False)
-            found += _figure(picture, "Without .T, sides with different indices would meet.", reading.name)
-        return found
+        if not (picture := diagrams.blocks(step, text, *where, styled=False)):
+            return
+        yield picture, _TO_PROPORTION + _MEETING * (" @ " in text)
+        if "T @ " in text or re.search(r" @ [\w.]+T\b", text):
+            picture = diagrams.blocks(step, re.sub(r"\.m?T\b", "", text), *where, styled=False, result=False)
+            yield picture, "Without .T, sides with different indices would meet."
 
     def code(self) -> str:
         blocks = "".join(
@@ -669,12 +683,15 @@ class _Page:
         return f'<section id="check"><h2>Check</h2>{report_html(self.report)}</section>' if self.report else ""
 
 
-def _figure(picture: str, caption: str, reading: str) -> str:
-    """A picture that is shown in one reading."""
-    return f'<figure class="as as-{reading}"><div>{picture}</div><figcaption>{caption}</figcaption></figure>'
+def _figure(picture: str, caption: str, readings: Iterable[str]) -> str:
+    """A picture that is shown in some readings."""
+    names = " ".join(f"as-{name}" for name in readings)
+    return f'<figure class="as {names}"><div>{picture}</div><figcaption>{caption}</figcaption></figure>'
 
 
 _IN_EINSUM = "Legs between two nodes are summed; loose legs are the indices of the result."
+_TO_PROPORTION = "Shapes, drawn to proportion."
+_MEETING = " At the @, the sides that meet have one index."
 
 
 def report_html(report: Report) -> str:

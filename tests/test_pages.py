@@ -164,7 +164,7 @@ def test_pages_are_whole(name: str) -> None:
 
 def test_the_size_of_a_page() -> None:
     grad = column_batch()
-    assert len(pages.page(grad, report=ip.check(grad)).encode()) < 170_000
+    assert len(pages.page(grad, report=ip.check(grad)).encode()) < 180_000
 
 
 def layers(depth: int) -> ip.Gradient:
@@ -214,8 +214,24 @@ def test_sizes_are_shown_where_they_are_known() -> None:
 
 
 def test_readings() -> None:
-    assert [one.name for one in pages.readings(network())] == ["column", "row", "einsum"]
-    assert [one.name for one in pages.readings(GRADIENTS["lookup"]())] == ["matrix", "einsum"]
+    assert [one.name for one in pages.readings(network())] == ["column", "row", "einsum", "torch", "jax"]
+    assert [one.name for one in pages.readings(GRADIENTS["lookup"]())] == ["matrix", "einsum", "torch", "jax"]
+
+
+def test_torch_and_jax_in_their_own_layouts() -> None:
+    found = {one.name: one for one in pages.readings(network())}
+    assert "dW3 = dY.T @ H2" in found["torch"].source
+    assert "dW3 = H2.T @ dY" in found["jax"].source
+    said = "".join(Reader(pages.page(network())).text)
+    assert "db3 = dY.sum(dim=0)" in said
+    assert "import jax" in said
+
+
+def test_a_picture_of_several_readings_is_there_once() -> None:
+    text = pages.page(network())
+    assert 'class="as as-row as-jax"' in text
+    pictures = re.findall(r"<svg.*?</svg>", text)
+    assert len(set(pictures)) == len(pictures)
 
 
 def test_titles_are_escaped() -> None:

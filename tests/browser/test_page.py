@@ -34,6 +34,11 @@ def test_the_switch_changes_every_line(browser: Browser) -> None:
     browser.click("#as-einsum")
     assert 'dW3 = einsum("ob,gb->og", dY, H2)' in codes(browser)
     assert "np.einsum" in browser.shown("#code pre")[0]
+    browser.click("#as-torch")
+    assert "dW3 = dY.T @ H2" in codes(browser)
+    assert browser.shown("#code pre")[0].startswith("import torch")
+    browser.click("#as-jax")
+    assert "import jax" in browser.shown("#code pre")[0]
 
 
 def test_the_switch_by_keyboard(browser: Browser) -> None:
