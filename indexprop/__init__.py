@@ -10,11 +10,11 @@ dW[o,i] = dY[o,b] X[i,b]
 from indexprop import auditing, conventions, errors, exposition, ir, layouts, notation, pages, reviewing, weights
 from indexprop.annotating import annotate
 from indexprop.auditing import audit
+from indexprop.backends import compile
 from indexprop.calculus import Gradient, Tangent, gradient, jvp, vjp
 from indexprop.codegen import source
 from indexprop.comparison import compare
 from indexprop.errors import IndexpropError
-from indexprop.execution import compile
 from indexprop.exposition import explain, format
 from indexprop.ir import Program
 from indexprop.layouts import Layout, adapt, arrange, convert

@@ -1140,7 +1140,7 @@ def _fill(template: str, codes: Mapping[str, Code]) -> str:
 
     def place(found: re.Match[str]) -> str:
         before, after = template[: found.start()].rstrip()[-1:], template[found.end() :].lstrip()[:1]
-        whole = before in ("(", ",") and after in (")", ",")
+        whole = before in ("(", ",", "=") and after in (")", ",")
         return codes[found[1]].at(COMPARISON if whole else ATOM)
 
     return re.sub(r"\{(\w+)\}", place, template)
@@ -1178,31 +1178,38 @@ def source(program: Derived, layout: LayoutLike = None, style: str = "matmul", d
     or "einsum"; `dialect`: "numpy", "torch" or "jax". Raises LayoutError where the layout does not say enough,
     NotationError for an unknown style or dialect.
     """
-    spoken = dialects.dialect(dialect)
     program = expanded(program)
     whole = program_of(program)
     notation.validate(whole)  # whoever built it: only plain names become text that runs
-    arrangement = arrange(program, layout)
-    writer = Writer(whole, arrangement, style, spoken)
-    lines = [line for loop, run in ir.blocks(whole.steps) for line in writer.lines(loop, run)]
-    names = writer.names
-    inputs = [names[name] for name in whole.input_names]
-    head = [f"def {title(program)}({'*, ' if inputs else ''}{', '.join(inputs)}):"]
-    shapes = [f"{names[name]}: {arrangement.pattern(name)}" for name in whole.input_names if arrangement.pattern(name)]
-    head.extend(f"    # {line}" for line in _wrapped(shapes))
+    writer = Writer(whole, arrange(program, layout), style, dialects.dialect(dialect))
+    return module(writer, [function(writer, title(program), whole.steps, results(program, writer))])
+
+
+def function(writer: Writer, name: str, steps: Iterable[Step], result: str, parameters: Sequence[str] = ()) -> str:
+    """Steps as a function that returns `result`; of the program's inputs, by name, unless parameters are given."""
+    program, names, spoken = writer.program, writer.names, writer.dialect
+    writer.sizes, writer.places, writer.uses = {}, {}, writer.uses - {"dtype", "device"}
+    lines = [line for loop, run in ir.blocks(tuple(steps)) for line in writer.lines(loop, run)]
     lines[:0] = [f"{name} = {text}  # {notation.format_slot(value)}" for value, (name, text) in writer.places.items()]
-    numbers = [names[name] for name in whole.input_names if name not in {*whole.truths, *whole.positions}]
+    inputs = [names[name] for name in program.input_names]
+    numbers = [names[name] for name in program.input_names if name not in {*program.truths, *program.positions}]
     found = {"arrays": ", ".join(numbers), "first": next(iter([*numbers, *inputs]), "")}
     if "device" in writer.uses:
         lines.insert(0, f"device = {(spoken.place if inputs else spoken.nowhere).format(**found)}")
     if "dtype" in writer.uses:
         lines.insert(0, f"dtype = {(spoken.common if numbers else spoken.alone).format(**found)}")
     lines[:0] = [f"{name} = {text}  # |{root}|" for root, (name, text) in writer.sizes.items()]
-    body = [f"    {line}" for line in lines]
-    body.append(f"    return {_results(program, names, spoken)}")
-    imports, helpers = surroundings(writer, body)
-    blocks = ["\n".join(imports), *helpers, "\n".join(head + body)]
-    return "\n\n\n".join(blocks) + "\n"
+    every = {names[name]: writer.arrangement.pattern(name) for name in program.axes}
+    shapes = [f"{name}: {every[name]}" for name in parameters or inputs if every[name]]
+    lines[:0] = [f"# {line}" for line in _wrapped(shapes)]
+    head = ", ".join(parameters or (["*", *inputs] if inputs else []))
+    return "\n".join([f"def {name}({head}):", *(f"    {line}" for line in lines), f"    return {result}"])
+
+
+def module(writer: Writer, blocks: Sequence[str]) -> str:
+    """A file with the blocks, and everything that they use."""
+    imports, helpers = surroundings(writer, blocks)
+    return "\n\n\n".join(["\n".join(imports), *helpers, *blocks]) + "\n"
 
 
 def surroundings(writer: Writer, body: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -1211,13 +1218,10 @@ def surroundings(writer: Writer, body: Sequence[str]) -> tuple[list[str], list[s
     helpers = [spoken.spelling(TABLE[name]).strip("\n") for name in TABLE if name in writer.helpers]
     helpers += [text.strip("\n") for name, text in spoken.helpers.items() if name in writer.helpers]
     said = "\n".join([*helpers, *body])
-    imports = ["import math"] if re.search(r"\bmath\.", said) else []
+    imports = ["import math", ""] if re.search(r"\bmath\.", said) else []
     imports += ["import jax"] if re.search(r"\bjax\.", said) else []
     imports += [spoken.imports]
-    if "contract" in writer.uses:
-        imports += ["from opt_einsum import contract"]
-    if imports[0] == "import math":
-        imports.insert(1, "")
+    imports += ["from opt_einsum import contract"] if "contract" in writer.uses else []
     return imports, helpers
 
 
@@ -1247,11 +1251,12 @@ def title(program: Derived) -> str:
             return "forward"
 
 
-def _results(program: Derived, names: Mapping[str, str], spoken: Dialect) -> str:
-    inputs = program_of(program).input_names
+def results(program: Derived, writer: Writer) -> str:
+    """What the function of a program returns."""
+    inputs, names = program_of(program).input_names, writer.names
 
     def fresh(name: str) -> str:
-        return spoken.fresh.format(array=names[name]) if name in inputs else names[name]
+        return writer.fresh(Code(names[name], ())) if name in inputs else names[name]
 
     if isinstance(program, Gradient):
         values = ", ".join(f'"{name}": {fresh(derived)}' for name, derived in program.values.items())

@@ -69,7 +69,7 @@ class Compiled:
         self._program = program = expanded(program)
         self.arrangement = arrange(program, layout)
         self.reading = codegen.source(program, layout, style)
-        self.function = _execute(self.reading, title(program))
+        self.function = execute(self.reading, title(program))
         self._whole = whole = program_of(program)
         self._inputs = whole.input_names
         identifiers = Writer(whole, self.arrangement, style).names
@@ -174,7 +174,7 @@ class Compiled:
             return Specialised(None, lambda: (self._read, []))
         truths = frozenset(name for name, array in arrays.items() if array.dtype == bool)
         lowered = self._lowered(sizes, dtype, truths)
-        return Specialised(lowered, _execute(lowered.source, "workspace", title(self._program)))
+        return Specialised(lowered, execute(lowered.source, "workspace", title(self._program)))
 
     def _read(self, *values: Any) -> Any:
         """A call of the reading form."""
@@ -311,10 +311,10 @@ def _signature(names: Sequence[str]) -> Callable[[Mapping[str, Any]], tuple[Any,
             f"    return ({''.join(f'{part}, ' for part in parts)}), ({''.join(f'{one}, ' for one in variables)})",
         ]
     )
-    return _execute(text, "signature")
+    return execute(text, "signature")
 
 
-def _execute(text: str, name: str, title: str = "") -> Callable[..., Any]:
+def execute(text: str, name: str, title: str = "") -> Callable[..., Any]:
     """The function that a generated module defines; tracebacks show its lines."""
     filename = f"<indexprop {title or name} {next(_numbers)}>"
     linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)

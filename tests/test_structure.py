@@ -36,6 +36,7 @@ ORDER = [
         "diagrams",
         "exposition",
         "comparison",
+        "backends",
         "execution",
         "lowering",
         "dataflow",
