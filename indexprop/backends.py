@@ -151,9 +151,7 @@ def _written(program: Derived, layout: LayoutLike, style: str, dialect: str) -> 
         "result": result,
         "missing": "".join(
             TORCH_MISSING.format(seed=seed, output=output) for seed, output in zip(seeds, outputs, strict=True)
-        )
-        if len(seeds) > 1
-        else "",
+        ),
     }
     node, call = NODES[dialect]
     blocks = [
@@ -289,11 +287,10 @@ class Backed(ABC):
             for name, array in among.items():
                 groups.setdefault(str(getattr(array, attribute)).removeprefix("torch."), []).append(name)
             if len(groups) > 1 and not wrong:
-                listed = "; ".join(f"{one}: {', '.join(names)}" for one, names in groups.items())
+                listed = "\n".join(f"{one}: {', '.join(names)}" for one, names in groups.items())
                 evidence = "Integers count as float64." if words == "precisions" else ""
-                wrong.append(
-                    Problem(f"the inputs have several {words}", listed, evidence, f"Bring them to one of the {words}.")
-                )
+                way_out = f"Bring the inputs to one of the {words}."
+                wrong.append(Problem(f"the inputs have several {words}", listed, evidence, way_out))
         if wrong:
             raise TypeProblem(*wrong)
         others = list(real.values())
@@ -416,11 +413,8 @@ class Jax(Backed):
         import numpy as np
 
         array = np.asarray(given)
-        if (
-            array.dtype.kind in "fc"
-            and self._numpy.asarray(array[..., :0] if array.ndim else 0.0 * array).dtype != array.dtype
-        ):
-            raise _narrowed(name, f"{array.dtype}")
+        if array.dtype.name in ("float64", "complex128") and not self.framework.config.jax_enable_x64:
+            raise _narrowed(name, str(array.dtype))
         return self._numpy.asarray(array)
 
     def kind(self, array: Any) -> str:
