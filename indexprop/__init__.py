@@ -10,9 +10,8 @@ dW[o,i] = dY[o,b] X[i,b]
 from indexprop import auditing, conventions, errors, exposition, ir, layouts, notation, pages, reviewing, weights
 from indexprop.annotating import annotate
 from indexprop.auditing import audit
-from indexprop.backends import compile
+from indexprop.backends import compile, source
 from indexprop.calculus import Gradient, Tangent, gradient, jvp, vjp
-from indexprop.codegen import source
 from indexprop.comparison import compare
 from indexprop.errors import IndexpropError
 from indexprop.exposition import explain, format

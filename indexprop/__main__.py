@@ -22,8 +22,10 @@ from typing import Any, TypeAlias
 from indexprop import (
     annotating,
     auditing,
+    backends,
     calculus,
     codegen,
+    dialects,
     exercises,
     exposition,
     layouts,
@@ -82,6 +84,7 @@ SOURCE = """\
 examples:
   indexprop source net.ixp --layout column > gradient.py
   indexprop source net.ixp --layout row --style einsum --wrt W1,b1
+  indexprop source net.ixp --dialect torch --differentiable
 """
 
 CHECK = """\
@@ -174,7 +177,7 @@ def _parser() -> argparse.ArgumentParser:
 
     derive = command("derive", _derive, "the derived backward pass as a table", DERIVE)
     explain = command("explain", _explain, "how a gradient comes about, in words", EXPLAIN)
-    source = command("source", _source, "the gradient as a numpy module", SOURCE)
+    source = command("source", _source, "the gradient as a module in numpy, torch or jax", SOURCE)
     check = command("check", _check, "whether a gradient is right, by several methods", CHECK)
     audit = command("audit", _audit, "which line of a hand-written backward pass is wrong, and why", AUDIT)
     annotate = command("annotate", _annotate, "a numpy file with its indices in comments", ANNOTATE)
@@ -190,6 +193,10 @@ def _parser() -> argparse.ArgumentParser:
             "--layout", choices=layouts.LAYOUTS, metavar="LAYOUT", help="how arrays lie in memory (default: as written)"
         )
     source.add_argument("--style", choices=codegen.STYLES, default="matmul", help="default: matmul")
+    source.add_argument("--dialect", choices=[*dialects.DIALECTS], default="numpy", help="default: numpy")
+    source.add_argument(
+        "--differentiable", action="store_true", help="a function of torch or jax with the derived backward pass"
+    )
     for made in (derive, explain):
         made.add_argument("--format", choices=("text", "latex"), default="text", help="default: text")
     explain.add_argument("--html", metavar="FILE.html", type=Path, help="write a page with every story, and the check")
@@ -272,7 +279,14 @@ def _page(arguments: argparse.Namespace, gradient: Gradient) -> Outcome:
 
 
 def _source(arguments: argparse.Namespace) -> Outcome:
-    return codegen.source(_gradient(arguments), arguments.layout, arguments.style).rstrip("\n"), FINE
+    text = backends.source(
+        _gradient(arguments),
+        arguments.layout,
+        arguments.style,
+        arguments.dialect,
+        differentiable=arguments.differentiable,
+    )
+    return text.rstrip("\n"), FINE
 
 
 def _check(arguments: argparse.Namespace) -> Outcome:

@@ -83,43 +83,50 @@ NODES = {"torch": (TORCH_NODE, TORCH_CALL), "jax": (JAX_NODE, JAX_CALL)}
 RESERVED = ("Node", "node", "remember", "pull_back", "backward", "differentiable", "ctx", "output", "inputs", "values")
 
 
-def source(program: Derived, layout: LayoutLike = None, style: str = "matmul", dialect: str = "torch") -> str:
-    """A program as a torch or jax module whose function `differentiable` has the derived backward pass.
+def source(
+    program: Derived,
+    layout: LayoutLike = None,
+    style: str = "matmul",
+    dialect: str = "numpy",
+    *,
+    differentiable: bool = False,
+) -> str:
+    """A program as a module in numpy, torch or jax, for people to keep.
 
     >>> from indexprop.notation import parse
-    >>> print(source(parse("y = sum[i](w[i] x[i])"), dialect="jax").partition("@")[0])
-    import jax
-    import jax.numpy as jnp
+    >>> net = parse("Y[o,b] = W[o,i] X[i,b] + c[o]")
+    >>> print(source(net, dialect="torch"))
+    import torch
     <BLANKLINE>
     <BLANKLINE>
-    def forward(w, x):
-        # w: i, x: i
-        y = w @ x
-        return (y,)
-    <BLANKLINE>
-    <BLANKLINE>
-    def backward(w, x, y, dy):
-        # w: i, x: i
-        dw = dy * x  # i
-        dx = w * dy  # i
-        return dw, dx
-    <BLANKLINE>
-    <BLANKLINE>
-    <BLANKLINE>
+    def forward(*, W, X, c):
+        # W: o i, X: i b, c: o
+        Y = W @ X + c[:, None]  # o b
+        return {"Y": Y}
 
-    `forward` returns the outputs, and after them what `backward` reads again. Of a gradient, the tensors it is taken
-    by are differentiated and the other inputs are constants; of a program, all of them are. `differentiable` returns
-    the scalar of a gradient, and otherwise a dictionary of outputs.
+    A gradient becomes `gradient(...)`, which returns the scalar and a dictionary of gradients; a program becomes
+    `forward(...)`, which returns a dictionary of its outputs. `layout`: as written unless given; `style`: "matmul"
+    or "einsum"; `dialect`: "numpy", "torch" or "jax".
 
-    Raises NotationError for numpy, which has no graph to stand in, DerivationError for a tangent.
+    With `differentiable=True`, for torch and jax, the function is `differentiable(...)`: it returns the scalar of a
+    gradient, or a dictionary of outputs, as values that the framework differentiates, and their backward pass is the
+    derived one. Of a gradient, the tensors it is taken by are differentiated, and the other inputs are constants; of a
+    program, all of them are.
+
+    Raises LayoutError where the layout does not say enough, NotationError for an unknown style or dialect,
+    DerivationError for a tangent that is to be differentiable.
     """
-    return _written(program, layout, style, dialect)[0]
+    if differentiable:
+        return _written(program, layout, style, dialect)[0]
+    return codegen.source(program, layout, style, dialect)
 
 
 def _written(program: Derived, layout: LayoutLike, style: str, dialect: str) -> tuple[str, Writer]:
     """The text of a differentiable function, and its writer."""
     if dialect not in NODES:
-        fact = f"{dialect!r} does not differentiate functions"
+        fact = (
+            f"{dialect} does not differentiate functions" if dialect == "numpy" else f"there is no dialect {dialect!r}"
+        )
         raise NotationError(Problem(fact, way_out=did_you_mean(dialect, [*NODES])))
     both = pullback(program)
     whole = both.program

@@ -31,7 +31,7 @@ def function(text, name="forward"):
 
 def given_to(dialect, arrays):
     if dialect == "torch":
-        return {name: torch.tensor(np.ascontiguousarray(array)) for name, array in arrays.items()}
+        return {name: torch.tensor(np.array(array)) for name, array in arrays.items()}
     return {name: jnp.asarray(array) for name, array in arrays.items()}
 
 
