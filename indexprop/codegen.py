@@ -396,7 +396,7 @@ class Writer:
         slots = self.axis_of(access)
         axes = tuple(index for slot, _ in slots for index in ir.slot_indices(slot))
         if self.bare and not all(isinstance(slot, str) or self.position(slot) for slot, _ in slots):
-            return Code(notation.format_access(access), tuple(dict.fromkeys(axes)))
+            return Code(self.spoken(notation.format_access(access)), tuple(dict.fromkeys(axes)))
         text, level = code.at(ATOM), ATOM
         if len(set(axes)) < len(axes):  # an index in two slots: every axis by positions
             want = tuple(dict.fromkeys(axes))
@@ -470,6 +470,12 @@ class Writer:
     def counter(self, loop: Loop) -> str:
         """The Python variable that counts the positions of a block."""
         return ir.fresh(loop.index, self.names.values())
+
+    def spoken(self, text: str) -> str:
+        """Text in the notation, with the position in a block by its name."""
+        for position, counter in self.counters.items():
+            text = text.replace(f"|{position}|", counter)
+        return text
 
     def position(self, slot: Slot) -> str:
         """The position in a block that a slot stands for; empty for other slots."""
@@ -606,9 +612,7 @@ class Writer:
 
     def guard(self, guard: Guard, want: Axes) -> Code:
         if self.bare:
-            text = notation.format_expr(guard)[1:-1]
-            for position, counter in self.counters.items():
-                text = text.replace(f"|{position}|", counter)
+            text = self.spoken(notation.format_expr(guard)[1:-1])
             return Code(text, tuple(ir.free_indices(guard)), COMPARISON)
         if isinstance(guard.left, Access):
             return self.align(self.read(guard.left), want)

@@ -10,6 +10,7 @@ Every layer is a text in the notation, and a layer of your own is one as well: `
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
 from functools import partial
 
@@ -33,8 +34,11 @@ from indexprop.roles import Layer, apart, axes_of, bracketed, decimal, whole, wo
 __all__ = [
     "ELU",
     "GELU",
+    "GRU",
+    "LSTM",
     "MAE",
     "MSE",
+    "RNN",
     "Activation",
     "Attention",
     "AvgPool",
@@ -643,6 +647,127 @@ class GRUCell(Layer):
             Y[b,h] = (1 - Z[b,h]) N[b,h] + Z[b,h] H[b,h]
             """
         super().__init__(text, parameters="W U c e", output="Y", states="H", name=name)
+
+
+def _over_time(outside: str, states: Mapping[str, str], inside: str, *, initial: bool, down: bool) -> str:
+    """A recurrent layer: lines for all times at once, then a block, which reads its states of the time before.
+
+    `states` says for each state of the block what its own name is, and what the time before is called.
+    """
+    sign, first = ("+", "|t|-1") if down else ("-", "0")
+    lines = [
+        f"{before}[b,t,g] = {state}[b,(t{sign}1)?,g]" + (f" + [t == {first}] {state}0[b,g]" if initial else "")
+        for state, before in states.items()
+    ]
+    body = [line.strip() for line in inside.strip().splitlines()]
+    return "\n".join(
+        [*(line.strip() for line in outside.strip().splitlines()), f"for t{' down' * down}:"]
+        + [f"    {line}" for line in [*lines, *body]]
+    )
+
+
+class RNN(Layer):
+    """A simple recurrent network over the times of a sequence.
+
+    >>> print(RNN().program())
+    batch b
+    A[b,t,h]     = W[h,i] X[b,t,i] + c[h]
+    for t:
+        Q[b,t,g] = Y[b,(t-1)?,g]
+        Z[b,t,h] = A[b,t,h] + U[h,g] Q[b,t,g]
+        Y[b,t,h] = tanh(Z[b,t,h])
+
+    It begins with zeros, or with `initial` in a state `Y0[b,g]` that is given to `forward` by keyword, and whose
+    cotangent `backward` gives with the others. `down` goes from the last time to the first.
+    """
+
+    def __init__(self, *, initial: bool = False, down: bool = False, name: str = "") -> None:
+        text = _over_time(
+            "A[b,t,h] = W[h,i] X[b,t,i] + c[h]",
+            {"Y": "Q"},
+            """
+            Z[b,t,h] = A[b,t,h] + U[h,g] Q[b,t,g]
+            Y[b,t,h] = tanh(Z[b,t,h])
+            """,
+            initial=initial,
+            down=down,
+        )
+        super().__init__(text, parameters="W U c", output="Y", states="Y0" if initial else "", batch="b", name=name)
+
+
+class LSTM(Layer):
+    """A long short-term memory over the times of a sequence.
+
+    >>> print(LSTM().program())
+    batch b
+    A[k,b,t,h]     = W[k,h,i] X[b,t,i] + c[k,h]
+    for t:
+        Q[b,t,g]   = Y[b,(t-1)?,g]
+        R[b,t,g]   = C[b,(t-1)?,g]
+        Z[k,b,t,h] = A[k,b,t,h] + U[k,h,g] Q[b,t,g]
+        I[b,t,h]   = sigmoid(Z[0,b,t,h])
+        F[b,t,h]   = sigmoid(Z[1,b,t,h])
+        G[b,t,h]   = tanh(Z[2,b,t,h])
+        O[b,t,h]   = sigmoid(Z[3,b,t,h])
+        C[b,t,h]   = F[b,t,h] R[b,t,h] + I[b,t,h] G[b,t,h]
+        Y[b,t,h]   = O[b,t,h] tanh(C[b,t,h])
+
+    The gates `k` are input, forget, cell, output. It begins with zeros, or with `initial` in states `Y0[b,g]` (what is
+    shown) and `C0[b,g]` (what is kept). `down` goes from the last time to the first.
+    """
+
+    def __init__(self, *, initial: bool = False, down: bool = False, name: str = "") -> None:
+        text = _over_time(
+            "A[k,b,t,h] = W[k,h,i] X[b,t,i] + c[k,h]",
+            {"Y": "Q", "C": "R"},
+            """
+            Z[k,b,t,h] = A[k,b,t,h] + U[k,h,g] Q[b,t,g]
+            I[b,t,h] = sigmoid(Z[0,b,t,h])
+            F[b,t,h] = sigmoid(Z[1,b,t,h])
+            G[b,t,h] = tanh(Z[2,b,t,h])
+            O[b,t,h] = sigmoid(Z[3,b,t,h])
+            C[b,t,h] = F[b,t,h] R[b,t,h] + I[b,t,h] G[b,t,h]
+            Y[b,t,h] = O[b,t,h] tanh(C[b,t,h])
+            """,
+            initial=initial,
+            down=down,
+        )
+        super().__init__(text, parameters="W U c", output="Y", states="Y0 C0" if initial else "", batch="b", name=name)
+
+
+class GRU(Layer):
+    """A gated recurrent unit over the times of a sequence.
+
+    >>> print(GRU().program())
+    batch b
+    A[k,b,t,h]     = W[k,h,i] X[b,t,i] + c[k,h]
+    for t:
+        Q[b,t,g]   = Y[b,(t-1)?,g]
+        B[k,b,t,h] = U[k,h,g] Q[b,t,g] + e[k,h]
+        R[b,t,h]   = sigmoid(A[0,b,t,h] + B[0,b,t,h])
+        Z[b,t,h]   = sigmoid(A[1,b,t,h] + B[1,b,t,h])
+        N[b,t,h]   = tanh(A[2,b,t,h] + R[b,t,h] B[2,b,t,h])
+        Y[b,t,h]   = (1 - Z[b,t,h]) N[b,t,h] + Z[b,t,h] Q[b,t,h]
+
+    The gates `k` are reset, update, new. It begins with zeros, or with `initial` in a state `Y0[b,g]`. `down` goes
+    from the last time to the first.
+    """
+
+    def __init__(self, *, initial: bool = False, down: bool = False, name: str = "") -> None:
+        text = _over_time(
+            "A[k,b,t,h] = W[k,h,i] X[b,t,i] + c[k,h]",
+            {"Y": "Q"},
+            """
+            B[k,b,t,h] = U[k,h,g] Q[b,t,g] + e[k,h]
+            R[b,t,h] = sigmoid(A[0,b,t,h] + B[0,b,t,h])
+            Z[b,t,h] = sigmoid(A[1,b,t,h] + B[1,b,t,h])
+            N[b,t,h] = tanh(A[2,b,t,h] + R[b,t,h] B[2,b,t,h])
+            Y[b,t,h] = (1 - Z[b,t,h]) N[b,t,h] + Z[b,t,h] Q[b,t,h]
+            """,
+            initial=initial,
+            down=down,
+        )
+        super().__init__(text, parameters="W U c e", output="Y", states="Y0" if initial else "", batch="b", name=name)
 
 
 class TransformerBlock(Sequential):

@@ -201,8 +201,10 @@ class Layer:
         width = notation.target_width([step for _, steps in parts.values() for step in steps])
         halves = {
             title: [
-                (notation.format_step(step, width), code.partition(f" {step.operation} ")[2])
-                for step, code in zip(steps, exposition.format(source, "einsum").splitlines(), strict=True)
+                (line, code.partition(f" {step.operation} ")[2] if step else "")
+                for (step, line), code in zip(
+                    notation.format_steps(steps, width), exposition.format(source, "einsum").splitlines(), strict=True
+                )
             ]
             for title, (source, steps) in parts.items()
         }
@@ -515,7 +517,7 @@ def _column(rows: Sequence[tuple[str, str]]) -> int:
 
 def _beside(line: str, code: str, column: int) -> list[str]:
     """A line with its code beside it, or below it where the width is too small; code that says the same is left out."""
-    if line.endswith(f"= {code}") and len(line) + 4 <= WIDTH:
+    if not code or (line.endswith(f"= {code}") and len(line) + 4 <= WIDTH):
         return [f"    {line}"]
     if len(line) + 2 <= column and column + 4 + len(code) <= WIDTH:
         return [f"    {line:{column}}{code}"]
