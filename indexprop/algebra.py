@@ -296,6 +296,7 @@ def magnitudes(program: Program, names: Iterable[str]) -> tuple[Program, dict[st
                 ir.term(one.bound, magnitude(one.body), ir.Factor(abs(one.factor.number), one.factor.sizes))
                 for one in step.terms
             ]
-            steps.append(Step(Access(sizes[step.name], step.target.slots), ir.collect(terms), step.operation))
+            size = Access(sizes[step.name], step.target.slots)
+            steps.append(Step(size, ir.collect(terms), step.operation, loop=step.loop))
     written = {name: size for name, size in sizes.items() if name in {step.name for step in program.steps}}
     return notation.with_steps(program, steps, written.values()), written

@@ -61,6 +61,7 @@ class Sequential(Layer):
         check_layer_name(name)
         flat = [inner for layer in layers for inner in _flat(layer)]
         _check_ranks(flat)
+        _check_batches(flat)
         _check_names(flat)
         renamed = _tensor_names(flat)
         scopes = [_scope(layer, names) for layer, names in zip(flat, renamed, strict=True)]
@@ -228,6 +229,40 @@ def _check_ranks(flat: Sequence[Layer]) -> None:
             )
     if problems:
         raise NotationError(*problems)
+
+
+def _check_batches(flat: Sequence[Layer]) -> None:
+    """One layer must not read as its batch what another gave as something else; what runs entry by entry may."""
+    problems = []
+    before, number_before = flat[0], 1
+    for number, after in enumerate(flat[1:], 2):
+        if _entry_by_entry(after):
+            continue
+        given, wanted = before.definition.axes[before.output], after.definition.axes[after.data]
+        one, other = before.definition.batch, after.definition.batch
+        if one in given and other in wanted and given.index(one) != wanted.index(other):
+            problems.append(
+                Problem(
+                    f"layer {number} reads {notation.format_access(Access(after.data, wanted))}, its batch"
+                    f" {other!r} at axis {wanted.index(other) + 1}, and layer {number_before} gives "
+                    f"{notation.format_access(Access(before.output, given))}, with {one!r} at axis {given.index(one) + 1}",
+                    f"{number_before}  {before.title}\n{number}  {after.title}",
+                    way_out="Name every axis of the layer in its order, such as Linear('b t i -> b t o').",
+                )
+            )
+        before, number_before = after, number
+    if problems:
+        raise NotationError(*problems)
+
+
+def _entry_by_entry(layer: Layer) -> bool:
+    """Whether every entry that a layer gives is made from the same entry of what it reads, and of nothing else."""
+    axes = layer.definition.axes[layer.data]
+    return not layer.parameters and all(
+        step.target.slots == axes and not term.bound and all(access.slots == axes for access in step.reads)
+        for step in layer.definition.steps
+        for term in step.terms
+    )
 
 
 def _check_names(flat: Sequence[Layer]) -> None:

@@ -88,35 +88,43 @@ class Linear(Layer):
     batch b
     Z[h,b] = W[h,i] X[i,b]
 
-    `axes` names the index that is summed and the one that stays; `batch` names the others, with spaces between them.
+    `axes` names the index that is summed and the one that comes out; `batch` names the others, which stand last. For
+    another order all of them stand in `axes`: `Linear("b t i -> b t o")` reads what a recurrent layer gives.
     """
 
     def __init__(self, axes: str = "i -> o", *, bias: bool = True, batch: str = "b", name: str = "") -> None:
         sides = axes.split("->") if isinstance(axes, str) else []
         indices = [words(side, "axes") for side in sides]
-        if [len(side) for side in indices] != [1, 1]:
+        whole_order = len(indices) == 2 and max(map(len, indices)) > 1
+        reads, gives = indices if len(indices) == 2 else ([], [])
+        into = [index for index in reads if index not in gives]
+        out = [index for index in gives if index not in reads]
+        if len(indices) == 2 and not whole_order and reads == gives and len(reads) == 1:
+            raise NotationError(
+                Problem(
+                    f"{reads[0]!r} goes in and comes out",
+                    f"Linear({axes!r})",
+                    "One index has one size, and is either summed or kept.",
+                    f"Give them two names, such as '{reads[0]} -> {reads[0]}2'; their sizes may be equal.",
+                )
+            )
+        if len(into) != 1 or len(out) != 1 or len(reads) != len(gives):
             raise NotationError(
                 Problem(
                     f"{axes!r} does not say what goes in and what comes out",
                     f"Linear({axes!r})",
-                    way_out="Write one index on either side, such as 'i -> o'; for more, write a Layer of your own.",
+                    "One index is summed and stands on the left only, and one stands on the right only.",
+                    "Write them, as in 'i -> o', or every axis in its order, as in 'b t i -> b t o'.",
                 )
             )
-        (into,), (out,) = indices
-        if into == out:
-            raise NotationError(
-                Problem(
-                    f"{into!r} goes in and comes out",
-                    f"Linear({axes!r})",
-                    "One index has one size, and is either summed or kept.",
-                    f"Give them two names, such as '{into} -> {into}2'; their sizes may be equal.",
-                )
-            )
-        rest = words(batch, "batch")
-        apart([into, out], rest)
-        text = f"Z{bracketed([out], rest)} = W[{out},{into}] X{bracketed([into], rest)}"
-        text += f" + b[{out}]" if bias else ""
-        super().__init__(text, parameters="W b" if bias else "W", batch=rest[0] if rest else None, name=name)
+        rest = [index for index in reads if index in gives] if whole_order else words(batch, "batch")
+        if not whole_order:
+            apart([*into, *out], rest)
+            reads, gives = [*into, *rest], [*out, *rest]
+        text = f"Z{bracketed(gives)} = W[{out[0]},{into[0]}] X{bracketed(reads)}"
+        text += f" + b[{out[0]}]" if bias else ""
+        first = "b" if "b" in rest else rest[0] if rest else None
+        super().__init__(text, parameters="W b" if bias else "W", batch=first, name=name)
 
 
 class Activation(Layer):

@@ -105,6 +105,14 @@ SHAPED = {
     "rnn cell": layers.RNNCell,
     "lstm cell": layers.LSTMCell,
     "gru cell": layers.GRUCell,
+    "rnn": layers.RNN,
+    "rnn, from the last, with a state": partial(layers.RNN, initial=True, down=True),
+    "lstm": layers.LSTM,
+    "lstm with states": partial(layers.LSTM, initial=True),
+    "gru": partial(layers.GRU, initial=True),
+    "sequence network": lambda: Sequential(
+        layers.LSTM(name="one"), layers.GRU(down=True, name="two"), Linear("b t i -> b t o", name="out")
+    ),
     "shared weights": lambda: layers.share(Sequential(Linear(), Tanh(), Linear()), {"W2": "W1"}),
     "residual block": lambda: layers.Residual(Sequential(Linear("i -> h"), Tanh(), Linear("h -> o"))),
     "parallel": lambda: layers.Parallel(Linear(), Sequential(Linear("i -> h"), Tanh(), Linear("h -> o"))),
@@ -760,7 +768,8 @@ ERRORS: dict[str, tuple[Any, type[IndexpropError], str]] = {
         lambda: Linear("i"),
         NotationError,
         "'i' does not say what goes in and what comes out\n\n    Linear('i')\n\n"
-        "    Write one index on either side, such as 'i -> o'; for more, write a Layer of your own.",
+        "    One index is summed and stands on the left only, and one stands on the right only.\n"
+        "    Write them, as in 'i -> o', or every axis in its order, as in 'b t i -> b t o'.",
     ),
     "axes that are no names": (lambda: Linear("i -> lambda"), NotationError, "'lambda' is a word of Python"),
     "axes that are no text": (lambda: Activation("tanh", 3), TypeProblem, "axes is text, not int"),  # type: ignore[arg-type]
@@ -826,3 +835,25 @@ def test_errors_say_what_to_do(case: str) -> None:
         call()
     assert text in str(caught.value)
     assert all(problem.way_out or problem.evidence for problem in caught.value.problems)
+
+
+def test_the_batch_stays_the_batch():
+    """A layer that would sum over the batch of the one before it is refused; entry by entry it does not matter."""
+    with pytest.raises(NotationError) as caught:
+        Sequential(layers.LSTM(name="one"), Tanh("t h"), Linear(batch="b t"))
+    text = str(caught.value)
+    assert "layer 3 reads X[i,b,t], its batch 'b' at axis 2, and layer 1 gives Y[b,t,h], with 'b' at axis 1" in text
+    assert "Linear('b t i -> b t o')" in text
+    Sequential(layers.LSTM(name="one"), Tanh("t h"), Linear("b t i -> b t o"))
+
+
+def test_linear_in_another_order():
+    program = Linear("b t i -> b t o").program()
+    assert program.batch == "b"
+    assert str(program.steps[0].target.slots) == "('b', 't', 'o')"
+
+
+@pytest.mark.parametrize("axes", ["b t i", "b t i -> b t i", "b t i -> t b", "i -> i -> o", "b i -> b o p"])
+def test_linear_says_what_goes_in_and_what_comes_out(axes):
+    with pytest.raises(NotationError, match="does not say what goes in and what comes out"):
+        Linear(axes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -79,6 +80,33 @@ def projections(e: int) -> Shapes:
 
 def conv(function: Callable[..., torch.Tensor], **options: int) -> Callable[..., torch.Tensor]:
     return lambda X, K, b=None: function(X, K, b, **options)
+
+
+FUNCTIONS = {layers.RNN: torch.rnn_tanh, layers.LSTM: torch.lstm, layers.GRU: torch.gru}
+GATES = {layers.RNN: (), layers.LSTM: (4,), layers.GRU: (3,)}
+
+
+def gates(kind: type[Layer]) -> Shapes:
+    """The parameters of a recurrent layer with three inputs and five units."""
+    lead = GATES[kind]
+    return {"W": (*lead, 5, 3), "U": (*lead, 5, 5), "c": (*lead, 5)} | ({"e": (3, 5)} if kind is layers.GRU else {})
+
+
+def states(kind: type[Layer]) -> Shapes:
+    return {"Y0": (2, 5)} | ({"C0": (2, 5)} if kind is layers.LSTM else {})
+
+
+def over_time(kind, down, X, W, U, c, e=None, Y0=None, C0=None):
+    """torch's own function for a whole sequence; a second bias that our layer does not have is zero."""
+    flat = [W.reshape(-1, W.shape[-1]), U.reshape(-1, U.shape[-1]), c.flatten()]
+    flat.append(torch.zeros_like(flat[-1]) if e is None else e.flatten())
+    start = [torch.zeros_like(X[:, 0, 0])[:, None].expand(-1, 5) if one is None else one for one in (Y0, C0)]
+    start = [one.contiguous()[None] for one in start]
+    sequence = X.flip(1) if down else X
+    y, *_ = FUNCTIONS[kind](
+        sequence, start if kind is layers.LSTM else start[0], flat, True, 1, 0.0, False, False, True
+    )
+    return y.flip(1) if down else y
 
 
 IMAGE, SIGNAL = (2, 3, 8, 9), (2, 3, 11)
@@ -199,6 +227,15 @@ CASES: dict[str, Case] = {
         {"X": (2, 3), "H": (2, 5), "W": (3, 5, 3), "U": (3, 5, 5), "c": (3, 5), "e": (3, 5)},
         lambda X, H, W, U, c, e: torch.gru_cell(X, H, W.flatten(0, 1), U.flatten(0, 1), c.flatten(), e.flatten()),
     ),
+    **{
+        f"{kind.__name__}, {words}": (
+            partial(kind, initial=initial, down=down),
+            {"X": (2, 6, 3), **gates(kind), **(states(kind) if initial else {})},
+            partial(over_time, kind, down),
+        )
+        for kind in (layers.RNN, layers.LSTM, layers.GRU)
+        for words, initial, down in (("from zero", False, False), ("from a state, down", True, True))
+    },
     "shared weights": (
         lambda: layers.share(layers.Sequential(layers.Linear(), layers.Tanh(), layers.Linear()), {"W2": "W1"}),
         {"X": (4, 5), "W1": (4, 4), "b1": (4,), "b2": (4,)},
