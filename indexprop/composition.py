@@ -241,13 +241,16 @@ def _check_batches(flat: Sequence[Layer]) -> None:
         given, wanted = before.definition.axes[before.output], after.definition.axes[after.data]
         one, other = before.definition.batch, after.definition.batch
         if one in given and other in wanted and given.index(one) != wanted.index(other):
+            reads, gives = (
+                f"{notation.format_access(Access(tensor, axes))}, with {index!r} at axis {axes.index(index) + 1}"
+                for tensor, axes, index in ((after.data, wanted, other), (before.output, given, one))
+            )
             problems.append(
                 Problem(
-                    f"layer {number} reads {notation.format_access(Access(after.data, wanted))}, its batch"
-                    f" {other!r} at axis {wanted.index(other) + 1}, and layer {number_before} gives "
-                    f"{notation.format_access(Access(before.output, given))}, with {one!r} at axis {given.index(one) + 1}",
+                    f"layer {number} reads {reads}, and layer {number_before} gives {gives}",
                     f"{number_before}  {before.title}\n{number}  {after.title}",
-                    way_out="Name every axis of the layer in its order, such as Linear('b t i -> b t o').",
+                    "One of the two is taken for the batch by one layer, and for something else by the other.",
+                    "Name every axis of the layer in its order, such as Linear('b t i -> b t o').",
                 )
             )
         before, number_before = after, number

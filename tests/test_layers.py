@@ -842,7 +842,7 @@ def test_the_batch_stays_the_batch():
     with pytest.raises(NotationError) as caught:
         Sequential(layers.LSTM(name="one"), Tanh("t h"), Linear(batch="b t"))
     text = str(caught.value)
-    assert "layer 3 reads X[i,b,t], its batch 'b' at axis 2, and layer 1 gives Y[b,t,h], with 'b' at axis 1" in text
+    assert "layer 3 reads X[i,b,t], with 'b' at axis 2, and layer 1 gives Y[b,t,h], with 'b' at axis 1" in text
     assert "Linear('b t i -> b t o')" in text
     Sequential(layers.LSTM(name="one"), Tanh("t h"), Linear("b t i -> b t o"))
 
