@@ -708,7 +708,7 @@ class LSTM(Layer):
 
     >>> print(LSTM().program())
     batch b
-    A[k,b,t,h]     = W[k,h,i] X[b,t,i] + c[k,h]
+    A[k,b,t,h]     = W[k,h,i] X[b,t,i] + c[k,h]  where |k| = 4
     for t:
         Q[b,t,g]   = Y[b,(t-1)?,g]
         R[b,t,g]   = C[b,(t-1)?,g]
@@ -726,7 +726,7 @@ class LSTM(Layer):
 
     def __init__(self, *, initial: bool = False, down: bool = False, name: str = "") -> None:
         text = _over_time(
-            "A[k,b,t,h] = W[k,h,i] X[b,t,i] + c[k,h]",
+            "A[k,b,t,h] = W[k,h,i] X[b,t,i] + c[k,h]  where |k| = 4",
             {"Y": "Q", "C": "R"},
             """
             Z[k,b,t,h] = A[k,b,t,h] + U[k,h,g] Q[b,t,g]
@@ -748,7 +748,7 @@ class GRU(Layer):
 
     >>> print(GRU().program())
     batch b
-    A[k,b,t,h]     = W[k,h,i] X[b,t,i] + c[k,h]
+    A[k,b,t,h]     = W[k,h,i] X[b,t,i] + c[k,h]  where |k| = 3
     for t:
         Q[b,t,g]   = Y[b,(t-1)?,g]
         B[k,b,t,h] = U[k,h,g] Q[b,t,g] + e[k,h]
@@ -763,7 +763,7 @@ class GRU(Layer):
 
     def __init__(self, *, initial: bool = False, down: bool = False, name: str = "") -> None:
         text = _over_time(
-            "A[k,b,t,h] = W[k,h,i] X[b,t,i] + c[k,h]",
+            "A[k,b,t,h] = W[k,h,i] X[b,t,i] + c[k,h]  where |k| = 3",
             {"Y": "Q"},
             """
             B[k,b,t,h] = U[k,h,g] Q[b,t,g] + e[k,h]

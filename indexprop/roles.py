@@ -396,7 +396,14 @@ class Layer:
                         way_out="Give one of them only.",
                     )
                 )
-        missing = [index for index in needed if definition.same_size[index] not in roots and index not in given]
+        said = self._stated({root: given[index] for root, index in roots.items()} if not kinds else {})
+        for index, value in given.items():
+            if index in definition.same_size and said.get(definition.same_size[index], value) != value:
+                fact = f"the size of {index!r} is given as {value}, and is {said[definition.same_size[index]]}"
+                clashes.append(Problem(fact, self.title, way_out="Leave it out."))
+        missing = [
+            index for index in needed if definition.same_size[index] not in {*roots, *said} and index not in given
+        ]
         if missing:
             shown = ", ".join(
                 notation.format_access(Access(name, definition.axes[name]))
@@ -417,7 +424,19 @@ class Layer:
             raise TypeProblem(*kinds)
         if clashes:
             raise SizeError(*clashes)
-        return {index: operator.index(given[roots[definition.same_size[index]]]) for index in needed}
+        known = said | {root: operator.index(given[index]) for root, index in roots.items()}
+        return {index: known[definition.same_size[index]] for index in needed}
+
+    def _stated(self, known: Mapping[Index, int]) -> dict[Index, int]:
+        """The sizes that facts of the layer give, from those that are known; each by the first index of its size."""
+        same = self.definition.same_size
+        found: dict[Index, int] = {}
+        for fact in self.definition.facts:
+            used = list(ir.count_indices(fact.value))
+            every = {**known, **found}
+            if all(same[index] in every for index in used):
+                found[same[fact.index]] = ir.count(fact.value, {index: every[same[index]] for index in used})
+        return found
 
 
 def halves(gradient: Gradient) -> tuple[Program, Program]:
