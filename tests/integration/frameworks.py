@@ -87,7 +87,9 @@ def _torch(module: torch.nn.Module, dtype: str, call: Callable[..., Any] | None 
 
 
 def _jax(shapes: Mapping[str, tuple[int, ...]], call: Callable[[Arrays, tuple[Any, ...]], Any]) -> Layer:
-    frozen = [name for name in shapes if name.split("/")[-1] in ("mean", "var", "moving_mean", "moving_variance")]
+    frozen = [
+        name for name in shapes if name.split("/")[-1] in ("mean", "var", "variance", "moving_mean", "moving_variance")
+    ]
 
     @jax.jit
     def both(arrays: Arrays, inputs: tuple[Any, ...], upstream: Any) -> Any:
@@ -163,19 +165,153 @@ def _nnx(module: nnx.Module, **options: Any) -> Layer:
 # --- numpy by hand, and scikit-learn --------------------------------------------------------------
 
 
-def _by_hand(column: bool, sizes: Mapping[str, int]) -> Layer:
-    o, i = sizes["o"], sizes["i"]
+def _build_by_hand(kind: str, s: Mapping[str, int], options: dict[str, Any], column: bool) -> Layer:
+    """As one writes it without a framework; `column` has the batch last, `row` has it first."""
+    base = kind.removesuffix("_transpose")
+    if "conv" in base:
+        return _convolution_by_hand(kind, base, s, options, column)
+    make = {
+        "dense": _dense_by_hand,
+        "flatten_dense": _flatten_by_hand,
+        "batch_norm": _norm_by_hand,
+        "layer_norm": _norm_by_hand,
+        "embedding": _embedding_by_hand,
+        "attention": _attention_by_hand,
+        "cross_attention": _attention_by_hand,
+        "lstm": _recurrent_by_hand,
+        "gru": _recurrent_by_hand,
+    }[kind]
+    shapes, call = make(kind, s, column, options)
+    return _jax(shapes, call)
 
-    def run(arrays: Arrays, inputs: tuple[Any, ...], upstream: Any) -> Any:
-        W, c, (X,) = arrays["W"], arrays["b"], inputs
-        if upstream is None:
-            return (W @ X + c[:, None] if column else X @ W + c), {}, ()
+
+Made = tuple[dict[str, tuple[int, ...]], Callable[[Arrays, tuple[Any, ...]], Any]]
+
+
+def _dense_by_hand(kind: str, s: Mapping[str, int], column: bool, options: Any) -> Made:
+    o, i = s["o"], s["i"]
+    if column:
+        return {"W": (o, i), "b": (o,)}, lambda p, x: p["W"] @ x[0] + p["b"][:, None]
+    return {"W": (i, o), "b": (1, o)}, lambda p, x: x[0] @ p["W"] + p["b"]
+
+
+def _flatten_by_hand(kind: str, s: Mapping[str, int], column: bool, options: Any) -> Made:
+    o, n, b = s["o"], s["c"] * s["h"] * s["w"], s["b"]
+    if column:
+        return {"W": (o, n), "b": (o,)}, lambda p, x: p["W"] @ x[0].reshape(n, b) + p["b"][:, None]
+    return {"W": (n, o), "b": (1, o)}, lambda p, x: x[0].reshape(b, n) @ p["W"] + p["b"]
+
+
+def _convolution_by_hand(kind: str, base: str, s: Mapping[str, int], options: dict[str, Any], column: bool) -> Layer:
+    kernel = _kernel(base, s)
+    space = "DHW"[-len(kernel) :]
+    numbers = (f"C{space}N", f"OI{space}", f"C{space}N") if column else (f"N{space}C", f"{space}IO", f"N{space}C")
+    depthwise, transposed = base.startswith("depthwise"), kind != base
+    names = ("c", "m") if depthwise else ("o", "i") if column else ("i", "o")
+    first, last = (s[name] for name in names)
+    outputs = s["c"] * s["m"] if depthwise else s["o"]
+    shape = (first, last, *kernel) if column else (*kernel, first, last)
+    step = options.get("stride", 1)
+    steps = (step,) * len(kernel) if isinstance(step, int) else step
+    padding = options["padding"]
+    if transposed and padding == "VALID":
+        padding = [(size - 1, max(size, step) - 1) for size, step in zip(kernel, steps, strict=True)]
+    stride = {"window_strides": (1,) * len(kernel), "lhs_dilation": steps} if transposed else {"window_strides": steps}
+
+    def call(p: Arrays, x: tuple[Any, ...]) -> Any:
+        K = p["K"]
+        if depthwise:
+            K = K.reshape(outputs, 1, *kernel) if column else K.reshape(*kernel, 1, outputs)
+        if transposed:
+            K = jnp.flip(K, range(2, K.ndim) if column else range(len(kernel)))
+        groups = s["c"] if depthwise else options.get("groups", 1)
+        given = {"padding": padding, "dimension_numbers": numbers, "feature_group_count": groups}
+        y = jax.lax.conv_general_dilated(x[0], K, **stride, **given)
+        return y + (p["b"].reshape(outputs, *(1 for _ in (*kernel, "b"))) if column else p["b"])
+
+    return _jax({"K": shape, "b": (outputs,) if column else (1, outputs)}, call)
+
+
+def _norm_by_hand(kind: str, s: Mapping[str, int], column: bool, options: dict[str, Any]) -> Made:
+    vector = (s["c"],) if column else (1, s["c"])
+
+    def wide(one: Any) -> Any:
+        return one[:, None] if column else one
+
+    def batch(p: Arrays, x: tuple[Any, ...]) -> Any:
+        normal = (x[0] - wide(p["mean"])) / jnp.sqrt(wide(p["variance"]) + options["eps"])
+        return wide(p["gamma"]) * normal + wide(p["beta"])
+
+    def layer(p: Arrays, x: tuple[Any, ...]) -> Any:
+        axis = 0 if column else 1
+        centred = x[0] - x[0].mean(axis, keepdims=True)
+        scale = jnp.sqrt((centred**2).mean(axis, keepdims=True) + options["eps"])
+        return wide(p["gamma"]) * centred / scale + wide(p["beta"])
+
+    if kind == "batch_norm":
+        return dict.fromkeys(("gamma", "beta", "mean", "variance"), vector), batch
+    return dict.fromkeys(("gamma", "beta"), vector), layer
+
+
+def _embedding_by_hand(kind: str, s: Mapping[str, int], column: bool, options: Any) -> Made:
+    if column:
+        return {"E": (s["e"], s["v"])}, lambda p, x: p["E"][:, x[0]]
+    return {"E": (s["v"], s["e"])}, lambda p, x: p["E"][x[0]]
+
+
+def _attention_by_hand(kind: str, s: Mapping[str, int], column: bool, options: Any) -> Made:
+    h, d, o, t, b = (s[name] for name in "hdotb")
+    widths = dict(zip("qkv", (s["e"], s.get("e_k", s["e"]), s.get("e_v", s["e"])), strict=True))
+    shapes: dict[str, tuple[int, ...]] = {}
+    for p, e in widths.items():
+        shapes |= {f"W{p}": (h * d, e) if column else (e, h * d), f"b{p}": (h * d,) if column else (1, h * d)}
+    shapes |= {"Wo": (o, h * d) if column else (h * d, o), "bo": (o,) if column else (1, o)}
+
+    def call(p: Arrays, x: tuple[Any, ...]) -> Any:
+        q, k, v = x if len(x) == 3 else x * 3
         if column:
-            gradients = {"W": upstream @ X.T, "b": upstream.sum(axis=1)}
-            return W @ X + c[:, None], gradients, (W.T @ upstream,)
-        return X @ W + c, {"W": X.T @ upstream, "b": upstream.sum(axis=0, keepdims=True)}, (upstream @ W.T,)
+            q, k, v = (
+                (jnp.einsum("fe,etb->ftb", p[f"W{n}"], one) + p[f"b{n}"][:, None, None]).reshape(h, d, t, b)
+                for n, one in zip("qkv", (q, k, v), strict=True)
+            )
+            found = jax.nn.softmax(jnp.einsum("hdtb,hdub->bhtu", q, k) / d**0.5, axis=-1)
+            mixed = jnp.einsum("bhtu,hdub->hdtb", found, v).reshape(h * d, t, b)
+            return jnp.einsum("of,ftb->otb", p["Wo"], mixed) + p["bo"][:, None, None]
+        q, k, v = ((one @ p[f"W{n}"] + p[f"b{n}"]).reshape(b, t, h, d) for n, one in zip("qkv", (q, k, v), strict=True))
+        found = jax.nn.softmax(jnp.einsum("bthd,buhd->bhtu", q, k) / d**0.5, axis=-1)
+        return jnp.einsum("bhtu,buhd->bthd", found, v).reshape(b, t, h * d) @ p["Wo"] + p["bo"]
 
-    return Layer({"W": (o, i), "b": (o,)} if column else {"W": (i, o), "b": (1, o)}, run)
+    return shapes, call
+
+
+def _recurrent_by_hand(kind: str, s: Mapping[str, int], column: bool, options: Any) -> Made:
+    gates = {"lstm": 4, "gru": 3}[kind]
+    h, i, b = s["h"], s["i"], s["b"]
+    wide, vector = gates * h, (gates * h,) if column else (1, gates * h)
+    shapes = {"W": (wide, i) if column else (i, wide), "U": (wide, h) if column else (h, wide), "b": vector}
+    shapes |= {"c": vector} if kind == "gru" else {}
+
+    def part(p: Arrays, weight: str, x: Any, bias: Any) -> list[Any]:
+        total = p[weight] @ x + bias[:, None] if column else x @ p[weight] + bias
+        return jnp.split(total, gates, axis=0 if column else 1)
+
+    def call(p: Arrays, x: tuple[Any, ...]) -> Any:
+        H = C = jnp.zeros((h, b) if column else (b, h), x[0].dtype)
+        states = []
+        for t in range(s["t"]):
+            given = part(p, "W", x[0][:, t], p["b"])
+            before = part(p, "U", H, p.get("c", jnp.zeros(vector, x[0].dtype)))
+            if kind == "lstm":
+                I, F, G, O = (one + other for one, other in zip(given, before, strict=True))  # noqa: E741
+                C = jax.nn.sigmoid(F) * C + jax.nn.sigmoid(I) * jnp.tanh(G)
+                H = jax.nn.sigmoid(O) * jnp.tanh(C)
+            else:
+                R, Z = (jax.nn.sigmoid(given[n] + before[n]) for n in range(2))
+                H = (1 - Z) * jnp.tanh(given[2] + R * before[2]) + Z * H
+            states.append(H)
+        return jnp.stack(states, axis=1)
+
+    return shapes, call
 
 
 def _sklearn(model: Any, sizes: Mapping[str, int], dtype: str) -> Layer:
@@ -200,17 +336,18 @@ def _sklearn(model: Any, sizes: Mapping[str, int], dtype: str) -> Layer:
 
 @cache
 def layer(kind: str, convention: str, dtype: str, options: tuple[tuple[str, Any], ...] = ()) -> Layer:
-    """The layer of a kind in a framework, with the sizes of `SIZES`."""
+    """The layer of a kind in a framework, with the sizes of `SIZES` unless the options have another one."""
     build = {"torch": _build_torch, "keras": _build_keras, "linen": _build_linen, "nnx": _build_nnx}.get(convention)
-    size = SIZES[kind]
+    size = SIZES[kind] | {name: value for name, value in options if name in SIZES[kind]}
+    settings = {name: value for name, value in options if name not in SIZES[kind]}
     if build is not None:
-        return build(kind, size, dtype, dict(options))
+        return build(kind, size, dtype, settings)
     if convention == "sklearn":
         model = MLPRegressor(hidden_layer_sizes=(), activation="identity", max_iter=500, solver="lbfgs")
         return _sklearn(model, size, dtype)
     if convention == "sklearn_linear":
         return _sklearn(LinearRegression(), size, dtype)
-    return _by_hand(convention == "column", size)
+    return _build_by_hand(kind, size, settings, convention == "column")
 
 
 def _kernel(kind: str, size: Mapping[str, int]) -> tuple[int, ...]:
@@ -286,6 +423,9 @@ def _build_keras(kind: str, s: Mapping[str, int], dtype: str, options: dict[str,
             inner = {"lstm": layers.LSTM, "gru": layers.GRU}[kind]
             return _keras(inner(s["h"], return_sequences=True, dtype=dtype, **options), (None, s["t"], s["i"]))
     kernel = _kernel(base, s)
+    if base == "depthwise_conv3d":  # which Keras has only by this name
+        inner = layers.Conv3D(s["c"] * s["m"], kernel, groups=s["c"], dtype=dtype, **options)
+        return _keras(inner, (None, *_space(base, s), s["c"]))
     if base.startswith("depthwise"):
         inner = getattr(layers, f"DepthwiseConv{dims.upper()}")(kernel, depth_multiplier=s["m"], dtype=dtype, **options)
         return _keras(inner, (None, *_space(base, s), s["c"]))
@@ -362,6 +502,9 @@ def _build_nnx(kind: str, s: Mapping[str, int], dtype: str, options: dict[str, A
             return _nnx(nnx.Embed(s["v"], s["e"], **kept))
         case "attention":
             return _nnx(nnx.MultiHeadAttention(s["h"], s["e"], decode=False, **kept))
+        case "cross_attention":
+            widths = {"qkv_features": s["h"] * s["d"], "in_kv_features": s["e_k"], "out_features": s["o"]}
+            return _nnx(nnx.MultiHeadAttention(s["h"], s["e"], decode=False, **widths, **kept))
         case "lstm" | "gru":
             lstm = nnx.LSTMCell if options.get("cell") == "LSTMCell" else nnx.OptimizedLSTMCell
             cell = {"lstm": lstm, "gru": nnx.GRUCell}[kind](s["i"], s["h"], **kept)
