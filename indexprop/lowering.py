@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from string import ascii_letters
 from typing import Any
 
@@ -95,11 +95,11 @@ class Plan:
 
     def __str__(self) -> str:
         sizes = ", ".join(f"{index}={size}" for index, size in self.sizes.items())
-        lines = [f"sizes: {sizes}; {self.dtype}", f"{'kernel':14} {'into':34} {'FLOPs':>8} {'bytes':>9}"]
+        lines = [f"sizes: {sizes}; {self.dtype}", f"{'kernel':14} {'into':34} {'FLOPs':>8} {'memory':>9}"]
         for number, step in enumerate(self.steps):
             lines.append(shorten(step, 80))
             lines += [
-                f"  {one.name:12} {shorten(one.what, 34):34} {quantity(one.flops):>8} {quantity(one.bytes):>9}"
+                f"  {one.name:12} {shorten(one.what, 34):34} {quantity(one.flops):>8} {quantity(one.bytes) + 'B':>9}"
                 for one in self.kernels
                 if one.step == number
             ]
@@ -108,6 +108,12 @@ class Plan:
         lines.append(f"{quantity(self.flops)} FLOPs; buffers {quantity(self.buffers)}B, results ")
         lines[-1] += f"{quantity(self.results)}B, together {quantity(self.memory)}B"
         return "\n".join(lines)
+
+
+def is_run(group: tuple[int, ...], order: tuple[int, ...]) -> bool:
+    """Whether the labels of a group stand together, in their order."""
+    start = order.index(group[0]) if group else 0
+    return order[start : start + len(group)] == group
 
 
 def shorten(text: str, width: int) -> str:
@@ -164,6 +170,7 @@ class Lowering:
     free: list[Buffer] = field(default_factory=list)
     buffers: list[Buffer] = field(default_factory=list)
     views: dict[str, str] = field(default_factory=dict)
+    extra: list[Value] = field(default_factory=list)
     results: int = 0
 
     def __post_init__(self) -> None:
@@ -216,17 +223,16 @@ class Lowering:
             return self.reading.names[value.tensor]
         step = self.whole.steps[value.step]
         base = self.reading.names[step.name]
-        return base if len(value.axes) == len(step.target.slots) else f"{base}_part"
+        return base if value.axes and len(value.axes) == len(step.target.slots) else f"{base}_part"
 
     def variable(self, value: Value) -> str:
         return self.name(self.base(value))
 
     def over(self, value: Value, place: Place, order: Sequence[int]) -> Place:
         """The memory of an operand, under the name of what is written into it."""
-        base = self.base(value)
-        if re.fullmatch(rf"{base}(_\d+)?", place.text):
+        if self.is_named(place, value):
             return Place(place.text, tuple(order), place.buffer)
-        name = self.name(base)
+        name = self.variable(value)
         self.setup.append(f"{name} = {place.text}")
         return Place(name, tuple(order), place.buffer)
 
@@ -259,7 +265,7 @@ class Lowering:
         if self.memory_limit is None or total <= self.memory_limit:
             return
         step = self.whole.steps[max(value.step, 0)]
-        sizes = " ".join(f"{index}={size}" for index, size in zip(value.names, value.shape, strict=True))
+        sizes = " ".join(f"{value.names[axis]}={value.shape[axis]}" for axis in value.hint or range(len(value.names)))
         raise MemoryProblem(
             Problem(
                 f"{quantity(total)}B are needed up to this step, and memory_limit is {quantity(self.memory_limit)}B",
@@ -276,7 +282,9 @@ class Lowering:
     def release(self, value: Value) -> None:
         """Gives back the buffers of what is needed for the last time in a value's operation."""
         kept = self.places[value].buffer
-        for operand, _ in dict.fromkeys(value.operands):
+        operands = [*dict.fromkeys(operand for operand, _ in value.operands), *self.extra]
+        self.extra.clear()
+        for operand in operands:
             place = self.places.get(operand)
             if place is not None and self.last[operand] is value and place.buffer not in (None, kept, *self.free):
                 assert place.buffer is not None
@@ -310,7 +318,7 @@ class Lowering:
     def number(self, value: Any) -> str:
         text = f"np.array({value!r}, dtype)"
         if text not in self.views:
-            self.views[text] = self.name("k")
+            self.views[text] = self.name(f"k{len(self.views) + 1}")
             self.setup.append(f"{self.views[text]} = {text}")
         return self.views[text]
 
@@ -381,7 +389,8 @@ class Lowering:
 
     def record(self, value: Value, name: str, flops: int = 0) -> None:
         numbers = value.count + sum(operand.count for operand, _ in value.operands)
-        what = self.places[value].text + (f" {value.shape}" if value.shape else "")
+        names = [value.names[axis] for axis in self.places[value].order if axis is not None]
+        what = self.places[value].text + (f"[{','.join(names)}]" if names else "")
         self.kernels.append(Kernel(value.step, name, what, flops, numbers * self.itemsize))
 
     def forced(self, value: Value) -> tuple[int, ...] | None:
@@ -406,15 +415,24 @@ class Lowering:
 
     def place_for_map(self, value: Value, order: Sequence[int]) -> Place:
         """An operand's own memory if nothing needs the operand any more, otherwise new memory."""
-        if value.operation == "map" and value not in self.output_names:
-            want = tuple(value.axes[axis] for axis in order)
-            for operand, labels in value.operands:
-                place = self.places.get(operand)
-                if place is None or place.buffer is None or self.last[operand] is not value:
-                    continue
-                if operand.truth == value.truth and self.memory(operand, labels) == want:
-                    return self.over(value, place, order)
-        return self.allocate(value, order)
+        if value.operation != "map" or value in self.output_names:
+            return self.allocate(value, order)
+        want = tuple(value.axes[axis] for axis in order)
+        spare = [
+            place
+            for operand, labels in value.operands
+            if (place := self.places.get(operand)) is not None
+            and place.buffer is not None
+            and self.last[operand] is value
+            and operand.truth == value.truth
+            and self.memory(operand, labels) == want
+        ]
+        spare.sort(key=lambda place: not self.is_named(place, value))
+        return self.over(value, spare[0], order) if spare else self.allocate(value, order)
+
+    def is_named(self, place: Place, value: Value) -> bool:
+        """Whether a variable has the name that a value would get."""
+        return re.fullmatch(rf"{self.base(value)}(_\d*)?", place.text) is not None
 
     def emit_map(self, value: Value) -> None:
         order = self.map_order(value)
@@ -521,18 +539,83 @@ class Lowering:
             return
         order = self.product_order(value, stack, rows, columns)
         want = tuple(value.axes[axis] for axis in order)
-        first, second = (one, a, rows), (other, b, columns)
-        if want != (*rows, *columns):
-            first, second = second, first
-        left = self.stacked(first[0], first[1], (), first[2], summed)
-        right = self.stacked(second[0], second[1], (), summed, second[2])
-        if not stack and left is not None and right is not None and want == (*first[2], *second[2]):
-            groups = [group for group in (first[2], second[2]) if group]
-            self.dot(value, order, left, right, tuple(math.prod(size[one] for one in group) for group in groups))
-            self.record(value, "dot", flops)
+        rows, columns = (tuple(label for label in want if label in group) for group in (rows, columns))
+        if not all(is_run(group, want) for group in (rows, columns)):
+            self.turned(value)
             return
-        self.loop(value)
-        self.record(value, "einsum", flops)
+        first, second = (one, a, rows), (other, b, columns)
+        if rows and columns and want.index(columns[0]) < want.index(rows[0]):
+            first, second = second, first
+        stack = [label for label in want if label in stack]
+        left = self.matrices(value, first[0], first[1], stack, first[2], summed)
+        right = self.matrices(value, second[0], second[1], stack, summed, second[2])
+        shapes = [math.prod(size[label] for label in group) for group in (first[2], second[2]) if group]
+        if stack:
+            self.matmul(value, order, left, right, stack, (first[2], second[2]))
+        else:
+            self.dot(value, order, left, right, tuple(shapes))
+        self.record(value, "matmul" if stack else "dot", flops)
+
+    def matrices(
+        self,
+        value: Value,
+        operand: Value,
+        labels: Sequence[int],
+        stack: Sequence[int],
+        rows: Sequence[int],
+        columns: Sequence[int],
+    ) -> str:
+        """An operand as a stack of matrices: a view, or a copy where there is no such view."""
+        text = self.stacked(operand, labels, stack, rows, columns)
+        if text is not None:
+            return text
+        want = (*stack, *rows, *columns)
+        size = dict(zip(labels, operand.shape, strict=True))
+        shape = tuple(size[label] for label in want)
+        copy = Value("copy", None, ((operand, tuple(labels)),), want, shape, operand.names, value.step)
+        place = self.allocate(copy, range(len(want)))
+        self.places[copy] = place
+        self.last[copy] = value
+        self.extra.append(copy)
+        self.lines.append(f"np.copyto({place.text}, {self.operand(operand, labels, want)})")
+        self.record(copy, "copy")
+        found = self.stacked(copy, want, stack, rows, columns)
+        assert found is not None
+        return found
+
+    def turned(self, value: Value) -> None:
+        """A result whose axes have to stand otherwise than the product makes them: made aside, and copied."""
+        aside = replace(value, tensor="")
+        self.last[aside] = value
+        self.extra.append(aside)
+        self.emit_product(aside)
+        want = self.forced(value)
+        assert want is not None
+        view = self.operand(aside, value.axes, [value.axes[axis] for axis in want])
+        place = self.allocate(value, want)
+        self.places[value] = place
+        if place.buffer is None:
+            self.lines.append(f'{place.text} = np.array({view}, order="C")')
+        else:
+            self.lines.append(f"np.copyto({place.text}, {view})")
+        self.record(value, "copy")
+
+    def matmul(
+        self,
+        value: Value,
+        order: Sequence[int],
+        left: str,
+        right: str,
+        stack: Sequence[int],
+        groups: tuple[tuple[int, ...], tuple[int, ...]],
+    ) -> None:
+        """Products of stacks of matrices, into views of the memory of a value."""
+        place = self.allocate(value, order)
+        self.places[value] = place
+        if place.buffer is None:
+            self.lines.append(f"{place.text} = np.empty({value.shape_in(order)}, dtype)")
+        out = self.stacked(value, value.axes, stack, *groups)
+        self.lines.append(f"np.matmul({left}, {right}, {out})")
 
     def product_order(
         self, value: Value, stack: Sequence[int], rows: tuple[int, ...], columns: tuple[int, ...]

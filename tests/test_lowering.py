@@ -1,0 +1,354 @@
+"""Lowered code: it computes what the definition says at every size, in memory of its own, and says what it does."""
+
+from __future__ import annotations
+
+import ast
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import indexprop as ip
+from indexprop import execution, lowering, testing
+from indexprop.errors import MemoryProblem, SizeError
+from tests.test_codegen import (
+    GRAD,
+    HAND_PICKED,
+    NET,
+    SIZES,
+    assert_agrees,
+    by_definition,
+    different_sizes,
+    draw_arrays,
+    everything,
+    kinds_of_arrays,
+    patterns,
+    within_domains,
+)
+
+GOLDEN = Path(__file__).resolve().parent / "golden"
+
+ATTENTION = ip.parse("""
+    Q[n,t,h,d] = X[n,t,e] Wq[e,h,d]
+    K[n,s,h,d] = X[n,s,e] Wk[e,h,d]
+    S[n,h,t,s] = Q[n,t,h,d] K[n,s,h,d] / sqrt(|d|)
+    P[n,h,t,s] = softmax[s](S[n,h,t,s])
+    A[n,t,h,d] = P[n,h,t,s] X[n,s,e] Wv[e,h,d]
+    R[n,t,e]   = layer_norm[e](X[n,t,e] + sum[h,d](A[n,t,h,d] Wo[h,d,e]))
+    L = sum[n,t,e](R[n,t,e]^2 G[e,t]) / |n|
+""")
+PRODUCTS = {
+    "two stacks": "Y[a,b,i,k] = U[a,b,i,j] V[b,j,k,a]",
+    "a stack that is last": "Y[i,k,b] = U[i,j,b] V[j,k,b]",
+    "no matrix in it": "Y[c,b] = u[a,b] V[c,a,b]",
+    "two sums in another order": "Y[i,k] = U[i,j,l] V[l,k,j]",
+    "sums apart": "Y[i,k] = U[j,i,l] V[l,j,k]",
+    "axes apart": "Y[i,j,k] = U[i,l,j] V[l,k]",
+    "a result with its axes mixed": "Y[i,k,j] = U[i,j,l] V[l,k]",
+    "a batch that one lacks": "Y[b,i,k] = U[b,i,j] V[j,k] w[b]",
+    "one sum alone": "Y[i] = sum[j,k](U[i,j] V[i,k])",
+    "an index that nothing has": (
+        "input Z[i,j,k] \n A[i,j] = u[i] \n Y[i] = sum[j,k](A[i,j] v[k]) \n m = max[i,j](A[i,j])"
+    ),
+    "one value under two names": "A[i,j] = U[i,k] V[k,j] \n B[j,i] = V[k,j] U[i,k] \n Y[i,j] = A[i,j] B[j,i]",
+    "the same part twice": "Y[i] = exp(u[i]) / sum[j](exp(u[j])) \n Z[k] = exp(u[k])^2",
+    "added to": "Y[i,j] = u[i] \n Y[i,j] += U[i,j] \n Y[i,j] += V[j,k] W[k,i] \n Z[j,i] = Y[i,j] Y[i,j]",
+    "chosen over what is read twice": "Y[i,j] = where(U[i,j] > V[j,i], U[i,j], V[j,i]) + U[i,j]",
+    "a chain": "Y[i] = A[i,j] B[j,k] C[k,l] D[l,i]",
+}
+
+
+def lines_of(text):
+    return ip.parse(text.replace(" \n ", "\n"))
+
+
+# --- what it computes -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layout", ["as written", "reversed"])
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_products(name, layout):
+    program = everything(lines_of(PRODUCTS[name]))
+    for derived in (program, everything(ip.vjp(lines_of(PRODUCTS[name])).program)):
+        arrays = draw_arrays(derived, different_sizes(derived))
+        expected = by_definition(derived, arrays)
+        orders = {tensor: " ".join(reversed(axes)) for tensor, axes in derived.axes.items()}
+        chosen = orders if layout == "reversed" else None
+        found = ip.compile(derived, chosen)(**ip.convert(arrays, to=chosen, program=derived))
+        assert_agrees(ip.convert(found, from_=chosen, program=derived), expected)
+
+
+def test_attention():
+    grad = everything(ip.gradient(ATTENTION).program)
+    sizes = different_sizes(grad)
+    arrays = draw_arrays(grad, sizes)
+    step = ip.compile(grad)
+    assert_agrees(step(**arrays), by_definition(grad, arrays))
+    assert not step.plan.as_read
+    assert {"matmul", "dot", "dot ones", "max", "exp"} <= {kernel.name for kernel in step.plan.kernels}
+
+
+@pytest.mark.parametrize("name", [*HAND_PICKED, *PRODUCTS])
+def test_single_precision_agrees(name):
+    program = everything(lines_of((HAND_PICKED | PRODUCTS)[name]))
+    arrays = within_domains(program, draw_arrays(program, different_sizes(program)))
+    narrow = {key: array if array.dtype == bool else array.astype(np.float32) for key, array in arrays.items()}
+    expected = by_definition(program, arrays)
+    for key, value in ip.compile(program)(**narrow).items():
+        assert value.dtype == np.float32
+        largest = np.max(np.abs(expected[key]), initial=1.0)
+        np.testing.assert_allclose(value, expected[key], rtol=1e-4, atol=1e-5 * largest)
+
+
+# --- memory ---------------------------------------------------------------------------------------
+
+
+def poison(step):
+    """NaN into every number that a workspace holds from the last call."""
+    for found in step._specialised.values():
+        for buffer in found.buffers:
+            buffer.fill(True if buffer.dtype == bool else np.nan)
+
+
+def assert_poison_changes_nothing(program, arrays, layout=None):
+    step = ip.compile(program, layout)
+    before = step(**arrays)
+    poison(step)
+    after = step(**arrays)
+    for name, value in before.items():
+        np.testing.assert_array_equal(after[name], value, err_msg=name)
+
+
+@pytest.mark.parametrize("name", [*HAND_PICKED, *PRODUCTS])
+def test_poisoned_buffers(name):
+    program = lines_of((HAND_PICKED | PRODUCTS)[name])
+    assert_poison_changes_nothing(program, within_domains(program, draw_arrays(program, different_sizes(program))))
+
+
+@given(testing.programs(), st.data())
+def test_poisoned_buffers_in_generated_programs(program, data):
+    grad = ip.vjp(program).program
+    sizes = data.draw(testing.sizes(grad, high=4, special=(1,)))
+    arrays = data.draw(testing.operands(grad, sizes))
+    layout = data.draw(patterns(grad))
+    with np.errstate(all="ignore"):
+        assert_poison_changes_nothing(grad, ip.convert(arrays, to=layout, program=grad), layout)
+
+
+def test_poison_would_be_seen(monkeypatch):
+    """The test above can fail: a text that reads a buffer before it writes it."""
+    right = lowering.Lowering.text
+    monkeypatch.setattr(lowering.Lowering, "text", lambda self: right(self).replace("W1.dot(X, Z1)", "pass"))
+    with pytest.raises(AssertionError, match="L"):
+        assert_poison_changes_nothing(NET, draw_arrays(NET, SIZES))
+
+
+def test_every_call_has_results_of_its_own():
+    step = ip.compile(GRAD)
+    arrays = draw_arrays(NET, SIZES)
+    _, first = step(**arrays)
+    kept = {name: value.copy() for name, value in first.items()}
+    _, second = step(**{name: -array for name, array in arrays.items()})
+    for name, value in first.items():
+        np.testing.assert_array_equal(value, kept[name])
+        assert not np.shares_memory(value, second[name])
+        for found in step._specialised.values():
+            assert not any(np.shares_memory(value, buffer) for buffer in found.buffers)
+
+
+def test_outputs_that_are_used_again():
+    step = ip.compile(GRAD, reuse_outputs=True)
+    arrays = draw_arrays(NET, SIZES)
+    expected = ip.compile(GRAD)(**arrays)
+    loss, grads = step(**arrays)
+    assert loss == expected[0]
+    for name, value in grads.items():
+        np.testing.assert_array_equal(value, expected[1][name])
+    _, again = step(**arrays)
+    assert all(np.shares_memory(again[name], grads[name]) for name in grads)
+    values = [*again.values(), *arrays.values()]
+    assert not any(np.shares_memory(one, other) for k, one in enumerate(values) for other in values[:k])
+
+
+@given(testing.programs(max_steps=3), st.data())
+def test_outputs_that_are_used_again_in_generated_programs(program, data):
+    grad = everything(ip.vjp(program).program)
+    arrays = data.draw(testing.operands(grad, data.draw(testing.sizes(grad, high=3, special=(1,)))))
+    with np.errstate(all="ignore"):
+        assert_agrees(ip.compile(grad, reuse_outputs=True)(**arrays), by_definition(grad, arrays))
+
+
+def test_two_threads():
+    step = ip.compile(GRAD)
+    inputs = [draw_arrays(NET, SIZES, seed) for seed in (3, 4)]
+    expected = [step(**arrays) for arrays in inputs]
+    wrong = []
+    start = threading.Barrier(2)
+
+    def work(number):
+        start.wait()
+        for _ in range(300):
+            loss, grads = step(**inputs[number])
+            if loss != expected[number][0] or any((grads[k] != expected[number][1][k]).any() for k in grads):
+                wrong.append(number)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_a_call_within_a_call():
+    """A workspace in use is not given to another call."""
+    step = ip.compile(lines_of("Y[i] = exp(u[i]) \n Z[i] = Y[i] + u[i]"))
+    step(u=np.zeros(3))
+    (found,) = step._specialised.values()
+    taken = found.free.pop()
+    assert step(u=np.ones(3))["Z"].tolist() == [np.e + 1] * 3
+    found.free.append(taken)
+    assert len(found.free) == 2
+
+
+@pytest.mark.parametrize("layout", ["column", "row"])
+def test_any_memory_in_any_layout(layout):
+    arrays = ip.convert(draw_arrays(NET, SIZES), to=layout, program=NET)
+    step = ip.compile(GRAD, layout)
+    loss, grads = step(**arrays)
+    for kind in [kind for kind, _ in kinds_of_arrays(np.zeros((2, 2)))]:
+        other = {name: dict(kinds_of_arrays(array))[kind] for name, array in arrays.items()}
+        for array in other.values():
+            array.flags.writeable = False
+        again = step(**other)
+        np.testing.assert_allclose(again[0], loss, rtol=1e-14)
+        for name, value in grads.items():
+            np.testing.assert_allclose(again[1][name], value, rtol=1e-12)
+
+
+# --- what it says ---------------------------------------------------------------------------------
+
+
+def test_source_is_what_runs():
+    step = ip.compile(GRAD, "row")
+    assert step.source == step.reading
+    arrays = ip.convert(draw_arrays(NET, SIZES), to="row", program=NET)
+    loss, grads = step(**arrays)
+    assert step.source != step.reading
+    namespace = {}
+    exec(step.source, namespace)
+    function, buffers = namespace["workspace"]()
+    assert len(buffers) > 0
+    again, others = function(*arrays.values())
+    assert again == loss
+    assert all((others[name] == grads[name]).all() for name in grads)
+    comments = [line.strip()[2:] for line in step.source.splitlines() if line.strip().startswith("# ")]
+    read = [line.strip() for line in step.reading.splitlines() if " = " in line and "n_" not in line.split(" = ")[0]]
+    assert [line for line in read if not line.startswith(("return", "small"))] == comments
+
+
+def test_a_text_for_every_signature():
+    step = ip.compile(GRAD)
+    small = draw_arrays(NET, SIZES)
+    large = draw_arrays(NET, {index: size + 1 for index, size in SIZES.items()})
+    step(**small)
+    first = step.source
+    step(**large)
+    assert step.source != first
+    step(**small)
+    step(**{name: array.astype(np.float32) for name, array in small.items()})
+    assert "float32" in step.source
+    assert len(step._specialised) == 3
+    assert step.at(SIZES).source == first
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"u": np.zeros(0), "v": np.zeros(0)},
+        {"u": np.zeros(3, np.float32), "v": np.zeros(3)},
+        {"u": np.zeros(3, np.longdouble), "v": np.zeros(3, np.longdouble)},
+        {"u": np.zeros(3, complex), "v": np.zeros(3, complex)},
+    ],
+)
+def test_what_is_not_lowered_runs_as_it_is_read(arrays):
+    step = ip.compile(lines_of("Y[i] = u[i] v[i]"))
+    assert step(**arrays)["Y"].dtype == np.result_type(*arrays.values())
+    assert step.source == step.reading
+
+
+def test_no_plan_before_sizes():
+    step = ip.compile(GRAD)
+    with pytest.raises(SizeError) as caught:
+        _ = step.plan
+    assert str(caught.value) == (
+        "there is no plan before the sizes are known\n"
+        "    <compiled gradient(W1, X, b1, W2, b2, W3, b3, T)>\n"
+        "    Call it once, or give sizes: step.at({'b': 32, ...}).plan."
+    )
+    with pytest.raises(SizeError, match="the size of g, o is not given"):
+        step.at({"i": 3, "h": 4, "b": 5})
+
+
+def test_golden_plan():
+    """`python -m tests.test_lowering` writes the files anew."""
+    found = ip.compile(GRAD, "column").at(SIZES)
+    assert (GOLDEN / "column_batch_plan.txt").read_text(encoding="utf-8") == f"{found.plan}\n"
+    assert (GOLDEN / "column_batch_lowered.py").read_text(encoding="utf-8") == found.source
+    assert max(map(len, str(found.plan).splitlines())) <= 80
+    ast.parse(found.source)
+
+
+def test_plan_counts():
+    """The products of a matrix chain, and the buffer between them."""
+    plan = (
+        ip.compile(lines_of("Y[i,k] = A[i,j] X[j,k] \n Z[l,k] = B[l,i] Y[i,k]"))
+        .at({"i": 2, "j": 3, "k": 5, "l": 7})
+        .plan
+    )
+    assert [kernel.flops for kernel in plan.kernels] == [2 * 2 * 3 * 5, 2 * 7 * 2 * 5]
+    assert plan.buffers == 2 * 5 * 8
+    assert plan.results == 7 * 5 * 8
+    assert plan.memory == plan.buffers + plan.results
+
+
+def test_buffers_are_used_again():
+    """A long chain of maps and products needs two buffers, however long it is."""
+    lines = ["H0[i,b] = exp(X[i,b])"]
+    lines += [f"H{n + 1}[i,b] = tanh(sum[j](W[i,j] H{n}[j,b]))" for n in range(20)]
+    program = ip.parse("\n".join(lines))
+    plan = ip.compile(program).at({"i": 7, "b": 5, "j": 7}).plan
+    assert plan.buffers == 2 * 7 * 5 * 8
+
+
+def test_memory_limit():
+    step = ip.compile(lines_of("Y[i,j] = exp(u[i]) v[j] \n y = sum[i,j](Y[i,j]^3)"), memory_limit=10_000)
+    assert step(u=np.zeros(3), v=np.zeros(4))["y"] == 0
+    with pytest.raises(MemoryProblem) as caught:
+        step(u=np.zeros(100), v=np.zeros(200))
+    assert str(caught.value) == (
+        "161 kB are needed up to this step, and memory_limit is 10 kB\n"
+        "\n"
+        "    Y[i,j] = exp(u[i]) v[j]\n"
+        "\n"
+        "    its largest part here: i=100 j=200, 160 kB\n"
+        "    Give smaller inputs, or raise memory_limit."
+    )
+
+
+def test_options_survive_pickling():
+    import pickle
+
+    step = ip.compile(GRAD, "row", "einsum", reuse_outputs=True, memory_limit=10**6)
+    again = pickle.loads(pickle.dumps(step))
+    assert again.options == step.options == {"specialise": True, "reuse_outputs": True, "memory_limit": 10**6}
+    assert isinstance(again, execution.Compiled)
+
+
+if __name__ == "__main__":
+    found = ip.compile(GRAD, "column").at(SIZES)
+    (GOLDEN / "column_batch_plan.txt").write_text(f"{found.plan}\n", encoding="utf-8")
+    (GOLDEN / "column_batch_lowered.py").write_text(found.source, encoding="utf-8")
