@@ -301,6 +301,13 @@ def _check(arguments: argparse.Namespace) -> Outcome:
                     way_out="For functions, write my.py:forward --backward my.py:backward --axes ...",
                 )
             )
+    if arguments.file.endswith(".py"):
+        raise NotationError(
+            Problem(
+                f"{arguments.file} is a file of Python, and it is not said which functions to check",
+                way_out=f"Write {arguments.file}:forward --backward {arguments.file}:backward --axes 'X=i b, W=o i'.",
+            )
+        )
     gradient = _gradient(arguments)
     return _verdict(arguments, lambda seed: numerics.check(gradient, seed=seed))
 

@@ -23,7 +23,7 @@ from functools import cache, cached_property
 from typing import assert_never
 
 from indexprop import algebra, definitions, ir, notation
-from indexprop.errors import DerivationError, NameProblem, Problem, TypeProblem, did_you_mean
+from indexprop.errors import DerivationError, NameProblem, Problem, TypeProblem, did_you_mean, expect, names_in
 from indexprop.functions import INDEXED, lookup
 from indexprop.ir import (
     Access,
@@ -207,6 +207,8 @@ def gradient(program: Program, of: str | None = None, wrt: Sequence[str] | str |
     """
     program = program_of(program)
     of = of if of is not None else _only_output(program)
+    several = 'For example of="L"; of several tensors: vjp(program, of=["Y", "V"]).'
+    expect(of, str, "of is the name of one scalar", several)
     _known(program, [of], "tensor")
     axes = program.axes[of]
     if axes:
@@ -229,8 +231,7 @@ def vjp(program: Program, of: Sequence[str] | str | None = None, wrt: Sequence[s
     dW[o,h] = dY[o,b] H[h,b]
     """
     program = program_of(program)
-    outputs = tuple(dict.fromkeys([of] if isinstance(of, str) else of if of is not None else program.outputs))
-    _known(program, outputs, "tensor")
+    outputs = _outputs(program, of)
     return _reverse(program, outputs, wrt, seeded=False)
 
 
@@ -259,6 +260,16 @@ def _only_output(program: Program) -> str:
     )
 
 
+def _outputs(program: Program, of: Sequence[str] | str | None) -> tuple[str, ...]:
+    """What is differentiated: every output, unless some tensors are named."""
+    names = program.outputs if of is None else names_in(of, "of")
+    if not names:
+        way_out = f"Give the names of tensors as of, such as {program.outputs[0]!r}, or leave it out."
+        raise DerivationError(Problem("there is nothing to differentiate: of is empty", way_out=way_out))
+    _known(program, names, "tensor")
+    return names
+
+
 def _known(program: Program, names: Iterable[str], kind: str) -> None:
     problems = [
         Problem(f"there is no {kind} {name!r}", way_out=did_you_mean(str(name), program.names))
@@ -275,7 +286,7 @@ def _targets(program: Program, of: Sequence[str], wrt: Sequence[str] | str | Non
         discrete = {*program.truths, *program.positions}
         names = tuple(access.tensor for access in needed.inputs if access.tensor not in discrete)
     else:
-        names = (wrt,) if isinstance(wrt, str) else tuple(dict.fromkeys(wrt))
+        names = names_in(wrt, "wrt")
     _known(program, names, "tensor")
     problems = [
         Problem(f"{name!r} holds {what}, which have no cotangent", way_out=f"Leave {name} out of wrt.")
@@ -635,8 +646,7 @@ def jvp(program: Program, of: Sequence[str] | str | None = None, wrt: Sequence[s
     tY[o,b] = tW[o,h] H[h,b] + W[o,h] tH[h,b]
     """
     program = program_of(program)
-    outputs = tuple([of] if isinstance(of, str) else of if of is not None else program.outputs)
-    _known(program, outputs, "tensor")
+    outputs = _outputs(program, of)
     targets = _targets(program, outputs, wrt)
     moving = [name for name in targets if name not in program.input_names]
     if moving:

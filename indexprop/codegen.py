@@ -22,7 +22,7 @@ from typing import assert_never
 from indexprop import definitions, dialects, ir, notation
 from indexprop.calculus import Gradient, Tangent, program_of
 from indexprop.dialects import NUMPY, Dialect
-from indexprop.errors import NotationError, Problem, did_you_mean
+from indexprop.errors import NotationError, Problem, one_of
 from indexprop.functions import INDEXED, TABLE, lookup
 from indexprop.ir import (
     Access,
@@ -122,8 +122,7 @@ class Writer:
         *,
         bare: bool = False,
     ) -> None:
-        if style not in STYLES:
-            raise NotationError(Problem(f"there is no style {style!r}", way_out=did_you_mean(style, STYLES)))
+        one_of(style, STYLES, "style")
         self.program = program
         self.arrangement = arrangement
         self.einsums = style == "einsum"

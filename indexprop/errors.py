@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -92,13 +93,57 @@ def underline(line: str, spans: Iterable[tuple[int, int]]) -> str:
     return f"{line}\n{''.join(marks).rstrip()}"
 
 
-def did_you_mean(name: str, known: Sequence[str]) -> str:
+def one_of(value: object, known: Sequence[str], what: str) -> None:
+    """Passes if a value is one of some words; otherwise NameProblem, which says what there is."""
+    if not isinstance(value, str) or value not in known:
+        raise NameProblem(Problem(f"there is no {what} {value!r}", way_out=did_you_mean(value, known)))
+
+
+def names_in(value: object, what: str) -> tuple[str, ...]:
+    """The names in a list of them, or one name, each once; otherwise TypeProblem.
+
+    >>> names_in("W", "wrt"), names_in(["W", "b", "W"], "wrt")
+    (('W',), ('W', 'b'))
+    """
+    names = [value] if isinstance(value, str) else list(value) if isinstance(value, Iterable) else [None]
+    if all(isinstance(name, str) for name in names):
+        return tuple(dict.fromkeys(map(str, names)))
+    fact = f"{what} is the name of a tensor, or a list of names, not {shortly(value)}"
+    raise TypeProblem(Problem(fact, way_out=f'For example {what}="W" or {what}=["W1", "b1"].'))
+
+
+def expect(value: object, kind: type | tuple[type, ...], what: str, way_out: str) -> None:
+    """Passes if a value is of a kind; otherwise TypeProblem, with what the value should have been and the way out."""
+    if not isinstance(value, kind):
+        raise TypeProblem(Problem(f"{what}, not {shortly(value)}", way_out=way_out))
+
+
+def shortly(value: object) -> str:
+    """A value in an error: itself if it is short, otherwise its kind."""
+    text = repr(value)
+    return text if len(text) <= 30 and "\n" not in text and " at 0x" not in text else f"a {type(value).__name__}"
+
+
+def unreadable(path: Path, error: Exception) -> Problem:
+    """A file that cannot be read, and those beside it that could be meant."""
+    why = error.strerror if isinstance(error, OSError) and error.strerror else "it is not text in UTF-8"
+    try:
+        beside = sorted(other.name for other in path.parent.iterdir() if other.suffix == path.suffix)
+    except OSError:
+        beside = []
+    way_out = did_you_mean(path.name, beside[:12]) if beside else "Correct the path."
+    return Problem(f"cannot read {str(path)!r}: {why}", way_out=way_out)
+
+
+def did_you_mean(name: object, known: Sequence[str]) -> str:
     """A suggestion and the list of what exists, as a sentence.
 
     >>> did_you_mean("w2", ["W1", "W2", "b"])
     "Did you mean 'W2'? There are: W1, W2, b."
     """
     listed = f"There are: {', '.join(known) or 'none'}."
+    if not isinstance(name, str):
+        return listed
     close = get_close_matches(name, known, n=1, cutoff=0.5)
     if not close:
         lowered = {other.lower(): other for other in reversed(known)}

@@ -22,7 +22,7 @@ from indexprop import calculus, ir, layouts, notation
 from indexprop.calculus import Gradient, Tangent
 from indexprop.codegen import Writer
 from indexprop.comparison import Comparison, compare
-from indexprop.errors import LayoutError, NameProblem, Problem, TypeProblem, did_you_mean
+from indexprop.errors import LayoutError, NameProblem, Problem, TypeProblem, did_you_mean, expect, one_of
 from indexprop.functions import INDEXED, TABLE
 from indexprop.ir import (
     Access,
@@ -291,6 +291,8 @@ def _alone(step: Step) -> Program:
 
 def _steps(source: Program | Gradient | Tangent | Step) -> tuple[Program, tuple[Step, ...]]:
     """The program, and those of its steps that are worth showing: of a derivative, the derived ones."""
+    way_out = 'For example ip.format(ip.gradient(program), "matrix").'
+    expect(source, (Program, Gradient, Tangent, Step), "only programs, derivatives and steps have lines", way_out)
     match source:
         case Program():
             return source, source.steps
@@ -322,6 +324,7 @@ def format(source: Program | Gradient | Tangent | Step, style: Style = "index", 
     Raises LayoutError where the layout does not say enough, NameProblem for a style that does not exist.
     """
     program, steps = _steps(source)
+    one_of(style, ["index", "einsum", "matrix", "latex"], "style")
     match style:
         case "index":
             width = notation.target_width(steps)
@@ -338,11 +341,7 @@ def format(source: Program | Gradient | Tangent | Step, style: Style = "index", 
             reading = _reading(source)
             return _align(_latex_rows(steps, reading))
         case _:
-            raise NameProblem(
-                Problem(
-                    f"there is no style {style!r}", way_out=did_you_mean(style, ["index", "einsum", "matrix", "latex"])
-                )
-            )
+            assert_never(style)
 
 
 def _latex_row(step: Step, reading: AccessReading) -> str:
@@ -790,8 +789,7 @@ def explain(
     """
     if program is not None:
         return compare(program, what, name)
-    if form not in READERS:
-        raise NameProblem(Problem(f"there is no form {form!r}", way_out=did_you_mean(form, list(READERS))))
+    one_of(form, list(READERS), "form")
     if not isinstance(what, Gradient):
         fact = f"{type(what).__name__} is not a gradient"
         raise TypeProblem(Problem(fact, way_out="Derive one first: ip.explain(ip.gradient(program), name)."))
@@ -980,6 +978,7 @@ class _Teller:
 
     def find(self, name: str) -> str:
         """The derived tensor that a name asks for."""
+        expect(name, str, "a gradient is told by the name of its tensor", 'For example ip.explain(gradient, "W").')
         for derived in (self.gradient.cotangents.get(name), name):
             if derived in self.derived:
                 return derived

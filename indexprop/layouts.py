@@ -23,7 +23,7 @@ from typing import Any, TypeAlias
 
 from indexprop import conventions, ir, notation
 from indexprop.calculus import Gradient, Tangent, program_of
-from indexprop.errors import LayoutError, NameProblem, Problem, TypeProblem, did_you_mean
+from indexprop.errors import LayoutError, NameProblem, Problem, TypeProblem, did_you_mean, expect
 from indexprop.ir import Access, Index, Program, Size
 
 CONVENTIONS = ("column", "row")
@@ -349,6 +349,8 @@ def convert(
     `contiguous=True` copies views. Raises NameProblem for names that do not exist, LayoutError for shapes that do not
     fit, Refusal for what the target cannot hold.
     """
+    way_out = 'For example convert({"W": W}, from_="column", to="row", program=net).'
+    expect(arrays, Mapping, "arrays come in a dictionary by name", way_out)
     if program is not None and kind is not None:
         raise LayoutError(
             Problem(

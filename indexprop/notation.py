@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import assert_never
 
 from indexprop import ir
-from indexprop.errors import NameProblem, NotationError, Problem, did_you_mean, underline
+from indexprop.errors import NameProblem, NotationError, Problem, did_you_mean, underline, unreadable
 from indexprop.functions import INDEXED, TABLE, lookup, named
 from indexprop.ir import (
     Access,
@@ -908,6 +908,13 @@ class _Line:
     def slot(self) -> Slot:
         """index | affine | group | lookup, and `?` after a slot that may leave its axis."""
         start = self.next.start
+        if self.next.text == "]":
+            raise self.fail(
+                "there is no index before ']'",
+                start,
+                self.next.end,
+                "Write one, or leave the comma out.",
+            )
         second, third = (self.tokens[min(self.position + ahead, len(self.tokens) - 1)] for ahead in (1, 2))
         found: Slot
         if self.next.text == "(" and second.kind == "name" and third.kind == "name":
@@ -1043,7 +1050,11 @@ class _Line:
         operation = self.take("=", "+=")
         if operation is None:
             found = repr(self.next.text) if self.next.text else "the end of the line"
-            raise self.fail(f"expected '=' or '+=' after the target, found {found}", self.next.start, self.next.end)
+            way_out = "Write a target and what it is, such as Y[o,b] = W[o,i] X[i,b]."
+            if self.text.endswith(".ixp"):
+                way_out = f"If this is the name of a file: ip.parse(pathlib.Path({self.text!r}))."
+            fact = f"expected '=' or '+=' after the target, found {found}"
+            raise self.fail(fact, self.next.start, self.next.end, way_out)
         products = self.sum()
         if self.take("where"):
             self.said.extend(self.facts())
@@ -1256,11 +1267,9 @@ class _Line:
             missing = 0
         if missing:
             count = "1 argument" if len(record.parameters) == 1 else f"{len(record.parameters)} arguments"
-            raise self.fail(
-                f"{word.text} takes {count} ({', '.join(record.parameters)}), not {len(arguments)}",
-                word.start,
-                end,
-            )
+            listed = ", ".join(record.parameters)
+            fact = f"{word.text} takes {count} ({listed}), not {len(arguments)}"
+            raise self.fail(fact, word.start, end, f"Write {word.text}({listed}).")
         return Piece(ir.call(record.name, *arguments), word.start, end)
 
     def indexed(self) -> Piece:
@@ -1276,8 +1285,9 @@ class _Line:
         end = self.expect(")", f"to close {word.text}[...](").end
         missing = len(record.parameters) - len(arguments)
         if not 0 <= missing <= len(record.defaults):
-            count = f"{len(record.parameters)}, not {len(arguments)}"
-            raise self.fail(f"{word.text} takes {', '.join(record.parameters)}: {count}", word.start, end)
+            listed = ", ".join(record.parameters)
+            fact = f"{word.text} takes {listed}: {len(record.parameters)}, not {len(arguments)}"
+            raise self.fail(fact, word.start, end, f"Write {word.text}[{','.join(names)}]({listed}).")
         arguments.extend(Number(Fraction(text)) for text in record.defaults[len(record.defaults) - missing :])
         if not record.masks and any(ir.split_guards(argument)[0] for argument in arguments):
             raise self.fail(
@@ -1382,7 +1392,7 @@ def parse(source: str | Path) -> Program:
         try:
             text = source.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise NotationError(Problem(f"cannot read {str(source)!r}: {error}")) from None
+            raise NotationError(unreadable(source, error)) from None
     elif isinstance(source, str):
         text = source
     else:
@@ -1499,7 +1509,12 @@ def parse_einsum(text: str, ranks: Sequence[int]) -> EinsumSpec:
         return NotationError(Problem(fact, underline(text, [(start, end or len(text))]), evidence, way_out))
 
     if not isinstance(text, str):
-        raise NotationError(Problem(f"an einsum string is text, not {type(text).__name__}"))
+        raise NotationError(
+            Problem(
+                f"an einsum string is text, not {type(text).__name__}",
+                way_out='For example ip.einsum("ob,hb->oh", dY, H): the string first, then one tensor per group.',
+            )
+        )
     left, arrow, right = text.partition("->")
     if "->" in right:
         raise fail("more than one '->' in an einsum string", text.rindex("->"), text.rindex("->") + 2)

@@ -26,7 +26,7 @@ from typing import Any, TypeAlias
 
 from indexprop import algebra, calculus, definitions, execution, ir, layouts, notation, semantics
 from indexprop.calculus import Gradient
-from indexprop.errors import CheckError, NameProblem, Problem, SizeError, TypeProblem, did_you_mean
+from indexprop.errors import CheckError, NameProblem, Problem, SizeError, TypeProblem, did_you_mean, names_in, shortly
 from indexprop.functions import TABLE
 from indexprop.ir import Access, Index, Program
 
@@ -395,6 +395,10 @@ def check(
     if isinstance(subject, Gradient):
         words = {"backward": backward, "axes": axes, "without": without, "layout": layout, "seed": seed}
         _no_clash(subject, given, words | {"arrays": arrays})
+    if not isinstance(seed, int) or seed < 0:
+        fact = f"seed is a whole number from 0 on, not {shortly(seed)}"
+        raise TypeProblem(Problem(fact, way_out="For example check(gradient, seed=1)."))
+    if isinstance(subject, Gradient):
         if backward is not None or axes is not None or without:
             raise TypeProblem(
                 Problem("a derived program is checked by itself", way_out="Leave out backward, axes and without.")
@@ -862,14 +866,15 @@ def check_functions(
     import numpy as np
 
     rng = np.random.default_rng(seed)
-    if axes is None:
+    if not isinstance(axes, Mapping) or not all(isinstance(words, str) for words in axes.values()):
         raise TypeProblem(
             Problem(
-                "the axes of the arguments are not known",
+                "the axes of the arguments are not known" if axes is None else f"axes={shortly(axes)} names no axes",
                 way_out='Name them: check(forward, backward, axes={"X": "i b", "W": "o i"}).',
             )
         )
     named = {name: tuple(pattern.split()) for name, pattern in axes.items()}
+    without = names_in(without, "without")
     problems = [
         Problem(f"{name!r} is not an argument in axes", way_out=did_you_mean(name, list(axes)))
         for name in [*(arrays or ()), *without]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
-from indexprop.errors import IndexpropError, Problem
+from indexprop.errors import IndexpropError, expect, unreadable
 
 
 class LiftError(IndexpropError, ValueError):
@@ -35,6 +35,8 @@ def read(subject: str | Path) -> tuple[str, str]:
     """The text of a script or of a notebook's code cells, and its name."""
     if isinstance(subject, str) and ("\n" in subject or not subject.endswith((".py", ".ipynb"))):
         return subject, "<script>"
+    way_out = "Give a function, the text of a script, or the path of a .py or .ipynb file."
+    expect(subject, (str, Path), "code is a function, text or a path", way_out)
     path = Path(subject)
     text = contents(path)
     if path.suffix == ".ipynb":
@@ -47,7 +49,7 @@ def contents(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise LiftError(Problem(f"cannot read {str(path)!r}: {error}")) from None
+        raise LiftError(unreadable(path, error)) from None
 
 
 def code_cells(notebook: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -1410,7 +1410,8 @@ class Tracer:
         except Exception as error:  # whatever the code raises
             if self.failure is not None:
                 raise self.failure from None
-            raise self.stop(f"the code raises {type(error).__name__}: {error}") from error
+            fact = f"the code raises {type(error).__name__}: {error}"
+            raise self.stop(fact, way_out="Code is lifted by running it: let it run on its own first.") from error
         if self.failure is not None:
             raise self.failure
         return result

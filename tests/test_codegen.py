@@ -433,7 +433,7 @@ def test_lines(text, style, line):
 
 
 def test_unknown_style():
-    with pytest.raises(NotationError) as caught:
+    with pytest.raises(NameProblem) as caught:
         ip.source(NET, style="einsums")
     assert str(caught.value) == "there is no style 'einsums'\n    Did you mean 'einsum'? There are: matmul, einsum."
 

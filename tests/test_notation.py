@@ -200,7 +200,12 @@ def test_einsum_strings(text, ranks, operands, result):
         ("i...j...->i", (3,), "'...' stands twice in one group\n\n    i...j...->i\n    ^^^^^^^^"),
         ("i1->i", (2,), "'1' is not a plain name: ASCII letters, digits and _\n\n    i1->i\n     ^"),
         ("lambda x -> x", (2,), "'lambda' is a word of Python\n\n    lambda x -> x\n    ^^^^^^"),
-        (3, (1,), "an einsum string is text, not int"),
+        (
+            3,
+            (1,),
+            "an einsum string is text, not int\n"
+            '    For example ip.einsum("ob,hb->oh", dY, H): the string first, then one tensor per group.',
+        ),
     ],
 )
 def test_einsum_errors(text, ranks, message):
@@ -413,6 +418,8 @@ exp takes 1 argument (x), not 2
     y[i] = exp(x[i], 2)
            ^^^^^^^^^^^^
 
+    Write exp(x).
+
 === too few arguments
 y[i] = maximum(x[i])
 ---
@@ -420,6 +427,8 @@ maximum takes 2 arguments (a, b), not 1
 
     y[i] = maximum(x[i])
            ^^^^^^^^^^^^^
+
+    Write maximum(a, b).
 
 === sum without index
 y = sum(x[i])
@@ -494,6 +503,8 @@ expected '=' or '+=' after the target, found 'x'
 
     y[i] x[i]
          ^
+
+    Write a target and what it is, such as Y[o,b] = W[o,i] X[i,b].
 
 === no target
 = x[i]
