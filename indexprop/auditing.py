@@ -21,7 +21,7 @@ from indexprop.claims import prepare, said_by
 from indexprop.errors import CheckError, Problem
 from indexprop.evidence import MINUS, ONE, Claim, Column, Ledger, Values, fits, show_factor, without_guards
 from indexprop.ir import Access, Step
-from indexprop.mistakes import Diagnosis, Rewording, swapped
+from indexprop.mistakes import FUNCTION, STALE, Diagnosis, Rewording
 from indexprop.rewriting import Line
 from indexprop.tracing import Lifted, Recording
 
@@ -314,10 +314,21 @@ class Audit:
         while remaining:
             option = self.first_wrong(remaining)
             step, claim = option.step, option.claim
-            kind, shown, fixed = Diagnosis(self.ledger, step, claim).classify()
             before = self.lines[: self.lines.index(step)] if step in self.lines else []
             known = {one.name: self.found[one.name] for one in before if one.name in self.found}
-            right = f"{self.lifted.names[step.name]} = {Rewording(self.ledger, known).best(claim, fixed)}"
+            rewording = Rewording(self.ledger, known)
+            local = self.wrong_local(step, claim)
+            if local is None:
+                kind, shown, fixed = Diagnosis(self.ledger, step, claim).classify()
+                right = f"{self.lifted.names[step.name]} = {rewording.best(claim, fixed)}"
+                if kind == STALE:
+                    right += ", with the value from before that line"
+            else:
+                kind, shown = FUNCTION, local.evidence
+                right = f"{self.lifted.names[local.step.name]} = {rewording.slope(local.function)}"
+                if not local.function:
+                    right = f"{self.lifted.names[step.name]} = {rewording.derived(claim)}"
+                step = local.step
             found.append(
                 Mistake(self.lifted.makers[step.name], step, claim.tensor, kind, shown, self.derived(claim), right)
             )
@@ -326,6 +337,42 @@ class Audit:
             still = [tensor for tensor in remaining if not self.fine(tensor)]
             remaining = still if len(still) < len(remaining) else remaining[1:]
         return found
+
+    def wrong_local(self, step: Step, claim: Claim) -> Local | None:
+        """A helper that the line multiplies by, if the line is right without it: it stands for a local derivative, and
+        is not.
+        """
+        import numpy as np
+
+        ledger = self.ledger
+        if len(step.terms) != 1 or claim.part is not None:
+            return None
+        term = step.terms[0]
+        factors = term.body.factors if isinstance(term.body, ir.Product) else ()
+        helpers = {one.name: one for one in self.lines if one.name not in self.found}
+        for k, factor in enumerate(factors):
+            helper = helpers.get(factor.tensor) if isinstance(factor, Access) else None
+            if helper is None or self.depends(set(self.found), helper.name):
+                continue
+            rest = replace(
+                step, terms=(ir.term(term.bound, ir.multiply(*factors[:k], *factors[k + 1 :]), term.factor),)
+            )
+            upstream = ledger.compute(rest)
+            through = next((name for name in ledger.tensors if ledger.ratio(upstream, ledger.right(Claim(name)))), "")
+            if upstream is None or through in ("", claim.tensor):
+                continue
+            right = ledger.right(claim)
+            with np.errstate(all="ignore"):
+                needed = [np.where(b == 0, 0, a / b) for a, b in zip(right, upstream, strict=True)]
+            own = ledger.own(helper.name)
+            if any(ledger.same(needed, ledger.own(name)) for name in ledger.lifted.program.axes):
+                continue
+            if ledger.same(own, needed) or any(ledger.same(own, column) for column in ledger.locals.values()):
+                continue
+            function = next((name for name, column in ledger.locals.items() if ledger.same(column, needed)), "")
+            words = f"the derivative of {ledger.readable(through)} by {ledger.readable(claim.tensor)}"
+            return Local(helper, function, f"it stands for {words}; {evidence.farthest(own, needed, helper)}")
+        return None
 
     def first_wrong(self, remaining: Sequence[str]) -> Option:
         """The first line whose repair makes wrong gradients right and no right one wrong, and what it should hold.
@@ -357,13 +404,11 @@ class Audit:
                     best = Option(step, claim, count, settled, tables)
             if best is not None:
                 options.append(best)
-        loops = [
-            option
-            for option in self.loops(remaining, good)
-            if option.count > max((o.count for o in options), default=0)
-        ]
+        most = max((option.count for option in options), default=0)
+        loops = [option for option in self.loops(remaining, good) if option.count > most] if most < len(finals) else []
         if loops:
-            return max(loops, key=lambda option: option.count)
+            most = max(option.count for option in loops)
+            return min((o for o in loops if o.count == most), key=lambda option: self.lines.index(option.step))
         if not options:
             name = self.pairs[remaining[0]]
             step = next(step for step in self.lifted.program.steps if step.name == name)
@@ -387,35 +432,48 @@ class Audit:
 
     def loops(self, remaining: Sequence[str], good: Sequence[str]) -> Iterator[Option]:
         """Repairs of a line that a loop runs through several times: all of its steps at once."""
-        passes: dict[int, list[Step]] = {}
+        passes: dict[Line, list[Step]] = {}
         for step in self.lines:
-            passes.setdefault(self.lifted.lines[step.name].number, []).append(step)
+            passes.setdefault(self.lifted.lines[step.name], []).append(step)
         for steps in passes.values():
-            if len({self.lifted.names[step.name] for step in steps}) > 1 or len(steps) < 2:
-                continue
-            parts = {step.name: self.found[step.name] for step in steps if step.name in self.found}
-            whole = {name: Claim(claim.tensor, self.sign) for name, claim in parts.items() if claim.part is not None}
-            if whole:
-                tables = self.ledger.repaired({name: self.ledger.right(claim) for name, claim in whole.items()})
-                first = next(step for step in steps if step.name in whole)
-                yield Option(first, whole[first.name], self.worth(tables, remaining, good), False, tables)
-            for number in range(max(len(dict.fromkeys(step.reads)) for step in steps)):
-                lines = {step.name: turned(step, number) for step in steps}
-                tables = self.ledger.repaired({}, lines)
+            for claims in self.series(len(steps)) if len(steps) > 1 else ():
+                columns = {
+                    step.name: self.ledger.right(claim)
+                    for step, claim in zip(steps, claims, strict=True)
+                    if claim is not None
+                }
+                if not all(shapes(self.ledger.own(name)) == shapes(column) for name, column in columns.items()):
+                    continue
+                tables = self.ledger.repaired(columns)
                 count = self.worth(tables, remaining, good)
-                claim = self.claimed([table[steps[0].name] for table in tables]) if count else None
-                if claim is not None:
-                    yield Option(steps[0], claim, count, False, tables)
+                if not count:
+                    continue
+                for step, claim in zip(steps, claims, strict=True):
+                    if claim is not None and not self.ledger.same(self.ledger.own(step.name), columns[step.name]):
+                        yield Option(step, claim, count, False, tables)
+                        break
 
-    def claimed(self, column: Column) -> Claim | None:
-        """What cotangent, or what part of one, some values are."""
-        for tensor in self.ledger.tensors:
-            if self.ledger.same(column, self.ledger.right(Claim(tensor, self.sign))):
-                return Claim(tensor, self.sign)
-            for part, values in enumerate(self.ledger.parts.get(tensor, ())):
-                if self.ledger.same(column, values):
-                    return Claim(tensor, ONE, part)
-        return None
+    def series(self, count: int) -> Iterator[list[Claim | None]]:
+        """What the steps of a loop may hold: the gradients of the tensors that a loop of the forward pass makes, one
+        after the other, or sums of ever more contributions to one gradient. None stands for a step that is left alone.
+        """
+        parts = self.ledger.parts
+        for family in self.ledger.families:
+            names = [name for name in family if name in self.ledger.tensors]
+            for order, shift in itertools.product((names[::-1], names), range(-1, 2)):
+                shifted = [order[k] if 0 <= k < len(order) else "" for k in range(shift, shift + count)]
+                yield [Claim(name, self.sign) if name else None for name in shifted]
+                for part in range(max((len(parts.get(name, ())) for name in shifted), default=0)):
+                    yield [
+                        Claim(name, self.sign, part) if part < len(parts.get(name, ())) else None for name in shifted
+                    ]
+        for tensor, columns in self.ledger.parts.items():
+            terms = len(self.ledger.contributions(tensor))
+            if terms == count and len(columns) == 3 * terms - 4:
+                for last in (True, False):  # the sums of the first two, the last two, the first three ...
+                    middle = [Claim(tensor, self.sign, terms + 2 * k + last) for k in range(terms - 2)]
+                    first = Claim(tensor, self.sign, terms - 1 if last else 0)
+                    yield [first, *middle, Claim(tensor, self.sign)]
 
     def candidates(self, step: Step) -> Iterator[Claim]:
         """What a line might have been meant to hold: what its name says first, then every cotangent of its shape, with
@@ -437,6 +495,15 @@ class Audit:
 
 
 @dataclass(frozen=True)
+class Local:
+    """A helper that stands for a local derivative; `function` is the activation whose derivative it should be."""
+
+    step: Step
+    function: str
+    evidence: str
+
+
+@dataclass(frozen=True)
 class Option:
     """A line, what it should hold, how many gradients that makes right, and the values that everything has then;
     `settled` tells that the line holds what its name says.
@@ -449,12 +516,8 @@ class Option:
     tables: list[Values]
 
 
-def turned(step: Step, number: int) -> Step:
-    """The line with one of the matrices that it reads transposed."""
-    reads = list(dict.fromkeys(step.reads))
-    if number >= len(reads) or len(reads[number].names) != 2:
-        return step
-    return swapped(step, reads[number], Access(reads[number].tensor, reads[number].names[::-1]))
+def shapes(column: Column) -> list[tuple[int, ...]]:
+    return [value.shape for value in column]
 
 
 def copied(step: Step) -> str:
@@ -525,13 +588,8 @@ def show_entry(entry: Entry, report: Report) -> Iterator[str]:
 
 
 def readable(tensor: str, report: Report) -> str:
-    """A tensor in the words of the code: what goes into a function has no name there."""
-    if tensor in report.lifted.values:
-        return tensor
-    for step in report.gradient.program.steps:
-        if any(access.tensor == tensor for access in step.reads) and step.name in report.lifted.values:
-            return f"what goes into {step.name}, before its activation"
-    return tensor
+    """A tensor in the words of the code."""
+    return evidence.readable(tensor, report.lifted, report.gradient)
 
 
 def show_mistake(mistake: Mistake, label: str) -> Iterator[str]:

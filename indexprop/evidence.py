@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -12,6 +13,7 @@ from typing import Any, TypeAlias
 from indexprop import algebra, calculus, execution, ir, notation, tracing
 from indexprop.errors import IndexpropError
 from indexprop.ir import Access, Call, Expr, Index, Number, Program, Step
+from indexprop.rewriting import Line
 from indexprop.tracing import Lifted, Recording, close
 
 Array: TypeAlias = Any
@@ -93,6 +95,9 @@ class Ledger:
     def display(self, name: str) -> str:
         """A tensor as the code calls it."""
         return self.lifted.names.get(name, name)
+
+    def readable(self, tensor: str) -> str:
+        return readable(tensor, self.lifted, self.gradient)
 
     # columns
 
@@ -253,9 +258,9 @@ class Ledger:
         return None if batch is None else self.lifted.program.same_size[batch]
 
     @cached_property
-    def locals(self) -> dict[str, Column]:
-        """For every step of the forward pass that is a function of one tensor, its derivative in every entry."""
-        found = {}
+    def slopes(self) -> dict[str, Expr]:
+        """For every step of the forward pass that is a function of one tensor, its derivative at the step's indices."""
+        found: dict[str, Expr] = {}
         for step in self.gradient.program.steps:
             match step.terms:
                 case (ir.Term(factor, (), Call(function, arguments)),) if factor == ONE and step.operation == "=":
@@ -263,16 +268,52 @@ class Ledger:
                         if isinstance(argument, Access) and argument.names == step.target.names and function != "where":
                             local = calculus.derivative(function, k, arguments, ir.ONE, step.target)
                             if local is not None and any(True for _ in ir.accesses(local)):
-                                line = Step(Access("local", step.target.names), (ir.term((), local),))
-                                column = self.compute(line, [draw.derived for draw in self.draws])
-                                if column is not None:
-                                    found[step.name] = column
+                                found[step.name] = local
         return found
+
+    @cached_property
+    def locals(self) -> dict[str, Column]:
+        """The values of the slopes."""
+        tables = [draw.derived for draw in self.draws]
+        found = {}
+        for name, slope in self.slopes.items():
+            line = Step(Access("local", self.gradient.program.axes[name]), (ir.term((), slope),))
+            column = self.compute(line, tables)
+            if column is not None:
+                found[name] = column
+        return found
+
+    @cached_property
+    def families(self) -> list[list[str]]:
+        """The tensors that a loop of the forward pass makes one after the other, in one line."""
+        found: dict[tuple[Line, str], list[str]] = {}
+        parts: list[str] = []
+        for step in self.gradient.program.steps:
+            parts.append(step.name)
+            if step.name in self.lifted.lines and step.name not in self.cotangent_of:
+                for part in parts:
+                    found.setdefault((self.lifted.lines[step.name], part.removeprefix(step.name)), []).append(part)
+                parts = []
+        return [family for family in found.values() if len(family) > 1]
 
     def same(self, own: Column | None, other: Column) -> bool:
         return own is not None and all(
             a is not None and a.shape == b.shape and close(a, b) for a, b in zip(own, other, strict=True)
         )
+
+
+def readable(tensor: str, lifted: Lifted, gradient: calculus.Gradient) -> str:
+    """A tensor in the words of the code: what goes into a function has no name there."""
+    name = lifted.names.get(tensor, tensor)
+    entry = re.fullmatch(r"(\w+?)_\d+", name)
+    if re.search(rf"\b{re.escape(name)}\b", lifted.source) or (entry and entry[1] + "[" in lifted.source):
+        return name
+    for step in gradient.program.steps:
+        if any(access.tensor == tensor for access in step.reads) and step.name in lifted.values:
+            activation = any(isinstance(term.body, Call) for term in step.terms)
+            words = f"what goes into {readable(step.name, lifted, gradient)}"
+            return f"{words}, before its activation" if activation else words
+    return name
 
 
 def resized(lifted: Lifted) -> bool:
@@ -324,6 +365,15 @@ def fits(own: Array, right: Array) -> bool:
         if squeezed[0] == squeezed[1]:
             own = own.reshape(right.shape)
     return own.shape == right.shape and close(own, right)
+
+
+def farthest(own: Column, right: Column, step: Step) -> str:
+    """The entry that is farthest from where it should be, by the names of its indices."""
+    import numpy as np
+
+    at = np.unravel_index(int(np.argmax(np.abs(own[0] - right[0]))), own[0].shape)
+    place = ",".join(f"{name}={int(number)}" for name, number in zip(step.target.names, at, strict=True))
+    return f"on random data it is {own[0][at]:.6g}, and {right[0][at]:.6g} is right{f' at [{place}]' if place else ''}"
 
 
 def show_factor(factor: ir.Factor) -> str:

@@ -6,10 +6,11 @@ import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TypeAlias
 
-from indexprop import codegen, exposition, ir, layouts, notation
-from indexprop.evidence import ONE, Array, Claim, Column, Ledger, show_factor
+from indexprop import algebra, codegen, exposition, ir, layouts, notation
+from indexprop.evidence import ONE, Array, Claim, Column, Ledger, farthest, show_factor
 from indexprop.ir import Access, Call, Expr, Index, Number, Step
 
 TRANSPOSED = "transposed"
@@ -21,6 +22,7 @@ FORGOTTEN = "activation derivative forgotten"
 TWICE = "activation derivative applied twice"
 LAYER = "activation derivative of the wrong layer"
 FUNCTION = "derivative of the wrong function"
+SOFTMAX = "softmax with cross entropy counted twice"
 OVERWRITTEN = "overwritten instead of accumulated"
 DROPPED = "upstream gradient dropped"
 STALE = "stale value"
@@ -45,14 +47,20 @@ class Diagnosis:
 
     def classify(self) -> Finding:
         for method in (
-            self.by_factor, self.by_transposition, self.by_bound, self.by_sum, self.by_parts, self.by_stale_value,
-            self.by_term, self.by_local_derivative, self.by_softmax, self.by_operand, self.by_missing_factor,
-            self.by_extra_factor, self.by_no_upstream,
+            self.by_factor, self.by_transposition, self.by_bound, self.by_sum, self.by_twice, self.by_parts,
+            self.by_stale_value, self.by_term, self.by_local_derivative, self.by_inner_derivative, self.by_softmax,
+            self.by_operand, self.by_reduction, self.by_missing_factor, self.by_extra_factor, self.by_no_upstream,
         ):  # fmt: skip
             found = method()
             if found is not None:
                 return found
-        return UNKNOWN, "no small change of the line makes it right", None
+        return UNKNOWN, self.worst(), None
+
+    def worst(self) -> str:
+        own, right = self.own[0], self.right[0]
+        if own is None or own.shape != right.shape:
+            return f"the shape is {None if own is None else own.shape}, that of the gradient {right.shape}"
+        return farthest(self.own, self.right, self.step)
 
     def is_right(self, step: Step) -> bool:
         """Whether a changed line gives the right value."""
@@ -146,21 +154,49 @@ class Diagnosis:
         for access in dict.fromkeys(self.step.reads):
             for other in options(access):
                 if other != access:
-                    yield swapped(self.step, access, other), access, other
+                    yield exchanged(self.step, access, other), access, other
+
+    def by_twice(self) -> Finding | None:
+        """The gradient of what goes into an activation, where that of its value belongs: what follows applies the
+        derivative of the activation once more.
+        """
+        program, tensor = self.ledger.forward, self.claim.tensor
+        if tensor in program.input_names or self.claim.part is not None:
+            return None
+        values = self.ledger.derived(tensor)
+        softmax = any(sums_to_one(values, axis) for axis in range(values[0].ndim))
+        before = {step.name for step in algebra.needed(self.ledger.gradient.forward, (tensor,)).steps} - {tensor}
+        into = {access.tensor for step in program.steps if step.name == tensor for access in step.reads}
+        for name in self.ledger.tensors:
+            near = name in (before if softmax else into if tensor in self.ledger.slopes else ())
+            if near and self.ledger.ratio(self.own, self.ledger.right(Claim(name))) is not None:
+                words = self.ledger.readable(name), self.ledger.display(tensor)
+                shown = (
+                    f"yours is the gradient of {words[0]} already; the derivative of {words[1]} comes again after it"
+                )
+                return (SOFTMAX if softmax else TWICE), shown, None
+        return None
 
     def by_parts(self) -> Finding | None:
         """Some of several contributions are there, the others are not."""
         if self.claim.part is not None:
             return None
         lines = self.ledger.contributions(self.claim.tensor)
-        columns = [self.ledger.compute(line, [draw.derived for draw in self.ledger.draws]) for line in lines]
-        values = [column for column in columns if column is not None]
+        computed = [(line, self.ledger.compute(line, [draw.derived for draw in self.ledger.draws])) for line in lines]
+        values = [(line, column) for line, column in computed if column is not None]
         if not 1 < len(values) <= 6:
             return None
         for count in range(1, len(values)):
             for chosen in itertools.combinations(values, count):
-                if self.ledger.same(self.own, [sum(row[1:], row[0]) for row in zip(*chosen, strict=True)]):
+                if self.ledger.same(
+                    self.own, [sum(row[1:], row[0]) for row in zip(*(c for _, c in chosen), strict=True)]
+                ):
                     name = self.ledger.display(self.claim.tensor)
+                    origins = {line.because.step for line, _ in values if line.because is not None}
+                    if len(origins) == 1 and (step := next(iter(origins))) is not None and is_choice(step):
+                        missing = next(line for line in values if line not in chosen)
+                        shown = notation.format_terms(missing[0].terms)
+                        return FUNCTION, f"the case {shown} of the derivative of {step.name} is missing", None
                     return OVERWRITTEN, f"{count} of {len(values)} contributions to the gradient of {name} arrive", None
         return None
 
@@ -181,21 +217,20 @@ class Diagnosis:
 
     def by_term(self) -> Finding | None:
         """One of several terms has a wrong factor."""
-        if len(self.step.terms) < 2:
-            return None
-        for k, term in enumerate(self.step.terms):
-            factor = self.needed(k, term)
-            if factor is None or factor == ONE:
-                continue
-            terms = [*self.step.terms]
-            terms[k] = ir.Term(term.factor * factor, term.bound, term.body)
-            shown = f"yours / derived = {show_factor(inverse(factor))} in the term {notation.format_terms([term])}"
-            return kind_of(factor, self.ledger.batch), shown, replace(self.step, terms=tuple(terms))
+        for everything in dict.fromkeys((self.step.terms, distributed(self.step).terms)):
+            for k, term in enumerate(everything if len(everything) > 1 else ()):
+                factor = self.needed(everything, k, term)
+                if factor is not None and factor != ONE:
+                    right = replace(term, factor=term.factor * factor)
+                    ratio, where = show_factor(inverse(factor)), notation.format_terms([term])
+                    shown = f"yours / derived = {ratio} in the term {where}"
+                    fixed = replace(self.step, terms=(*everything[:k], right, *everything[k + 1 :]))
+                    return kind_of(factor, self.ledger.batch), shown, fixed
         return None
 
-    def needed(self, k: int, term: ir.Term) -> ir.Factor | None:
-        """The factor by which a term makes the line right in place of the k-th one, if there is one."""
-        others = tuple(other for j, other in enumerate(self.step.terms) if j != k)
+    def needed(self, terms: Sequence[ir.Term], k: int, term: ir.Term) -> ir.Factor | None:
+        """The factor by which a term makes the line right in place of the k-th of its terms, if there is one."""
+        others = (*terms[:k], *terms[k + 1 :])
         rest = self.ledger.compute(replace(self.step, terms=others)) if others else None
         column = self.ledger.compute(replace(self.step, terms=(term,)))
         if column is None or (others and rest is None):
@@ -218,16 +253,97 @@ class Diagnosis:
             if self.ledger.same(self.own, product(self.right, column)):
                 return TWICE, f"the derivative of {self.function(name)} is a factor too many", None
         for (one, right), (other, wrong) in itertools.permutations(fitting.items(), 2):
-            if self.exchanged(right, wrong):
+            if self.in_place_of(right, wrong):
                 words = self.function(other), self.function(one)
                 return LAYER, f"the derivative of {words[0]} stands where that of {words[1]} belongs", None
         for name, right in fitting.items():
             for text, wrong in self.other_derivatives(name):
-                if self.exchanged(right, wrong):
+                if self.in_place_of(right, wrong):
                     return FUNCTION, f"{text} stands where the derivative of {self.function(name)} belongs", None
         return None
 
-    def exchanged(self, right: Column, wrong: Column) -> bool:
+    def by_inner_derivative(self) -> Finding | None:
+        """An activation's derivative forgotten, incomplete or exchanged among the factors of a product."""
+        forward = set(self.ledger.gradient.forward.axes)
+        for whole in self.products():
+            factors = whole.factors if isinstance(whole, ir.Product) else (whole,)
+            for name, slope in self.ledger.slopes.items():
+                axes = self.ledger.gradient.program.axes[name]
+                for slots in dict.fromkeys(access.names for factor in factors for access in ir.accesses(factor)):
+                    if [self.size(index) for index in slots] != [self.size(index) for index in axes]:
+                        continue
+                    local = ir.rename(slope, dict(zip(axes, slots, strict=True)))
+                    values = [
+                        k
+                        for k, factor in enumerate(factors)
+                        if (reads := list(ir.accesses(factor)))
+                        and all(read.tensor in forward and read.names == slots for read in reads)
+                    ]
+                    for count in range(len(values) + 1):
+                        for chosen in itertools.combinations(values, count):
+                            rest = [factor for k, factor in enumerate(factors) if k not in chosen]
+                            fixed = exchanged(self.step, whole, ir.multiply(*rest, local))
+                            if self.is_right(fixed):
+                                old = ir.multiply(*(factors[k] for k in chosen))
+                                return self.of_derivative(name, old, local, fixed)
+        return None
+
+    def of_derivative(self, name: str, old: Expr, local: Expr, fixed: Step) -> Finding:
+        """The class of a line that is right with a local derivative in place of some factors."""
+        if old == ir.ONE:
+            return FORGOTTEN, f"right with the derivative of {self.function(name)} as a further factor", fixed
+        shown = notation.format_expr(old)
+        if old == ir.multiply(local, local):
+            return TWICE, f"the derivative of {self.function(name)} is a factor too many", fixed
+        for other, slope in self.ledger.slopes.items():
+            slots = next(access.names for access in ir.accesses(old))
+            axes = self.ledger.gradient.program.axes[other]
+            if len(axes) == len(slots) and ir.rename(slope, dict(zip(axes, slots, strict=True))) == old:
+                words = self.function(other), self.function(name)
+                return LAYER, f"the derivative of {words[0]} stands where that of {words[1]} belongs", fixed
+        return FUNCTION, f"{shown} stands where the derivative of {self.function(name)} belongs", fixed
+
+    def products(self) -> Iterator[Expr]:
+        """Every product of the line, and every summand that is none."""
+        for term in self.step.terms:
+            bodies = [term.body, *(part.body for part in ir.walk(term.body) if isinstance(part, ir.Reduce))]
+            yield from (body for body in bodies if not isinstance(body, (ir.Product, ir.Reduce)))
+            yield from (part for part in ir.walk(term.body) if isinstance(part, ir.Product))
+
+    def by_reduction(self) -> Finding | None:
+        """A sum over other indices, somewhere in the line."""
+        everything = distributed(self.step).terms
+        for k, term in enumerate(everything):
+            for bound, body, rebuilt in summed(term):
+                for other, chosen in self.other_sums(bound, body):
+                    new = rebuilt(other)
+                    if set(ir.free_indices(new.body)) - set(new.bound) - set(self.step.target.names) or new == term:
+                        continue
+                    factor = self.needed(everything, k, new)
+                    if factor is not None:
+                        terms = (*everything[:k], replace(new, factor=new.factor * factor), *everything[k + 1 :])
+                        shown = notation.format_expr(body)
+                        words = f"yours sums {shown} over {listed(bound)}; the gradient sums over {listed(chosen)}"
+                        return SUMMED, words, replace(self.step, terms=terms)
+        return None
+
+    def other_sums(self, bound: Sequence[Index], body: Expr) -> Iterator[tuple[Expr, list[Index]]]:
+        """The sum of a body over other indices than these; what is summed no longer takes its place in the target."""
+        slots = self.step.target.names
+        free = list(ir.free_indices(body))
+        for count in range(1, len(free) + 1):
+            for chosen in itertools.combinations(free, count):
+                names: dict[Index, Index] = {}
+                for index in set(bound) - set(chosen):
+                    places = [slot for slot in slots if self.size(slot) == self.size(index) and slot not in free]
+                    names |= {index: places[0]} if places else {}
+                for index in set(chosen) & set(slots):
+                    names[index] = ir.fresh(index, {*slots, *free, *names.values()})
+                if set(chosen) != set(bound):
+                    inner = ir.rename(body, names)
+                    yield ir.reduce("sum", [names.get(index, index) for index in chosen], inner), list(chosen)
+
+    def in_place_of(self, right: Column, wrong: Column) -> bool:
         """Whether the line has the factor `wrong` where it should have `right`."""
         import numpy as np
 
@@ -260,13 +376,12 @@ class Diagnosis:
 
     def by_softmax(self) -> Finding | None:
         """The diagonal of the derivative of a softmax, where every output depends on every input."""
-        import numpy as np
 
         for tensor in self.ledger.tensors:
             values, upstream = self.ledger.derived(tensor), self.ledger.right(Claim(tensor, self.claim.factor))
             if any(v.shape != mine.shape or not v.ndim for v, mine in zip(values, self.own, strict=True)):
                 continue
-            if not any(np.allclose(values[0].sum(axis=axis), 1) for axis in range(values[0].ndim)):
+            if not any(sums_to_one(values, axis) for axis in range(values[0].ndim)):
                 continue
             diagonal = [u * v * (1 - v) for u, v in zip(upstream, values, strict=True)]
             if self.ledger.same(self.own, diagonal):
@@ -306,7 +421,7 @@ class Diagnosis:
                 if new in self.step.indices:
                     return None
                 names[old] = new
-        edited = swapped(self.step, access, Access(name, access.names))
+        edited = exchanged(self.step, access, Access(name, access.names))
         others = {slot for read in edited.reads if read.tensor != name for slot in read.names}
         return None if others & set(names) else ir.rename_step(edited, names)
 
@@ -419,13 +534,58 @@ def sums(term: ir.Term) -> Iterator[tuple[tuple[Index, ...], Expr]]:
             yield part.indices, part.body
 
 
-def swapped(step: Step, old: Access, new: Access) -> Step:
-    """The line with one read exchanged everywhere."""
+def is_choice(step: Step) -> bool:
+    """Whether a line is one of several cases, such as a leaky rectifier."""
+    parts = [part for term in step.terms for part in ir.walk(term.body)]
+    return any(isinstance(part, Call) and part.function == "where" for part in parts)
 
-    def change(expr: Expr) -> Expr:
-        return new if expr == old else ir.rebuild(expr, change)
 
-    terms = tuple(ir.term(term.bound, change(term.body), term.factor) for term in step.terms)
+def sums_to_one(values: Column, axis: int) -> bool:
+    import numpy as np
+
+    return all(bool(np.allclose(value.sum(axis=axis), 1)) for value in values)
+
+
+def distributed(step: Step) -> Step:
+    """The line with `(a + b) c` as `a c + b c`."""
+    terms: list[ir.Term] = []
+    for term in step.terms:
+        factors = term.body.factors if isinstance(term.body, ir.Product) else (term.body,)
+        total = next((factor for factor in factors if isinstance(factor, ir.Sum)), None)
+        if total is None:
+            terms.append(term)
+            continue
+        rest = [factor for factor in factors if factor is not total]
+        parts = [ir.term(term.bound, ir.multiply(part, *rest), term.factor) for part in total.terms]
+        terms.extend(distributed(replace(step, terms=tuple(parts))).terms)
+    return replace(step, terms=tuple(terms))
+
+
+def summed(term: ir.Term) -> Iterator[tuple[tuple[Index, ...], Expr, Callable[[Expr], ir.Term]]]:
+    """Every sum of a term: its indices, its body, and the term with something else in its place."""
+    if term.bound:
+        factors = term.body.factors if isinstance(term.body, ir.Product) else (term.body,)
+        inside = [factor for factor in factors if set(ir.free_indices(factor)) & set(term.bound)]
+        outside = [factor for factor in factors if factor not in inside]
+        yield term.bound, ir.multiply(*inside), lambda new: ir.term((), ir.multiply(*outside, new), term.factor)
+    for part in ir.walk(term.body):
+        if isinstance(part, ir.Reduce) and part.operation == "sum":
+            rebuilt = partial(within, term, part)
+            yield part.indices, part.body, rebuilt
+
+
+def within(term: ir.Term, old: Expr, new: Expr) -> ir.Term:
+    return ir.term(term.bound, replaced(term.body, old, new), term.factor)
+
+
+def replaced(expr: Expr, old: Expr, new: Expr) -> Expr:
+    """An expression with a part of it exchanged, wherever it stands."""
+    return new if expr == old else ir.rebuild(expr, lambda part: replaced(part, old, new))
+
+
+def exchanged(step: Step, old: Expr, new: Expr) -> Step:
+    """The line with a part of it exchanged, wherever it stands."""
+    terms = tuple(ir.term(term.bound, replaced(term.body, old, new), term.factor) for term in step.terms)
     return replace(step, terms=terms)
 
 
@@ -475,6 +635,12 @@ class Rewording:
                 terms.append(ir.term(one.bound, ir.multiply(scale, one.body), one.factor))
         return self.source(slots, ir.collect(terms), claim.tensor)
 
+    def slope(self, name: str) -> str:
+        """The derivative of a function of the forward pass as numpy."""
+        if not name:
+            return ""
+        return self.source(self.ledger.axes[name], (ir.term((), self.ledger.slopes[name]),), name)
+
     def source(self, slots: tuple[Index, ...], terms: tuple[ir.Term, ...], like: str) -> str:
         """A line as numpy, its axes in memory as those of another tensor."""
         lifted = self.ledger.lifted
@@ -493,6 +659,19 @@ class Rewording:
         text = writer.right_side(line).text
         for name, shape in writer.sizes.values():
             text = re.sub(rf"\b{name}\b", shape, text)
+        return self.spelled(text)
+
+    def spelled(self, text: str) -> str:
+        """A line with the names of the code: `dZ` for its second value too, `h[4]` for the entry of a list."""
+        lifted = self.ledger.lifted
+        words = [word for word in dict.fromkeys(re.findall(r"[A-Za-z_]\w*", text)) if word in lifted.names]
+        for word in words:
+            name = lifted.names[word]
+            entry = re.fullmatch(r"(\w+?)_(\d+)", name)
+            if entry and entry[1] + "[" in lifted.source and not re.search(rf"\b{name}\b", lifted.source):
+                name = f"{entry[1]}[{entry[2]}]"
+            if not any(other != word and lifted.names[other] == lifted.names[word] for other in words):
+                text = re.sub(rf"\b{word}\b", name, text)
         return text
 
     def inlined(self, expr: Expr) -> Expr:

@@ -158,6 +158,9 @@ class Rewriter(ast.NodeTransformer):
         self.generic_visit(node)
         if isinstance(node.func, ast.Name) and node.func.id in ("super", "locals", "globals"):
             return node
+        match node:
+            case ast.Call(ast.Call(args=[_, ast.Name() as owner, ast.Constant("append")]), [value]):
+                node.args = [self.ask("appended", value, owner, value, self.constant(owner.id))]
         return self.ask("call", node, node.func, *node.args, keywords=node.keywords)
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:

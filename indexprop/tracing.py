@@ -988,6 +988,11 @@ class Tracer:
         name = re.sub(r"\W+", "_", key)
         return self.bind(place, f"{owner}.{name}" if taken and owner else name, value)
 
+    def appended(self, place: int, owner: Any, value: Any, name: str) -> Any:
+        """An entry that a list grows by is called by its place."""
+        named = isinstance(owner, list) and isinstance(value, Traced) and not value.name and not value.raw
+        return self.bind(place, f"{name}_{len(owner)}", value) if named else value
+
     def any_raw(self, values: Sequence[Any]) -> bool:
         return any(isinstance(part, self.np.ndarray) or (isinstance(part, Traced) and part.raw) for part in values)
 

@@ -29,7 +29,7 @@ from indexprop.mistakes import (
 )
 from indexprop.rewriting import LiftError
 
-ZOO = Path(__file__).parent / "zoo"
+ZOO = Path(__file__).parent / "zoo" / "right"
 
 ASKED = {
     "eleven_lines": {

@@ -13,7 +13,7 @@ from indexprop import annotating, reviewing
 from indexprop.__main__ import main
 from tests.test_pages import Reader
 
-ZOO = Path(__file__).parent / "zoo"
+ZOO = Path(__file__).parent / "zoo" / "right"
 CODE = """import numpy as np
 X, T = np.random.randn(3, 5), np.random.randn(2, 5)
 W, c = np.random.randn(2, 3), np.random.randn(2, 1)

@@ -13,7 +13,7 @@ from indexprop import notation, rewriting, semantics
 from indexprop.rewriting import LiftError
 from indexprop.tracing import lift
 
-ZOO = Path(__file__).parent / "zoo"
+ZOO = Path(__file__).parent / "zoo" / "right"
 SCRIPTS = sorted(path.name for path in ZOO.glob("*") if path.suffix in (".py", ".ipynb"))
 
 
