@@ -21,7 +21,7 @@ from indexprop.claims import prepare, said_by
 from indexprop.errors import CheckError, Problem
 from indexprop.evidence import MINUS, ONE, Claim, Column, Ledger, Values, fits, show_factor, without_guards
 from indexprop.ir import Access, Step
-from indexprop.mistakes import FUNCTION, STALE, Diagnosis, Rewording
+from indexprop.mistakes import FUNCTION, STALE, UNKNOWN, Diagnosis, Rewording
 from indexprop.rewriting import Line
 from indexprop.tracing import Lifted, Recording
 
@@ -248,7 +248,9 @@ class Audit:
         entries = tuple(self.entry(step, mistakes, wrong) for step in self.lines)
         self.notes.extend(self.size_notes())
         others = [name for name in self.ledger.forward.input_names if name not in self.pairs]
-        others = [name for name in others if not tracing.DATA.fullmatch(name) and name not in self.lifted.scalars]
+        program = self.lifted.program
+        plain = {*self.lifted.scalars, *program.positions, *program.truths}
+        others = [name for name in others if not tracing.DATA.fullmatch(name) and name not in plain]
         if others:
             self.notes.append(f"no gradient with respect to {', '.join(others)} was found in the code")
         return Report(
@@ -405,10 +407,11 @@ class Audit:
             if best is not None:
                 options.append(best)
         most = max((option.count for option in options), default=0)
-        loops = [option for option in self.loops(remaining, good) if option.count > most] if most < len(finals) else []
-        if loops:
-            most = max(option.count for option in loops)
-            return min((o for o in loops if o.count == most), key=lambda option: self.lines.index(option.step))
+        loops = [option for option in self.loops(remaining, good) if option.count >= most]
+        best = max((option.count for option in loops), default=0)
+        if best > most:
+            widest = (option for option in loops if option.count == best)
+            return min(widest, key=lambda option: self.lines.index(option.step))
         if not options:
             name = self.pairs[remaining[0]]
             step = next(step for step in self.lifted.program.steps if step.name == name)
@@ -422,7 +425,10 @@ class Audit:
             fresh = holds and source in self.said and option.claim.factor == self.sign
             if (option.count > first.count and option.settled) or (option.count >= first.count and fresh):
                 first = option
-        return first
+        line = self.lifted.lines[first.step.name]  # in a loop, the first of its steps that is wrong
+        passes = [option for option in loops if self.lifted.lines[option.step.name] == line]
+        known = (o for o in passes if Diagnosis(self.ledger, o.step, o.claim).classify()[0] != UNKNOWN)
+        return next(known, passes[0] if passes else first)
 
     def worth(self, tables: Sequence[Values], remaining: Sequence[str], good: Sequence[str]) -> int:
         """How many wrong gradients a repair makes right; none if it makes a right one wrong."""

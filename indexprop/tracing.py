@@ -825,6 +825,8 @@ class Tracer:
             return made
         owner = self.traced(owner)
         found = region(self, owner.axes, key)
+        keys = tuple(map(self.wrap, key)) if isinstance(key, tuple) else self.wrap(key)
+        data = np.asarray(owner.data[_plain(keys)])  # with the positions of a second run, which have a name by now
         return self.make((owner,), (found.axes, self.at_slots(owner, found.slots)), data)
 
     def read(self, owner: Traced, key: Any) -> Symbol:

@@ -5,286 +5,52 @@ from __future__ import annotations
 import ast
 import json
 import re
-from pathlib import Path
 
 import pytest
 
-from indexprop import annotating, auditing
+from indexprop import annotating, auditing, mistakes
 from indexprop.errors import CheckError
-from indexprop.mistakes import (
-    BATCH,
-    CONSTANT,
-    DROPPED,
-    FORGOTTEN,
-    FUNCTION,
-    LAYER,
-    MISSING,
-    OPERAND,
-    OVERWRITTEN,
-    SIZE,
-    STALE,
-    SUMMED,
-    TRANSPOSED,
-    TWICE,
-)
+from indexprop.mistakes import BATCH, CONSTANT, STALE
 from indexprop.rewriting import LiftError
+from tests import zoo
+from tests.zoo import Case, asked, changed
 
-ZOO = Path(__file__).parent / "zoo" / "right"
-
-ASKED = {
-    "eleven_lines": {
-        "loss": "0.5 * np.sum((y - l2) ** 2)",
-        "wrt": "syn0, syn1",
-        "grads": "syn0_update, syn1_update",
-    },
-    "layer_list": {"loss": "cost", "wrt": "net.weights + net.biases", "grads": "nabla_w + nabla_b"},
-}
-
-RIGHT = sorted(path.name for path in ZOO.glob("*") if path.suffix in (".py", ".ipynb"))
-
-# file, a line of it, what somebody wrote instead, the class
-WRONG = [
-    ("column_document", "np.dot(dL_dPredictions, hid_2.T)", "np.dot(hid_2, dL_dPredictions.T)", TRANSPOSED),
-    ("column_document", "(predictions - targets) / targets.shape[-1]", "(predictions - targets)", BATCH),
-    (
-        "column_document",
-        "(predictions - targets) / targets.shape[-1]",
-        "2 * (predictions - targets) / targets.shape[-1]",
-        CONSTANT,
-    ),
-    (
-        "column_document",
-        "(predictions - targets) / targets.shape[-1]",
-        "(targets - predictions) / targets.shape[-1]",
-        CONSTANT,
-    ),
-    (
-        "column_document",
-        "(predictions - targets) / targets.shape[-1]",
-        "(predictions - targets) / targets.shape[0]",
-        SIZE,
-    ),
-    (
-        "column_document",
-        "np.dot(W3.T, dL_dPredictions) * hid_2 * (1 - hid_2)",
-        "np.dot(W3.T, dL_dPredictions)",
-        FORGOTTEN,
-    ),
-    (
-        "column_document",
-        "np.dot(W2.T, dL_hid_2) * hid_1 * (1 - hid_1)",
-        "np.dot(W2.T, dL_hid_2) * hid_2 * (1 - hid_2)",
-        LAYER,
-    ),
-    (
-        "column_document",
-        "np.dot(W2.T, dL_hid_2) * hid_1 * (1 - hid_1)",
-        "np.dot(W2, dL_hid_2) * hid_1 * (1 - hid_1)",
-        TRANSPOSED,
-    ),
-    (
-        "column_document",
-        "np.dot(W2.T, dL_hid_2) * hid_1 * (1 - hid_1)",
-        "np.dot(W2.T, dL_hid_2) * sigmoid(hid_1) * (1 - sigmoid(hid_1))",
-        FUNCTION,
-    ),
-    (
-        "column_document",
-        "np.dot(W2.T, dL_hid_2) * hid_1 * (1 - hid_1)",
-        "np.dot(W2.T, dL_hid_2) * (1 - hid_1 ** 2)",
-        FUNCTION,
-    ),
-    ("column_document", "dL_db2 = np.dot(dL_hid_2, np.ones((batch_size,)))", "dL_db2 = np.sum(dL_hid_2)", SUMMED),
-    ("column_document", "dL_dW2 = np.dot(dL_hid_2, hid_1.T)", "dL_dW2 = np.dot(dL_hid_2, hid_2.T)", OPERAND),
-    (
-        "column_document",
-        "dL_db1 = np.dot(dL_hid_1, np.ones((batch_size,)))",
-        "dL_db1 = np.dot(dL_hid_2, np.ones((batch_size,)))",
-        OPERAND,
-    ),
-    ("row_document", "d_A2 = (A_2 - y) / m", "d_A2 = A_2 - y", BATCH),
-    ("row_document", "d_A2 = (A_2 - y) / m", "d_A2 = 2 * (A_2 - y) / m", CONSTANT),
-    ("row_document", "d_Z1 = d_A1 * (A_1 * (1 - A_1))", "d_Z1 = d_A1 * (Z_1 * (1 - Z_1))", FUNCTION),
-    ("row_document", "d_Z1 = d_A1 * (A_1 * (1 - A_1))", "d_Z1 = d_A1 * (1 - A_1)", FUNCTION),
-    ("row_document", "d_Z1 = d_A1 * (A_1 * (1 - A_1))", "d_Z1 = A_1 * (1 - A_1)", DROPPED),
-    ("row_document", "d_Z1 = d_A1 * (A_1 * (1 - A_1))", "d_Z1 = d_A1 * (A_1 * (1 - A_1)) * (A_1 * (1 - A_1))", TWICE),
-    (
-        "row_document",
-        "d_b1 = np.sum(d_Z1, axis=0, keepdims=True)",
-        "d_b1 = np.sum(d_Z1, axis=1, keepdims=True)",
-        SUMMED,
-    ),
-    (
-        "row_document",
-        "d_b1 = np.sum(d_Z1, axis=0, keepdims=True)",
-        "d_b1 = np.mean(d_Z1, axis=0, keepdims=True)",
-        BATCH,
-    ),
-    ("row_document", "d_b1 = np.sum(d_Z1, axis=0, keepdims=True)", "d_b1 = np.sum(d_Z1)", SUMMED),
-    ("row_document", "d_b1 = np.sum(d_Z1, axis=0, keepdims=True)", "d_b1 = d_Z1", SUMMED),
-    ("two_layer_dict", "dW2 = 1 / m * np.dot(dZ2, A1.T)", "dW2 = np.dot(dZ2, A1.T)", BATCH),
-    ("two_layer_dict", "db1 = 1 / m * np.sum(dZ1, axis=1, keepdims=True)", "db1 = 1 / m * np.sum(dZ1)", SUMMED),
-    ("two_layer_dict", "(1 - np.power(A1, 2))", "(1 - np.power(cache['Z1'], 2))", FUNCTION),
-    ("two_layer_dict", "(1 - np.power(A1, 2))", "A1 * (1 - A1)", FUNCTION),
-    ("two_layer_dict", "dZ2 = A2 - Y", "dZ2 = (A2 - Y) * A2 * (1 - A2)", TWICE),
-    ("two_layer_dict", "dZ2 = A2 - Y", "dZ2 = Y - A2", CONSTANT),
-    ("softmax_row", "dscores = (probs - y) / N", "dscores = probs - y", BATCH),
-    ("softmax_row", "dscores = (probs - y) / N", "dscores = (probs - y) / C", SIZE),
-    ("softmax_row", "dz1 = dh1 * (z1 > 0)", "dz1 = dh1", FORGOTTEN),
-    ("softmax_row", "dz1 = dh1 * (z1 > 0)", "dz1 = dh1 * (dh1 > 0)", FUNCTION),
-    ("softmax_row", "dW1 += reg * W1", "dW1 += 2 * reg * W1", CONSTANT),
-    ("softmax_row", "dW1 += reg * W1", "dW1 = reg * W1", OVERWRITTEN),
-    ("softmax_row", "db2 = np.sum(dscores, axis=0)", "db2 = np.sum(dscores)", SUMMED),
-    ("linear_regression", "dw = X.T @ error / m", "dw = X.T @ error", BATCH),
-    ("linear_regression", "db = np.mean(error)", "db = np.sum(error)", BATCH),
-    ("linear_regression", "dw = X.T @ error / m", "dw = 2 * X.T @ error / m", CONSTANT),
-    ("logistic_regression", "dz = a - y", "dz = (a - y) * a * (1 - a)", TWICE),
-    ("logistic_regression", "dw = (X.T @ dz + lambda_ * w) / m", "dw = (X.T @ dz) / m", OVERWRITTEN),
-    ("rnn_lists", "dWhh += np.dot(dhraw, hs[t - 1].T)", "dWhh = np.dot(dhraw, hs[t - 1].T)", OVERWRITTEN),
-    ("rnn_lists", "dh = np.dot(Why.T, dy) + dhnext", "dh = np.dot(Why.T, dy)", OVERWRITTEN),
-    ("rnn_lists", "dWhh += np.dot(dhraw, hs[t - 1].T)", "dWhh += np.dot(dhraw, hs[t].T)", OPERAND),
-    ("rnn_lists", "dhnext = np.dot(Whh.T, dhraw)", "dhnext = np.dot(Whh, dhraw)", TRANSPOSED),
-    ("layer_norm", "dgamma = np.sum(dout * x_hat, axis=0)", "dgamma = np.sum(dout, axis=0)", MISSING),
-    ("attention", "dQ = dscores @ K / np.sqrt(d_k)", "dQ = dscores @ K", SIZE),
-    (
-        "attention",
-        "dscores = A * (dA - np.sum(dA * A, axis=-1, keepdims=True))",
-        "dscores = dA * A * (1 - A)",
-        FUNCTION,
-    ),
-    (
-        "batch_norm_steps",
-        "dvar = 0.5 * 1. / np.sqrt(var + eps) * dsqrtvar",
-        "dvar = 1. / np.sqrt(var + eps) * dsqrtvar",
-        CONSTANT,
-    ),
-    ("batch_norm_steps", "dx = dx1 + dx2", "dx = dx1", OVERWRITTEN),
-    ("batch_norm_steps", "dsq = 1. / N * np.ones((N, D)) * dvar", "dsq = np.ones((N, D)) * dvar", BATCH),
-    (
-        "layer_list",
-        "np.dot(self.weights[-l + 1].transpose(), delta) * sp",
-        "np.dot(self.weights[-l + 1].transpose(), delta)",
-        FORGOTTEN,
-    ),
-    (
-        "layer_list",
-        "delta = (activations[-1] - y) * sigmoid_prime(zs[-1])",
-        "delta = (activations[-1] - y) * sigmoid_prime(activations[-1])",
-        FUNCTION,
-    ),
-    ("layer_classes", "return grad * self.mask", "return grad * 1", FORGOTTEN),
-    ("layer_classes", "return 2 * self.diff / self.diff.size", "return 2 * self.diff / len(self.diff)", SIZE),
-    ("layer_classes", "self.db = grad.sum(axis=0)", "self.db = grad.mean(axis=0)", BATCH),
-    ("per_sample", "dW1 = np.outer(delta1, x)", "dW1 = np.outer(x, delta1)", TRANSPOSED),
-    ("per_sample", "(1 - a1 ** 2)", "(1 - z1 ** 2)", FUNCTION),
-    ("per_sample", "delta1 = W2.T.dot(delta2) * (1 - a1 ** 2)", "delta1 = W2.T.dot(t) * (1 - a1 ** 2)", OPERAND),
-    ("lstm_step", "dzf = df * f * (1 - f)", "dzf = df * (1 - f ** 2)", FUNCTION),
-    ("lstm_step", "dc = dc_next + dh_next * o * (1 - tc ** 2)", "dc = dh_next * o * (1 - tc ** 2)", OVERWRITTEN),
-    ("lstm_step", "df = dc * c_prev", "df = dc * c", OPERAND),
-    (
-        "lstm_step",
-        "dzi @ Wi.T + dzf @ Wf.T + dzo @ Wo.T + dzg @ Wg.T",
-        "dzi @ Wi.T + dzf @ Wf.T + dzg @ Wg.T",
-        OVERWRITTEN,
-    ),
-    ("dropout_sgd", "grad_hidden = grad_dropped * mask", "grad_hidden = grad_dropped", MISSING),
-    ("dropout_sgd", "grad_out = 2.0 * (out - Y) / Y.size", "grad_out = (out - Y) / Y.size", CONSTANT),
-    ("dropout_sgd", "grad_out = 2.0 * (out - Y) / Y.size", "grad_out = 2.0 * (out - Y) / Y.shape[0]", SIZE),
-    ("einsum_style", '"bh,bo->ho", H, dY', '"bh,bo->oh", H, dY', TRANSPOSED),
-    ("einsum_style", "dY = (Y - T) / len(X)", "dY = Y - T", BATCH),
-    ("shared_weight", "dW += dZ @ X.T", "dW = dZ @ X.T", OVERWRITTEN),
-    ("shared_weight", "dH = W.T @ dY", "dH = W @ dY", TRANSPOSED),
-    ("shared_weight", "dW = dY @ H.T", "dW = H @ dY.T", TRANSPOSED),
-    ("eleven_lines", "l1_delta = l1_error * nonlin(l1, deriv=True)", "l1_delta = l1_error * nonlin(l1)", FUNCTION),
-    ("eleven_lines", "l2_delta = l2_error * nonlin(l2, deriv=True)", "l2_delta = l2_error", FORGOTTEN),
-]
-
-UNNAMED = {("rnn_lists", "dWhh += np.dot(dhraw, hs[t].T)")}
+ZOO = zoo.HERE / "right"
+WRONG = [*zoo.marked(), *zoo.changes()]
 
 
-def changed(name: str, old: str, new: str) -> tuple[str, int]:
-    """A file of the zoo with one mistake, and the number of the line that has it."""
-    text = (ZOO / f"{name}.py").read_text(encoding="utf-8")
-    assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {name}"
-    return text.replace(old, new), text[: text.index(old)].count("\n") + 1
-
-
-@pytest.mark.parametrize("name", RIGHT)
-def test_right_code_is_called_right(name: str) -> None:
-    report = auditing.audit(ZOO / name, **ASKED.get(name.partition(".")[0], {}))
+@pytest.mark.parametrize("case", [*zoo.right()], ids=lambda case: case.name)
+def test_right_code_is_called_right(case: Case) -> None:
+    report = auditing.audit(case.text, **asked(case.name))
     report.assert_ok()
     assert report.pairs
     assert not report.mistakes
     assert all(len(line) <= auditing.WIDTH for line in str(report).splitlines())
 
 
-@pytest.mark.parametrize(("name", "old", "new", "kind"), WRONG, ids=[f"{name}: {new}" for name, _, new, _ in WRONG])
-def test_wrong_code_is_found_placed_and_named(name: str, old: str, new: str, kind: str) -> None:
-    text, number = changed(name, old, new)
-    report = auditing.audit(text, **ASKED.get(name, {}))
+@pytest.mark.parametrize("case", WRONG, ids=lambda case: case.name)
+def test_wrong_code_is_found_placed_and_named(case: Case) -> None:
+    report = auditing.audit(case.text, **asked(case.name))
     assert not report.ok
     with pytest.raises(CheckError, match="WRONG"):
         report.assert_ok()
     assert report.first is not None
-    assert report.first.line.number == number
+    assert (report.first.line.number, report.first.kind) == (case.line, case.kind)
     assert all(len(line) <= auditing.WIDTH for line in str(report).splitlines())
-    if (name, new) not in UNNAMED:  # a loop that is unrolled: several steps have to change at once
-        assert report.first.kind == kind
 
 
-MUTATIONS = (
-    (r"\.T\b", ""),
-    (r" / (m|N|len\(X\)|Y\.size|Y\.shape\[-1\]|X\.shape\[1\])\b", ""),
-    (r"\baxis=0\b", "axis=1"),
-    (r"\baxis=1\b", "axis=0"),
-    (r" - (y|Y|T|t|target)\b", r" + \1"),
-    (r"= np\.dot\((\w+), (\w+)\.T\)", r"= np.dot(\2, \1.T)"),
-    (r"= (\w+)\.T @ (\w+)$", r"= \2.T @ \1"),
-    (r" \* \(1 - (\w+) ?\*\* ?2\)", ""),
-    (r" \* (\w+) \* \(1 - \1\)", ""),
-    (r"\(1 - ", "(2 - "),
-    (r"\+= ", "= "),
-    (r"= ", "= -"),
-    (r"= ", "= 3 * "),
-    (r"\b0\.5 \* ", ""),
-    (r"\b2(\.0)? \* ", ""),
-)
-
-BACKWARD = re.compile(r"^ *(d|grad_|dL_|l\d_delta)\w* [+]?= ")
+def test_every_class_of_mistake_is_in_the_zoo() -> None:
+    kinds = {value for name, value in vars(mistakes).items() if name.isupper() and isinstance(value, str)}
+    assert {case.kind for case in WRONG} == kinds - {mistakes.UNKNOWN}
 
 
-def mutants(name: str) -> list[tuple[str, int]]:
-    """Every mechanical change of one line of the backward pass."""
-    lines = (ZOO / f"{name}.py").read_text(encoding="utf-8").splitlines()
-    start = max(number for number, line in enumerate(lines) if re.match(r"\s*(def backward|loss =|L =|E =)", line))
-    found = []
-    for number, line in enumerate(lines):
-        if number < start or not BACKWARD.match(line) or "zeros" in line or "random" in line:
-            continue
-        for pattern, replacement in MUTATIONS:
-            new = re.sub(pattern, replacement, line, count=1)
-            if new != line:
-                found.append(("\n".join([*lines[:number], new, *lines[number + 1 :]]) + "\n", number + 1))
-    return found
-
-
-MUTATED = ("row_document", "dropout_sgd", "per_sample")
-
-
-@pytest.mark.parametrize("name", MUTATED)
+@pytest.mark.parametrize("name", zoo.MUTATED[:3])
 def test_no_mechanical_mutant_is_called_right(name: str) -> None:
     """A mutant stops the lift, because its shapes do not fit, or its first wrong line is the mutated one."""
-    audited = 0
-    for text, number in mutants(name):
-        try:
-            report = auditing.audit(text)
-        except LiftError:
-            continue
-        audited += 1
-        assert not report.ok, text.splitlines()[number - 1]
-        assert report.first is not None
-        assert report.first.line.number == number, text.splitlines()[number - 1]
-    assert audited > 5
+    grades = [zoo.grade(case) for case in zoo.mutants(name)]
+    lifted = [one for one in grades if one.lifted]
+    assert [one for one in lifted if not one.good] == []
+    assert len(lifted) > 5
 
 
 def test_the_first_document_is_right_and_two_names_mislead() -> None:
@@ -316,7 +82,7 @@ def test_expressions_name_the_loss_and_the_gradients() -> None:
 
 
 def test_the_direction_of_descent_is_no_mistake_unless_it_is_called_a_gradient() -> None:
-    report = auditing.audit(ZOO / "eleven_lines.py", **ASKED["eleven_lines"])
+    report = auditing.audit(ZOO / "eleven_lines.py", **asked("eleven_lines"))
     assert any("direction of descent" in note for note in report.notes)
     text, number = changed("row_document", "(A_2 - y) / m", "(y - A_2) / m")
     wrong = auditing.audit(text).first
@@ -384,10 +150,10 @@ def test_code_without_a_loss_or_without_gradients_says_what_to_do() -> None:
         auditing.audit(start + "g = 2 * Z @ X.T\n", loss="Z", wrt="W", grads="g")
 
 
-@pytest.mark.parametrize("name", [name for name in RIGHT if name.endswith(".py")])
+@pytest.mark.parametrize("name", [name for name in zoo.RIGHT if name.endswith(".py")])
 def test_annotation_changes_comments_only(name: str) -> None:
     text = (ZOO / name).read_text(encoding="utf-8")
-    annotated = annotating.annotate(ZOO / name, **ASKED.get(name.partition(".")[0], {}))
+    annotated = annotating.annotate(ZOO / name, **asked(name))
     assert ast.dump(ast.parse(annotated)) == ast.dump(ast.parse(text))
     kept = iter(annotated.splitlines())
     assert all(any(line == other for other in kept) for line in text.splitlines())  # every line, in order
