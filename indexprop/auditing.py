@@ -408,9 +408,9 @@ class Audit:
                 options.append(best)
         most = max((option.count for option in options), default=0)
         loops = [option for option in self.loops(remaining, good) if option.count >= most]
-        best = max((option.count for option in loops), default=0)
-        if best > most:
-            widest = (option for option in loops if option.count == best)
+        more = max((option.count for option in loops), default=0)
+        if more > most:
+            widest = (option for option in loops if option.count == more)
             return min(widest, key=lambda option: self.lines.index(option.step))
         if not options:
             name = self.pairs[remaining[0]]
@@ -427,8 +427,8 @@ class Audit:
                 first = option
         line = self.lifted.lines[first.step.name]  # in a loop, the first of its steps that is wrong
         passes = [option for option in loops if self.lifted.lines[option.step.name] == line]
-        known = (o for o in passes if Diagnosis(self.ledger, o.step, o.claim).classify()[0] != UNKNOWN)
-        return next(known, passes[0] if passes else first)
+        classed = (o for o in passes if Diagnosis(self.ledger, o.step, o.claim).classify()[0] != UNKNOWN)
+        return next(classed, passes[0] if passes else first)
 
     def worth(self, tables: Sequence[Values], remaining: Sequence[str], good: Sequence[str]) -> int:
         """How many wrong gradients a repair makes right; none if it makes a right one wrong."""

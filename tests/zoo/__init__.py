@@ -18,6 +18,7 @@ from indexprop.mistakes import (
     BATCH,
     CONSTANT,
     DROPPED,
+    EXTRA,
     FORGOTTEN,
     FUNCTION,
     LAYER,
@@ -148,6 +149,7 @@ CHANGES = [
     ("rnn_lists", "dWhh += np.dot(dhraw, hs[t - 1].T)", "dWhh += np.dot(dhraw, hs[t].T)", OPERAND),
     ("rnn_lists", "dhnext = np.dot(Whh.T, dhraw)", "dhnext = np.dot(Whh, dhraw)", TRANSPOSED),
     ("layer_norm", "dgamma = np.sum(dout * x_hat, axis=0)", "dgamma = np.sum(dout, axis=0)", MISSING),
+    ("layer_norm", "dgamma = np.sum(dout * x_hat, axis=0)", "dgamma = np.sum(dout * x_hat * gamma, axis=0)", EXTRA),
     ("attention", "dQ = dscores @ K / np.sqrt(d_k)", "dQ = dscores @ K", SIZE),
     (
         "attention",
