@@ -81,6 +81,9 @@ class Ledger:
         with np.errstate(all="ignore"):
             own = self.run_own(**inputs)
             derived = self.run_derived(**{name: inputs[name] for name in self.gradient.program.input_names})
+        for program, values in ((lifted.program, own), (self.gradient.program, derived)):
+            for name in tracing.cancelled(program, inputs | values):
+                values[name] = np.zeros_like(values[name])
         sizes = {
             index: size
             for access in lifted.program.inputs
@@ -143,7 +146,9 @@ class Ledger:
                 return None
             try:
                 with np.errstate(all="ignore"):
-                    column.append(function(**given)[step.name])
+                    value = function(**given)[step.name]
+                lost = tracing.cancelled(calculus.program_of(function.program), {**given, step.name: value})
+                column.append(np.zeros_like(value) if lost else value)
             except (IndexpropError, ValueError):
                 return None
         return column
