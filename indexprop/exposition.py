@@ -336,7 +336,10 @@ def format(source: Program | Gradient | Tangent | Step, style: Style = "index", 
         case "einsum" | "matrix":
             arrangement = layouts.arrange(_alone(source) if isinstance(source, Step) else source, layout)
             writer = Writer(program, arrangement, STYLES[style], bare=True)
-            return "\n".join(_code(writer, step) if step else line for step, line in notation.format_steps(steps))
+            return "\n".join(
+                notation.INDENT * bool(step.loop) + _code(writer, step) if step else line
+                for step, line in notation.format_steps(steps)
+            )
         case "latex":
             reading = _reading(source)
             return _align(_latex_rows(steps, reading))
@@ -362,8 +365,7 @@ def _latex_rows(steps: Iterable[Step], reading: AccessReading) -> list[str]:
 
 
 def _code(writer: Writer, step: Step) -> str:
-    indent = notation.INDENT * bool(step.loop)
-    return f"{indent}{writer.left_side(step)} {step.operation} {writer.right_side(step).text}"
+    return f"{writer.left_side(step)} {step.operation} {writer.right_side(step).text}"
 
 
 # --- the table --------------------------------------------------------------------------------------------------------
@@ -1167,6 +1169,8 @@ class _Teller:
         adjoint = told.step.because is not None and told.step.because.rule == "adjoint"
         title = f"The adjoint of {_applied(told.source)[0].function}" if adjoint else "Upstream times local"
         yield Chapter(say(f"{title}{through}"), tuple(self.adjoint(told) if adjoint else self.rule(told)))
+        if told.source.loop:
+            yield Chapter(say(f"In which order{through}"), (Paragraph(self.order(told)),))
         yield Chapter(say(f"Which indices stay, which are summed{through}"), tuple(self.indices(told)))
         yield self.spellings(told.step, through)
         reasons = {name: self.reason(told.step, writer) for name, writer in self.matrix.items()}
@@ -1176,6 +1180,22 @@ class _Teller:
             title = "Why .T, and where" if ".T" in codes else "Why this axis" if "axis=" in codes else "Why no .T"
             turning = [Paragraph(self.turning(told.step))] if len(rows) > 1 else []
             yield Chapter(say(f"{title}{through}"), (Items(rows), *turning))
+
+    def order(self, told: _Told) -> Words:
+        """Where the derived line of a block stands, and why."""
+        assert told.source.loop
+        index = self.i(told.source.loop.index)
+        first, last = ("last", "first") if told.source.loop.down else ("first", "last")
+        forward = f"The forward line stands in a block, which goes from the {first} position of {index} to the {last}."
+        if told.step.loop is None:
+            return say(
+                f"{forward} Nothing in the block needs {self.f(Access(told.step.name, ()))} again, so this line stands "
+                f"outside of it and does every {index} at once."
+            )
+        return say(
+            f"{forward} Its adjoint goes the other way: at each position, what the positions after it in the forward "
+            "order contribute has been added already, and everything that this line reads is complete."
+        )
 
     def turning(self, step: Step) -> Words:
         """What changes from one layout to the other."""
@@ -1373,8 +1393,9 @@ class _Teller:
             sizes = listed(self.f(Size(index)) for index in counted)
             yield Paragraph(say(f"The factor {sizes} counts shares that are all equal."))
         missing: dict[tuple[Index, ...], list[Access]] = {}
+        left = ir.slot_indices(step.target)
         for read in reads:
-            missing.setdefault(tuple(index for index in step.target.names if index not in read.slots), []).append(read)
+            missing.setdefault(tuple(index for index in left if index not in ir.slot_indices(read)), []).append(read)
         for indices, holders in missing.items():
             if indices:
                 verb, named = "have" if len(holders) > 1 else "has", self.each(indices)

@@ -209,6 +209,13 @@ def test_other_layouts(layout):
     np.testing.assert_allclose(back["Y"], plain, rtol=1e-13)
 
 
+def test_the_story_says_in_which_order():
+    grad = ip.vjp(ip.parse(RNN))
+    inside, outside = str(ip.explain(grad, "H")), str(ip.explain(grad, "U"))
+    assert "goes from the first position of t to\n  the last. Its adjoint goes the other way" in inside
+    assert "so this line stands outside of it and does every t at once" in " ".join(outside.split())
+
+
 # --- any recurrence -------------------------------------------------------------------------------------------------
 
 
