@@ -30,6 +30,7 @@ def expand(program: Program, keep: Callable[[Apply], bool] = lambda applied: Fal
     """
     taken = set(program.names)
     steps: list[Step] = []
+    changed = False
     for _, run in ir.blocks(program.steps):
         waiting, done = list(reversed(run)), []
         while waiting:
@@ -38,9 +39,10 @@ def expand(program: Program, keep: Callable[[Apply], bool] = lambda applied: Fal
             if found is None:
                 done.append(step)
             else:
+                changed = True
                 waiting.extend(reversed(_define(step, found, taken)))
         steps += ir.hoisted(done)
-    return notation.with_steps(program, steps)
+    return notation.with_steps(program, steps) if changed else program
 
 
 def _applications(step: Step) -> list[Apply]:

@@ -405,8 +405,9 @@ class Program(Shown):
 
 # --- normal form ----------------------------------------------------------------------------------
 
+_UNIT = Fraction(1)
 ZERO = Number(Fraction(0))
-ONE = Number(Fraction(1))
+ONE = Number(_UNIT)
 MINUS_ONE = Number(Fraction(-1))
 HALF = Number(Fraction(1, 2))
 
@@ -423,7 +424,7 @@ def split_number(expr: Expr) -> tuple[Fraction, Expr]:
         case Product((Number(value), *rest)):
             return value, rest[0] if len(rest) == 1 else Product(tuple(rest))
         case _:
-            return Fraction(1), expr
+            return _UNIT, expr
 
 
 def split_guards(expr: Expr) -> tuple[tuple[Expr, ...], Expr]:
@@ -453,17 +454,19 @@ def multiply(*factors: Expr) -> Expr:
     >>> multiply(Access("x"), number(2), ONE, number(3))
     Product(factors=(Number(value=Fraction(6, 1)), Access(tensor='x', slots=())))
     """
-    coefficient = Fraction(1)
+    coefficient = _UNIT
     guards: dict[Expr, None] = {}
     above: list[Expr] = []
     below: list[Expr] = []
     for factor in factors:
-        value, body = split_number(factor)
-        coefficient *= value
-        for part in body.factors if isinstance(body, Product) else (body,):
-            if isinstance(part, Guard):
+        for part in factor.factors if isinstance(factor, Product) else (factor,):
+            if isinstance(part, Access):
+                above.append(part)
+            elif isinstance(part, Number):
+                coefficient *= part.value
+            elif isinstance(part, Guard):
                 guards[part] = None
-            elif part != ONE:
+            else:
                 (below if is_divisor(part) else above).append(part)
     if not coefficient:
         return ZERO
