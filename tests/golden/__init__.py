@@ -8,7 +8,6 @@ from pathlib import Path
 
 import indexprop as ip
 from indexprop import diagrams, exercises, exposition, pages
-from tests.test_codegen import GRAD, SIZES
 
 HERE = Path(__file__).parent
 
@@ -51,7 +50,9 @@ GOLDEN: dict[str, Callable[[], str]] = {
     "network_flow.svg": lambda: diagrams.flow(network()),
     "exercise.txt": lambda: str(exercises.exercise(network())),
     "answers.txt": lambda: exercises.exercise(network()).answers,
-    "column_batch_plan.txt": lambda: str(ip.compile(GRAD, "column").at(SIZES).plan),
+    "column_batch_plan.txt": lambda: str(
+        ip.compile(network(), "column").at({"i": 3, "h": 4, "g": 6, "o": 2, "b": 5}).plan
+    ),
     "dP_exp.txt": lambda: str(exposition.explain(softmax(), "P_exp")),
 }
 
