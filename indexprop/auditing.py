@@ -17,7 +17,7 @@ from pathlib import Path
 
 from indexprop import algebra, evidence, ir, notation, tracing
 from indexprop.calculus import Gradient
-from indexprop.claims import prepare, said_by
+from indexprop.claims import first_pass, meanings, prepare, said_by
 from indexprop.errors import CheckError, Problem
 from indexprop.evidence import MINUS, ONE, Claim, Column, Ledger, Values, fits, show_factor, without_guards
 from indexprop.ir import Access, Step
@@ -247,6 +247,10 @@ class Audit:
         mistakes = self.mistakes(wrong)
         entries = tuple(self.entry(step, mistakes, wrong) for step in self.lines)
         self.notes.extend(self.size_notes())
+        left = [name for name in self.left_out() if name not in self.pairs.values()]
+        if left:
+            words = ", ".join(dict.fromkeys(self.ledger.display(name) for name in left))
+            self.notes.append(f"not audited, as nothing says what it is the gradient of: {words}")
         others = [name for name in self.ledger.forward.input_names if name not in self.pairs]
         program = self.lifted.program
         plain = {*self.lifted.scalars, *program.positions, *program.truths}
@@ -257,6 +261,17 @@ class Audit:
             self.name, self.loss, tuple(self.pairs.items()), entries, tuple(mistakes), tuple(dict.fromkeys(self.notes)),
             self.lifted, self.ledger.gradient,
         )  # fmt: skip
+
+    def left_out(self) -> Iterator[str]:
+        """Lines that are called like gradients, are made from audited ones, and are not audited."""
+        audited = {step.name for step in self.lines}
+        reached = set(audited)
+        for name in first_pass(self.lifted, self.ledger.forward, [step.name for step in self.ledger.hand]):
+            step = next(step for step in self.ledger.hand if step.name == name)
+            if {access.tensor for access in step.reads} & reached:
+                reached.add(name)
+                if name not in audited and any(True for _ in meanings(self.ledger.display(name))):
+                    yield name
 
     def size_notes(self) -> Iterator[str]:
         """An index of size one in the data of the code stays one: a factor that only it would show is said."""

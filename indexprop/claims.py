@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from indexprop import algebra, tracing
 from indexprop.errors import Problem
 from indexprop.ir import Program, Step
+from indexprop.operations import Traced
 from indexprop.rewriting import LiftError
 from indexprop.tracing import Lifted, Recording
 
@@ -27,8 +30,8 @@ SUFFIXES = (r"_grads?", r"_gradient", r"_delta", r"_error", r"_d", r"_?grad")
 
 
 def plain(name: str) -> str:
-    """A name without what people vary: `W_1`, `w1` and `W1` read the same."""
-    return re.sub(r"[_.]", "", name).lower()
+    """A name without what people vary: `W_1`, `w1` and `W1` read the same, and so do `bias` and `biases`."""
+    return re.sub(r"(?<=\w{2})(es|s)+$", "", re.sub(r"[_.]", "", name).lower())
 
 
 def meanings(name: str) -> Iterator[str]:
@@ -75,6 +78,10 @@ def prepare(
     wanted = tuple(_words(wrt)) if wrt is not None else ()
     inputs = tuple(name for name in wanted if name.isidentifier())
     recording = Recording(subject, (), hints, inputs)
+    zeros = starting_at_zero(recording)
+    if zeros:
+        inputs = (*inputs, *zeros)
+        recording = Recording(subject, (), hints, inputs)
     if recording.tracer.changed:  # a bias that starts at zero is no constant, although the code changes it later
         inputs = (*inputs, *sorted(recording.tracer.changed - set(inputs)))
         recording = Recording(subject, (), hints, inputs)
@@ -98,10 +105,10 @@ def prepare(
     if not name:
         name = recording.lifted.tensor(after[0][0]) or ""
     forward = algebra.needed(recording.lifted.program, (name,)).input_names if name else ()
-    zeros = [tensor for tensor in recording.tracer.fills if tensor not in forward]
-    if set(zeros) & set(recording.lifted.program.input_names):
-        inputs = tuple(tensor for tensor in inputs if tensor not in zeros)
-        recording = Recording(subject, (), hints, inputs, after, zeros)
+    starts = [tensor for tensor in recording.tracer.fills if tensor not in forward]
+    if set(starts) & set(recording.lifted.program.input_names):
+        inputs = tuple(tensor for tensor in inputs if tensor not in starts)
+        recording = Recording(subject, (), hints, inputs, after, starts)
     lifted = recording.lifted
     if not name or lifted.program.axes.get(name) != () or name in lifted.program.input_names:
         raise LiftError(
@@ -125,6 +132,19 @@ def _words(value: str | Sequence[str]) -> list[str]:
         else:
             parts[-1] += sign
     return [part.strip() for part in parts if part.strip()]
+
+
+def starting_at_zero(recording: Recording) -> list[str]:
+    """Names of numbers that begin at zero, and of which the code computes a gradient: `b = 0.0`, no constant."""
+    numbers = {
+        target.id
+        for node in ast.walk(ast.parse(recording.text))
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and node.value.value == 0
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    words = {rest for name in recording.lifted.names.values() for rest in meanings(name)}
+    return sorted(numbers & words - {*recording.lifted.program.input_names, *recording.inputs})
 
 
 def find_loss(recording: Recording) -> tuple[str, str]:
@@ -200,7 +220,41 @@ def find_pairs(lifted: Lifted, loss: str, *, wanted: bool, given: bool) -> dict[
                 way_out='Name them: audit(file, wrt="W, b", grads="my_gW, my_gb").',
             )
         )
+    if not given:
+        pairs |= {tensor: name for tensor, name in owned(lifted, inputs, hand) if not wanted or tensor in asked}
     return {tensor: pairs[tensor] for tensor in inputs if tensor in pairs}
+
+
+def owned(lifted: Lifted, inputs: Sequence[str], hand: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The gradients that an object of the code keeps beside its parameters: `layer.dW` of `layer.W`."""
+    steps = {step.name: step for step in lifted.program.steps}
+
+    def before(name: str) -> str:
+        """The parameter that a value was before the code changed it."""
+        while name not in inputs and name in steps:
+            reads = [access.tensor for access in steps[name].reads]
+            name = next((read for read in reads if lifted.names[read] == lifted.names[name]), "")
+        return name
+
+    for thing in objects(lifted.result):
+        tensors = {word: value.name for word, value in vars(thing).items() if isinstance(value, Traced)}
+        for word, name in tensors.items():
+            for rest in meanings(word) if name in hand else ():
+                for other, tensor in tensors.items():
+                    if plain(other) == plain(rest) and before(tensor) in inputs:
+                        yield before(tensor), name
+
+
+def objects(value: Any, depth: int = 4) -> Iterator[Any]:
+    """The objects of the code's own classes that a value holds."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)):
+        for part in value if depth else ():
+            yield from objects(part, depth - 1)
+    elif type(value).__module__ == "__main__" and depth:
+        yield value
+        yield from objects(vars(value) if hasattr(value, "__dict__") else (), depth - 1)
 
 
 def first_pass(lifted: Lifted, forward: Program, hand: Sequence[str]) -> list[str]:

@@ -185,6 +185,7 @@ class Tracer:
         self.origins: dict[str, str] = {}
         self.written_as: dict[str, str] = {}
         self.scalars: dict[str, float] = {}
+        self.numbers: dict[tuple[str, float], str] = {}
         self.constants: dict[str, Expr] = {}
         self.positions: dict[str, list[Index]] = {}
         self.given: set[str] = set()
@@ -207,6 +208,7 @@ class Tracer:
         self.translated: dict[types.CodeType, Any] = {}
         self.codes: list[Code] = []
         self.failure: LiftError | None = None
+        self.wanted: frozenset[str] = frozenset()  # numbers that are inputs, although they look like constants
         self.count = 0
         self.wrapped: dict[int, tuple[Any, Traced]] = {}
         self.by_id = {
@@ -690,6 +692,8 @@ class Tracer:
         if function is builtins.isinstance and isinstance(args[0], Traced):
             kinds = tuple(flatten(args[1:]))
             return isinstance(args[0].data, kinds) or (not args[0].axes and bool({float, int} & set(kinds)))
+        if function is builtins.sum and args and isinstance(args[0], types.GeneratorType):
+            args = (list(args[0]), *args[1:])
         if function is builtins.sum and self.holds_traced(args):
             return self.added(list(args[0]), *args[1:])
         if function in (builtins.print, builtins.repr, builtins.str, builtins.id):
@@ -901,6 +905,8 @@ class Tracer:
     def bind(self, place: int, name: str, value: Any, plain: bool = False) -> Any:
         """A value gets a name: data becomes an input, an expression becomes a step."""
         self.at(place)
+        if isinstance(value, int) and not isinstance(value, bool) and name in self.wanted:
+            value = float(value)
         if isinstance(value, int) and not isinstance(value, bool):
             return self.bind_integer(name, value)
         if isinstance(value, float) and not isinstance(value, (Scalar, self.np.generic)):
@@ -1008,9 +1014,12 @@ class Tracer:
 
     def bind_number(self, name: str, value: float) -> float:
         """A named number is a scalar input, unless it starts a sum or is as small as what keeps a division safe."""
-        if abs(value) < SMALL or not math.isfinite(value):
+        if (abs(value) < SMALL and name not in self.wanted) or not math.isfinite(value):
             return value
-        tensor = self.fresh_name(name)
+        if (name, value) in self.numbers:  # the same number under the same name, as in two calls with 0.8
+            tensor = self.numbers[name, value]
+            return Scalar.of(self.scalars[tensor], Access(tensor))
+        tensor = self.numbers[name, value] = self.fresh_name(name)
         if self.plan is not None and tensor in self.plan.arrays:
             value = float(self.plan.arrays[tensor])
         self.scalars[tensor] = value
@@ -1827,6 +1836,7 @@ class Recording:
         import numpy as np
 
         tracer = Tracer(plan)
+        tracer.wanted = frozenset(self.inputs)
         state = np.random.get_state()
         np.random.seed(0)
         try:
@@ -2102,7 +2112,7 @@ def cancelled(program: Program, values: Mapping[str, Any], differences: Mapping[
             bound = execution.compile(made)(**{read: bounds[read] for read in made.input_names})[name]
         except (IndexpropError, ValueError):
             continue
-        if np.any(bound) and left <= 1e-12 * np.max(bound):
+        if np.any(bound) and np.all(np.isfinite(bound)) and left <= 1e-12 * np.max(bound):
             found.add(name)
             bounds[name] = bound
     return found

@@ -195,3 +195,21 @@ def test_a_parameter_that_changes_too_early_makes_a_stale_value() -> None:
     [mistake] = auditing.audit(early).mistakes
     assert (mistake.line.text.strip(), mistake.kind) == ("dA1 = dA2 @ W2.T", STALE)
     assert mistake.evidence == "W2 was changed in line 19 before it is read here"
+
+
+def test_objects_keep_gradients_beside_their_parameters_and_numbers_may_begin_at_zero() -> None:
+    layers = auditing.audit(ZOO / "layer_objects.py")
+    assert [tensor for tensor, _ in layers.pairs] == ["weights", "bias", "weights_2", "bias_2"]
+    assert dict(auditing.audit(ZOO / "logreg_sgd.py").pairs) == {"w": "grad_w", "b": "grad_b"}
+
+
+def test_what_is_called_a_gradient_and_is_not_audited_is_said() -> None:
+    text, _ = changed("row_document", "d_b1 = np.sum", "d_c1 = np.sum")
+    assert "not audited, as nothing says what it is the gradient of: d_c1" in auditing.audit(text).notes
+
+
+def test_a_gradient_that_is_zero_but_for_rounding_is_no_mistake() -> None:
+    text, number = changed("bias_before_batch_norm", "db = dz.sum(0)", "db = dz.sum(0) + 1e-9 * b")
+    mistake = auditing.audit(text).first
+    assert mistake is not None
+    assert mistake.line.number == number
