@@ -365,8 +365,8 @@ class Torch(Backed):
 
     def take(self, name: str, given: Any) -> Any:
         if isinstance(given, self.framework.Tensor):
-            small = name in self.positions and given.dtype in (self.framework.uint8, self.framework.int8)
-            return given.long() if small else given
+            small = name in self.positions and self.kind(given) == "i" and given.dtype.itemsize < 4
+            return given.long() if small else given  # which torch does not take for positions
         return _number(name, given, "a torch tensor", f"torch.as_tensor({name})")
 
     def kind(self, array: Any) -> str:
@@ -397,13 +397,26 @@ class Jax(Backed):
         self._numpy = importlib.import_module("jax.numpy")
         self._array = type(self._numpy.zeros(()))
         self._jitted = self.framework.jit(self._traced)
+        if differentiable:
+            self._results = pullback(program).of
+        else:
+            self._results = (
+                tuple(program.values) if isinstance(program, Gradient) else calculus.program_of(program).outputs
+            )
 
     def __call__(self, /, **arrays: Any) -> Any:
         if self.positions or any(type(one) is not self._array for one in arrays.values()):
             semantics.check_names(self.inputs, arrays)
             prepared = self.prepare(arrays)
             arrays = {name: prepared[identifier] for name, identifier in self.identifiers.items()}
-        return self._jitted(**arrays)
+        found = self._jitted(**arrays)
+        if isinstance(found, tuple):
+            return found[0], self._ordered(found[1])
+        return self._ordered(found) if isinstance(found, dict) else found
+
+    def _ordered(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Results in the order of the program; jax sorts them."""
+        return {name: values[name] for name in self._results}
 
     def _traced(self, **arrays: Any) -> Any:
         """The function behind its checks, which see every signature once: when jax traces it."""

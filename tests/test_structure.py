@@ -133,6 +133,7 @@ WITHOUT_NUMPY = {
     "source": "[ip.source(grad, layout=one, style=two) for one in ('column', 'row') for two in ('einsum', 'matmul')]",
     "lay out": "str(ip.explain('column', 'torch', grad)); str(ip.compare(net)); ip.source(grad, layout='keras'); "
     "str(ip.conventions.record('lstm', 'nnx')); ip.weights.read_map('[layers]\\nfc = \"dense\"')",
+    "source in torch and jax": "[ip.source(grad, dialect=one, differentiable=True) for one in ('torch', 'jax')]",
     "symbols": "W, X = symbols.tensor('W', 'o i'), symbols.tensor('X', 'i b'); "
     "str(symbols.program(Y=symbols.einsum('oi,ib->ob', W, X)))",
 }
