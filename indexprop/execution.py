@@ -17,7 +17,7 @@ from typing import Any
 from indexprop import codegen, ir, semantics
 from indexprop.calculus import program_of
 from indexprop.codegen import Writer, expanded, title
-from indexprop.errors import Problem, SizeError, TypeProblem
+from indexprop.errors import NotationError, Problem, SizeError, TypeProblem
 from indexprop.ir import Index, Program
 from indexprop.layouts import Derived, LayoutLike, arrange
 from indexprop.lowering import Lowered, Lowering, Plan
@@ -319,7 +319,14 @@ def execute(text: str, name: str, title: str = "") -> Callable[..., Any]:
     filename = f"<indexprop {title or name} {next(_numbers)}>"
     linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
     namespace: dict[str, Any] = {"__name__": "indexprop.generated"}
-    exec(builtins.compile(text, filename, "exec"), namespace)
+    try:
+        module = builtins.compile(text, filename, "exec")
+    except RecursionError:
+        longest = max(text.splitlines(), key=len).strip()
+        fact = f"Python does not compile a line of {len(longest):,} characters"
+        way_out = "Give some hundred of its terms a line of their own, and add the others with '+='."
+        raise NotationError(Problem(fact, f"{longest[:60]} ...", way_out=way_out)) from None
+    exec(module, namespace)
     function = namespace[name]
     assert callable(function)
     return function  # type: ignore[no-any-return]

@@ -493,6 +493,10 @@ def negate(expr: Expr) -> Expr:
     return multiply(MINUS_ONE, expr)
 
 
+def _digits(value: Fraction) -> int:
+    return max(value.numerator.bit_length(), value.denominator.bit_length()) * 3 // 10  # bits, three tenths a digit
+
+
 def power(base: Expr, exponent: Expr) -> Expr:
     """`base ^ exponent` in normal form; `x^0` is 1, as in Python and numpy."""
     guards, rest = split_guards(base)
@@ -502,7 +506,7 @@ def power(base: Expr, exponent: Expr) -> Expr:
         case Number(value) if value.denominator == 1:
             exact = int(value)
             match base:
-                case Number(inner) if (inner or exact >= 0) and abs(exact) <= 64:
+                case Number(inner) if (inner or exact >= 0) and abs(exact) <= 64 and _digits(inner) * abs(exact) <= 300:
                     return Number(inner**exact)
                 case Call("^", (inner_base, Number(inner_value))) if inner_value.denominator == 1:
                     return power(inner_base, Number(inner_value * value))

@@ -48,6 +48,7 @@ from indexprop.ir import (
 )
 
 MAX_NESTING = 60
+MAX_DIGITS = 300
 RESERVED = frozenset(
     {"np", "numpy", "math", "input", "output", "batch", "sum", "mean", "prod", "max", "min", "contract"}
 )
@@ -206,7 +207,7 @@ def fractional(factors: Iterable[Expr], factor: Factor | None = None) -> Fractio
             case _:
                 above.append(part)
     size = abs(coefficient)
-    if "." in format_number(size):
+    if "." in format_number(size) or (ir.ZERO in below and size.denominator != 1):  # 3 0 is 0
         above.insert(0, Number(size))
     else:
         if size.numerator != 1 or not above:
@@ -924,7 +925,9 @@ class _Line:
                 names.append(self.name("an index of the group", index=True).text)
             found = Group(tuple(names))
         elif self.next.kind == "name" and second.text == "[":
+            self.descend()
             found = Lookup(self.access())
+            self.depth -= 1
         else:
             found = self.affine()
         if not self.take("?"):
@@ -950,7 +953,9 @@ class _Line:
                 sizes.append((self.name("an index between the bars of a size", index=True).text, scale))
                 self.expect("|", "to close the size")
             elif self.take("("):
+                self.descend()
                 inner = self.affine()
+                self.depth -= 1
                 self.expect(")", "to close the parenthesis")
                 value = Affine(((inner, 1),)) if isinstance(inner, str) else inner
                 indices.extend((name, scale * count) for name, count in value.indices)
@@ -968,7 +973,15 @@ class _Line:
         if not token.text.isdigit():
             raise self.fail(f"{token.text} is not a whole number", token.start, token.end)
         self.position += 1
-        return int(token.text)
+        return int(self.rational(token))
+
+    def rational(self, token: Token) -> Fraction:
+        """The value of a number, unless it has so many digits that nothing can be computed with it."""
+        digits, _, exponent = token.text.lower().partition("e")
+        if len(digits) > MAX_DIGITS or len(exponent) > 5 or abs(int(exponent or 0)) > MAX_DIGITS:
+            fact = f"a number of more than {MAX_DIGITS} digits"
+            raise self.fail(fact, token.start, token.end, "Read it from an input: floating-point numbers end at 1e308.")
+        return Fraction(token.text)
 
     def guard(self) -> Piece:
         """`[k <= q]` or `[mask[b,k]]`."""
@@ -1012,7 +1025,9 @@ class _Line:
 
     def count_atom(self) -> Count | Size | int:
         if self.take("("):
+            self.descend()
             value = self.count()
+            self.depth -= 1
             self.expect(")", "to close the parenthesis")
             return value
         if self.take("|"):
@@ -1112,15 +1127,19 @@ class _Line:
             products.append((1 if found.text == "+" else -1, *self.product()))
         return products
 
-    def expression(self) -> Expr:
+    def descend(self) -> None:
+        """One level down, into parentheses, brackets or an exponent; who goes down comes up again."""
         self.depth += 1
         if self.depth > MAX_NESTING:
             raise self.fail(
-                f"more than {MAX_NESTING} parentheses inside each other",
+                f"more than {MAX_NESTING} parentheses, brackets or exponents inside each other",
                 self.next.start,
                 self.next.end,
                 "Give an inner part a line and a name of its own.",
             )
+
+    def expression(self) -> Expr:
+        self.descend()
         terms = []
         for sign, above, below in self.sum():
             down = [ir.power(piece.expr, ir.MINUS_ONE) for piece in below]
@@ -1165,14 +1184,16 @@ class _Line:
         if not self.take("^"):
             return base
         sign = -1 if self.take("-") else 1
+        self.descend()
         exponent = self.factor()
+        self.depth -= 1
         return Piece(ir.power(base.expr, ir.multiply(ir.number(sign), exponent.expr)), base.start, exponent.end)
 
     def atom(self) -> Piece:
         token = self.next
         if token.kind == "number":
             self.position += 1
-            return Piece(Number(Fraction(token.text)), token.start, token.end)
+            return Piece(Number(self.rational(token)), token.start, token.end)
         if token.text == "[":
             return self.guard()
         if self.take("("):

@@ -2,6 +2,7 @@
 
 # ruff: noqa: E501  (messages stand here as they are printed)
 
+import re
 from fractions import Fraction
 
 import pytest
@@ -102,7 +103,7 @@ def test_neither_text_nor_path():
 
 
 def test_deep_parentheses_are_refused_without_recursion_error():
-    with pytest.raises(NotationError, match="more than 60 parentheses inside each other"):
+    with pytest.raises(NotationError, match="more than 60 parentheses, brackets or exponents inside each other"):
         ip.parse("y = " + "(" * 5000 + "x" + ")" * 5000)
 
 
@@ -919,3 +920,42 @@ def test_a_damaged_program_is_a_program_or_an_error_of_the_notation(program, dat
     except NotationError:
         return
     assert ip.parse(str(parsed)) == parsed
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"input x[n] \n y[i] = x[{'(' * 3000}i{')' * 3000}] z[i]",
+        f"input x[n] \n y[p] = x[p?]  where |p| = {'(' * 3000}2{')' * 3000}",
+        f"input x[n] \n y[i] = x[{'a[' * 3000}i{']' * 3000}]",
+        f"y = x{'^2' * 3000}",
+        f"y = {'exp(' * 3000}x{')' * 3000}",
+    ],
+)
+def test_everything_that_nests_has_one_limit(text):
+    with pytest.raises(NotationError) as caught:
+        ip.parse(text)
+    assert str(caught.value).startswith("more than 60 parentheses, brackets or exponents inside each other\n")
+    assert str(caught.value).endswith("Give an inner part a line and a name of its own.")
+
+
+@pytest.mark.parametrize("number", ["1e99999999", "1e-99999", "1e301", "7" * 301])
+def test_numbers_of_many_digits_are_refused_at_once(number):
+    with pytest.raises(NotationError) as caught:
+        ip.parse(f"y = {number} x")
+    assert str(caught.value).startswith("a number of more than 300 digits\n")
+    assert str(caught.value).endswith("Read it from an input: floating-point numbers end at 1e308.")
+
+
+def test_a_line_that_python_cannot_compile_is_refused_in_our_words():
+    program = ip.parse("y = " + " + ".join(f"x^{k}" for k in range(2, 3000)))
+    with pytest.raises(NotationError) as caught:
+        ip.compile(program)
+    assert re.match(r"Python does not compile a line of [\d,]+ characters\n", str(caught.value))
+    assert str(caught.value).endswith("a line of their own, and add the others with '+='.")
+
+
+@pytest.mark.parametrize("text", ["y = (1/3) / (z - z)", "y = -2 / (3 (z - z)) + x", "y = 1 / 0", "y = (2/7) x / 0"])
+def test_a_quotient_by_zero_prints_as_what_it_is(text):
+    program = ip.parse(text)
+    assert ip.parse(str(program)) == program
