@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import indexprop as ip
-from indexprop import diagrams, notation
+from indexprop import diagrams, exposition
 from indexprop.codegen import Writer
 
 HERE = Path(__file__).resolve().parent
@@ -214,11 +214,8 @@ def written(pulled: ip.Gradient, layout: str | None, style: str) -> list[str]:
     writer = Writer(pulled.program, ip.arrange(pulled, layout), style, bare=True)
     lines = []
     for step in pulled.backward:
-        slots = step.target.slots
-        plain = all(isinstance(slot, str) for slot in slots)
-        left = step.name if plain else notation.format_access(step.target)
-        line = f"{left} {step.operation} {writer.right_side(step).text}"
-        lines.append(line if len(set(slots)) == len(slots) else "")  # a diagonal has no short spelling
+        slots = step.target.slots  # a diagonal has no short spelling
+        lines.append(exposition.code(writer, step) if len(set(slots)) == len(slots) else "")
     return lines
 
 

@@ -337,7 +337,7 @@ def format(source: Program | Gradient | Tangent | Step, style: Style = "index", 
             arrangement = layouts.arrange(_alone(source) if isinstance(source, Step) else source, layout)
             writer = Writer(program, arrangement, STYLES[style], bare=True)
             return "\n".join(
-                notation.INDENT * bool(step.loop) + _code(writer, step) if step else line
+                notation.INDENT * bool(step.loop) + code(writer, step) if step else line
                 for step, line in notation.format_steps(steps)
             )
         case "latex":
@@ -364,8 +364,19 @@ def _latex_rows(steps: Iterable[Step], reading: AccessReading) -> list[str]:
     return rows
 
 
-def _code(writer: Writer, step: Step) -> str:
-    return f"{writer.left_side(step)} {step.operation} {writer.right_side(step).text}"
+def code(writer: Writer, step: Step) -> str:
+    """A step as it is computed; where it writes at computed positions, the left side says at which.
+
+    >>> net = notation.parse("input x[i] \\n y[p] = x[p+r] w[r] where |p| = |i| - |r| + 1")
+    >>> from indexprop.calculus import vjp
+    >>> pulled = vjp(net, wrt="x")
+    >>> code(Writer(pulled.program, layouts.arrange(pulled), "einsum", bare=True), pulled.backward[1])
+    'dx[p+r] += einsum("p,r->pr", dy, w)'
+    """
+    left = writer.left_side(step)
+    if left == step.name and not ir.is_plain(step.target):
+        left = notation.format_access(step.target)
+    return f"{left} {step.operation} {writer.right_side(step).text}"
 
 
 # --- the table --------------------------------------------------------------------------------------------------------
@@ -854,7 +865,7 @@ def calls_around(expr: Expr, leaf: Access) -> list[tuple[Call, int]] | None:
     return None
 
 
-_PRODUCT = re.compile(r"(-?|-?.+ \* \()([\w.]+?)(\.T)? @ ([\w.]+?)(\.T)?(\)?(?: / .+)?)")
+_PRODUCT = re.compile(r"(-?|-?.+ \* \()([\w.]+?)(\.m?T)? @ ([\w.]+?)(\.m?T)?(\)?(?: / .+)?)")
 _TOTAL = re.compile(r"([\w.]+)\.sum\(axis=(\d+)(, keepdims=True)?\)")
 
 
@@ -868,6 +879,12 @@ class _MatrixProduct:
     turned: tuple[bool, bool]
     summed: Index
     around: tuple[str, str] = ("", "")
+    front: tuple[Index, ...] = ()
+
+    @property
+    def turn(self) -> str:
+        """How the last two axes are exchanged."""
+        return ".mT" if self.front else ".T"
 
     @property
     def outer(self) -> tuple[Index, Index]:
@@ -879,11 +896,11 @@ class _MatrixProduct:
     def exchanged(self) -> _MatrixProduct:
         """The same sum with its factors exchanged: it makes the transpose."""
         turned = (not self.turned[1], not self.turned[0])
-        return _MatrixProduct(self.names[::-1], self.lie[::-1], turned, self.summed, self.around)
+        return _MatrixProduct(self.names[::-1], self.lie[::-1], turned, self.summed, self.around, self.front)
 
     def code(self, *turned: bool) -> str:
         before, after = self.around
-        factors = (name + ".T" * turn for name, turn in zip(self.names, turned, strict=True))
+        factors = (name + self.turn * turn for name, turn in zip(self.names, turned, strict=True))
         return f"{before}{' @ '.join(factors)}{after}"
 
     def meeting(self, *turned: bool) -> str:
@@ -1177,7 +1194,8 @@ class _Teller:
         rows = tuple((say(name), words) for name, words in reasons.items() if words)
         if rows:
             codes = " ".join(writer.right_side(told.step).text for writer in self.matrix.values())
-            title = "Why .T, and where" if ".T" in codes else "Why this axis" if "axis=" in codes else "Why no .T"
+            turn = ".mT" if ".mT" in codes else ".T"
+            title = f"Why {turn}, and where" if turn in codes else "Why this axis" if "axis=" in codes else "Why no .T"
             turning = [Paragraph(self.turning(told.step))] if len(rows) > 1 else []
             yield Chapter(say(f"{title}{through}"), (Items(rows), *turning))
 
@@ -1303,7 +1321,7 @@ class _Teller:
             f"{self.f(without(expression(inner), upstream))}."
         )
         body = told.term.body
-        if upstream and isinstance(body, Product) and all(isinstance(part, Access) for part in body.factors):
+        if upstream and isinstance(body, Product) and leaf in body.factors:
             summed = any(term.bound for term in step.terms)
             rest = f"the sum runs over what {self.f(leaf.tensor)} does not have" if summed else "nothing is summed"
             text += f" {Code(upstream)} stands where {self.f(leaf.tensor)} stood, and {rest}:"
@@ -1336,13 +1354,16 @@ class _Teller:
 
     def indices(self, told: _Told) -> Iterator[Block]:
         step, source = told.step, told.source
-        slots = tuple(ir.slot_indices(step.target))
+        moving = self.moving(step)
+        slots = tuple(index for index in ir.slot_indices(step.target) if index not in moving)
         tensor = Access(told.leaf.tensor, step.target.slots)
         before = dict.fromkeys(index for term in source.terms for index in term.bound)
         again = [index for index in slots if index in before]
         bound = dict.fromkeys(index for term in step.terms for index in term.bound)
         if not bound:
             yield from self.unsummed(step, tensor, again)
+            if moving:
+                yield Items((self.landing(step, moving),))
             return
         rows = [(say(f"{self.i(index)}"), self.summed(told, tensor, index)) for index in bound]
         if slots:
@@ -1353,7 +1374,32 @@ class _Teller:
                     "its own, so there is no sum over it."
                 )
             rows.insert(0, (self.each(slots), say(text)))
+        if moving:
+            rows.insert(1, self.landing(step, moving))
         yield Items(tuple(rows))
+
+    def moving(self, step: Step) -> tuple[Index, ...]:
+        """The indices that only choose a position of what a line writes."""
+        plain = {slot for slot in step.target.slots if isinstance(slot, str)}
+        return tuple(index for index in ir.slot_indices(step.target) if index not in plain)
+
+    def landing(self, step: Step, moving: Sequence[Index]) -> tuple[Words, Words]:
+        """What becomes of indices of a computed position."""
+        places = [slot for slot in step.target.slots if not isinstance(slot, str)]
+        inner = [slot.slot if isinstance(slot, ir.Partial) else slot for slot in places]
+        said = listed(Formula(notation.format_slot(slot), latex_slot(slot)) for slot in inner)
+        verb = "choose" if len(moving) > 1 else "chooses"
+        text = f"{verb} the place in {Code(step.name)}: {said}. "
+        if all(isinstance(slot, ir.Group) for slot in inner):
+            text += "Every place is met once."
+        elif step.operation == "+=":
+            text += (
+                "What was read at a place is written at that place. Several may meet at one entry, because it was read "
+                "several times: += adds up their shares. An entry that was never read keeps the 0 that it begins with."
+            )
+        if any(isinstance(slot, ir.Partial) for slot in places):
+            text += " A place outside the axis is left out, as in the forward line: nothing was read there."
+        return self.each(moving), say(text.strip())
 
     def summed(self, told: _Told, tensor: Access, index: Index) -> Words:
         holders = (part for term in told.step.terms for part in ir.accesses(term.body) if index in part.slots)
@@ -1407,11 +1453,11 @@ class _Teller:
     def spellings(self, step: Step, through: str = "") -> Chapter:
         sign = _LATEX_SIGN[step.operation]
         latex = f"{self.reading(step.target)} {sign} {latex_terms(step.terms, self.reading)}"
-        codes = {name: _code(writer, step) for name, writer in self.matrix.items()}
+        codes = {name: code(writer, step) for name, writer in self.matrix.items()}
         rows = [
             (say("index"), say(f"{Formula(notation.format_step(step), latex)}")),
-            (say("einsum"), say(f"{Code(_code(self.written, step))}")),
-            *((say(name), say(f"{Code(code)}")) for name, code in codes.items()),
+            (say("einsum"), say(f"{Code(code(self.written, step))}")),
+            *((say(name), say(f"{Code(text)}")) for name, text in codes.items()),
         ]
         same = Paragraph(say("The line is the same in both layouts: all its tensors are turned alike."))
         return Chapter(
@@ -1422,17 +1468,21 @@ class _Teller:
     def product(self, step: Step, writer: Writer) -> _MatrixProduct | None:
         """The line as a product of two matrices, if it is just that."""
         found = _PRODUCT.fullmatch(writer.right_side(step).text)
-        if not found or len(step.terms) != 1 or len(step.terms[0].bound) != 1 or len(step.target.slots) != 2:
+        if not found or len(step.terms) != 1 or len(step.terms[0].bound) != 1 or len(step.target.slots) < 2:
             return None
         (term,), want = step.terms, self.lie(writer, step.target)
-        reads = list(ir.accesses(term.body))
-        left = next((read for read in reads if read.tensor == found[2] and want[0] in read.slots), None)
-        right = next((read for read in reads if read.tensor == found[4] and want[1] in read.slots), None)
-        if left is None or right is None or len(left.slots) != 2 or len(right.slots) != 2:
+        reads = [read for read in ir.accesses(term.body) if ir.is_plain(read)]
+        front, (first, last) = want[:-2], want[-2:]
+        left = next((read for read in reads if read.tensor == found[2] and first in read.slots), None)
+        right = next((read for read in reads if read.tensor == found[4] and last in read.slots), None)
+        if left is None or right is None:
             return None
-        lie = (self.lie(writer, left), self.lie(writer, right))
+        lies = (self.lie(writer, left), self.lie(writer, right))
+        if any(lie[:-2] != front or len(lie) != len(want) for lie in lies):
+            return None
         turned, around = (bool(found[3]), bool(found[5])), (found[1], found[6])
-        return _MatrixProduct((left.tensor, right.tensor), lie, turned, term.bound[0], around)
+        matrices = (lies[0][-2:], lies[1][-2:])
+        return _MatrixProduct((left.tensor, right.tensor), matrices, turned, term.bound[0], around, front)
 
     def total(self, step: Step, writer: Writer) -> _Total | None:
         """The line as a sum along one axis of a tensor, if it is just that."""
@@ -1460,21 +1510,26 @@ class _Teller:
         left, right = map(Code, product.names)
         if left == right:
             left, right = Code(f"{left.text} (left)"), Code(f"{right.text} (right)")
-        text = (
-            f"The result wants {self.i(*want)}; {left} brings {self.i(*product.lie[0])} and {right} brings "
-            f"{self.i(*product.lie[1])}. {self.i(want[0])} comes first, so {left} stands on the left, and {right} "
-            f"on the right. {self.i(product.summed)} is summed, so it must meet in the middle: last on the left, "
-            "first on the right. "
+        want, turn = want[-2:], product.turn
+        text = ""
+        if product.front:
+            verb = "stands" if len(product.front) == 1 else "stand"
+            text = f"{self.each(product.front)} {verb} in front everywhere: one product for each. Behind, "
+        text += (
+            f"{'the' if text else 'The'} result wants {self.i(*want)}; {left} brings {self.i(*product.lie[0])} and "
+            f"{right} brings {self.i(*product.lie[1])}. {self.i(want[0])} comes first, so {left} stands on the left, "
+            f"and {right} on the right. {self.i(product.summed)} is summed, so it must meet in the middle: last on the "
+            "left, first on the right. "
         )
         match product.turned:
             case (False, False):
-                text += "It stands there in both: no .T."
+                text += f"It stands there in both: no {turn}."
             case (True, True):
-                text += "It stands there in neither: hence .T on both."
+                text += f"It stands there in neither: hence {turn} on both."
             case (False, True):
-                text += f"In {left} it is last already; in {right} it is last too: hence .T on {right}."
+                text += f"In {left} it is last already; in {right} it is last too: hence {turn} on {right}."
             case _:
-                text += f"In {right} it is first already; in {left} it is first too: hence .T on {left}."
+                text += f"In {right} it is first already; in {left} it is first too: hence {turn} on {left}."
         shapes = Code(f"{product.meeting(*product.turned)} = ({','.join(want)})")
         return say(f"{text} {shapes}")
 
@@ -1511,13 +1566,12 @@ class _Teller:
             origin, factor = self.divided[upstream]
             again = replace(step, terms=tuple(replace(one, factor=one.factor * factor) for one in step.terms))
             divisor = self.f(_factor_expression(factor))
-            yield _wrong(_code(writer, again), f"divides by the size twice: the {divisor} came in with {Code(origin)}.")
+            yield _wrong(code(writer, again), f"divides by the size twice: the {divisor} came in with {Code(origin)}.")
         if step.operation == "+=":
-            yield _wrong(
-                _code(writer, replace(step, operation="=")),
-                "overwrites what the lines before have contributed: with = in the place of += only the last one is "
-                "left.",
-            )
+            alone = "overwrites what the lines before have contributed: with = in the place of += only the last one is "
+            alone += "left."
+            meeting = "keeps only one of the shares that meet at an entry."
+            yield _wrong(code(writer, replace(step, operation="=")), meeting if self.moving(step) else alone)
 
     def wrong_products(self, step: Step, product: _MatrixProduct) -> Iterator[tuple[Words, Words]]:
         start = f"{step.name} {step.operation} "
@@ -1534,8 +1588,8 @@ class _Teller:
             meet = f"{self.i(product.lie[0][1])} would meet {self.i(product.lie[1][0])}"
             yield _wrong(
                 start + product.code(False, False),
-                f"forgets .T: in {Code(product.meeting(False, False))} {meet}. It is an error, or, where these "
-                "sizes are equal, a wrong number without a word.",
+                f"forgets {product.turn}: in {Code(product.meeting(False, False))} {meet}. It is an error, or, where "
+                "these sizes are equal, a wrong number without a word.",
             )
 
     def wrong_totals(self, step: Step, total: _Total) -> Iterator[tuple[Words, Words]]:
@@ -1561,7 +1615,7 @@ class _Teller:
         fits = "Its shape fits, so nothing complains."
 
         def line(body: Expr) -> str:
-            return _code(writer, replace(step, terms=(ir.term((), body, term.factor),)))
+            return code(writer, replace(step, terms=(ir.term((), body, term.factor),)))
 
         if incoming is None or incoming.slots != step.target.slots or local == ir.ONE or term.body == local:
             return
@@ -1578,7 +1632,7 @@ class _Teller:
         step, (term,) = told.step, told.step.terms
 
         def line(factor: ir.Factor) -> str:
-            return _code(writer, replace(step, terms=(ir.term((), term.body, factor),)))
+            return code(writer, replace(step, terms=(ir.term((), term.body, factor),)))
 
         below = [index for index, exponent in term.factor.sizes if exponent < 0]
         if below:

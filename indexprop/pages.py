@@ -615,7 +615,7 @@ class _Page:
         codes = "".join(
             f'<span class="line code as as-{one.name}">{marked(text, self.indices)}</span>'
             for one in self.readings
-            for text in [f"{step.name} {step.operation} {one.writer.right_side(step).text}"]
+            for text in [exposition.code(one.writer, step)]
         )
         return f'<span class="line">{marked(notation.format_step(step), self.indices)}</span>{codes}'
 
