@@ -1,7 +1,5 @@
 "use strict";
 (() => {
-  const root = document.documentElement;
-  root.classList.add("js");
   const all = (selector, within = document) => [...within.querySelectorAll(selector)];
   const quoted = (name) => `"${CSS.escape(name)}"`;
 

@@ -421,7 +421,9 @@ def document(title: str, body: Iterable[str], indices: Iterable[Index], formulas
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
-        f"<title>{escape(title)}</title>\n<style>{diagrams.SHAPES}{_asset('page.css')}{palette}{rules}</style>\n"
+        f"<title>{escape(title)}</title>\n"
+        "<script>document.documentElement.className = 'js'</script>\n"
+        f"<style>{diagrams.SHAPES}{_asset('page.css')}{palette}{rules}</style>\n"
         f"</head>\n<body>\n{_shortened(chr(10).join(filter(None, [*body, foot])))}\n"
         f'<script type="text/plain" id="formulas">{formulas.written()}</script>\n'
         f"<script>{_asset('page.js')}</script>\n</body>\n</html>\n"
@@ -598,24 +600,30 @@ class _Page:
         return f'<section aria-label="flow">{figure}</section>'
 
     def passes(self) -> str:
-        forward = "".join(
-            f'<li data-t="{escape(step.name)}"><div>{self.line(step)}</div></li>' for step in self.forward
-        )
-        backward = "".join(
-            f'<li data-t="{escape(step.name)}"><a href="#story-{escape(step.name)}">{self.line(step)}</a></li>'
-            for step in self.backward
-        )
+        forward = self.lines(self.forward, lambda step: f"<div>{self.line(step)}</div>")
+        backward = self.lines(self.backward, lambda step: f'<a href="#story-{escape(step.name)}">{self.line(step)}</a>')
         return (
             '<section id="passes" class="passes" aria-label="both passes">'
             f'<div><h2>Forward</h2><ol class="lines">{forward}</ol></div>'
             f'<div><h2>Backward</h2><ol class="lines">{backward}</ol></div></section>'
         )
 
+    def lines(self, steps: Iterable[Step], entry: Callable[[Step], str]) -> str:
+        """The entries of a list; those of a block stand below its first line, and further in."""
+        items = ""
+        for step, text in notation.format_steps(steps):
+            if step is None:
+                items += f'<li><div class="line">{marked(text, self.indices)}</div></li>'
+            else:
+                inner = ' class="inner"' if step.loop else ""
+                items += f'<li data-t="{escape(step.name)}"{inner}>{entry(step)}</li>'
+        return items
+
     def line(self, step: Step) -> str:
         codes = "".join(
             f'<span class="line code as as-{one.name}">{marked(text, self.indices)}</span>'
             for one in self.readings
-            for text in [exposition.code(one.writer, step)]
+            for text in [exposition.code(one.writer, step).strip()]
         )
         return f'<span class="line">{marked(notation.format_step(step), self.indices)}</span>{codes}'
 

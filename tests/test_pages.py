@@ -190,7 +190,7 @@ def test_every_formula_is_written_once() -> None:
     places = [int(number) for number in re.findall(r"<f- n=(\d+)>", text)]
     assert set(places) == set(range(len(written)))
     assert len(places) > 2 * len(written)
-    assert "</math>" not in text.partition("<script>")[0]
+    assert "</math>" not in text.partition("<script type")[0]
 
 
 def test_a_page_has_every_line_in_every_reading() -> None:
@@ -232,6 +232,15 @@ def test_a_picture_of_several_readings_is_there_once() -> None:
     assert 'class="as as-row as-jax"' in text
     pictures = re.findall(r"<svg.*?</svg>", text)
     assert len(set(pictures)) == len(pictures)
+
+
+def test_lines_of_a_block_stand_below_it() -> None:
+    net = "for t:\n    H[t,h] = tanh(sum[g](U[h,g] H[(t-1)?,g]) + X[t,h])\nL = sum[t,h](H[t,h]^2)"
+    text = pages.page(ip.gradient(ip.parse(net), wrt="U"))
+    Reader(text)
+    assert "<li><div class=line>for t:</div></li><li data-t=H_in class=inner>" in text
+    assert "<li><div class=line>for t down:</div></li>" in text
+    assert "class=inner><a href=#story-dH>" in text
 
 
 def test_titles_are_escaped() -> None:
