@@ -158,6 +158,10 @@ def _template(text: str) -> Expr:
 class Gradient(ir.Shown):
     """A derived program, and what it was derived from.
 
+    >>> grad = gradient(notation.parse("Y[o,b] = W[o,i] X[i,b] \\n L = sum[o,b](Y[o,b]^2) / 2"), wrt="W")
+    >>> grad.of, grad.wrt, grad.cotangents["W"], [step.name for step in grad.backward]
+    (('L',), ('W',), 'dW', ['dY', 'dW'])
+
     `program` computes the forward values and the cotangents; `forward` is the program it came from. `cotangents`
     maps a tensor to the name of its cotangent, `wrt` lists the tensors that were asked for, `notes` says what a
     reader should know. Printed, it is the derivation table.
@@ -627,7 +631,11 @@ def _distinct(access: Access) -> bool:
 
 @dataclass(frozen=True)
 class Tangent(ir.Shown):
-    """A program in forward mode: `program` computes the values and, for every tensor that moves, its tangent."""
+    """A program in forward mode: `program` computes the values that are needed and, for every tensor that moves, its tangent.
+
+    >>> print(jvp(notation.parse("y[o] = W[o,i] x[i]"), wrt="x").program)
+    ty[o] = W[o,i] tx[i]
+    """
 
     program: Program
     forward: Program

@@ -120,7 +120,19 @@ class Exercise(ir.Shown):
 
 
 def exercise(gradient: Gradient) -> Exercise:
-    """The derived lines with operands, transposes and sums left out, for somebody who learns to derive them."""
+    """The derived lines with operands, transposes and sums left out, for somebody who learns to derive them.
+
+    >>> from indexprop import gradient
+    >>> task = exercise(gradient(notation.parse("L = sum[b](x[b]^2)"), wrt="x"))
+    >>> print(task)
+    1. L = x[b]^2
+       Wanted: dx[b].
+       a) dx[b] = 2 ____                            operand and indices?
+       b) summed over: ____                         which indices, if any?
+    >>> print(task.check(1, a="x[b]", b="b"))
+    a) right
+    b) not yet: summed over: ____                         which indices, if any?
+    """
     return Exercise(tuple(_group(step, gradient) for step in gradient.backward))
 
 

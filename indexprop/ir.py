@@ -304,6 +304,11 @@ READINGS: dict[type, Callable[[Any, str], str]] = {}
 class Program(Shown):
     """Inputs, steps, outputs. In one program one index name has one size; several names may share a size.
 
+    >>> import indexprop as ip
+    >>> net = ip.parse("Y[o,b] = W[o,i] X[i,b]")
+    >>> net.input_names, net.outputs, net.indices
+    (('W', 'X'), ('Y',), ('o', 'i', 'b'))
+
     `inputs` are the tensors that no step writes, with names for their axes. `batch` is the declared batch index, if
     any.
     """

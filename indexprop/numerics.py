@@ -68,7 +68,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Report(ir.Shown):
-    """What a check found. Printed, it is a table; `ok` is the verdict, `assert_ok()` raises CheckError with the
+    """What a check found.
+
+    >>> report = check(notation.parse("y[o] = W[o,i] x[i]"))
+    >>> report.ok, [name for name, status in report.methods]
+    (True, ['exact', 'vjp against jvp', 'complex step', 'central differences'])
+
+    Printed, it is a table; `ok` is the verdict, `assert_ok()` raises CheckError with the
     table.
     """
 

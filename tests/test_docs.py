@@ -220,6 +220,14 @@ def test_the_reference_lists_every_public_name() -> None:
     assert len(set(listed)) == len(listed)
 
 
+def test_everything_in_the_reference_has_an_example() -> None:
+    page = (ROOT / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
+    for name in re.findall(r"^\.\. auto(?:function|class):: indexprop\.([\w.]+)$", page, re.MULTILINE):
+        module, _, last = name.rpartition(".")
+        found = getattr(importlib.import_module(f"indexprop.{module}") if module else ip, last)
+        assert ">>>" in (found.__doc__ or ""), f"{name} has no example"
+
+
 def test_the_design_names_every_module_that_is_loaded() -> None:
     page = (ROOT / "docs" / "explanation" / "design.md").read_text(encoding="utf-8")
     named = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
