@@ -631,7 +631,7 @@ def _distinct(access: Access) -> bool:
 
 @dataclass(frozen=True)
 class Tangent(ir.Shown):
-    """A program in forward mode: `program` computes the values that are needed and, for every tensor that moves, its tangent.
+    """A program in forward mode: `program` computes, for every tensor that moves, its tangent, and what that needs.
 
     >>> print(jvp(notation.parse("y[o] = W[o,i] x[i]"), wrt="x").program)
     ty[o] = W[o,i] tx[i]
