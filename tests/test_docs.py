@@ -183,6 +183,12 @@ def test_links_lead_to_files_and_headings(path: Path) -> None:
         assert not anchor or anchor in headings, f"{path.name} links to {target}#{anchor}"
 
 
+@pytest.mark.parametrize("path", PROSE, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_pictures_are_described(path: Path) -> None:
+    for alternative, picture in re.findall(r"!\[([^\]]*)\]\(([^)]*)\)", without_blocks(path)):
+        assert len(alternative.split()) > 3, f"{path.name} shows {picture} without words for it"
+
+
 def without_blocks(path: Path) -> str:
     return FENCE.sub("", path.read_text(encoding="utf-8"))
 
