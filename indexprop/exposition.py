@@ -1394,9 +1394,11 @@ class _Teller:
             text += "Every place is met once."
         elif step.operation == "+=":
             text += (
-                "What was read at a place is written at that place. Several may meet at one entry, because it was read "
-                "several times: += adds up their shares. An entry that was never read keeps the 0 that it begins with."
+                "What was read at a place is written at that place. Where several meet at one entry, because it was "
+                "read several times, += adds up their shares."
             )
+            if not all(one.reads for one in self.derived.get(step.name, ())):
+                text += " An entry that was never read keeps the 0 that it begins with."
         if any(isinstance(slot, ir.Partial) for slot in places):
             text += " A place outside the axis is left out, as in the forward line: nothing was read there."
         return self.each(moving), say(text.strip())
