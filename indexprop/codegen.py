@@ -619,13 +619,20 @@ class Writer:
         text = f"{left.at(ADDED)} {guard.operation} {right.at(ADDED)}"
         return Code(text, broadcast((left, right), want), COMPARISON, number=left.number and right.number)
 
-    def letters(self, names: Iterable[Index]) -> Callable[[Iterable[Index]], str]:
-        """One letter per index name: its own if it is one, otherwise its first letter or the next free one."""
+    def letters(self, names: Iterable[Index], more: str = "") -> Callable[[Iterable[Index]], str]:
+        """One letter per index name: its own if it is one, otherwise its first letter or the next free one.
+
+        `more` are letters beyond those of numpy.
+        """
         unique = list(dict.fromkeys(names))
         found = {name: name for name in unique if len(name) == 1 and name in ascii_letters}
         for name in unique:
             if name not in found:
-                free = [letter for letter in name[0] + ascii_letters if letter not in found.values() and letter != "_"]
+                free = [
+                    letter
+                    for letter in name[0] + ascii_letters + more
+                    if letter not in found.values() and letter != "_"
+                ]
                 if not free:
                     raise NotationError(
                         Problem(f"{len(unique)} indices in one contraction; numpy's einsum has 52 letters")
@@ -939,12 +946,16 @@ class Writer:
         return Code(f'among("{inputs}->{letters(out)}", {arguments})', out)
 
     def einsum(self, operands: Sequence[Code], out: tuple[Index, ...]) -> Code:
-        letters = self.letters(index for operand in operands for index in operand.named)
+        read = dict.fromkeys(index for operand in operands for index in operand.named)
+        many = (
+            len(operands) > 2 and self.dialect.contract
+        )  # of more than two operands opt_einsum takes two at a time, under letters of its own
+        letters = self.letters(read, "".join(map(chr, range(192, 192 + len(read)))) if many else "")
         inputs = ",".join(letters(operand.named) for operand in operands)
         arguments = ", ".join(operand.text for operand in operands)
         view = len(operands) == 1 and set(operands[0].named) == set(out) and operands[0].view
         name = self.np("einsum")
-        if len(operands) > 2 and self.dialect.contract and not self.bare:
+        if many and not self.bare:
             self.uses.add(self.dialect.contract)
             name = self.dialect.contract
         return Code(f'{name}("{inputs}->{letters(out)}", {arguments})', out, view=view)

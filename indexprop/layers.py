@@ -571,7 +571,7 @@ class RNNCell(Layer):
     """One step of a simple recurrent network: `Y[b,h] = tanh(W[h,i] X[b,i] + U[h,g] H[b,g] + b[h])`.
 
     >>> print(RNNCell())
-    RNNCell: X[b,i], H[b,g] -> Y[b,h], parameters W[h,i], U[h,g], b[h]
+    RNNCell: X[b,i], H[b,h] -> Y[b,h], parameters W[h,i], U[h,g], b[h]
     forward
         A[b,h]  = W[h,i] X[b,i] + U[h,g] H[b,g] + b[h]
             einsum("hi,bi->bh", W, X) + einsum("hg,bg->bh", U, H) + b
@@ -588,7 +588,7 @@ class RNNCell(Layer):
     """
 
     def __init__(self, *, name: str = "") -> None:
-        text = "A[b,h] = W[h,i] X[b,i] + U[h,g] H[b,g] + b[h]\nY[b,h] = tanh(A[b,h])"
+        text = "input H[b,h]\nA[b,h] = W[h,i] X[b,i] + U[h,g] H[b,g] + b[h]\nY[b,h] = tanh(A[b,h])"
         super().__init__(text, parameters="W U b", output="Y", states="H", name=name)
 
 
@@ -596,15 +596,15 @@ class LSTMCell(Layer):
     """One step of a long short-term memory.
 
     >>> print(LSTMCell().program())
-    input X[b,i], W[k,h,i], U[k,h,g], c[k,h], S[n,b,g]
+    input X[b,i], W[k,h,i], U[k,h,g], c[k,h], S[n,b,h]
     batch b
-    A[k,b,h]  = W[k,h,i] X[b,i] + U[k,h,g] S[0,b,g] + c[k,h]
+    A[k,b,h]  = W[k,h,i] X[b,i] + U[k,h,g] S[0,b,g] + c[k,h]  where |k| = 4
     I[b,h]    = sigmoid(A[0,b,h])
     F[b,h]    = sigmoid(A[1,b,h])
     G[b,h]    = tanh(A[2,b,h])
     O[b,h]    = sigmoid(A[3,b,h])
     C[b,h]    = F[b,h] S[1,b,h] + I[b,h] G[b,h]
-    Y[n,b,h]  = 0
+    Y[n,b,h]  = 0  where |n| = 2
     Y[0,b,h] += O[b,h] tanh(C[b,h])
     Y[1,b,h] += C[b,h]
 
@@ -614,8 +614,8 @@ class LSTMCell(Layer):
 
     def __init__(self, *, name: str = "") -> None:
         text = """
-            input X[b,i], S[n,b,g]
-            A[k,b,h] = W[k,h,i] X[b,i] + U[k,h,g] S[0,b,g] + c[k,h]
+            input X[b,i], S[n,b,h]
+            A[k,b,h] = W[k,h,i] X[b,i] + U[k,h,g] S[0,b,g] + c[k,h]  where |k| = 4, |n| = 2
             I[b,h] = sigmoid(A[0,b,h])
             F[b,h] = sigmoid(A[1,b,h])
             G[b,h] = tanh(A[2,b,h])
@@ -634,7 +634,7 @@ class GRUCell(Layer):
     >>> print(GRUCell().program())
     input X[b,i], W[k,h,i], U[k,h,g], c[k,h], e[k,h], H[b,h]
     batch b
-    A[k,b,h] = W[k,h,i] X[b,i] + c[k,h]
+    A[k,b,h] = W[k,h,i] X[b,i] + c[k,h]  where |k| = 3
     B[k,b,h] = U[k,h,g] H[b,g] + e[k,h]
     R[b,h]   = sigmoid(A[0,b,h] + B[0,b,h])
     Z[b,h]   = sigmoid(A[1,b,h] + B[1,b,h])
@@ -647,7 +647,7 @@ class GRUCell(Layer):
     def __init__(self, *, name: str = "") -> None:
         text = """
             input H[b,h]
-            A[k,b,h] = W[k,h,i] X[b,i] + c[k,h]
+            A[k,b,h] = W[k,h,i] X[b,i] + c[k,h]  where |k| = 3
             B[k,b,h] = U[k,h,g] H[b,g] + e[k,h]
             R[b,h] = sigmoid(A[0,b,h] + B[0,b,h])
             Z[b,h] = sigmoid(A[1,b,h] + B[1,b,h])

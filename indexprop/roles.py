@@ -27,7 +27,7 @@ from indexprop.calculus import Gradient
 from indexprop.errors import NameProblem, NotationError, Problem, SizeError, TypeProblem, did_you_mean
 from indexprop.execution import Compiled
 from indexprop.functions import INDEXED, TABLE, named
-from indexprop.ir import Access, Index, Lookup, Product, Program, Step, Sum
+from indexprop.ir import Access, Fact, Index, Lookup, Product, Program, Size, Step, Sum
 from indexprop.layouts import Layout, LayoutLike
 
 Arrays = Mapping[str, Any]
@@ -462,10 +462,12 @@ def halves(gradient: Gradient) -> tuple[Program, Program]:
     axes = forward.axes
     same = {**gradient.program.same_size, **forward.same_size}
 
+    equal: list[Fact] = []
+
     def trial() -> Program:
         inputs = (*seeds, *(Access(name, axes[name]) for name in axes if name in read))
         known = {index for step in derived for index in step.indices} | {name for one in inputs for name in one.names}
-        kept = tuple(fact for fact in facts if fact.index in known)
+        kept = tuple(fact for fact in (*facts, *equal) if fact.index in known)
         batch = whole.batch if whole.batch in known else None
         return Program(inputs, derived, tuple(gradient.values.values()), batch, kept)
 
@@ -474,6 +476,9 @@ def halves(gradient: Gradient) -> tuple[Program, Program]:
         if backward.same_size[index] not in notation.sized_indices(backward):
             holders = [name for name in axes if same[index] in {same[slot] for slot in axes[name] if slot}]
             read.update(holders[:1])  # something has to say how far a broadcast goes
+        backward = trial()
+        if backward.same_size[index] not in notation.sized_indices(backward):
+            equal.append(Fact(index, Size(same[index])))  # a tensor of the first half had both names
     backward = trial()
     notation.validate(backward)
     return forward, backward

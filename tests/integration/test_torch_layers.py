@@ -1,63 +1,61 @@
-"""Every layer against torch, in float64: the output and all gradients, on different sizes."""
+"""Every function over an index and every layer against torch, in float64, on drawn sizes that are all different.
+
+The output and the gradients of everything that moves; the gradients of those gradients; tangents against cotangents;
+and the two layouts. A function is compared as a layer of one line.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
+from functools import cache, cached_property, partial
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from indexprop import layers
+import indexprop as ip
+from indexprop import codegen, layers, layouts, numerics
+from indexprop.codegen import Compiled
 from indexprop.layers import Layer
 
 TOLERANCE = 1e-10
-Shapes = dict[str, tuple[int, ...]]
-Case = tuple[Callable[[], Layer], Shapes, Callable[..., torch.Tensor]]
+Arrays = dict[str, Any]
+Case = tuple[Callable[[], Layer], Callable[..., torch.Tensor]]
 
 
-def attention(heads: int, causal: bool) -> Callable[..., torch.Tensor]:
-    def run(X, Wq, bq, Wk, bk, Wv, bv, Wo, bo):
-        x = X.transpose(0, 1)
-        late = torch.full((len(x), len(x)), -torch.inf, dtype=X.dtype).triu(1)
-        y, _ = functional.multi_head_attention_forward(
-            query=x,
-            key=x,
-            value=x,
-            embed_dim_to_check=x.shape[2],
-            num_heads=heads,
-            in_proj_weight=torch.cat([Wq, Wk, Wv]),
-            in_proj_bias=torch.cat([bq, bk, bv]),
-            bias_k=None,
-            bias_v=None,
-            add_zero_attn=False,
-            dropout_p=0.0,
-            out_proj_weight=Wo,
-            out_proj_bias=bo,
-            need_weights=False,
-            attn_mask=late if causal else None,
-        )
-        return y.transpose(0, 1)
+def attention(heads: int, *, causal: bool = False) -> Callable[..., torch.Tensor]:
+    def run(X, C=None, keep=None, **p):
+        def map(x, k):
+            return functional.linear(x, p[f"W{k}"], p.get(f"b{k}"))
+
+        def split(x):
+            return x.unflatten(2, (heads, -1)).transpose(1, 2)
+
+        other = X if C is None else C
+        q, k, v = split(map(X, "q")), split(map(other, "k")), split(map(other, "v"))
+        mask = None if keep is None else keep[:, None, None]
+        y = functional.scaled_dot_product_attention(q, k, v, mask, is_causal=causal)
+        return map(y.transpose(1, 2).flatten(2), "o")
 
     return run
 
 
 def block(heads: int, causal: bool, pre: bool) -> Callable[..., torch.Tensor]:
     def run(X, **p):
-        g = {name.replace(".", "_"): value for name, value in p.items()}
-
         def attend(x):
-            keys = ("Wq", "bq", "Wk", "bk", "Wv", "bv", "Wo", "bo")
-            return attention(heads, causal)(x, *(g[f"attn_{key}"] for key in keys))
+            own = {name.removeprefix("attn."): value for name, value in p.items() if name.startswith("attn.")}
+            return attention(heads, causal=causal)(x, **own)
 
         def feed(x):
-            return functional.gelu(x @ g["mlp_W1"].T + g["mlp_b1"]) @ g["mlp_W2"].T + g["mlp_b2"]
+            return functional.gelu(x @ p["mlp.W1"].T + p["mlp.b1"]) @ p["mlp.W2"].T + p["mlp.b2"]
 
         def norm(k, x):
-            return functional.layer_norm(x, x.shape[-1:], g[f"norm_{k}_g"], g[f"norm_{k}_b"])
+            return functional.layer_norm(x, x.shape[-1:], p[f"norm.{k}.g"], p[f"norm.{k}.b"])
 
         if pre:
             X = X + attend(norm(1, X))
@@ -68,154 +66,226 @@ def block(heads: int, causal: bool, pre: bool) -> Callable[..., torch.Tensor]:
     return run
 
 
-def block_shapes(e: int, m: int) -> Shapes:
-    square = {f"attn.W{k}": (e, e) for k in "qkvo"} | {f"attn.b{k}": (e,) for k in "qkvo"}
-    norms = {f"norm.{k}.{one}": (e,) for k in (1, 2) for one in "gb"}
-    return square | norms | {"mlp.W1": (m, e), "mlp.b1": (m,), "mlp.W2": (e, m), "mlp.b2": (e,)}
-
-
-def projections(e: int) -> Shapes:
-    return {f"W{k}": (e, e) for k in "qkvo"} | {f"b{k}": (e,) for k in "qkvo"}
-
-
 def conv(function: Callable[..., torch.Tensor], **options: int) -> Callable[..., torch.Tensor]:
     return lambda X, K, b=None: function(X, K, b, **options)
 
 
-FUNCTIONS = {layers.RNN: torch.rnn_tanh, layers.LSTM: torch.lstm, layers.GRU: torch.gru}
-GATES = {layers.RNN: (), layers.LSTM: (4,), layers.GRU: (3,)}
-
-
-def gates(kind: type[Layer]) -> Shapes:
-    """The parameters of a recurrent layer with three inputs and five units."""
-    lead = GATES[kind]
-    return {"W": (*lead, 5, 3), "U": (*lead, 5, 5), "c": (*lead, 5)} | ({"e": (3, 5)} if kind is layers.GRU else {})
-
-
-def states(kind: type[Layer]) -> Shapes:
-    return {"Y0": (2, 5)} | ({"C0": (2, 5)} if kind is layers.LSTM else {})
+OVER_TIME = {layers.RNN: torch.rnn_tanh, layers.LSTM: torch.lstm, layers.GRU: torch.gru}
 
 
 def over_time(kind, down, X, W, U, c, e=None, Y0=None, C0=None):
     """torch's own function for a whole sequence; a second bias that our layer does not have is zero."""
     flat = [W.reshape(-1, W.shape[-1]), U.reshape(-1, U.shape[-1]), c.flatten()]
     flat.append(torch.zeros_like(flat[-1]) if e is None else e.flatten())
-    start = [torch.zeros_like(X[:, 0, 0])[:, None].expand(-1, 5) if one is None else one for one in (Y0, C0)]
+    width = U.shape[-1]
+    start = [torch.zeros_like(X[:, 0, 0])[:, None].expand(-1, width) if one is None else one for one in (Y0, C0)]
     start = [one.contiguous()[None] for one in start]
     sequence = X.flip(1) if down else X
-    y, *_ = FUNCTIONS[kind](
-        sequence, start if kind is layers.LSTM else start[0], flat, True, 1, 0.0, False, False, True
-    )
+    begin = start if kind is layers.LSTM else start[0]
+    y, *_ = OVER_TIME[kind](sequence, begin, flat, True, 1, 0.0, False, False, True)
     return y.flip(1) if down else y
 
 
-IMAGE, SIGNAL = (2, 3, 8, 9), (2, 3, 11)
-CASES: dict[str, Case] = {
-    "Conv2d": (layers.Conv2d, {"X": IMAGE, "K": (5, 3, 4, 2), "b": (5,)}, conv(functional.conv2d)),
+def function(text: str, **roles: str) -> Callable[[], Layer]:
+    """A line of the notation as a layer, so that it is compared like one."""
+    return lambda: Layer(text, output="Y", **roles)
+
+
+def causal(x: torch.Tensor, value: float) -> torch.Tensor:
+    """The scores of later keys replaced."""
+    late = torch.ones(x.shape[-2:], dtype=torch.bool).triu(1)
+    return x.masked_fill(late, value)
+
+
+FUNCTIONS: dict[str, Case] = {
+    "softmax": (function("Y[b,k,c] = softmax[k](X[b,k,c])"), lambda X: X.softmax(1)),
+    "softmax over two indices": (
+        function("Y[b,k,c] = softmax[k,c](X[b,k,c])"),
+        lambda X: X.flatten(1).softmax(1).reshape(X.shape),
+    ),
+    "causal softmax": (
+        function("Y[b,q,k] = softmax[k]([k <= q] X[b,q,k])"),
+        lambda X: causal(X, -torch.inf).softmax(2),
+    ),
+    "log_softmax": (function("Y[b,k,c] = log_softmax[k](X[b,k,c])"), lambda X: X.log_softmax(1)),
+    "causal log_softmax": (
+        function("Y[b,q,k] = log_softmax[k]([k <= q] X[b,q,k])"),
+        lambda X: causal(causal(X, -torch.inf).log_softmax(2), 0),
+    ),
+    "logsumexp": (function("Y[b,c] = logsumexp[k](X[b,k,c])"), lambda X: X.logsumexp(1)),
+    "sum": (function("Y[b,c] = sum[k](X[b,k,c])"), lambda X: X.sum(1)),
+    "mean": (function("Y[b] = mean[k,c](X[b,k,c])"), lambda X: X.mean((1, 2))),
+    "prod": (function("Y[b,c] = prod[k](X[b,k,c])"), lambda X: X.prod(1)),
+    "max": (function("Y[b,c] = max[k](X[b,k,c])"), lambda X: X.amax(1)),
+    "min": (function("Y[b] = min[k,c](X[b,k,c])"), lambda X: X.amin((1, 2))),
+    "var": (function("Y[b,c] = var[k](X[b,k,c])"), lambda X: X.var(1, correction=0)),
+    "std": (function("Y[b] = std[k,c](X[b,k,c])"), lambda X: X.std((1, 2), correction=0)),
+    "norm": (function("Y[b,c] = norm[k](X[b,k,c])"), lambda X: torch.linalg.vector_norm(X, dim=1)),
+    "norm of Frobenius": (function("Y[b] = norm[k,c](X[b,k,c])"), lambda X: torch.linalg.matrix_norm(X)),
+    "norm1": (function("Y[b,c] = norm1[k](X[b,k,c])"), lambda X: torch.linalg.vector_norm(X, 1, 1)),
+    "cumsum": (function("Y[b,k,c] = cumsum[k](X[b,k,c])"), lambda X: X.cumsum(1)),
+    "argmax": (function("Y[b,c] = argmax[k](X[b,k,c])"), lambda X: X.argmax(1).double() + 0 * X.sum(1)),
+    "cosine": (
+        function("Y[b,c] = cosine[k](X[b,k,c], Z[b,k,c])", states="Z"),
+        lambda X, Z: functional.cosine_similarity(X, Z, 1),
+    ),
+    "layer_norm": (
+        function("Y[b,k,c] = layer_norm[c,k](X[b,k,c])"),
+        lambda X: functional.layer_norm(X, X.shape[1:]),
+    ),
+    "rms_norm": (
+        function("Y[b,k,c] = rms_norm[c](X[b,k,c], 0.01)"),
+        lambda X: functional.rms_norm(X, X.shape[2:], eps=0.01),
+    ),
+    "trace": (function("Y[b] = X[b,i,i]"), lambda X: X.diagonal(0, 1, 2).sum(1)),
+    "scaled dot-product attention": (
+        layers.Attention,
+        lambda Q, K, V: functional.scaled_dot_product_attention(Q, K, V),
+    ),
+    "scaled dot-product attention, causal": (
+        lambda: layers.Attention(causal=True),
+        lambda Q, K, V: functional.scaled_dot_product_attention(Q, K, V, is_causal=True),
+    ),
+    "scaled dot-product attention, masked": (
+        lambda: layers.Attention(mask=True),
+        lambda Q, K, V, keep: functional.scaled_dot_product_attention(Q, K, V, keep[:, None, None]),
+    ),
+}
+
+
+def _of_z(function: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    return lambda Z: function(Z)
+
+
+LAYERS: dict[str, Case] = {
+    **{
+        name: (partial(make, "i", batch="b t"), _of_z(reference))
+        for name, make, reference in (
+            ("Sigmoid", layers.Sigmoid, torch.sigmoid),
+            ("Tanh", layers.Tanh, torch.tanh),
+            ("ReLU", layers.ReLU, torch.relu),
+            ("LeakyReLU", layers.LeakyReLU, functional.leaky_relu),
+            ("ELU", layers.ELU, functional.elu),
+            ("GELU", layers.GELU, functional.gelu),
+            ("SiLU", layers.SiLU, functional.silu),
+            ("Softplus", layers.Softplus, functional.softplus),
+        )
+    },
+    "Linear": (layers.Linear, lambda X, W, b: functional.linear(X.T, W, b).T),
+    "SquaredLoss": (layers.SquaredLoss, lambda Y, T: functional.mse_loss(Y, T, reduction="sum") / (2 * Y.shape[1])),
+    "Sequential": (
+        lambda: layers.Sequential(layers.Linear(), layers.Tanh(), layers.Linear(), layers.CrossEntropy()),
+        lambda X, W1, b1, W2, b2, T: functional.cross_entropy(torch.tanh(X.T @ W1.T + b1) @ W2.T + b2, T),
+    ),
+    "Residual": (
+        lambda: layers.Residual(layers.Linear()),
+        lambda X, W, b: X + W @ X + b[:, None],
+    ),
+    "Parallel": (
+        lambda: layers.Parallel(layers.Linear(name="one"), layers.Linear(name="two")),
+        lambda X, **p: (p["one.W"] + p["two.W"]) @ X + (p["one.b"] + p["two.b"])[:, None],
+    ),
+    "Conv2d": (layers.Conv2d, conv(functional.conv2d)),
     "Conv2d, strided and padded": (
         lambda: layers.Conv2d(stride=2, padding=1, bias=False),
-        {"X": IMAGE, "K": (5, 3, 4, 2)},
         conv(functional.conv2d, stride=2, padding=1),
     ),
     "Conv2d, dilated": (
         lambda: layers.Conv2d(dilation=2, padding=2, stride=3),
-        {"X": IMAGE, "K": (5, 3, 3, 2), "b": (5,)},
         conv(functional.conv2d, stride=3, padding=2, dilation=2),
     ),
     "Conv2d, groups": (
         lambda: layers.Conv2d(groups=2, padding=1),
-        {"X": (3, 4, 5, 7), "K": (6, 2, 3, 2), "b": (6,)},
         conv(functional.conv2d, groups=2, padding=1),
     ),
     "Conv2d, depthwise": (
         lambda: layers.Conv2d(groups=4, stride=2),
-        {"X": (3, 4, 5, 7), "K": (8, 1, 3, 2), "b": (8,)},
         conv(functional.conv2d, groups=4, stride=2),
     ),
     "Conv2d, transposed": (
         lambda: layers.Conv2d(transposed=True, stride=2, padding=1, dilation=2),
-        {"X": (2, 3, 4, 5), "K": (3, 6, 3, 2), "b": (6,)},
         conv(functional.conv_transpose2d, stride=2, padding=1, dilation=2),
     ),
     "Conv2d, transposed, groups": (
         lambda: layers.Conv2d(transposed=True, groups=2, stride=2),
-        {"X": (3, 4, 2, 5), "K": (4, 3, 3, 2), "b": (6,)},
         conv(functional.conv_transpose2d, stride=2, groups=2),
     ),
-    "Conv1d": (layers.Conv1d, {"X": SIGNAL, "K": (5, 3, 4), "b": (5,)}, conv(functional.conv1d)),
+    "Conv1d": (layers.Conv1d, conv(functional.conv1d)),
     "Conv1d, with everything": (
         lambda: layers.Conv1d(stride=2, padding=3, dilation=2, groups=3),
-        {"X": SIGNAL, "K": (6, 1, 4), "b": (6,)},
         conv(functional.conv1d, stride=2, padding=3, dilation=2, groups=3),
     ),
     "Conv1d, transposed": (
         lambda: layers.Conv1d(transposed=True, stride=3, padding=1),
-        {"X": SIGNAL, "K": (3, 4, 5), "b": (4,)},
         conv(functional.conv_transpose1d, stride=3, padding=1),
     ),
-    "MaxPool": (lambda: layers.MaxPool(2), {"X": IMAGE}, lambda X: functional.max_pool2d(X, 2)),
+    "MaxPool": (lambda: layers.MaxPool(2), lambda X: functional.max_pool2d(X, 2)),
     "MaxPool, overlapping and padded": (
         lambda: layers.MaxPool(3, stride=2, padding=1),
-        {"X": IMAGE},
         lambda X: functional.max_pool2d(X, 3, 2, 1),
     ),
-    "MaxPool of one axis": (lambda: layers.MaxPool(3, axes=1), {"X": SIGNAL}, lambda X: functional.max_pool1d(X, 3)),
+    "MaxPool of one axis": (lambda: layers.MaxPool(3, axes=1), lambda X: functional.max_pool1d(X, 3)),
     "AvgPool": (
         lambda: layers.AvgPool(3, stride=2, padding=1),
-        {"X": IMAGE},
         lambda X: functional.avg_pool2d(X, 3, 2, 1),
     ),
-    "Flatten": (layers.Flatten, {"X": IMAGE}, lambda X: X.flatten(1).T),
+    "Flatten": (layers.Flatten, lambda X: X.flatten(1).T),
     "LayerNorm": (
         layers.LayerNorm,
-        {"X": (2, 3, 5), "g": (5,), "b": (5,)},
-        lambda X, g, b: functional.layer_norm(X, (5,), g, b),
+        lambda X, g, b: functional.layer_norm(X, g.shape, g, b),
     ),
     "LayerNorm over two axes": (
         lambda: layers.LayerNorm("y x", batch="b", eps=0.01),
-        {"X": (2, 3, 5), "g": (3, 5), "b": (3, 5)},
-        lambda X, g, b: functional.layer_norm(X, (3, 5), g, b, 0.01),
+        lambda X, g, b: functional.layer_norm(X, g.shape, g, b, 0.01),
     ),
-    "RMSNorm": (layers.RMSNorm, {"X": (2, 3, 5), "g": (5,)}, lambda X, g: functional.rms_norm(X, (5,), g, 1e-5)),
+    "RMSNorm": (layers.RMSNorm, lambda X, g: functional.rms_norm(X, g.shape, g, 1e-5)),
     "BatchNorm": (
         layers.BatchNorm,
-        {"X": (2, 3, 4, 5), "g": (3,), "b": (3,)},
         lambda X, g, b: functional.batch_norm(X, None, None, g, b, True),
     ),
     "BatchNorm, inference": (
         lambda: layers.BatchNorm("", training=False),
-        {"X": (4, 3), "g": (3,), "b": (3,), "m": (3,), "v": (3,)},
         lambda X, g, b, m, v: functional.batch_norm(X, m, v, g, b),
     ),
-    "Embedding": (layers.Embedding, {"X": (2, 7), "E": (4, 3)}, lambda X, E: functional.embedding(X, E)),
+    "GroupNorm": (
+        lambda: layers.GroupNorm(2, eps=0.01),
+        lambda X, g, b: functional.group_norm(X, 2, g, b, 0.01),
+    ),
+    "GroupNorm of one axis": (
+        lambda: layers.GroupNorm(3, "t"),
+        lambda X, g, b: functional.group_norm(X, 3, g, b),
+    ),
+    "Embedding": (layers.Embedding, lambda X, E: functional.embedding(X, E)),
     "MultiHeadAttention": (
         lambda: layers.MultiHeadAttention(3),
-        {"X": (2, 5, 6), **projections(6)},
-        attention(3, causal=False),
+        attention(3),
+    ),
+    "MultiHeadAttention, masked": (
+        lambda: layers.MultiHeadAttention(2, mask=True, bias=False),
+        attention(2),
+    ),
+    "MultiHeadAttention to another sequence": (
+        lambda: layers.MultiHeadAttention(2, cross=True),
+        attention(2),
     ),
     "MultiHeadAttention, causal": (
         lambda: layers.MultiHeadAttention(2, causal=True),
-        {"X": (3, 5, 4), **projections(4)},
         attention(2, causal=True),
     ),
     "TransformerBlock, before": (
         lambda: layers.TransformerBlock(2, causal=True),
-        {"X": (2, 5, 6), **block_shapes(6, 7)},
         block(2, causal=True, pre=True),
     ),
     "TransformerBlock, after": (
         lambda: layers.TransformerBlock(3, pre=False),
-        {"X": (2, 5, 6), **block_shapes(6, 7)},
         block(3, causal=False, pre=False),
     ),
     "RNNCell": (
         layers.RNNCell,
-        {"X": (2, 3), "H": (2, 4), "W": (4, 3), "U": (4, 4), "b": (4,)},
         lambda X, H, W, U, b: torch.rnn_tanh_cell(X, H, W, U, b, torch.zeros_like(b)),
     ),
     "LSTMCell": (
         layers.LSTMCell,
-        {"X": (2, 3), "S": (2, 2, 5), "W": (4, 5, 3), "U": (4, 5, 5), "c": (4, 5)},
         lambda X, S, W, U, c: torch.stack(
             torch.lstm_cell(
                 X, (S[0], S[1]), W.flatten(0, 1), U.flatten(0, 1), c.flatten(), torch.zeros_like(c.flatten())
@@ -224,106 +294,200 @@ CASES: dict[str, Case] = {
     ),
     "GRUCell": (
         layers.GRUCell,
-        {"X": (2, 3), "H": (2, 5), "W": (3, 5, 3), "U": (3, 5, 5), "c": (3, 5), "e": (3, 5)},
         lambda X, H, W, U, c, e: torch.gru_cell(X, H, W.flatten(0, 1), U.flatten(0, 1), c.flatten(), e.flatten()),
     ),
     **{
         f"{kind.__name__}, {words}": (
             partial(kind, initial=initial, down=down),
-            {"X": (2, 6, 3), **gates(kind), **(states(kind) if initial else {})},
             partial(over_time, kind, down),
         )
-        for kind in (layers.RNN, layers.LSTM, layers.GRU)
+        for kind in OVER_TIME
         for words, initial, down in (("from zero", False, False), ("from a state, down", True, True))
     },
     "shared weights": (
         lambda: layers.share(layers.Sequential(layers.Linear(), layers.Tanh(), layers.Linear()), {"W2": "W1"}),
-        {"X": (4, 5), "W1": (4, 4), "b1": (4,), "b2": (4,)},
         lambda X, W1, b1, b2: W1 @ torch.tanh(W1 @ X + b1[:, None]) + b2[:, None],
     ),
-    "CrossEntropy": (layers.CrossEntropy, {"Z": (4, 5), "T": (5,)}, lambda Z, T: functional.cross_entropy(Z.T, T)),
+    "CrossEntropy": (layers.CrossEntropy, lambda Z, T: functional.cross_entropy(Z.T, T)),
     "CrossEntropy, smoothed": (
         lambda: layers.CrossEntropy(smoothing=0.1),
-        {"Z": (4, 5), "T": (5,)},
         lambda Z, T: functional.cross_entropy(Z.T, T, label_smoothing=0.1),
     ),
     "CrossEntropy, ignored labels": (
         lambda: layers.CrossEntropy(ignore=True),
-        {"Z": (4, 5), "T": (5,)},
         lambda Z, T: functional.cross_entropy(Z.T, T, ignore_index=-1),
     ),
     "CrossEntropy, probabilities": (
         lambda: layers.CrossEntropy(labels=False, smoothing=0.2),
-        {"Z": (4, 5), "T": (4, 5)},
         lambda Z, T: functional.cross_entropy(Z.T, T.T, label_smoothing=0.2),
     ),
-    "MSE": (layers.MSE, {"Y": (4, 5), "T": (4, 5)}, lambda Y, T: functional.mse_loss(Y, T)),
-    "MAE": (layers.MAE, {"Y": (4, 5), "T": (4, 5)}, lambda Y, T: functional.l1_loss(Y, T)),
+    "MSE": (layers.MSE, lambda Y, T: functional.mse_loss(Y, T)),
+    "MAE": (layers.MAE, lambda Y, T: functional.l1_loss(Y, T)),
     "Huber": (
         lambda: layers.Huber(delta=0.75),
-        {"Y": (4, 5), "T": (4, 5)},
         lambda Y, T: functional.huber_loss(Y, T, delta=0.75),
     ),
     "BinaryCrossEntropy": (
         layers.BinaryCrossEntropy,
-        {"Y": (4, 5), "T": (4, 5)},
         lambda Y, T: functional.binary_cross_entropy_with_logits(Y, T),
     ),
-    "Hinge": (layers.Hinge, {"Y": (4, 5), "T": (4, 5)}, lambda Y, T: functional.relu(1 - T * Y).mean()),
+    "Hinge": (layers.Hinge, lambda Y, T: functional.relu(1 - T * Y).mean()),
     "KLDivergence": (
         layers.KLDivergence,
-        {"Y": (4, 5), "T": (4, 5)},
         lambda Y, T: functional.kl_div(Y.T, T.T, reduction="batchmean"),
     ),
     "Dropout": (
         lambda: layers.Dropout(0.2),
-        {"X": (4, 5), "keep": (4, 5)},
         lambda X, keep: X * keep / 0.8,
     ),
 }
-INTEGERS = {"T": {"CrossEntropy", "CrossEntropy, smoothed", "CrossEntropy, ignored labels"}, "X": {"Embedding"}}
-POSITIVE = {"v", "T"}
 
 
-def draw(case: str, shapes: Shapes, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    arrays: dict[str, Any] = {}
-    for name, shape in shapes.items():
-        if case in INTEGERS.get(name, ()):
-            arrays[name] = rng.integers(-1 if "ignored" in case else 0, 4, size=shape)
-        elif name == "keep":
-            arrays[name] = rng.random(shape) > 0.2
-        else:
-            drawn = rng.standard_normal(shape)
-            arrays[name] = np.abs(drawn) if name in POSITIVE and case != "Hinge" else drawn
-    return arrays
+CASES = {**FUNCTIONS, **LAYERS}
+POSITIVE = {"KLDivergence", "CrossEntropy, probabilities"}
+every_case = pytest.mark.parametrize("case", CASES)
 
 
-def worst(found: np.ndarray, expected: torch.Tensor) -> float:
+@pytest.fixture(autouse=True, scope="module")
+def attention_that_torch_differentiates_twice() -> Iterator[None]:
+    with sdpa_kernel(SDPBackend.MATH):
+        yield
+
+
+class Derived:
+    """A layer with everything that is derived from it, once for all draws."""
+
+    def __init__(self, case: str) -> None:
+        self.layer = CASES[case][0]()
+        self.program = self.layer.program()
+        discrete = {*self.program.positions, *self.program.truths}
+        moving = (self.layer.data, *self.layer.parameters, *self.layer.states)
+        self.moving = [name for name in moving if name not in discrete]
+        self.first = self.layer.gradient
+
+    @cached_property
+    def forth(self) -> Compiled:
+        return codegen.compile(ip.jvp(self.program, of=self.layer.output, wrt=self.moving))
+
+    @cached_property
+    def second(self) -> Compiled | None:
+        """None where no gradient depends on anything that moves."""
+        moving = [name for name in self.moving if name in self.first.program.input_names]
+        if not moving:
+            return None
+        return codegen.compile(ip.vjp(self.first.program, of=list(self.first.values.values()), wrt=moving))
+
+
+derived = cache(Derived)
+
+
+class Drawn:
+    """Arrays for a layer, the same arrays in torch, and what torch makes of them."""
+
+    def __init__(self, case: str, seed: int) -> None:
+        self.derived = derived(case)
+        self.layer, self.program, self.moving = self.derived.layer, self.derived.program, self.derived.moving
+        rng = np.random.default_rng(seed)
+        arrays = numerics.draw_arrays(self.program, numerics.draw_sizes(self.program, seed, low=2 + seed % 3), seed)
+        if case in POSITIVE:
+            arrays["T"] = np.abs(arrays["T"])
+        if case == "CrossEntropy, ignored labels":
+            arrays["T"][0] = -1
+        self.arrays: Arrays = arrays
+        self.tensors = {name: torch.from_numpy(np.asarray(array)) for name, array in arrays.items()}
+        for name in self.moving:
+            self.tensors[name].requires_grad_()
+        self.expected = CASES[case][1](**self.tensors)
+        self.upstream = rng.standard_normal(self.expected.shape)
+        self.directions = {name: rng.standard_normal(arrays[name].shape) for name in self.moving}
+
+    def gradients(self, of: torch.Tensor, *, again: bool = False) -> dict[str, torch.Tensor]:
+        found = torch.autograd.grad(
+            of, [self.tensors[name] for name in self.moving], create_graph=again, materialize_grads=True
+        )
+        return dict(zip(self.moving, found, strict=True))
+
+    def pull(self) -> dict[str, torch.Tensor]:
+        return self.gradients(torch.sum(self.expected * torch.from_numpy(self.upstream)), again=True)
+
+
+def worst(found: Any, expected: torch.Tensor) -> float:
     """The largest difference, by the largest entry; some gradients are zero but for rounding, such as that of bk."""
-    wanted = expected.detach().numpy()
-    assert found.shape == wanted.shape
+    wanted = expected.detach().numpy(force=True)
+    assert np.shape(found) == wanted.shape
     return float(np.max(np.abs(found - wanted), initial=0) / max(np.max(np.abs(wanted), initial=0), 1e-3))
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
-@pytest.mark.parametrize("case", CASES)
+def run(compiled: Compiled, known: Arrays) -> Any:
+    return compiled(**{name: known[name] for name in compiled.program.program.input_names})
+
+
+@every_case
+@settings(max_examples=3)
+@given(seed=st.integers(0, 2**32 - 1))
 def test_the_output_and_all_gradients_are_those_of_torch(case: str, seed: int) -> None:
-    make, shapes, reference = CASES[case]
-    layer = make()
-    rng = np.random.default_rng(seed)
-    arrays = draw(case, shapes, rng)
-    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    for name in (layer.data, *layer.parameters, *layer.states):
-        tensors[name].requires_grad_(tensors[name].dtype == torch.float64)
+    drawn = Drawn(case, seed)
+    layer, arrays = drawn.layer, drawn.arrays
     params = {name: arrays[name] for name in layer.parameters}
-    others = {name: arrays[name] for name in layer.others}
-    y, saved = layer.forward(params, arrays[layer.data], **others)
-    expected = reference(**tensors)
-    assert worst(y, expected) < TOLERANCE
-    dy = rng.standard_normal(y.shape)
-    expected.backward(torch.from_numpy(dy).reshape(expected.shape))
-    dx, gradients = layer.backward(params, saved, dy)
+    y, saved = layer.forward(params, arrays[layer.data], **{name: arrays[name] for name in layer.others})
+    assert worst(y, drawn.expected) < TOLERANCE
+    dx, gradients = layer.backward(params, saved, drawn.upstream)
     assert list(gradients) == [*layer.parameters, *layer.states]
-    for name, gradient in {layer.data: dx, **gradients}.items():
-        if tensors[name].requires_grad:
-            assert worst(gradient, tensors[name].grad) < TOLERANCE, name
+    found = {layer.data: dx, **gradients}
+    for name, expected in drawn.pull().items():
+        assert worst(found[name], expected) < TOLERANCE, name
+    names = drawn.derived.forth.program.tangents
+    known = {**arrays, **{names[name]: array for name, array in drawn.directions.items()}}
+    moved = run(drawn.derived.forth, known)[names[layer.output]]
+    pushed = np.sum(moved * drawn.upstream)
+    pulled = sum(np.sum(found[name] * array) for name, array in drawn.directions.items())
+    scale = sum(np.sum(np.abs(found[name] * array)) for name, array in drawn.directions.items())
+    assert abs(pushed - pulled) <= TOLERANCE * max(scale, 1e-3)
+
+
+@every_case
+@settings(max_examples=1)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_the_gradients_of_the_gradients_are_those_of_torch(case: str, seed: int) -> None:
+    drawn = Drawn(case, seed)
+    first, second = drawn.derived.first, drawn.derived.second
+    once = drawn.pull()
+    total = sum(torch.sum(once[name] * torch.from_numpy(drawn.directions[name])) for name in drawn.moving)
+    assert isinstance(total, torch.Tensor)
+    wanted = drawn.gradients(total) if total.requires_grad else {}
+    if second is None:  # a sum, for example: its gradient is the upstream, wherever it is taken
+        assert all(not torch.any(tensor) for tensor in wanted.values())
+        return
+    known = {**drawn.arrays, first.seeds[0]: drawn.upstream}
+    for name, derived in first.values.items():
+        known[second.program.received[derived]] = drawn.directions[name]
+    found = run(second, known)
+    for name in drawn.moving:
+        expected = wanted.get(name, torch.zeros_like(drawn.tensors[name]))
+        assert worst(found.get(name, np.zeros(expected.shape)), expected) < TOLERANCE, name
+
+
+def lying(first: ip.Gradient) -> list[Any]:
+    """Layouts: every tensor with its axes the other way round; and column and row, where they say enough.
+
+    Cotangents lie as what they belong to.
+    """
+    here = {name: names for name, names in first.forward.axes.items() if name in first.program.axes}
+    turned = {name: " ".join(reversed(names)) for name, names in here.items() if len({*names}) == len(names)}
+    plain = first.program.batch and max(map(len, first.program.axes.values())) <= 2
+    return [layouts.Layout(None, turned), *(["column", "row"] if plain else [])]
+
+
+@every_case
+def test_layouts_and_styles_are_the_same_numbers(case: str) -> None:
+    drawn = Drawn(case, 7)
+    first = drawn.derived.first
+    known = {**drawn.arrays, first.seeds[0]: drawn.upstream}
+    known = {name: known[name] for name in first.program.input_names}
+    expected = codegen.compile(first)(**known)
+    for number, layout in enumerate(lying(first)):
+        to = partial(layouts.convert, to=layout, program=first)
+        found = codegen.compile(first, layout, codegen.STYLES[number % 2])(**to(known))
+        for name, array in to({first.values[name]: array for name, array in expected.items()}).items():
+            wanted = next(key for key, value in first.values.items() if value == name)
+            np.testing.assert_allclose(found[wanted], array, rtol=1e-9, atol=1e-11)
