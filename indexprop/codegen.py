@@ -947,9 +947,7 @@ class Writer:
 
     def einsum(self, operands: Sequence[Code], out: tuple[Index, ...]) -> Code:
         read = dict.fromkeys(index for operand in operands for index in operand.named)
-        many = (
-            len(operands) > 2 and self.dialect.contract
-        )  # of more than two operands opt_einsum takes two at a time, under letters of its own
+        many = len(operands) > 2 and self.dialect.contract  # opt_einsum takes two at a time, with letters of its own
         letters = self.letters(read, "".join(map(chr, range(192, 192 + len(read)))) if many else "")
         inputs = ",".join(letters(operand.named) for operand in operands)
         arguments = ", ".join(operand.text for operand in operands)
