@@ -47,9 +47,9 @@ class Specialised:
 class Compiled:
     """A program that runs: `step(X=..., W=...)` checks every size by name, and executes the text for these sizes.
 
-    Integers are promoted to float64, other precisions are kept; inputs are never changed, and no result shares
-    their memory. `reading` is the text without sizes; `source` is the text that ran for the latest new sizes, `plan`
-    what it does and costs.
+    Integers are promoted to float64, other precisions are kept; float16 is computed in float32, and the results are
+    rounded. Inputs are never changed, and no result shares their memory. `reading` is the text without sizes; `source`
+    is the text that ran for the latest new sizes, `plan` what it does and costs.
     """
 
     def __init__(
@@ -151,6 +151,7 @@ class Compiled:
         """A call after every check, for a signature that is new, or when every workspace is in use."""
         semantics.check_names(self._inputs, arrays)
         prepared, sizes = self.prepare(arrays)
+        prepared, halves = _widened(prepared)
         signature, values = self._signature(prepared)
         if signature not in self._specialised:
             self._specialised[signature] = self._specialise(prepared, sizes)
@@ -160,7 +161,7 @@ class Compiled:
             self._checked[signature] = found.free
         function = found.take()
         try:
-            return function(*values)
+            return _halved(function(*values)) if halves else function(*values)
         finally:
             found.free.append(function)
 
@@ -259,6 +260,27 @@ class Compiled:
         if problems:
             raise SizeError(*problems)
         return prepared, sizes_by_name
+
+
+def _widened(arrays: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
+    """The arrays with float16 as float32, and whether there was nothing wider, so that results are rounded back."""
+    kinds = {array.dtype.name for array in arrays.values() if array.dtype.kind == "f"}
+    if "float16" not in kinds:
+        return dict(arrays), False
+    wide = {name: array.astype("float32") if array.dtype == "float16" else array for name, array in arrays.items()}
+    return wide, kinds == {"float16"}
+
+
+def _halved(values: Any) -> Any:
+    """Results in float16; what is beyond its range is inf."""
+    import numpy as np
+
+    if isinstance(values, tuple):
+        return tuple(map(_halved, values))
+    if isinstance(values, dict):
+        return {name: _halved(value) for name, value in values.items()}
+    with np.errstate(over="ignore"):
+        return values.astype(np.float16)
 
 
 def conditions(program: Program) -> set[str]:

@@ -337,14 +337,15 @@ _RECORDS = (
     ),
     Function(
         "^",
-        ("b d a^(b - 1)", "d y log(where(a > 0, a, 1))"),
+        ("b d a^(where(b == 0, 1, b) - 1)", "d y log(where(a > 0, a, 1))"),
         r"#1^{#2}",
         parameters=("a", "b"),
         value=_power,
         numpy="{a}**{b}",
         domain=((0.2, 3.0), (-2.0, 2.0)),
         infix=True,
-        convention="x^0 is 1; the derivative by the exponent is 0 where the base is not positive",
+        convention="x^0 is 1, and its derivative by x is 0, for x = 0 as well; the derivative by the exponent is 0 where "
+        "the base is not positive; below an exponent of 1 the derivative by the base is inf at 0",
     ),
     Function("pi", (), r"\pi", parameters=(), value=lambda: math.pi, numpy="np.pi", domain=()),
     *(

@@ -15,6 +15,7 @@ That is why `parse` and `str` are inverse.
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -163,6 +164,14 @@ class Fact:
     value: Count | Size | int
 
 
+HOLDS: Mapping[str, Callable[[Fraction, Fraction], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+}
 REDUCTIONS = ("sum", "prod", "max", "min")
 
 
@@ -536,7 +545,11 @@ def call(function: str, *arguments: Expr) -> Expr:
     if function == "^":
         return power(*arguments)
     if function == "where":
-        return arguments[1] if arguments[1] == arguments[2] else Call(function, arguments)
+        condition, yes, no = arguments
+        match condition:
+            case Call(sign, (Number(left), Number(right))):
+                return yes if HOLDS[sign](left, right) else no
+        return yes if yes == no else Call(function, arguments)
     split = [split_guards(argument) for argument in arguments]
     guards = [guard for found, _ in split for guard in found]
     return multiply(*guards, Call(function, tuple(rest for _, rest in split)))

@@ -1,0 +1,185 @@
+"""Numbers at their limits: every function over an index and every kind of layer in half and single precision, and
+what is finite, or a stated limit, without a warning."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import indexprop as ip
+from indexprop import codegen, layers, numerics
+from indexprop.functions import INDEXED
+
+FLAT = {"argmax"}
+"""Functions whose value jumps."""
+ROUNDING = {"float16": 2.0**-11, "float32": 2.0**-24}
+
+
+@pytest.fixture(autouse=True)
+def no_warning() -> Iterator[None]:
+    with warnings.catch_warnings(), np.errstate(divide="raise", over="raise", invalid="raise"):
+        warnings.simplefilter("error")
+        yield
+
+
+def worst(found: Any, expected: Any) -> float:
+    """The largest difference by the largest entry."""
+    return float(np.max(np.abs(np.float64(found) - expected)) / np.max(np.abs(expected)))
+
+
+def both_ways(program: ip.Program, arrays: dict[str, Any], style: str) -> dict[str, Any]:
+    """The output, and the gradients with a cotangent of ones and twos."""
+    (output,) = program.outputs
+    value = ip.compile(program, style=style)(**arrays)[output]
+    back = ip.vjp(program)
+    seed = 1 + np.arange(np.size(value)).reshape(np.shape(value)) % 2
+    known = {**arrays, back.seeds[0]: seed.astype(value.dtype)}
+    found = ip.compile(back, style=style)(**{name: known[name] for name in back.program.input_names})
+    return {output: value, **found}
+
+
+@pytest.mark.parametrize("style", codegen.STYLES)
+@pytest.mark.parametrize("dtype", ROUNDING)
+@pytest.mark.parametrize("name", [name for name in INDEXED if name not in FLAT])
+def test_functions_keep_their_digits(name: str, dtype: str, style: str) -> None:
+    """Over a thousand entries: what is added in half precision would lose all digits."""
+    record = INDEXED[name]
+    second = ", Z[b,k]" if "z" in record.parameters else ""
+    slots = "[b,k]" if record.keeps else "[b]"
+    whole = ip.parse(f"Y{slots} = {name}[k](X[b,k]{second})")
+    rng = np.random.default_rng(0)
+    arrays = {one: rng.uniform(0.5, 1.5, size=(2, 1000)).astype(dtype) for one in whole.input_names}
+    found = both_ways(whole, arrays, style)
+    exact = both_ways(whole, {one: array.astype(float) for one, array in arrays.items()}, style)
+    for one, value in found.items():
+        assert value.dtype == dtype
+        assert worst(value, exact[one]) < (4 if dtype == "float16" else 200) * ROUNDING[dtype], one
+
+
+LAYERS = {
+    "Linear": layers.Linear,
+    "Conv2d": layers.Conv2d,
+    "AvgPool": lambda: layers.AvgPool(2),
+    "LayerNorm": layers.LayerNorm,
+    "BatchNorm": layers.BatchNorm,
+    "MultiHeadAttention": lambda: layers.MultiHeadAttention(2, causal=True),
+    "LSTMCell": layers.LSTMCell,
+    "CrossEntropy": layers.CrossEntropy,
+    "MSE": layers.MSE,
+}
+
+
+@pytest.mark.parametrize("style", codegen.STYLES)
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_in_half_precision(name: str, style: str) -> None:
+    program = LAYERS[name]().program()
+    drawn = numerics.draw_arrays(program, numerics.draw_sizes(program, 3), 3)
+    arrays = {one: array.astype("float16") if array.dtype.kind == "f" else array for one, array in drawn.items()}
+    found = both_ways(program, arrays, style)
+    wide = {one: array.astype(float) if array.dtype.kind == "f" else array for one, array in arrays.items()}
+    exact = both_ways(program, wide, style)
+    largest = max(float(np.max(np.abs(value))) for value in exact.values())
+    for one, value in found.items():
+        assert value.dtype == "float16"
+        assert np.max(np.abs(np.float64(value) - exact[one])) < 4 * ROUNDING["float16"] * largest, one
+
+
+def test_half_precision_accumulates_in_single() -> None:
+    """Numpy's einsum adds in half precision here, and stops at 2048, where adding one changes nothing."""
+    whole = ip.parse("y[o,b] = W[o,k] X[k,b]")
+    arrays = {"W": np.ones((2, 5000), "float16"), "X": np.ones((5000, 3), "float16")}
+    assert np.einsum("ok,kb->ob", *arrays.values()).max() < 5000
+    for style in codegen.STYLES:
+        found = ip.compile(whole, style=style)(**arrays)["y"]
+        assert found.dtype == "float16"
+        np.testing.assert_array_equal(found, np.full((2, 3), 5000, "float16"))
+
+
+def test_half_precision_beside_a_wider_one() -> None:
+    found = ip.compile(ip.parse("y[i] = a[i] b[i]"))(a=np.ones(3, "float16"), b=np.full(3, 0.1))
+    assert found["y"].dtype == "float64"
+    np.testing.assert_array_equal(found["y"], np.full(3, 0.1))
+
+
+def test_beyond_the_range_of_half_precision() -> None:
+    whole = ip.gradient(ip.parse("L = sum[i](x[i]^2)"))
+    value, gradient = ip.compile(whole)(x=np.array([300, 1], "float16"))
+    assert value == np.inf
+    assert value.dtype == gradient["x"].dtype == "float16"
+    np.testing.assert_array_equal(gradient["x"], [600, 2])
+
+
+LIMITS: dict[str, tuple[str, dict[str, Any], Any, dict[str, Any]]] = {
+    "sigmoid far out": ("y[i] = sigmoid(x[i])", {"x": [-1000, 1000]}, [0, 1], {"x": [0, 0]}),
+    "softmax of large scores": ("y[i] = softmax[i](x[i])", {"x": [1e4, 0]}, [1, 0], {"x": [0, 0]}),
+    "softmax beside -inf": ("y[i] = softmax[i](x[i])", {"x": [-np.inf, 3]}, [0, 1], {"x": [0, 0]}),
+    "log-softmax of saturated scores": ("y[i] = log_softmax[i](x[i])", {"x": [1e4, 0]}, [0, -1e4], {"x": [-1, 1]}),
+    "a cross entropy that is certain and wrong": (
+        "y = -sum[k](t[k] log_softmax[k](z[k]))",
+        {"z": [1e4, 0], "t": [0, 1]},
+        1e4,
+        {"z": [1, -1]},
+    ),
+    "powers at base 0": (
+        "y[i] = x[i]^p[i]",
+        {"x": [0, 0, 0, 2], "p": [0, 1, 2, 3]},
+        [1, 0, 0, 8],
+        {"x": [0, 1, 0, 12], "p": [0, 0, 0, 8 * np.log(2)]},
+    ),
+    "squares and cubes at 0": ("y[i] = x[i]^2 + x[i]^3", {"x": [0, -1]}, [0, 0], {"x": [0, 1]}),
+    "norm at 0": ("y = norm[i](x[i])", {"x": [0, 0]}, 0, {"x": [0, 0]}),
+    "one zero in a product": ("y = prod[i](x[i])", {"x": [2, 0, 3]}, 0, {"x": [0, 6, 0]}),
+    "two zeros in a product": ("y = prod[i](x[i])", {"x": [0, 0, 3]}, 0, {"x": [0, 0, 0]}),
+    "variance of a constant": ("y = var[i](x[i])", {"x": [3, 3]}, 0, {"x": [0, 0]}),
+    "deviation of a constant": ("y = std[i](x[i])", {"x": [3, 3]}, 0, {"x": [0, 0]}),
+    "a row that is masked throughout": (
+        "y[i] = softmax[k]([m[i,k]] x[i,k]) w[k]",
+        {"x": [[1, 2], [3, np.nan]], "m": [[True, False], [False, False]], "w": [5, 7]},
+        [5, 0],
+        {"x": [[0, 0], [0, 0]], "w": [1, 0]},
+    ),
+    "logsumexp of a row that is masked throughout": (
+        "y[i] = logsumexp[k]([m[i,k]] x[i,k])",
+        {"x": [[1, 2], [3, np.nan]], "m": [[True, False], [False, False]]},
+        [1, -np.inf],
+        {"x": [[1, 0], [0, 0]]},
+    ),
+    "cosine with nothing": ("y = cosine[i](x[i], z[i])", {"x": [0, 0], "z": [3, 4]}, 0, {"x": [0.6, 0.8], "z": [0, 0]}),
+    "xlogx at 0, guarded": (
+        "y[i] = where(x[i] > 0, x[i] log(where(x[i] > 0, x[i], 1)), 0)",
+        {"x": [0]},
+        [0],
+        {"x": [0]},
+    ),
+}
+
+
+@pytest.mark.parametrize("style", codegen.STYLES)
+@pytest.mark.parametrize("specialise", [True, False])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("case", LIMITS)
+def test_limits_are_finite_or_stated(case: str, dtype: str, specialise: bool, style: str) -> None:
+    text, given, value, gradient = LIMITS[case]
+    arrays = {name: np.array(array, bool if name == "m" else dtype) for name, array in given.items()}
+    whole = ip.parse(text)
+    found = ip.compile(whole, style=style, specialise=specialise)(**arrays)["y"]
+    assert found.dtype == dtype
+    np.testing.assert_allclose(found, value, rtol=1e-6, atol=1e-7)
+    back = ip.vjp(whole, wrt=list(gradient))
+    known = {**arrays, "dy": np.ones(np.shape(value), dtype)}
+    given_ = {name: known[name] for name in back.program.input_names}
+    derived = ip.compile(back, style=style, specialise=specialise)(**given_)
+    for name, expected in gradient.items():
+        assert derived[name].dtype == dtype
+        np.testing.assert_allclose(derived[name], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_an_infinite_derivative_says_so() -> None:
+    """Of a root at 0 the limit is infinite; numpy warns, as it does wherever it divides by 0."""
+    back = ip.compile(ip.vjp(ip.parse("y[i] = x[i]^(1/2) + sqrt(x[i])")))
+    with np.errstate(divide="ignore"):
+        assert back(x=np.zeros(1), dy=np.ones(1))["x"].tolist() == [np.inf]
