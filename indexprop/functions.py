@@ -344,8 +344,8 @@ _RECORDS = (
         numpy="{a}**{b}",
         domain=((0.2, 3.0), (-2.0, 2.0)),
         infix=True,
-        convention="x^0 is 1, and its derivative by x is 0, for x = 0 as well; the derivative by the exponent is 0 where "
-        "the base is not positive; below an exponent of 1 the derivative by the base is inf at 0",
+        convention="x^0 is 1, and its derivative by x is 0, for x = 0 as well; the derivative by the exponent is 0 "
+        "where the base is not positive; below an exponent of 1 the derivative by the base is inf at 0",
     ),
     Function("pi", (), r"\pi", parameters=(), value=lambda: math.pi, numpy="np.pi", domain=()),
     *(

@@ -20,7 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import indexprop as ip
 from indexprop import codegen, layers, layouts, numerics
-from indexprop.codegen import Compiled
+from indexprop.execution import Compiled
 from indexprop.layers import Layer
 
 TOLERANCE = 1e-10
@@ -367,7 +367,7 @@ class Derived:
 
     @cached_property
     def forth(self) -> Compiled:
-        return codegen.compile(ip.jvp(self.program, of=self.layer.output, wrt=self.moving))
+        return ip.compile(ip.jvp(self.program, of=self.layer.output, wrt=self.moving))
 
     @cached_property
     def second(self) -> Compiled | None:
@@ -375,7 +375,7 @@ class Derived:
         moving = [name for name in self.moving if name in self.first.program.input_names]
         if not moving:
             return None
-        return codegen.compile(ip.vjp(self.first.program, of=list(self.first.values.values()), wrt=moving))
+        return ip.compile(ip.vjp(self.first.program, of=list(self.first.values.values()), wrt=moving))
 
 
 derived = cache(Derived)
@@ -484,10 +484,10 @@ def test_layouts_and_styles_are_the_same_numbers(case: str) -> None:
     first = drawn.derived.first
     known = {**drawn.arrays, first.seeds[0]: drawn.upstream}
     known = {name: known[name] for name in first.program.input_names}
-    expected = codegen.compile(first)(**known)
+    expected = ip.compile(first)(**known)
     for number, layout in enumerate(lying(first)):
         to = partial(layouts.convert, to=layout, program=first)
-        found = codegen.compile(first, layout, codegen.STYLES[number % 2])(**to(known))
+        found = ip.compile(first, layout, codegen.STYLES[number % 2])(**to(known))
         for name, array in to({first.values[name]: array for name, array in expected.items()}).items():
             wanted = next(key for key, value in first.values.items() if value == name)
             np.testing.assert_allclose(found[wanted], array, rtol=1e-9, atol=1e-11)
