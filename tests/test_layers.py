@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from indexprop import execution, layers, layouts, notation, numerics, roles, semantics, symbols
+from indexprop import execution, exposition, layers, layouts, notation, numerics, roles, semantics, symbols
 from indexprop.errors import IndexpropError, LayoutError, NameProblem, NotationError, SizeError, TypeProblem
 from indexprop.functions import TABLE, named
 from indexprop.layers import Activation, Layer, Linear, ReLU, Sequential, Sigmoid, SquaredLoss, Tanh
@@ -192,6 +192,41 @@ def test_a_printed_layer_has_eighty_columns(name: str) -> None:
     for line in str({**LAYERS, **SHAPED}[name]()).splitlines():
         assert len(line) <= 80 or len(line.split()) == 1, line
         assert line == line.rstrip()
+
+
+def parts_of(layer: Layer) -> list[Layer]:
+    """The layers that a layer is composed of, down to those that are not composed."""
+    inner = getattr(layer, "layers", ())
+    return [part for one in inner for part in parts_of(one)] if inner else [layer]
+
+
+@pytest.mark.parametrize("pre", [True, False])
+def test_a_transformer_block_is_derived_on_one_screen_for_each_part(pre: bool) -> None:
+    """Normalisation, attention, the network: forward and backward, with einsums, in 48 lines of 80 columns."""
+    block = layers.TransformerBlock(4, causal=True, pre=pre)
+    parts = parts_of(block)
+    assert sorted(part.name for part in parts) == ["attn", "mlp", "norm.1", "norm.2"]
+    for part in parts:
+        for shown in (str(part), str(part.gradient)):
+            assert len(shown.splitlines()) <= 48, shown
+            assert max(map(len, shown.splitlines())) <= 80, shown
+    for form in ("index", "einsum"):
+        longest = max(len(line) for part in parts for line in exposition.format(part.gradient, form).splitlines())
+        assert longest <= 120, form
+    assert max(map(len, str(block).splitlines())) <= 80
+
+
+def test_the_derivation_of_attention() -> None:
+    """What somebody who knows attention expects to read."""
+    attention = layers.Attention(causal=True)
+    assert exposition.format(attention.gradient) == (
+        "dV[b,h,k,e] = P[b,h,q,k] dY[b,h,q,e]\n"
+        "dP[b,h,q,k] = dY[b,h,q,e] V[b,h,k,e]\n"
+        "P_s[b,h,q]  = dP[b,h,q,k] P[b,h,q,k]\n"
+        "dS[b,h,q,k] = [k <= q] P[b,h,q,k] (dP[b,h,q,k] - P_s[b,h,q])\n"
+        "dQ[b,h,q,d] = dS[b,h,q,k] K[b,h,k,d] / sqrt(|d|)\n"
+        "dK[b,h,k,d] = Q[b,h,q,d] dS[b,h,q,k] / sqrt(|d|)"
+    )
 
 
 def test_code_that_does_not_fit_beside_a_line_stands_below_it() -> None:
