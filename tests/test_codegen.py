@@ -764,7 +764,7 @@ def test_more_indices_than_letters():
     """numpy's einsum has 52 letters: one index more is an error, and not a wrong contraction."""
     names = ",".join(f"i{k}" for k in range(53))
     with pytest.raises(NotationError, match="53 indices in one contraction"):
-        ip.source(ip.parse(f"y = a[{names}] b[{names}]"))
+        ip.source(ip.parse(f"y = a[{names}] b[{names}]"), style="einsum")
 
 
 if __name__ == "__main__":
