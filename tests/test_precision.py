@@ -178,6 +178,26 @@ def test_limits_are_finite_or_stated(case: str, dtype: str, specialise: bool, st
         np.testing.assert_allclose(derived[name], expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
+def test_attention_to_nothing_is_zero(dtype: str) -> None:
+    """A sequence that is padding throughout: the answer is 0, and nothing flows back, whatever stands in the keys."""
+    rng = np.random.default_rng(1)
+    q, k, v = (rng.normal(size=(2, 3, length, 4)).astype(dtype) for length in (5, 6, 6))
+    keep = np.array([[False] * 6, [True] * 4 + [False] * 2])
+    k[0] = v[1, :, 4:] = 1000
+    layer = layers.Attention(mask=True)
+    y, saved = layer.forward({}, q, K=k, V=v, keep=keep)
+    assert y.dtype == dtype
+    np.testing.assert_array_equal(y[0], 0)
+    assert 0 < np.abs(y[1]).max() < 10
+    dq, others = layer.backward({}, saved, np.ones_like(y))
+    for gradient in (dq, others["K"], others["V"]):
+        assert gradient.dtype == dtype
+        assert np.isfinite(gradient).all()
+        np.testing.assert_array_equal(gradient[0], 0)
+    np.testing.assert_array_equal(others["K"][1, :, 4:], 0)
+
+
 def test_an_infinite_derivative_says_so() -> None:
     """Of a root at 0 the limit is infinite; numpy warns, as it does wherever it divides by 0."""
     back = ip.compile(ip.vjp(ip.parse("y[i] = x[i]^(1/2) + sqrt(x[i])")))
