@@ -16,6 +16,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from indexprop.errors import NameProblem, Problem, did_you_mean
 
@@ -622,17 +623,29 @@ TABLE: dict[str, Function] = {}
 INDEXED: dict[str, Indexed] = {}
 
 
-def register(function: Function) -> Function:
-    """Adds a record to the table, after which parsing, deriving, printing, running and checking know the function.
+Record = TypeVar("Record", Function, Indexed)
+
+
+def register(function: Record) -> Record:
+    """Adds a record to its table, after which parsing, deriving, printing, running and checking know the function.
 
     Raises NameProblem when the name is taken or is no plain name, or when the record does not fit its own parameters.
     """
     problems = []
-    if function.name in TABLE:
+    if function.name in TABLE or function.name in INDEXED:
         problems.append(Problem(f"a function named {function.name!r} exists", way_out="Choose another name."))
-    if not function.infix and not function.name.isidentifier():
+    if not function.name.isidentifier() and not (isinstance(function, Function) and function.infix):
         problems.append(Problem(f"{function.name!r} is not a plain name", way_out="Use letters, digits and _."))
-    if len(function.derivative) != len(function.parameters) or len(function.domain) != len(function.parameters):
+    if isinstance(function, Indexed):
+        problems += [
+            Problem(
+                f"the record of {function.name!r} has an adjoint for {parameter!r}, which is no parameter",
+                way_out=did_you_mean(parameter, function.parameters),
+            )
+            for parameter in function.adjoint
+            if parameter not in function.parameters
+        ]
+    elif len(function.derivative) != len(function.parameters) or len(function.domain) != len(function.parameters):
         problems.append(
             Problem(
                 f"the record of {function.name!r} does not fit its parameters {', '.join(function.parameters)}",
@@ -642,7 +655,10 @@ def register(function: Function) -> Function:
         )
     if problems:
         raise NameProblem(*problems)
-    TABLE[function.name] = function
+    if isinstance(function, Indexed):
+        INDEXED[function.name] = function
+    else:
+        TABLE[function.name] = function
     return function
 
 
@@ -661,4 +677,4 @@ def named(names: Iterable[str]) -> list[str]:
 for _record in _RECORDS:
     register(_record)
 for _indexed in _INDEXED:
-    INDEXED[_indexed.name] = _indexed
+    register(_indexed)

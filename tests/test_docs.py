@@ -37,7 +37,7 @@ if str(ROOT) not in sys.path and importlib.util.find_spec("indexprop") is None:
 
 import indexprop as ip  # noqa: E402
 from indexprop.errors import IndexpropError  # noqa: E402
-from indexprop.functions import TABLE  # noqa: E402
+from indexprop.functions import INDEXED, TABLE  # noqa: E402
 
 FENCE = re.compile(r"^(?P<ticks>`{3,})(?P<kind>[^\n]*)\n(?P<body>.*?)^(?P=ticks)[ \t]*$", re.MULTILINE | re.DOTALL)
 
@@ -139,11 +139,12 @@ def agrees(shown: str, printed: str) -> bool:
 
 @pytest.fixture
 def same_table() -> Iterator[None]:
-    """The table of functions, without what a page adds to it."""
-    before = dict(TABLE)
+    """The tables of functions, without what a page adds to them."""
+    before = [(table, dict(table)) for table in (TABLE, INDEXED)]
     yield
-    TABLE.clear()
-    TABLE.update(before)
+    for table, kept in before:
+        table.clear()
+        table.update(kept)
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())

@@ -342,6 +342,29 @@ def test_records_that_are_refused(record, message):
     assert before == TABLE
 
 
+def test_a_record_is_all_that_adds_a_function_over_an_index():
+    record = functions.Indexed(
+        "spread", "u = sum[k](x[k]) / |k|\ny = sum[k]((x[k] - u)^2)", "", adjoint={"x": "dx[k] = d"}
+    )
+    functions.register(record)
+    try:
+        grad = ip.vjp(ip.parse("Y[b] = spread[k](X[b,k])"))
+        assert "dX[b,k] = dY[b]" in str(grad.program)
+        assert not ip.check(grad).ok  # this adjoint is wrong
+        with pytest.raises(NameProblem, match="a function named 'spread' exists"):
+            functions.register(record)
+        with pytest.raises(NameProblem, match="a function named 'softmax' exists"):
+            functions.register(Function("softmax", ("d",), "#1"))
+    finally:
+        del functions.INDEXED["spread"]
+    with pytest.raises(NameProblem) as caught:
+        functions.register(functions.Indexed("a b", "y = x[k]", "", adjoint={"z": "dz[k] = d"}))
+    assert str(caught.value) == (
+        "'a b' is not a plain name\n    Use letters, digits and _.\n\n"
+        "the record of 'a b' has an adjoint for 'z', which is no parameter\n    There are: x."
+    )
+
+
 def test_an_unknown_function():
     with pytest.raises(NameProblem) as caught:
         functions.lookup("sigmod")
