@@ -18,7 +18,7 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -545,10 +545,9 @@ def _beside(line: str, code: str, column: int) -> list[str]:
         return [f"    {line}"]
     if len(line) + 2 <= column and column + 4 + len(code) <= WIDTH:
         return [f"    {line:{column}}{code}"]
-    return [
-        *textwrap.wrap(line, WIDTH, initial_indent=" " * 4, subsequent_indent=" " * 12, break_long_words=False),
-        *textwrap.wrap(code, WIDTH, initial_indent=" " * 8, subsequent_indent=" " * 12, break_long_words=False),
-    ]
+    margin = " " * (4 + len(line) - len(line.lstrip()))  # a line in a block stands further right
+    wrap = partial(textwrap.wrap, width=WIDTH, subsequent_indent=f"{margin}        ", break_long_words=False)
+    return [*wrap(line.strip(), initial_indent=margin), *wrap(code, initial_indent=f"{margin}    ")]
 
 
 # --- the text of a layer, from the names of its axes -----------------------------------------------------------------
