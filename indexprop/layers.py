@@ -678,6 +678,7 @@ class RNN(Layer):
     """A simple recurrent network over the times of a sequence.
 
     >>> print(RNN().program())
+    input X[b,t,i], W[h,i], U[h,g], c[h]
     batch b
     A[b,t,h]     = W[h,i] X[b,t,i] + c[h]
     for t:
@@ -707,6 +708,7 @@ class LSTM(Layer):
     """A long short-term memory over the times of a sequence.
 
     >>> print(LSTM().program())
+    input X[b,t,i], W[k,h,i], U[k,h,g], c[k,h]
     batch b
     A[k,b,t,h]     = W[k,h,i] X[b,t,i] + c[k,h]  where |k| = 4
     for t:
@@ -747,6 +749,7 @@ class GRU(Layer):
     """A gated recurrent unit over the times of a sequence.
 
     >>> print(GRU().program())
+    input X[b,t,i], W[k,h,i], U[k,h,g], c[k,h], e[k,h]
     batch b
     A[k,b,t,h]     = W[k,h,i] X[b,t,i] + c[k,h]  where |k| = 3
     for t:
