@@ -26,7 +26,9 @@ import pickle
 import re
 import sys
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -251,18 +253,20 @@ def convert_weights(
     accept: Iterable[str] = (),
     contiguous: bool = True,
     dry_run: bool = False,
+    into: MutableMapping[str, Any] | None = None,
 ) -> Weights:
     """The weights of a whole model in another framework's names and layouts.
 
     `mapping` is the text of a map, or its entries. `accept` names losses that are taken on purpose; with `dry_run`
-    nothing is refused, and what would be lost stands in the table. Raises NameProblem for arrays that the map does not
-    mention and for those it expects, LayoutError for shapes, Refusal for what would be lost, all layers at once.
+    nothing is refused, and what would be lost stands in the table. Arrays are asked for layer by layer, and put `into`
+    a dictionary, or into the file that `writing` opens: with `open_weights`, few of them are in memory at a time.
+    Raises NameProblem for arrays that the map does not mention and for those it expects, LayoutError for shapes,
+    Refusal for what would be lost, all layers at once.
     """
     entries = read_map(mapping) if isinstance(mapping, str) else tuple(mapping)
-    arrays = {name: conventions.as_array(array) for name, array in arrays.items()}
     conventions.record("dense", from_), conventions.record("dense", to)  # are there such conventions?
     claimed: set[str] = set()
-    result: dict[str, Any] = {}
+    result: MutableMapping[str, Any] = {} if into is None else into
     layers: list[Layer] = []
     losses: list[Loss] = []
     problems: list[IndexpropError] = []
@@ -282,7 +286,8 @@ def convert_weights(
             way_out = f"Rename one: {entry.name} = '{entry.kind} -> another.name'."
             evidence = f"their name in {to} is {layer.target}"
             problems.append(NameProblem(Problem(fact, entry.name, evidence, way_out)))
-        result.update(converted)
+        for name, array in converted.items():
+            result[name] = array
     unknown = [name for name in arrays if name not in claimed]
     if unknown:
         evidence = f"the map has: {', '.join(entry.name for entry in entries) or 'nothing'}"
@@ -314,7 +319,7 @@ def _convert_entry(
     conversion = _conversion(entry, from_, to, accept)
     prefix = _prefix(entry.path, from_)
     names = {prefix + name for name in _slot_names(conversion.source, entry.number)}
-    own = {name.removeprefix(prefix): array for name, array in arrays.items() if name in names}
+    own = {name.removeprefix(prefix): conventions.as_array(arrays[name]) for name in arrays if name in names}
     if not own:
         raise NameProblem(
             Problem(
@@ -387,7 +392,7 @@ def _convert_array(
         raise NameProblem(
             Problem(f"there is no array {entry.path}", place=entry.name, way_out=did_you_mean(entry.path, list(arrays)))
         )
-    array = arrays[entry.path]
+    array = conventions.as_array(arrays[entry.path])
     done = "as it is"
     moved = array
     if entry.patterns is not None:
@@ -561,31 +566,43 @@ def _guess(kinds: list[str], own: Arrays) -> tuple[str, str]:
 # --- files ----------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class _Stored(Mapping[str, Any]):
+    """Arrays in a file, each read when it is asked for."""
+
+    names: tuple[str, ...]
+    load: Callable[[str], Any]
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self.names:
+            raise KeyError(name)
+        return self.load(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
 def read_weights(path: str | Path) -> dict[str, Any]:
     """The arrays of an .npz, a .safetensors, or (where torch is installed) a .pt file, by name.
 
     Raises TypeProblem for other files, with the lines that make one of these of them.
     """
-    import numpy as np
+    return dict(open_weights(path))
 
+
+def open_weights(path: str | Path) -> Mapping[str, Any]:
+    """The same as `read_weights`, but every array is read from the file when it is asked for."""
     path = Path(path)
     if not path.is_file():
         raise NameProblem(Problem(f"there is no file {path}", way_out="Check the name and the folder."))
     match path.suffix:
         case ".npz":
-            try:
-                with np.load(path, allow_pickle=False) as opened:
-                    return {name: opened[name] for name in opened.files}
-            except ValueError as error:
-                raise TypeProblem(
-                    Problem(
-                        f"{path.name} is not a plain .npz",
-                        evidence=str(error).splitlines()[0],
-                        way_out="Save arrays of numbers, not of objects, with numpy.savez.",
-                    )
-                ) from None
+            return _stored_npz(path)
         case ".safetensors":
-            return dict(_safetensors().load_file(path))
+            return _stored_safetensors(path)
         case ".pt" | ".pth" | ".bin":
             return _read_torch(path)
     recipes = {
@@ -601,6 +618,42 @@ def read_weights(path: str | Path) -> dict[str, Any]:
             f"        numpy.savez({path.stem + '.npz'!r}, **{arrays})",
         )
     )
+
+
+def _stored_npz(path: Path) -> _Stored:
+    import numpy as np
+
+    def load(name: str) -> Any:
+        with _plain(path), path.open("rb") as file, np.load(file, allow_pickle=False) as opened:
+            return opened[name]
+
+    with _plain(path), path.open("rb") as file, np.load(file, allow_pickle=False) as opened:
+        return _Stored(tuple(opened.files), load)
+
+
+@contextmanager
+def _plain(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise TypeProblem(
+            Problem(
+                f"{path.name} is not a plain .npz",
+                evidence=str(error).splitlines()[0],
+                way_out="Save arrays of numbers, not of objects, with numpy.savez.",
+            )
+        ) from None
+
+
+def _stored_safetensors(path: Path) -> _Stored:
+    opened = _safetensors().safe_open
+
+    def load(name: str) -> Any:
+        with opened(path, framework="numpy") as file:
+            return file.get_tensor(name)
+
+    with opened(path, framework="numpy") as file:
+        return _Stored(tuple(file.keys()), load)
 
 
 def _read_torch(path: Path) -> dict[str, Any]:
@@ -650,30 +703,61 @@ def arrays_of(model: Any) -> dict[str, Any]:
     raise _no_model(model)
 
 
+class _Writing(dict[str, Any]):
+    """An .npz file that takes arrays one by one; it keeps their names only."""
+
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self.archive = archive
+
+    def __setitem__(self, name: str, array: Any) -> None:
+        import numpy as np
+
+        with self.archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+            np.lib.format.write_array(member, conventions.in_order(conventions.as_array(array)), allow_pickle=False)
+        super().__setitem__(name, None)
+
+
+@contextmanager
+def writing(path: str | Path) -> Iterator[MutableMapping[str, Any]]:
+    """A file to put arrays into, by name: an .npz takes each at once, a .safetensors all of them at the end.
+
+    Every array is made contiguous first. When something fails on the way, no file is left behind, and one that was
+    there before stays. Raises TypeProblem for other endings.
+    """
+    path = Path(path)
+    if path.suffix not in (".npz", ".safetensors"):
+        raise TypeProblem(
+            Problem(
+                f"{path.name} cannot be written",
+                evidence="Written are: .npz and .safetensors.",
+                way_out="Give one of these endings. Keras reads an .npz through load_into.",
+            )
+        )
+    unfinished = path.with_name(f"{path.name}.part")
+    try:
+        if path.suffix == ".npz":
+            with zipfile.ZipFile(unfinished, "w") as archive:
+                yield _Writing(archive)
+        else:
+            save = _safetensors().numpy.save_file
+            whole: dict[str, Any] = {}
+            yield whole
+            save({name: conventions.in_order(conventions.as_array(one)) for name, one in whole.items()}, unfinished)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
 def write_weights(path: str | Path, arrays: Arrays) -> None:
     """Writes an .npz or a .safetensors file; every array is made contiguous first."""
-    import numpy as np
-
-    path = Path(path)
-    whole = {name: conventions.in_order(conventions.as_array(array)) for name, array in arrays.items()}
-    match path.suffix:
-        case ".npz":
-            np.savez(path, **whole)
-        case ".safetensors":
-            _safetensors().save_file(whole, path)
-        case _:
-            raise TypeProblem(
-                Problem(
-                    f"{path.name} cannot be written",
-                    evidence="Written are: .npz and .safetensors.",
-                    way_out="Give one of these endings. Keras reads an .npz through load_into.",
-                )
-            )
+    with writing(path) as file:
+        for name, array in arrays.items():
+            file[name] = array
 
 
 def _safetensors() -> Any:
     try:
-        from safetensors import numpy as opened
+        import safetensors.numpy
     except ImportError:
         raise TypeProblem(
             Problem(
@@ -682,7 +766,7 @@ def _safetensors() -> Any:
                 way_out='Install it: pip install "indexprop[weights]"',
             )
         ) from None
-    return opened
+    return safetensors
 
 
 # --- living models --------------------------------------------------------------------------------
@@ -938,14 +1022,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> tuple[str, int]:
     """`indexprop convert`: the text to print, and the exit code (1: a dry run that found losses)."""
-    arrays = read_weights(arguments.file)
+    arrays = open_weights(arguments.file)
     if arguments.draft:
         target = Path(arguments.draft)
         if target.exists():
             raise NameProblem(
                 Problem(f"{target} exists", evidence="It may be edited.", way_out="Give another name, or remove it.")
             )
-        text = draft(arrays, from_=arguments.from_)
+        text = draft(dict(arrays), from_=arguments.from_)
         target.write_text(text + "\n", encoding="utf-8")
         return text, 0
     if not arguments.map:
@@ -964,14 +1048,11 @@ def run(arguments: argparse.Namespace) -> tuple[str, int]:
     place = Path(arguments.map)
     if not place.is_file():
         raise NameProblem(Problem(f"there is no file {place}", way_out="Check the name, or make it with --draft."))
-    weights = convert_weights(
-        arrays,
-        place.read_text(encoding="utf-8"),
-        from_=arguments.from_,
-        to=arguments.to,
-        accept=arguments.accept,
-        dry_run=arguments.dry_run,
-    )
-    if not arguments.dry_run:
-        write_weights(arguments.output, weights.arrays)
+    asked: dict[str, Any] = {"from_": arguments.from_, "to": arguments.to, "accept": arguments.accept}
+    mapping = place.read_text(encoding="utf-8")
+    if arguments.dry_run:
+        weights = convert_weights(arrays, mapping, **asked, dry_run=True)
+    else:
+        with writing(arguments.output) as file:
+            weights = convert_weights(arrays, mapping, **asked, into=file)
     return str(weights), int(any(layer.losses for layer in weights.layers))

@@ -6,7 +6,7 @@ import argparse
 import pickle
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,18 @@ import pytest
 from indexprop import conventions, weights
 from indexprop.conventions import Refusal
 from indexprop.errors import IndexpropError, LayoutError, NameProblem, NotationError, TypeProblem
-from indexprop.weights import Entry, arrays_of, convert_weights, draft, load_into, read_map, read_weights, write_weights
+from indexprop.weights import (
+    Entry,
+    arrays_of,
+    convert_weights,
+    draft,
+    load_into,
+    open_weights,
+    read_map,
+    read_weights,
+    write_weights,
+    writing,
+)
 
 
 def drawn(**shapes: tuple[int, ...]) -> dict[str, Any]:
@@ -240,6 +251,67 @@ def test_an_npz_there_and_back(tmp_path: Path) -> None:
     found = read_weights(tmp_path / "file.npz")
     assert np.array_equal(found["a/b"], turned["a/b"])
     assert found["n"].shape == ()
+
+
+def test_one_layer_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a file to a file: an array is written before the next layer is read."""
+    source = {f"{name}.weight": np.full((2, 3), number) for number, name in enumerate("abc")}
+    write_weights(tmp_path / "in.npz", source)
+    events = []
+
+    class Told(Mapping[str, Any]):
+        inner = open_weights(tmp_path / "in.npz")
+
+        def __getitem__(self, name: str) -> Any:
+            events.append(f"read {name}")
+            return self.inner[name]
+
+        def __iter__(self) -> Iterator[str]:
+            return iter(self.inner)
+
+        def __len__(self) -> int:
+            return len(self.inner)
+
+    mapping = "[layers]\na = 'dense'\nb = 'dense'\nc = 'dense'"
+    put = weights._Writing.__setitem__
+
+    def told(self: Any, name: str, array: Any) -> None:
+        events.append(f"write {name}")
+        put(self, name, array)
+
+    monkeypatch.setattr(weights._Writing, "__setitem__", told)
+    with writing(tmp_path / "out.npz") as file:
+        converted = convert_weights(Told(), mapping, from_="torch", to="keras", into=file)
+    assert events == [word for name in "abc" for word in (f"read {name}.weight", f"write {name}/kernel")]
+    assert str(converted) == str(convert_weights(source, mapping, from_="torch", to="keras"))
+    found = read_weights(tmp_path / "out.npz")
+    assert sorted(found) == ["a/kernel", "b/kernel", "c/kernel"]
+    assert all((found[f"{name}/kernel"] == number).all() for number, name in enumerate("abc"))
+
+
+def test_what_fails_leaves_no_file_and_keeps_the_old_one(tmp_path: Path) -> None:
+    out = tmp_path / "out.npz"
+    out.write_bytes(b"before")
+    arrays = drawn(a__weight=(2, 3), b__weight=(2, 3))
+    with pytest.raises(NameProblem, match=r"the map does not mention b\.weight"), writing(out) as file:
+        convert_weights(arrays, "[layers]\na = 'dense'", from_="torch", to="keras", into=file)
+    assert out.read_bytes() == b"before"
+    assert [one.name for one in tmp_path.iterdir()] == [out.name]
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut short", b"no archive"])
+def test_files_that_are_no_npz(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "file.npz").write_bytes(content)
+    with pytest.raises(TypeProblem, match=r"file\.npz is not a plain \.npz"):
+        read_weights(tmp_path / "file.npz")
+
+
+def test_a_stored_array_that_is_not_there(tmp_path: Path) -> None:
+    write_weights(tmp_path / "file.npz", {"a": np.ones(2)})
+    stored = open_weights(tmp_path / "file.npz")
+    assert (list(stored), len(stored)) == (["a"], 1)
+    with pytest.raises(KeyError):
+        stored["b"]
 
 
 def test_without_safetensors_one_line_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

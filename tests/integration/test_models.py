@@ -21,7 +21,16 @@ from torch import nn
 from indexprop import weights
 from indexprop.conventions import Refusal
 from indexprop.errors import LayoutError, NameProblem, TypeProblem
-from indexprop.weights import arrays_of, convert_weights, draft, load_into, read_weights, write_weights
+from indexprop.weights import (
+    arrays_of,
+    convert_weights,
+    draft,
+    load_into,
+    open_weights,
+    read_weights,
+    write_weights,
+    writing,
+)
 
 EPS = 1e-3
 
@@ -364,6 +373,18 @@ def test_files_keep_turned_arrays(tmp_path: Path, ending: str) -> None:
     found = read_weights(tmp_path / f"file{ending}")
     assert np.array_equal(found["W"], turned["W"])
     assert found["n"] == 3
+
+
+def test_safetensors_that_fail_leave_the_old_file(tmp_path: Path) -> None:
+    out = tmp_path / "out.safetensors"
+    write_weights(out, {"a.weight": np.ones((2, 3))})
+    with pytest.raises(NameProblem, match="there are no arrays of b"), writing(out) as file:
+        convert_weights(open_weights(out), '[layers]\nb = "dense"', from_="torch", to="keras", into=file)
+    assert list(read_weights(out)) == ["a.weight"]
+    assert [one.name for one in tmp_path.iterdir()] == [out.name]
+    with writing(out) as file:
+        convert_weights(open_weights(out), '[layers]\na = "dense"', from_="torch", to="keras", into=file)
+    assert read_weights(out)["a/kernel"].shape == (3, 2)
 
 
 def test_a_state_dict_of_torch(tmp_path: Path) -> None:
