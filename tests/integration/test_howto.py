@@ -6,15 +6,18 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from indexprop.conventions import Refusal
 
-PAGES = Path(__file__).parents[2] / "docs" / "how-to"
+PAGES = Path(__file__).resolve().parents[2] / "docs" / "how-to"
 BLOCK = re.compile(
     r"^```(python|\{code-block\} python)\n(.*?)^```$(?:\n\n```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL
 )
 
 
-def test_the_page_about_weights() -> None:
+def test_the_page_about_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     ran, refused = 0, 0
     path = PAGES / "convert-weights.md"
