@@ -190,7 +190,10 @@ def _parser() -> argparse.ArgumentParser:
         derivative(made)
     for made in (derive, source):
         made.add_argument(
-            "--layout", choices=layouts.LAYOUTS, metavar="LAYOUT", help="how arrays lie in memory (default: as written)"
+            "--layout",
+            choices=layouts.LAYOUTS,
+            metavar="LAYOUT",
+            help="how arrays lie in memory: column, row, torch, keras, flax, sklearn (default: as written)",
         )
     source.add_argument("--style", choices=codegen.STYLES, default="matmul", help="default: matmul")
     source.add_argument("--dialect", choices=[*dialects.DIALECTS], default="numpy", help="default: numpy")

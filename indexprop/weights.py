@@ -485,18 +485,24 @@ def draft(arrays: Arrays, *, from_: str) -> str:
             (arrays[key] for key in arrays if key.startswith(_prefix(name, from_)) and arrays[key].ndim > 1), None
         )
         if text == "dense" and from_ != "sklearn" and channels and weight is not None:
-            wide = weight.shape[1] if from_ in ("torch", "sklearn_linear") else weight.shape[0]
+            wide = _length(weight, "dense", "i", from_)
             if wide != channels and wide % channels == 0:
                 text, comment = (
                     f"flatten(c={channels}, h=?, w=?) dense",
                     f"c h w are {wide} values, after a convolution",
                 )
-        if text.startswith("conv") and weight is not None:
-            channels = weight.shape[0] if from_ == "torch" else weight.shape[-1]
+        if text in KINDS and text.startswith("conv") and weight is not None:
+            channels = _length(weight, text, "o", from_)
         elif "dense" in text:
             channels = None
         lines.append(f'"{name}" = "{text}"' + (f"  # {comment}" if comment else ""))
     return "\n".join(lines)
+
+
+def _length(weight: Any, kind: str, axis: str, convention: str) -> int:
+    """Of a weight, the length of an axis."""
+    pattern = conventions.record(kind, convention).slots[0].pattern
+    return int(weight.shape[conventions.read_pattern(pattern).index([axis])])
 
 
 def _full(own: Arrays, name: str, convention: str) -> set[str]:

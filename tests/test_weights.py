@@ -214,7 +214,7 @@ def test_a_draft_says_what_it_guessed_and_asks_for_the_rest() -> None:
     )
 
 
-@pytest.mark.parametrize("convention", ["torch", "keras", "linen", "nnx"])
+@pytest.mark.parametrize("convention", ["column", "row", "torch", "keras", "linen", "nnx"])
 def test_a_draft_of_converted_weights_is_complete(convention: str) -> None:
     mapping = MAP.replace("(t e -> e t)", "").replace("(padding=0, stride=2)", "")
     converted = convert_weights(NET, mapping, from_="torch", to=convention).arrays
@@ -231,6 +231,18 @@ def test_a_draft_without_a_bias_says_what_else_it_could_be() -> None:
     assert draft({"conv.weight": np.ones((4, 3, 2, 5))}, from_="torch").endswith(
         '"conv" = "conv2d"  # guessed; conv2d_transpose would look alike'
     )
+
+
+def test_a_draft_counts_the_channels_that_come_out() -> None:
+    """Of a transposed convolution they are not the first axis in torch, nor the last in Keras."""
+    up = {
+        "up.weight": np.ones((4, 3, 2, 5)),
+        "up.bias": np.ones(3),
+        "fc.weight": np.ones((7, 18)),
+        "fc.bias": np.ones(7),
+    }
+    assert '"up" = "conv2d_transpose"' in draft(up, from_="torch")
+    assert '"fc" = "flatten(c=3, h=?, w=?) dense"' in draft(up, from_="torch")
 
 
 def test_an_undecided_draft_is_refused() -> None:
