@@ -338,23 +338,26 @@ class Torch(Backed):
 
     def __init__(self, program: Derived, layout: LayoutLike, style: str, *, differentiable: bool) -> None:
         super().__init__(program, layout, style, differentiable=differentiable)
-        self._known: dict[Any, bool] = {}
+        variables = [f"a{number}" for number in range(len(self.inputs))]
+        attributes = ("shape", "dtype", "get_device()", "requires_grad")
+        lines = [f"    {one} = arrays[{name!r}]" for one, name in zip(variables, self.inputs, strict=True)]
+        parts = "".join(f"{one}.{what}, " for what in attributes for one in variables)
+        text = "\n".join(["def signature(arrays):", *lines, f"    return ({parts})"])
+        self._signature = execution.execute(text, "signature")
+        self._latest: Any = None  # the signature that passed every check, and whether a gradient is wanted of anything
+        self._records = False
         self._renamed = any(name != identifier for name, identifier in self.identifiers.items())
 
     def __call__(self, /, **arrays: Any) -> Any:
         try:
-            signature = (
-                *arrays,
-                *[(one.shape, one.dtype, one.device, one.requires_grad) for one in arrays.values()],
-            )
-            records = self._known[signature]
-            if self._renamed:
-                arrays = {self.identifiers[name]: array for name, array in arrays.items()}
+            known = self._signature(arrays) == self._latest and len(arrays) == len(self.inputs)
         except (KeyError, AttributeError):
-            prepared = self.prepare(arrays)
-            if not self.positions and all(prepared[self.identifiers[name]] is one for name, one in arrays.items()):
-                self._known[signature] = any(one.requires_grad for one in arrays.values())
-            arrays, records = prepared, True
+            known = False
+        if not known:
+            arrays = self._first(arrays)
+        elif self._renamed:
+            arrays = {self.identifiers[name]: array for name, array in arrays.items()}
+        records = self._records or not known
         try:
             if self.differentiable or not records:
                 return self.function(**arrays)
@@ -362,6 +365,14 @@ class Torch(Backed):
                 return self.function(**arrays)
         except ZeroDivisionError as error:
             raise _divided(self) from error
+
+    def _first(self, arrays: dict[str, Any]) -> dict[str, Any]:
+        """The arrays of a call that is not like the one before, after every check."""
+        prepared = self.prepare(arrays)
+        if not self.positions and all(prepared[self.identifiers[name]] is one for name, one in arrays.items()):
+            self._records = any(one.requires_grad for one in arrays.values())
+            self._latest = self._signature(arrays)
+        return prepared
 
     def take(self, name: str, given: Any) -> Any:
         if isinstance(given, self.framework.Tensor):
