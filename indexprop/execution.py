@@ -103,8 +103,14 @@ class Compiled:
     def at(self, sizes: Mapping[Index, int], dtype: str = "float64") -> Lowered:
         """The text and the plan for given sizes, which has not to be run.
 
-        >>> step = compile(notation.parse("y[o] = W[o,i] x[i]"))
+        >>> from indexprop import parse
+        >>> step = compile(parse("y[o] = W[o,i] x[i]"))
         >>> print(step.at({"o": 2, "i": 3}).plan)
+        sizes: o=2, i=3; float64
+        kernel         into                                  FLOPs    memory
+        y[o] = W[o,i] x[i]
+          dot          y[o]                                    12       88 B
+        12  FLOPs; buffers 0 B, results 16 B, together 16 B
 
         Raises SizeError where sizes are missing or do not fit together.
         """
@@ -300,7 +306,8 @@ def compile(
     """The program as a callable that executes a text it can show.
 
     >>> import numpy as np
-    >>> step = compile(notation.parse("Y[o] = W[o,i] x[i]"))
+    >>> from indexprop import parse
+    >>> step = compile(parse("Y[o] = W[o,i] x[i]"))
     >>> step(W=np.array([[1.0, 2.0]]), x=np.array([3.0, 4.0]))
     {'Y': array([11.])}
 
