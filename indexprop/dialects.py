@@ -31,7 +31,7 @@ def pick(x, at, axis, outside=0):
 NUMPY_PUT = '''
 def put(x, at, axis, size):
     """Zeros of a size along an axis, with x added at positions; what falls outside is dropped."""
-    at = np.asarray(at)
+    x, at = np.asarray(x), np.asarray(at)
     inside = ((at >= 0) & (at < size)).ravel()
     flat = x.reshape(x.shape[:axis] + (at.size,) + x.shape[axis + at.ndim :])
     result = np.zeros(flat.shape[:axis] + (size,) + flat.shape[axis + 1 :], x.dtype)

@@ -16,6 +16,9 @@ from indexprop import ir, notation
 from indexprop.functions import TABLE
 from indexprop.ir import Access, Affine, Call, Count, Expr, Group, Guard, Index, Number, Partial, Size, Slot
 
+ZERO = "~zero"
+"""A size that is 0: `i + |~zero|` are the first positions of an axis, and not the axis, until lines are complete."""
+
 # --- axes -------------------------------------------------------------------------------------------------------------
 
 
@@ -26,8 +29,8 @@ class Axes:
     """
 
     def __init__(self) -> None:
-        self.parent: dict[Index, Index] = {}
-        self.sizes: dict[Index, int] = {}
+        self.parent: dict[Index, Index] = {ZERO: ZERO}
+        self.sizes: dict[Index, int] = {ZERO: 0}
         self.ones: set[Index] = set()
         self.words: dict[Index, list[str]] = {}
         self.rules: dict[Index, list[Count | Size | int]] = {}
@@ -86,6 +89,9 @@ class Recorder(Protocol):
     here: Any
     alive: Any
 
+    def now(self) -> tuple[tuple[int, int], ...]: ...
+    def stacked_parts(self, parts: Sequence[Traced], axis: int, data: Any) -> Traced | None: ...
+
     def stop(self, fact: str, *, evidence: str = "", way_out: str = "") -> Exception: ...
     def traced(self, value: Any) -> Traced: ...
     def number(self, value: Traced) -> Expr: ...
@@ -104,6 +110,7 @@ class Recorder(Protocol):
     def read(self, owner: Traced, key: Any) -> Symbol: ...
     def whole(self, value: Any) -> Affine: ...
     def plain(self, value: Any) -> Any: ...
+    def stack(self, arrays: Sequence[Any], axis: int) -> Any: ...
     def repeated(self, data: Any, count: int, axis: int, inner: bool) -> Any: ...
     def make(self, operands: Sequence[Any], symbol: Symbol, data: Any = None) -> Traced: ...
 
@@ -134,6 +141,10 @@ class Traced:
         self.own_line = False
         self.place: Affine | None = None
         self.parent: tuple[Traced, Any] | None = None
+        self.writing: Any = None
+        self.lazy = False
+        self.passes = tracer.now()
+        self.called = ""
         self.made = tracer.here
         tracer.alive.add(self)
 
@@ -256,19 +267,10 @@ def rule(*names: str) -> Callable[[Registered], Registered]:
 
 def _elementwise(function: str) -> Callable[..., Symbol]:
     def apply(t: Recorder, *operands: Any) -> Symbol:
-        axes, parts = t.broadcast([_whole_axes(t, operand, function) for operand in operands])
+        axes, parts = t.broadcast(operands)
         return axes, ir.call(function, *parts)
 
     return apply
-
-
-def _whole_axes(t: Recorder, operand: Any, function: str = "") -> Any:
-    """The operand, with a line of its own where the notation wants one: a part of an axis inside two functions."""
-    if not isinstance(operand, Traced):
-        return operand
-    cut = any(isinstance(slot, Partial) for access in ir.accesses(operand.expr) for slot in access.slots)
-    inner = function and not any(isinstance(part, Call) for part in ir.walk(operand.expr))
-    return t.line_of(operand, "part") if cut and not inner else operand
 
 
 SPELLED = {"absolute": "abs", "fabs": "abs", "power": "^", "float_power": "^", "expit": "sigmoid", "erf": "erf"}
@@ -331,8 +333,7 @@ def _same(t: Recorder, one: Any, *_: Any, **__: Any) -> Symbol:
 
 @rule("where")
 def _where(t: Recorder, condition: Any, yes: Any, no: Any) -> Symbol:
-    operands = [_whole_axes(t, part) for part in (condition, yes, no)]
-    axes, parts = t.broadcast(operands, conditions=(0,))
+    axes, parts = t.broadcast((condition, yes, no), conditions=(0,))
     return axes, ir.call("where", *parts)
 
 
@@ -357,8 +358,6 @@ for _spelled, _sign in {
 
 def _reduce(t: Recorder, operation: str, one: Any, axis: Any, keepdims: bool) -> Symbol:
     one = t.traced(one)
-    if operation != "sum":
-        one = _whole_axes(t, one)
     count = len(one.axes)
     chosen = range(count) if axis is None else (axis,) if not isinstance(axis, tuple) else axis
     gone = {int(number) % count for number in chosen}
@@ -794,8 +793,11 @@ def _stack(t: Recorder, arrays: Any, axis: int = 0, *, dtype: Any = None, ndmin:
         if isinstance(value, Traced) and value.data is None:
             value.data = t.plain(part)
     parts = [t.traced(value) for value in values]
-    count = len(parts[0].axes)
-    return _side_by_side(t, [_with_axis(t, part, axis % (count + 1)) for part in parts], axis % (count + 1))
+    axis %= len(parts[0].axes) + 1
+    stacked = t.stacked_parts(parts, axis, t.stack([part.data for part in parts], axis))
+    if stacked is not None:
+        return stacked
+    return _side_by_side(t, [_with_axis(t, part, axis) for part in parts], axis)
 
 
 @rule("append")
@@ -1084,7 +1086,7 @@ def _truth(expr: Expr) -> Expr:
 def _logsumexp(t: Recorder, one: Any, axis: Any = None, b: Any = None, keepdims: bool = False) -> Symbol:
     if b is not None:
         raise t.stop("logsumexp with weights has no rule")
-    one = _whole_axes(t, t.traced(one))
+    one = t.traced(one)
     top = t.make((one,), _reduce(t, "max", one, axis, True))
     moved = t.make((one,), _subtract(t, one, top))
     total = t.make((one,), _reduce(t, "sum", t.make((one,), _elementwise("exp")(t, moved)), axis, keepdims))
@@ -1095,7 +1097,7 @@ def _logsumexp(t: Recorder, one: Any, axis: Any = None, b: Any = None, keepdims:
 
 @rule("softmax")
 def _softmax(t: Recorder, one: Any, axis: Any = None) -> Symbol:
-    one = _whole_axes(t, t.traced(one))
+    one = t.traced(one)
     marks = [mark for k, mark in enumerate(one.axes) if axis is None or k == int(axis) % len(one.axes)]
     over = tuple(mark for mark in marks if mark is not None)
     return one.axes, ir.Apply("softmax", over, (one.expr,), True)

@@ -207,6 +207,18 @@ class Rewriter(ast.NodeTransformer):
         node.test = self.ask("branch", test, node.test)
         return node
 
+    def visit_For(self, node: ast.For) -> ast.AST:
+        source = node.iter
+        self.generic_visit(node)
+        node.iter = self.ask("loop", source, node.iter)
+        return node
+
+    def visit_comprehension(self, node: ast.comprehension) -> ast.AST:
+        source = node.iter
+        self.generic_visit(node)
+        node.iter = self.ask("loop", source, node.iter)
+        return node
+
     def visit_While(self, node: ast.While) -> ast.AST:
         test = node.test
         self.generic_visit(node)

@@ -13,7 +13,7 @@ from typing import Any
 
 from indexprop import ir
 from indexprop.ir import Access, Affine, Call, Count, Expr, Group, Guard, Index, Lookup, Number, Partial, Size, Slot
-from indexprop.operations import Dim, Recorder, Slots, Traced
+from indexprop.operations import ZERO, Dim, Recorder, Slots, Traced
 
 AT = "~at"
 """Stands for a position while subscripts are aligned: `~at[2*p+1]`."""
@@ -269,7 +269,7 @@ def sliced(t: Recorder, mark: Index | None, part: slice, slots: dict[Index, Slot
     made = t.sized(count, length, abs(stride))
     slot = plus(first, times(wide(made), stride))
     found = narrow(slot)
-    slots[mark] = Partial(found) if isinstance(found, str) else found
+    slots[mark] = Affine(((found, 1),), ((ZERO, 1),)) if isinstance(found, str) else found
     if isinstance(found, str) and t.axes.find(made) == t.axes.find(mark):
         slots[mark] = found
     return made

@@ -24,11 +24,13 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from indexprop import execution, ir, notation
 from indexprop.errors import IndexpropError, Problem, underline
+from indexprop.folding import Entry, Folding, Stack, clear, plainly, renamed
 from indexprop.functions import TABLE
 from indexprop.ir import (
     Access,
@@ -53,6 +55,7 @@ from indexprop.operations import (
     MADE,
     METHODS,
     RULES,
+    ZERO,
     Axes,
     Dim,
     Method,
@@ -78,11 +81,15 @@ from indexprop.subscripts import (
     whole,
     wide,
 )
+from indexprop.writing import Patch, Writing, chain, regions, simple
 
 SMALL = 1e-3
 """Numbers below are constants, such as the eps in `log(p + eps)`."""
 
-LIMIT = 10_000
+MANY = 1_500
+"""Operations from which other sizes are close to those of the code."""
+
+LIMIT = 20_000
 """Operations after which a lift stops: a training loop is unrolled, and nobody reads that."""
 
 
@@ -179,6 +186,11 @@ class Tracer:
         self.plan = plan
         self.axes = Axes()
         self.steps: list[Step] = []
+        self.passes: list[tuple[tuple[tuple[int, int], ...], tuple[int, ...]]] = []
+        self.loops: list[list[int]] = []
+        self.trips: dict[int, tuple[Any, ...] | None] = {}
+        self.runs: dict[tuple[tuple[tuple[int, int], ...], int], int] = {}
+        self.renamed: dict[str, str] = {}
         self.finished: list[Step] = []
         self.inputs: dict[str, Traced] = {}
         self.tensors: dict[str, Slots] = {}
@@ -284,6 +296,10 @@ class Tracer:
         np = self.np
         match value:
             case Traced():
+                if value.lazy:
+                    self.look(value)
+                if value.writing is not None:
+                    self.flush(value)
                 if value.raw and not value.fill:
                     self.source(value, self.fresh_name("array"))
                 return self.line_of(value, "flat" if value.groups else "part") if _unsettled(value) else value
@@ -702,6 +718,14 @@ class Tracer:
             return args[0]
         if function in (builtins.int, builtins.bool, builtins.float) and args and isinstance(args[0], Traced):
             raise self.stop(f"{function.__name__}(...) leaves the trace")
+        if isinstance(function, type):
+            start: Any = vars(function).get("__init__")
+            if self.is_users(start) and vars(object)["__new__"] is getattr(function, "__new__", None):
+                instance: Any = object.__new__(function)
+                self.call(place, types.MethodType(start, instance), *args, **kwargs)
+                return instance
+        elif self.is_users(vars(type(function)).get("__call__")):
+            function = types.MethodType(vars(type(function))["__call__"], function)
         if self.is_users(function):
             self.calls.append(
                 self.calls[-1] if self.calls and self.calls[-1] else here[0].owners[here[1]] if here else ""
@@ -722,7 +746,10 @@ class Tracer:
         """Functions that give several arrays, or change one."""
         np = self.np
         if function in (np.add.at, np.subtract.at):
-            raise self.stop("a part of an array is changed", way_out=INDEXED)
+            target, key, value = args
+            signed = value if function == np.add.at else self.apply("negative", operator.neg, (self.traced(value),), {})
+            self.write(target, key, signed, "", adds=True, many=True)
+            return None
         owner, sections, *rest = args
         if not isinstance(owner, Traced):
             return self.wrap(function(owner, _plain(sections), *rest, **kwargs))
@@ -810,13 +837,22 @@ class Tracer:
             if isinstance(owner, np.ndarray) and self.holds_traced(key):
                 return self.part(self.wrap(owner), key)
             if owner is np.c_ or owner is np.r_:
-                keys = key if isinstance(key, tuple) else (key,)
-                if self.involved(*keys) and not any(isinstance(part, (slice, str)) for part in keys):
-                    joined = np.c_ if owner is np.c_ else np.r_
-                    return self.apply("c_" if owner is np.c_ else "r_", lambda parts: joined[tuple(parts)], (keys,), {})
+                columns = key if isinstance(key, tuple) else (key,)
+                if self.involved(*columns) and not any(isinstance(part, (slice, str)) for part in columns):
+                    word = "c_" if owner is np.c_ else "r_"
+                    return self.apply(word, lambda parts: getattr(np, word)[tuple(parts)], (columns,), {})
             value = owner[_plain(key) if isinstance(owner, (list, tuple)) else key]
             return self.wrap(value) if isinstance(value, np.ndarray) else value
         data = np.asarray(owner.data[_plain(key)])
+        root, keys = chain(owner)
+        if root.writing is not None:
+            keys = [*keys, key]
+            if data.ndim and self.basic(key):
+                view = Traced(self, data, regions(self, root.writing.axes, keys).axes, Access("~"))
+                view.parent, view.lazy = (owner, key), True
+                return view
+            if (kept := self.written_part(root, keys, data)) is not None:
+                return kept
         arrays = [part for part in flatten(key) if isinstance(part, (Traced, np.ndarray, list))]
         if owner.raw and not owner.fill and not (self.steps_only and any(not self.is_raw(part) for part in arrays)):
             if arrays:
@@ -827,11 +863,323 @@ class Tracer:
             if owner.place is not None and all(isinstance(slot, str | Affine) for slot in found.slots.values()):
                 made.place = put_whole(owner.place, found.slots)
             return made
-        owner = self.traced(owner)
-        found = region(self, owner.axes, key)
-        keys = tuple(map(self.wrap, key)) if isinstance(key, tuple) else self.wrap(key)
-        data = np.asarray(owner.data[_plain(keys)])  # with the positions of a second run, which have a name by now
-        return self.make((owner,), (found.axes, self.at_slots(owner, found.slots)), data)
+        looks = self.basic(key) and bool(data.ndim)
+        if looks and owner.fill:  # perhaps to be written: `C[i][j] = ...`
+            made = self.make((), (region(self, owner.axes, key).axes, owner.expr), data)
+        else:
+            owner = self.traced(owner)
+            found = region(self, owner.axes, key)
+            keys = list(map(self.wrap, key)) if isinstance(key, tuple) else [self.wrap(key)]
+            data = np.asarray(owner.data[tuple(map(_plain, keys))])  # a second run may have other positions
+            made = self.make((owner,), (found.axes, self.at_slots(owner, found.slots)), data)
+        made.parent = (owner, key) if looks else None
+        return made
+
+    def basic(self, key: Any) -> bool:
+        """Whether a subscript gives a view in numpy."""
+        parts = key if isinstance(key, tuple) else (key,)
+        return all(part is None or part is Ellipsis or isinstance(part, (int, slice)) for part in parts)
+
+    def look(self, view: Traced) -> None:
+        """What a view of an array that is being written shows, now that it is read."""
+        root, keys = chain(view)
+        view.lazy = False
+        found = self.written_part(root, keys, view.data) if root.writing is not None else None
+        if found is None:
+            root = self.traced(root)
+            part = regions(self, root.axes, keys)
+            found = self.make((root,), (part.axes, self.at_slots(root, part.slots)), view.data)
+        view.axes, view.expr, view.parent = found.axes, found.expr, None
+
+    def written_part(self, owner: Traced, keys: Sequence[Any], data: Any) -> Traced | None:
+        """A part of an array that is being written, as it was written there; None where the whole is needed."""
+        writing: Writing = owner.writing
+        cells = self.np.arange(owner.data.size).reshape(owner.data.shape)
+        for key in keys:
+            cells = self.np.asarray(cells[_plain(key)])
+        found = writing.found(self.np.asarray(cells))
+        if found is None:
+            return None
+        if isinstance(found, Patch):
+            if not simple(found.value):
+                made = Traced(self, data, found.axes, found.value)
+                made.made = found.place
+                whole = owner.called or owner.name or "value"
+                made = self.step(self.entry_name(whole, owner, self.numbers(keys)), made)
+                names = {
+                    new: old
+                    for new, old in zip(made.axes, found.axes, strict=True)
+                    if new is not None and old is not None
+                }
+                found.value = ir.rename(made.expr, names)
+            result = self.fresh(Traced(self, data, found.axes, found.value))
+        else:
+            result = Traced(self, data, regions(self, writing.axes, keys).axes, found)
+        return result
+
+    @staticmethod
+    def numbers(keys: Sequence[Any]) -> str:
+        """The plain positions in subscripts."""
+        parts = [part for part in flatten(list(keys)) if isinstance(part, int)]
+        return "_".join(str(int(part)) for part in parts)
+
+    def stacked_parts(self, parts: Sequence[Traced], axis: int, data: Any) -> Traced | None:
+        """An array of what the passes of a loop made, one behind the other; None if they come from elsewhere."""
+        np = self.np
+        loops = {tuple(place for place, _ in part.passes) for part in parts}
+        if len(parts) < 2 or len(loops) != 1 or () in loops or len({part.passes for part in parts}) < len(parts):
+            return None
+        place = parts[0].passes[-1][0]
+        if self.runs.get((parts[0].passes[:-1], place)) != len(parts):
+            return None
+        long = self.loop_index(place, len(parts))
+        like = self.fresh(parts[0])
+        axes = (*like.axes[:axis], long, *like.axes[axis:])
+        shape = data.shape
+        made = Traced(self, data, axes, ir.ZERO)
+        made.writing = Writing(axes, ir.ZERO, True, [], np.full(shape, -1), np.zeros(shape, bool))
+        if self.here is not None:
+            made.called = self.here[0].owners[self.here[1]]
+        every = np.arange(data.size).reshape(shape)
+        for number, part in enumerate(parts):
+            part.used = True
+            own, expr = self.meet([(like.axes, ir.ONE), (part.axes, self.number(part))])
+            slots: dict[Index, Slot] = {long: Affine(constant=number)}
+            slots |= {mark: one for mark, one in zip(like.axes, own, strict=True) if mark and one and mark != one}
+            made.writing.note(Patch(own, slots, expr[1], False, every.take(number, axis), self.here, part.passes))
+        return made
+
+    def write(self, owner: Traced, key: Any, value: Any, name: str, *, adds: bool, many: bool = False) -> None:
+        """A part of an array is written, or added to."""
+        np = self.np
+        owner, keys = chain(owner)
+        keys = [*keys, key]
+        if owner.writing is None:
+            self.begin(owner, name)
+        value = self.traced(value)
+        value.used = True
+        cells = np.arange(owner.data.size).reshape(owner.data.shape)
+        for one in keys:
+            if any(isinstance(part, Traced) and part.data.dtype == bool for part in flatten(one)):
+                raise self.stop("entries are chosen by a condition and others by position", way_out="Use np.where.")
+            cells = np.asarray(cells[_plain(one)])
+        if not many and len(np.unique(cells)) < cells.size:
+            raise self.stop("a position is written twice at once", way_out="Use np.add.at to add to it twice.")
+        new = owner.data.copy()
+        if not adds:
+            new.flat[cells.ravel()] = np.broadcast_to(_plain(value), cells.shape).ravel()
+        else:
+            np.add.at(new.reshape(-1), cells.ravel(), np.broadcast_to(_plain(value), cells.shape).ravel())
+        self.check_views(owner, cells)
+        if not owner.writing.fits(cells, adds):
+            self.flush(owner)
+            self.begin(owner, name)
+        found = regions(self, owner.writing.axes, keys)
+        axes, (_, expr) = self.meet([(found.axes, ir.ONE), (value.axes, self.number(value))])
+        for mark, made in zip(found.axes, axes, strict=True):
+            if mark is None and made is not None:
+                self.axes.collapse(made)
+        owner.writing.note(Patch(axes, found.slots, expr, adds, cells, self.here, self.now()))
+        old = owner.data
+        for other in list(self.alive):
+            if other.data is old:
+                other.data, other.writing, other.called = new, owner.writing, owner.called
+                other.axes, other.raw, other.fill, other.name = owner.axes, False, False, ""
+
+    def begin(self, owner: Traced, name: str) -> None:
+        """From now on the parts of an array are collected."""
+        np = self.np
+        if owner.name in self.fills and not owner.used:
+            constant, owner.called = self.fills[owner.name], self.written_as[owner.name]
+            self.forget(owner)
+            base, fill = constant, True
+        elif owner.fill:
+            base, fill = owner.expr, True
+        else:
+            known = self.traced(owner)
+            if not simple(known.expr) or _unsettled(known):
+                known = self.line_of(known, "before")
+            base, fill = known.expr, False
+            owner.called = self.written_as.get(known.name, known.name)
+        owner.called = owner.called or name
+        shape = owner.data.shape
+        owner.writing = Writing(owner.axes, base, fill, [], np.full(shape, -1), np.zeros(shape, bool))
+
+    def forget(self, owner: Traced) -> None:
+        """Zeros that are not data after all, but a place to write to."""
+        name = owner.name
+        for table in (self.inputs, self.tensors, self.values, self.lines, self.origins, self.fills, self.written_as):
+            table.pop(name, None)
+        self.counts[name] = 1
+        owner.name, owner.raw, owner.fill = "", True, True
+
+    def check_views(self, owner: Traced, cells: Any) -> None:
+        """Nobody may look at what is changed: numpy would show the new values there."""
+        np, old = self.np, owner.data
+        for other in list(self.alive):
+            if other.data is None or other.data is old or not np.may_share_memory(other.data, old):
+                continue
+            looked = owner
+            if other.parent is not None and other.parent[0].data is old and old.flags.c_contiguous:
+                looked = other
+                seen = np.arange(old.size).reshape(old.shape)[_plain(other.parent[1])]
+                if not np.isin(seen, cells).any() or not other.name:
+                    continue
+            raise self.stop(
+                "an array is changed while a view of it is in use",
+                evidence=f"The view is {looked.name or 'an expression'}.",
+                way_out="Copy the view.",
+            )
+
+    def flush(self, owner: Traced) -> None:
+        """The whole array is read: every part of it becomes a line."""
+        writing: Writing = owner.writing
+        name = self.fresh_name(owner.called or "value")
+        axes = tuple(None if mark is None else self.axes.new(self.axes.sizes[mark], mark) for mark in writing.axes)
+        here = self.here
+        for step, patch in writing.steps(name, axes):
+            self.here = patch.place if patch is not None else here
+            self.lines[name] = self.line()
+            self.add_step(step, None if patch is None else (patch.passes, patch.place))
+        self.here = here
+        self.makers[name] = self.lines[name]
+        self.written_as[name] = owner.called or name
+        if name != owner.called:
+            self.aliases.setdefault(owner.called, name)
+        self.values[name], self.tensors[name] = owner.data, axes
+        expr = Access(name, tuple(mark for mark in axes if mark is not None))
+        for other in list(self.alive):
+            if other.writing is writing:
+                other.writing, other.axes, other.expr, other.name = None, axes, expr, name
+
+    def add_step(self, step: Step, place: Any = None) -> None:
+        """A line of the program, with the loops that it stands in."""
+        passes, here = place or (self.now(), self.here)
+        self.steps.append(step)
+        self.passes.append((passes, (-1,) if here is None else (id(here[0]), here[1])))
+
+    def now(self) -> tuple[tuple[int, int], ...]:
+        """The passes of the loops that are running."""
+        return tuple((place, number) for place, number in self.loops)
+
+    def loop(self, place: int, values: Any) -> Iterator[Any]:
+        """What a loop runs over, with a count of its passes."""
+        self.at(place)
+        if isinstance(values, range):
+            known = self.ranges.get(id(values))
+            self.trips[place] = known[1] if known is not None else (values.start, values.stop, values.step)
+        frame = [place, 0]
+        self.loops.append(frame)
+        try:
+            for number, value in enumerate(values):
+                frame[1] = number
+                outer = tuple((other, count) for other, count in self.loops[: self.depth(frame)])
+                self.runs[outer, place] = number + 1
+                yield value
+        finally:
+            if any(other is frame for other in self.loops):
+                del self.loops[self.depth(frame) :]
+
+    def depth(self, frame: list[int]) -> int:
+        """How many loops are around a loop."""
+        return next((k for k, other in enumerate(self.loops) if other is frame), len(self.loops))
+
+    def loop_index(self, place: int, count: int) -> Index:
+        """The index of a loop: as large as its range says."""
+        ends = self.trips.get(place)
+        if ends is None:
+            mark = self.axes.new(count)
+        else:
+            first, last, step = (0, ends[0], 1) if len(ends) == 1 else (*ends, 1)[:3]
+            first, last = (first, last) if int(step) > 0 else (last, first)
+            mark = self.sized(count, plus(whole(last), whole(first), -1), abs(int(step)))
+        self.axes.rule(mark, count)
+        return mark
+
+    def folded(self) -> list[Step]:
+        """The lines of the run without what is said again and again in loops."""
+        entries = [
+            Entry(self.cleaned(step), passes, site)
+            for step, (passes, site) in zip(self.steps, self.passes, strict=True)
+        ]
+        folding = Folding(self.axes, self.shape_marks, self.loop_index, self.runs)
+        self.folding = folding
+        lines = plainly(folding.fold(entries))
+        made = {one.name: one for one in folding.made}
+        used = {entry.step.name for entry in lines} | set(self.inputs) | set(self.scalars)
+        for name, one in made.items():
+            members = one.members
+            words = {self.written_as.get(member.partition("~")[0], member) for member in members}
+            base = words.pop() if len(words) == 1 else re.sub(r"(_\d+)+$", "", min(words))
+            if name not in used:
+                continue
+            used.discard(name)
+            self.shape_marks(name)
+            final = (
+                base if base not in used else next(f"{base}_{k}" for k in range(2, 10**6) if f"{base}_{k}" not in used)
+            )
+            used.add(final)
+            self.renamed[name] = final
+            self.tensors[final], self.values[final] = self.tensors[name], self.values[name]
+            self.lines[final], self.makers[final] = self.lines[name], self.makers.get(name, self.lines[name])
+            self.written_as[final] = base
+            if isinstance(one, Stack):
+                for number, member in enumerate(members):
+                    self.renamed.setdefault(member, f"{final}[{number}]")
+        steps: list[Step] = []
+        for entry in lines:
+            step = clear(renamed(entry.step, self.renamed), lambda access: self.first_part(access, steps))
+            steps.append(step)
+        return steps
+
+    def first_part(self, access: Access, steps: list[Step]) -> Access:
+        """A tensor that holds the first entries of another one."""
+        name = self.fresh_name(f"{self.written_as.get(access.tensor, access.tensor)}_part")
+        self.counts[name] = 2
+        axes: list[Index | None] = []
+        slots: list[Slot] = []
+        data, axis = self.values[access.tensor], -1
+        cut = iter(access.slots)
+        read: list[Slot] = []
+        for mark in self.tensors[access.tensor]:
+            axis += 1
+            if mark is None or self.gone(mark):
+                axes.append(mark)
+                continue
+            slot = next(cut)
+            if isinstance(slot, Partial) and isinstance(slot.slot, str):
+                own = self.axes.new(self.axes.sizes[slot.slot], slot.slot)
+                data = data.take(range(self.axes.sizes[slot.slot]), axis)
+                read.append(Partial(own))
+                slots.append(slot.slot)
+            else:
+                own = self.axes.new(self.axes.sizes[mark], mark)
+                read.append(own)
+                slots.append(slot)
+            axes.append(own)
+        self.tensors[name], self.values[name] = tuple(axes), data
+        self.lines[name], self.written_as[name] = self.lines[access.tensor], name
+        marks = tuple(mark for mark in axes if mark is not None and not self.gone(mark))
+        body = Access(access.tensor, tuple(read))
+        steps.append(Step(Access(name, marks), (ir.term((), body),)))
+        return Access(name, tuple(slots))
+
+    def shape_marks(self, tensor: str) -> tuple[Index, ...]:
+        """The axes of a tensor; of one that a loop stacks, after it was made."""
+        if tensor not in self.tensors:
+            self.stacked(tensor)
+        return tuple(mark for mark in self.tensors[tensor] if mark is not None and not self.gone(mark))
+
+    def stacked(self, tensor: str) -> None:
+        """The values of all passes of a loop as one array."""
+        one = next(one for one in self.folding.made if isinstance(one, Stack) and one.name == tensor)
+        for member in one.members:
+            if member not in self.tensors:
+                self.stacked(member)
+        first = one.members[0]
+        self.tensors[tensor] = (one.index, *self.tensors[first])
+        self.values[tensor] = self.np.stack([self.values[member] for member in one.members])
+        self.lines[tensor], self.makers[tensor] = self.lines[first], self.makers.get(first, self.lines[first])
 
     def read(self, owner: Traced, key: Any) -> Symbol:
         """The axes and the expression of a part."""
@@ -845,6 +1193,9 @@ class Tracer:
     @staticmethod
     def plain(value: Any) -> Any:
         return _plain(value)
+
+    def stack(self, arrays: Sequence[Any], axis: int) -> Any:
+        return self.np.stack(arrays, axis)
 
     def repeated(self, data: Any, count: int, axis: int, inner: bool) -> Any:
         return self.np.repeat(data, count, axis) if inner else self.np.concatenate([data] * count, axis)
@@ -919,8 +1270,13 @@ class Tracer:
             value = self.wrap(value)
         if not isinstance(value, Traced):
             return value
+        if value.writing is not None:
+            value.called = value.called or name
+            return value
+        value = self.traced(value) if value.lazy else value
         if value.raw:
             if value.fill and self.steps_only:
+                value.called = value.called or name
                 return value
             fill = value.expr if value.fill else None
             if fill is not None and not value.start:
@@ -972,13 +1328,22 @@ class Tracer:
         code = Code(text, "<expression>")
         known = {**self.by_name(), **space, TRACER: self}
         self.guarded(lambda: exec(self.compiled(ast.parse(text), code), known))
-        return self.settle(known[name])
+        return self.settle(known[name], "asked")
 
-    def settle(self, value: Any) -> Any:
+    def settle(self, value: Any, name: str) -> Any:
         """A result with a step for every expression in it."""
         if isinstance(value, (list, tuple)):
-            return [self.settle(part) for part in value]
-        return self.step("asked", value) if isinstance(value, Traced) and not value.name and not value.raw else value
+            return [self.settle(part, name) for part in value]
+        if isinstance(value, Mapping):
+            return {key: self.settle(part, name) for key, part in value.items()}
+        if not isinstance(value, Traced):
+            return value
+        if value.writing is not None:
+            value.called = value.called or name
+            self.flush(value)
+        if value.name or (value.raw and name == "asked"):
+            return value
+        return self.step(name, self.traced(value) if value.raw or value.lazy else value)
 
     def by_name(self) -> dict[str, Traced]:
         """Every tensor, by its names."""
@@ -1051,7 +1416,7 @@ class Tracer:
         numbers = [self.number(Traced(self, None, (), part)) for part in terms]
         target = Access(tensor, tuple(mark for mark in value.axes if mark is not None))
         written = Access(tensor, tuple(groups.get(mark, mark) for mark in target.names))
-        self.steps.append(Step(written, tuple(ir.term((), part) for part in numbers)))
+        self.add_step(Step(written, tuple(ir.term((), part) for part in numbers)))
         self.values[tensor] = value.data
         self.lines[tensor] = self.line()
         self.makers[tensor] = self.maker(value)
@@ -1107,7 +1472,7 @@ class Tracer:
         old = owner.data
         for other in list(self.alive):
             if other.data is old:
-                other.data, other.axes, other.expr = new.data, new.axes, new.expr
+                other.data, other.axes, other.expr, other.writing = new.data, new.axes, new.expr, None
                 other.name, other.raw, other.fill = new.name, new.raw, new.fill
             elif other.data is not None and self.np.may_share_memory(other.data, old):
                 raise self.stop(
@@ -1119,11 +1484,37 @@ class Tracer:
     def augment_item(self, place: int, word: str, owner: Any, key: Any, value: Any, name: str) -> None:
         self.at(place)
         if isinstance(owner, Traced):
-            raise self.stop("a part of an array is changed", evidence="Parts need index expressions.", way_out=INDEXED)
+            self.augment_part(word, owner, key, value, name)
+            return
         old = owner[key]
         if isinstance(old, self.np.ndarray):
             old = self.wrap(old)
         self.store(place, owner, key, self.augment(place, word, old, value, self.entry_name(name, owner, key)), name)
+
+    def augment_part(self, word: str, owner: Traced, key: Any, value: Any, name: str) -> None:
+        """`x[key] += value`, and its kin."""
+        operation, function = BINARY[word]
+        if owner.raw and not owner.fill and all(map(self.is_raw, flatten((key, value)))):
+            self.fill_data(owner, key, function(owner.data[_plain(key)], _plain(value)))
+        elif self.is_mask(owner, key):
+            new = self.apply(operation, function, (owner, value), {})
+            self.store_masked(owner, key, new, name)
+        elif word in ("Add", "Sub"):
+            signed = value if word == "Add" else self.apply("negative", operator.neg, (self.traced(value),), {})
+            self.write(owner, key, signed, name, adds=True)
+        else:
+            new = self.apply(operation, function, (self.part(owner, key), value), {})
+            self.write(owner, key, new, name, adds=False)
+
+    @staticmethod
+    def is_mask(owner: Traced, key: Any) -> bool:
+        return isinstance(key, Traced) and key.data.dtype == bool and key.data.shape == owner.data.shape
+
+    def store_masked(self, owner: Traced, key: Traced, value: Any, name: str) -> None:
+        new = self.apply("where", self.np.where, (key, value, owner), {})
+        self.overwrite(
+            owner, self.step(self.written_as.get(owner.name, owner.name) or owner.called or name or "value", new)
+        )
 
     def augment_attribute(self, place: int, word: str, owner: Any, name: str, value: Any) -> None:
         self.at(place)
@@ -1146,18 +1537,17 @@ class Tracer:
                 )
             owner[_plain(key)] = value
             return
-        if self.is_data(owner) and all(
-            self.is_data(part) for part in flatten((key, value)) if isinstance(part, Traced)
-        ):
+        parts = [part for part in flatten((key, value)) if isinstance(part, Traced)]
+        symbolic = self.steps_only and (owner.fill or owner.writing is not None or not all(map(self.is_raw, parts)))
+        if self.is_data(owner) and all(map(self.is_data, parts)) and not symbolic:
             self.fill_data(owner, key, value)
-        elif isinstance(key, Traced) and key.data.dtype == bool and key.data.shape == owner.data.shape:
+        elif self.is_mask(owner, key):
             value = self.traced(value)
             if value.axes:
                 raise self.stop("values are put where a mask is true, one by one", way_out="Use np.where.")
-            new = self.apply("where", self.np.where, (key, value, owner), {})
-            self.overwrite(owner, self.step(self.written_as.get(owner.name, owner.name) or name or "value", new))
+            self.store_masked(owner, key, value, name)
         else:
-            raise self.stop("a part of an array is written", evidence="Parts need index expressions.", way_out=INDEXED)
+            self.write(owner, key, value, name, adds=False)
 
     def is_data(self, value: Traced) -> bool:
         """An array of the code's data, before anything is computed from it."""
@@ -1226,7 +1616,7 @@ class Tracer:
 
     def cleaned(self, step: Step) -> Step:
         """The step without axes of size one that are no index, with constants for what is constant."""
-        tied = self.tied()
+        tied = self.tied
 
         def size(mark: Index) -> Expr:
             if self.gone(mark):
@@ -1236,7 +1626,7 @@ class Tracer:
         def clean_whole(value: Affine) -> Affine:
             made = Affine(tuple(pair for pair in value.indices if not self.gone(pair[0])), (), value.constant)
             for mark, count in value.sizes:
-                found = linear(size(mark))
+                found = Affine(sizes=((ZERO, 1),)) if mark == ZERO else linear(size(mark))
                 assert found is not None
                 made = plus(made, found, count)
             return made
@@ -1292,40 +1682,33 @@ class Tracer:
             terms.append(ir.term((), ir.multiply(Number(term.factor.number), *factor, body)))
         return replace(step, target=clean_access(step.target), terms=ir.collect(terms))
 
+    @cached_property
     def tied(self) -> set[Index]:
-        """The classes of axes that some tensor has: sizes of others are plain numbers."""
-        return {self.axes.find(mark) for slots in self.tensors.values() for mark in slots if mark is not None}
+        """The classes of axes that the program has: sizes of others are plain numbers. Asked when all is recorded."""
+        marks = {mark for slots in self.tensors.values() for mark in slots if mark is not None}
+        marks |= {mark for step in self.steps for mark in (*ir.slot_indices(step.target), *bound_marks(step))}
+        return {self.axes.find(mark) for mark in marks}
 
     def clean_count(self, value: Count | Size | int) -> Count | Size | int:
         """The size of an axis by others, with numbers for sizes that no tensor has."""
-        tied = self.tied()
-
-        def clean(part: Count | Size | int) -> Expr | None:
-            match part:
-                case int():
-                    return ir.number(part)
-                case Size(mark):
-                    free = self.gone(mark) or self.axes.find(mark) not in tied
-                    return ir.number(self.axes.sizes[mark]) if free else part
-                case Count(operation, left, right) if operation != "//":
-                    one, other = clean(left), clean(right)
-                    if one is None or other is None:
-                        return None
-                    return (
-                        ir.multiply(one, other)
-                        if operation == "*"
-                        else (ir.add(one, other if operation == "+" else ir.negate(other)))
-                    )
-            return None
-
-        if isinstance(value, Count) and value.operation == "//":
-            return Count("//", self.clean_count(value.left), self.clean_count(value.right))
-        expr = clean(value)
-        made = None if expr is None else counted(expr)
-        if made is None and isinstance(value, Count):
-            return Count(value.operation, self.clean_count(value.left), self.clean_count(value.right))
-        assert made is not None
-        return made
+        match value:
+            case int():
+                return value
+            case Size(mark):
+                if self.gone(mark):
+                    return 1
+                if self.axes.find(mark) in self.tied:
+                    return value
+                rules = [rule for rule in self.axes.rules.get(self.axes.find(mark), ()) if not isinstance(rule, int)]
+                return self.clean_count(rules[0]) if rules else self.axes.sizes[mark]
+            case Count(operation, left, right):
+                one, other = self.clean_count(left), self.clean_count(right)
+                if isinstance(one, int) and isinstance(other, int):
+                    return ir.count(Count(operation, one, other), {})
+                made = Count(operation, one, other)
+                whole = None if operation == "//" else as_expr(made)
+                simpler = None if whole is None else counted(whole)
+                return made if simpler is None else simpler
 
     def hints(self) -> dict[str, tuple[Index, ...]]:
         """Names of axes in comments behind an assignment: `X = ...  # i b`."""
@@ -1342,7 +1725,7 @@ class Tracer:
         """A result with tensors by name."""
         match result:
             case Traced():
-                return result.name or None
+                return self.renamed.get(result.name, result.name) or None
             case dict():
                 return {key: self.named(value) for key, value in result.items()}
             case list() | tuple():
@@ -1413,6 +1796,9 @@ class Tracer:
         self.written.update(stored_names(tree))
         space: dict[str, Any] = {"__name__": "__main__", "__file__": filename, TRACER: self}
         self.guarded(lambda: exec(self.compiled(tree, code), space))
+        self.guarded(
+            lambda: [self.traced(value) for value in flatten(space) if isinstance(value, Traced) and value.writing]
+        )
         return {name: value for name, value in space.items() if not name.startswith("_")}
 
     def guarded(self, action: Callable[[], Any]) -> Any:
@@ -1433,8 +1819,31 @@ class Tracer:
         return result
 
 
+def bound_marks(step: Step) -> Iterator[Index]:
+    """The indices on the right of a line."""
+    for term in step.terms:
+        yield from term.bound
+        yield from ir.indices(term.body)
+
+
+def as_expr(value: Count | Size | int) -> Expr | None:
+    """A size as an expression, unless something is divided in it."""
+    match value:
+        case int():
+            return ir.number(value)
+        case Size():
+            return value
+        case Count(operation, left, right):
+            one, other = as_expr(left), as_expr(right)
+            if operation == "//" or one is None or other is None:
+                return None
+            if operation == "*":
+                return ir.multiply(one, other)
+            return ir.add(one, other if operation == "+" else ir.negate(other))
+
+
 def _unsettled(value: Traced) -> bool:
-    return bool(value.groups) or value.own_line
+    return bool(value.groups) or value.own_line or value.writing is not None
 
 
 def replace_raw(value: Any) -> Any:
@@ -1671,7 +2080,7 @@ class Names:
         facts: list[ir.Fact] = []
         while True:
             program = Program(tuple(inputs), tuple(steps), (), None, tuple(facts))
-            same, sized = program.same_size, notation.sized_indices(program)
+            same, sized = program.same_size, self.sized(program)
             known: dict[Index, Index] = {}
             for index in program.indices:
                 if same[index] in sized and index in self.owners:
@@ -1684,7 +2093,32 @@ class Names:
             ]
             if not found:
                 return facts
-            facts.append(min(found, key=lambda fact: (isinstance(fact.value, int), found.index(fact))))
+            facts.append(min(found, key=lambda fact: (self.doubt(fact), found.index(fact))))
+
+    @staticmethod
+    def sized(program: Program) -> set[Index]:
+        """The indices whose size follows from inputs and facts at once: not only through axes that were joined."""
+        same = program.same_size
+        given = {same[name] for access in program.inputs for name in access.names}
+        known = given | {same[fact.index] for fact in program.facts}
+        groups = list(ir.group_sizes(program))
+        while True:
+            before = len(known)
+            for joined, parts in groups:
+                missing = {same[part] for part in parts} - known
+                if not missing:
+                    known.add(same[joined])
+                elif len(missing) == 1 and same[joined] in given:
+                    known |= missing
+            if len(known) == before:
+                return known
+
+    def doubt(self, fact: ir.Fact) -> int:
+        """Which facts come first: sizes by others, then numbers, and last numbers that may stand for something."""
+        if not isinstance(fact.value, int):
+            return 0
+        rules = self.axes.rules.get(self.owners[fact.index], ())
+        return 1 if all(isinstance(rule, int) for rule in rules) else 2
 
     def counts(self, root: Index, known: Mapping[Index, Index]) -> Iterator[Count | Size | int]:
         """What the size of an axis is, in sizes that are known."""
@@ -1723,7 +2157,7 @@ def finish(
         for name, value in tracer.fills.items()
         if name in constants or (name in tracer.changed and name not in wanted)
     }
-    tracer.finished = [tracer.cleaned(step) for step in tracer.steps]
+    tracer.finished = tracer.folded()
     names = Names(tracer, {**tracer.hints(), **hints})
     read = {access.tensor for step in tracer.finished for access in step.reads}
     inputs = [
@@ -1863,9 +2297,7 @@ class Recording:
         )
         wrapped = {name: tracer.argument(name, value) for name, value in given.items()}
         result = tracer.guarded(lambda: tracer.translate(function)(**wrapped))
-        if isinstance(result, Traced) and not result.name:
-            result = tracer.step("result", tracer.traced(result))
-        return result
+        return tracer.settle(result, "result")
 
     def again(self) -> Iterator[str]:
         """Runs the code at other sizes, or on other data, and compares; what could not be done is said."""
@@ -1930,15 +2362,17 @@ class Recording:
             for whole, parts in axes.groups
         ]
         own = {axes.find(mark) for value in tracer.inputs.values() for mark in value.axes if mark is not None}
-        literal = {axes.find(mark): value for _, value, mark in tracer.literals if value > 0}
-        plain = literal | {root: axes.sizes[root] for root in roots if root in axes.ones or axes.sizes[root] <= 1}
-        for root in roots:
-            plain.update((root, rule) for rule in axes.rules.get(root, ()) if isinstance(rule, int))
-        fixed = {root: size for root, size in plain.items() if root not in own or size <= 1}
+        known_sizes = {axes.find(mark): value for _, value, mark in tracer.literals if value > 0}
+        known_sizes |= {root: 1 for root in (*axes.ones, *roots) if root in axes.ones or axes.sizes[root] <= 1}
+        for root, rules in axes.rules.items():
+            numbers = [rule for rule in rules if isinstance(rule, int)]
+            if numbers and len(numbers) == len(rules) and numbers[0] > 0:
+                known_sizes.setdefault(root, numbers[0])
+        fixed = {root: size for root, size in known_sizes.items() if root not in own or size <= 1}
         equations = [
             (root, {mark: axes.find(mark) for mark in ir.count_indices(rule)}, rule)
-            for root in roots
-            for rule in map(tracer.clean_count, axes.rules.get(root, ()))
+            for root, rules in axes.rules.items()
+            for rule in rules
             if not isinstance(rule, int)
         ]
         other = [size for size in range(3, 2 * len(roots) + 7) if size not in sizes.values()]
@@ -1951,10 +2385,13 @@ class Recording:
             for root in order:
                 self.follow(known, groups, equations)
                 if root not in known:
-                    size = drawn.pop(0)
-                    known[root] = axes.sizes[root] + size - 1 if self.larger else size
+                    size, own_size = drawn.pop(0), axes.sizes[root]
+                    if tracer.count > MANY:  # loops that would take long
+                        known[root] = own_size - 1 if own_size > 2 and size % 2 else own_size + 1
+                    else:
+                        known[root] = own_size + size - 1 if self.larger else size
             self.follow(known, groups, equations)
-            if self.fit(known, groups, equations):
+            if self.fit(known, groups, equations) and any(known[root] != axes.sizes[root] for root in order):
                 return sizes | known
             rng.shuffle(order)
             rng.shuffle(pool)

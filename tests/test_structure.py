@@ -30,6 +30,8 @@ ORDER = [
         "pages",
         "numerics",
         "tracing",
+        "writing",
+        "folding",
         "subscripts",
         "operations",
         "rewriting",

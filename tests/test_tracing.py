@@ -321,7 +321,7 @@ def test_a_lift_stops_with_the_line_and_the_reason(line: str, fact: str, marked:
 
 def test_an_endless_loop_stops() -> None:
     message = stopped("x = np.random.randn(4)\nfor epoch in range(100000):\n    x = x * 0.5\n")
-    assert "more than 10,000 operations" in message
+    assert "more than 20,000 operations" in message
     assert "a single epoch" in message
 
 
@@ -359,7 +359,7 @@ def test_classes_decorators_annotations_and_an_early_end_are_followed() -> None:
 
 def test_code_that_holds_at_its_sizes_only_says_so() -> None:
     lifted = lift(
-        "import numpy as np\nX = np.random.randn(3, 4)\nZ = X * 2\nfor k in range(X.shape[1] - 2):\n    Z = Z + X\n"
+        "import numpy as np\nX = np.random.randn(3, 4)\nZ = X * 2\nfor k in range(X.shape[1] - 2):\n    Z = np.sin(Z)\n"
     )
     assert lifted.notes
     assert lifted.notes[0].startswith("holds at these sizes")
@@ -393,5 +393,7 @@ def test_comments_go_above_lines_and_nothing_else_changes(tmp_path: Path) -> Non
 
 
 def test_a_loop_that_runs_longer_at_other_sizes_is_noticed() -> None:
-    lifted = lift("import numpy as np\nX = np.random.randn(3, 4)\nZ = X * 2\nfor k in range(len(X)):\n    Z = Z + X\n")
+    lifted = lift(
+        "import numpy as np\nX = np.random.randn(3, 4)\nZ = X * 2\nfor k in range(len(X)):\n    Z = np.sin(Z)\n"
+    )
     assert lifted.notes[0].startswith("holds at these sizes")
