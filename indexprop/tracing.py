@@ -2502,7 +2502,7 @@ def agree(lifted: Lifted, tracer: Tracer, where: str, second: Lifted | None = No
         }
         with np.errstate(all="ignore"):
             results = everything(program)(**arrays)
-    except (IndexpropError, ValueError) as error:
+    except (IndexpropError, ValueError, LookupError, AssertionError) as error:
         raise LiftError(Problem(f"the program does not run {where}", evidence=str(error))) from error
     expected = {name: np.asarray(lifted.squeezed(name, np.asarray(run.values[name])), dtype=float) for name in results}
     differences = {
