@@ -905,7 +905,7 @@ class Tracer:
                 made = Traced(self, data, found.axes, found.value)
                 made.made = found.place
                 whole = owner.called or owner.name or "value"
-                made = self.step(self.entry_name(whole, owner, self.numbers(keys)), made)
+                made = self.step(self.entry_name(whole, owner, self.plain_numbers(keys)), made)
                 names = {
                     new: old
                     for new, old in zip(made.axes, found.axes, strict=True)
@@ -918,7 +918,7 @@ class Tracer:
         return result
 
     @staticmethod
-    def numbers(keys: Sequence[Any]) -> str:
+    def plain_numbers(keys: Sequence[Any]) -> str:
         """The plain positions in subscripts."""
         parts = [part for part in flatten(list(keys)) if isinstance(part, int)]
         return "_".join(str(int(part)) for part in parts)
