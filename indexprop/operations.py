@@ -1066,9 +1066,6 @@ def _or(t: Recorder, one: Any, other: Any) -> Symbol:
     return axes, ir.call("!=", ir.add(_truth(first), _truth(second)), ir.ZERO)
 
 
-OPPOSITE = {"<": ">=", ">=": "<", ">": "<=", "<=": ">", "==": "!=", "!=": "=="}
-
-
 @rule("~", "logical_not", "invert")
 def _not(t: Recorder, one: Any) -> Symbol:
     axes, (part,) = t.broadcast((one,), conditions=(0,))

@@ -201,6 +201,7 @@ class Tracer:
         self.constants: dict[str, Expr] = {}
         self.positions: dict[str, list[Index]] = {}
         self.given: set[str] = set()
+        self.fixed: set[str] = set()
         self.ranges: dict[int, tuple[range, tuple[Any, ...]]] = {}
         self.counts: dict[str, int] = {}
         self.fills: dict[str, Expr] = {}
@@ -347,8 +348,13 @@ class Tracer:
 
     def number(self, value: Traced) -> Expr:
         """The expression of a value where a number is wanted: conditions count one and zero."""
-        if isinstance(value.expr, Call) and TABLE[value.expr.function].condition:
-            return ir.call("where", value.expr, ir.ONE, ir.ZERO)
+        match value.expr:
+            case Call("==", (Call("where", (condition, ir.ONE, ir.ZERO)), ir.ZERO)):
+                return ir.call("where", condition, ir.ZERO, ir.ONE)
+            case Call("!=", (ir.Product() as both, ir.ZERO)) if all(map(is_truth, both.factors)):
+                return both
+            case Call(function) if TABLE[function].condition:
+                return ir.call("where", value.expr, ir.ONE, ir.ZERO)
         return value.expr
 
     def wrap(self, value: Any, arguments: Sequence[Any] = ()) -> Any:
@@ -389,6 +395,7 @@ class Tracer:
     def positioned(self, key: Any, mark: Index | None, size: int) -> tuple[Slots, Slot]:
         """The axes of an array of positions, and the slot that it is."""
         np = self.np
+        constant = isinstance(key, (list, range))
         if isinstance(key, range) and id(key) in self.ranges:
             key = self.apply("arange", np.arange, self.ranges[id(key)][1], {})
         elif isinstance(key, (list, range)):
@@ -413,7 +420,10 @@ class Tracer:
                 self.axes.join(mark or slot, slot)
             return axes, slot
         if key.raw:
-            self.source(key, self.fresh_name(self.key_name()))
+            name = self.fresh_name(self.key_name())
+            if constant:
+                self.fixed.add(name)
+            self.source(key, name)
         known = self.fresh(self.traced(key))
         if not isinstance(known.expr, Access) or known.expr.tensor not in self.inputs:
             raise self.stop(
@@ -680,13 +690,6 @@ class Tracer:
             return self.apply(name, getattr(type(owner.data), name), (owner, *args), kwargs)
         if function in (np.split, np.array_split, np.hsplit, np.vsplit, np.add.at, np.subtract.at):
             return self.special(function, *args, **kwargs)
-        if function in (builtins.max, builtins.min) and self.holds_traced(args):
-            name = "maximum" if function is builtins.max else "minimum"
-            parts = list(args[0]) if len(args) == 1 else list(args)
-            result = parts[0]
-            for part in parts[1:]:
-                result = self.apply(name, getattr(np, name), (result, part), {})
-            return result
         known = self.by_id.get(id(function))
         if known in MADE and known != "arange" and not self.steps_only:
             known = None  # in a script, data like any other
@@ -710,6 +713,15 @@ class Tracer:
             return isinstance(args[0].data, kinds) or (not args[0].axes and bool({float, int} & set(kinds)))
         if function is builtins.sum and args and isinstance(args[0], types.GeneratorType):
             args = (list(args[0]), *args[1:])
+        if function in (builtins.sum, builtins.max, builtins.min) and args and isinstance(args[0], Iterator):
+            args = (list(args[0]), *args[1:])
+        if function in (builtins.max, builtins.min) and self.holds_traced(args):
+            name = "maximum" if function is builtins.max else "minimum"
+            parts = list(args[0]) if len(args) == 1 else list(args)
+            result = parts[0]
+            for part in parts[1:]:
+                result = self.apply(name, getattr(np, name), (result, part), {})
+            return result
         if function is builtins.sum and self.holds_traced(args):
             return self.added(list(args[0]), *args[1:])
         if function in (builtins.print, builtins.repr, builtins.str, builtins.id):
@@ -1689,7 +1701,7 @@ class Tracer:
         marks |= {mark for step in self.steps for mark in (*ir.slot_indices(step.target), *bound_marks(step))}
         return {self.axes.find(mark) for mark in marks}
 
-    def clean_count(self, value: Count | Size | int) -> Count | Size | int:
+    def clean_count(self, value: Count | Size | int, within: frozenset[Index] = frozenset()) -> Count | Size | int:
         """The size of an axis by others, with numbers for sizes that no tensor has."""
         match value:
             case int():
@@ -1699,10 +1711,12 @@ class Tracer:
                     return 1
                 if self.axes.find(mark) in self.tied:
                     return value
-                rules = [rule for rule in self.axes.rules.get(self.axes.find(mark), ()) if not isinstance(rule, int)]
-                return self.clean_count(rules[0]) if rules else self.axes.sizes[mark]
+                root = self.axes.find(mark)
+                rules = [rule for rule in self.axes.rules.get(root, ()) if not isinstance(rule, int)]
+                again = not rules or root in within
+                return self.axes.sizes[mark] if again else self.clean_count(rules[0], within | {root})
             case Count(operation, left, right):
-                one, other = self.clean_count(left), self.clean_count(right)
+                one, other = self.clean_count(left, within), self.clean_count(right, within)
                 if isinstance(one, int) and isinstance(other, int):
                     return ir.count(Count(operation, one, other), {})
                 made = Count(operation, one, other)
@@ -1817,6 +1831,10 @@ class Tracer:
         if self.failure is not None:
             raise self.failure
         return result
+
+
+def is_truth(expr: Expr) -> bool:
+    return isinstance(expr, Call) and expr.function == "where" and expr.arguments[1:] == (ir.ONE, ir.ZERO)
 
 
 def bound_marks(step: Step) -> Iterator[Index]:
@@ -2329,7 +2347,9 @@ class Recording:
                 continue
             shape = tuple(1 if mark is None else sizes[axes.find(mark)] for mark in value.axes)
             old = tracer.values[name]
-            if name in tracer.positions:
+            if name in tracer.fixed:
+                drawn = old
+            elif name in tracer.positions:
                 looked = [axes.find(mark) for mark in tracer.positions[name] if mark]
                 limit = min((sizes[root] for root in looked if root in sizes), default=old.max(initial=0) + 1)
                 drawn = rng.integers(0, limit, shape)
@@ -2547,7 +2567,7 @@ def cancelled(program: Program, values: Mapping[str, Any], differences: Mapping[
         try:
             made = notation.assemble(sums, inputs=inputs, outputs=[name], facts=program.facts)
             bound = execution.compile(made)(**{read: bounds[read] for read in made.input_names})[name]
-        except (IndexpropError, ValueError):
+        except (IndexpropError, ValueError, LookupError):
             continue
         if np.any(bound) and np.all(np.isfinite(bound)) and left <= 1e-12 * np.max(bound):
             found.add(name)
