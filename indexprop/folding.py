@@ -283,6 +283,7 @@ class Match:
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
         self.pairs: list[dict[Index, Index]] = [{} for _ in range(loop.count)]
+        self.classes: list[dict[Index, Index]] = [{} for _ in range(loop.count)]
         self.joins: list[tuple[Index, Index]] = []
 
     def terms(self, steps: Sequence[Step]) -> tuple[Term, ...]:
@@ -315,10 +316,13 @@ class Match:
                 raise Different
             if mark != first:
                 self.joins.append((first, mark))
+            self.classes[number][self.loop.axes.find(mark)] = self.loop.axes.find(first)
         return first
 
     def paired(self, number: int, mark: Index) -> Index:
-        return self.pairs[number].get(mark, self.loop.axes.find(mark))
+        """The class of the axis, in the words of the first pass."""
+        root = self.loop.axes.find(mark)
+        return self.classes[number].get(root, root)
 
     def expr(self, parts: Sequence[Expr]) -> Expr:
         first = parts[0]
