@@ -41,6 +41,7 @@ class Browser:
         wanted = {"goog:chromeOptions": chromium, "goog:loggingPrefs": {"browser": "ALL"}}
         made = self.ask("POST", "", {"capabilities": {"alwaysMatch": wanted}})
         self.address += f"/{made['sessionId']}"
+        self.ask("POST", "/timeouts", {"script": 55_000})  # axe takes its time on a slow machine
 
     def ask(self, method: str, path: str, body: Any = None) -> Any:
         data = json.dumps(body).encode() if body is not None else None
