@@ -33,6 +33,7 @@ from indexprop import (
     numerics,
     pages,
     reviewing,
+    trials,
     weights,
 )
 from indexprop.calculus import Gradient
@@ -75,6 +76,7 @@ examples:
   indexprop explain net.ixp W3                 the gradient with respect to W3
   indexprop explain net.ixp W3 dZ2             two stories, one after the other
   indexprop explain net.ixp                    every line of the backward pass
+  indexprop explain backprop.py                numpy code, explained line by line
   indexprop explain net.ixp W3 --format latex
   indexprop explain net.ixp --html net.html    a page, with pictures
   indexprop explain net.ixp --exercise         questions; --answers: the answers
@@ -123,6 +125,7 @@ ANNOTATE = """\
 examples:
   indexprop annotate backprop.py               the file, with comments, printed
   indexprop annotate backprop.py -o annotated.py
+  indexprop annotate backprop.py --test test_backprop.py
   indexprop annotate backprop.py --html backprop.html
 """
 
@@ -153,10 +156,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("indexprop: interrupted", file=sys.stderr)
         return IMPOSSIBLE
     try:
-        print(text, flush=True)
+        print(_printable(text), flush=True)
     except BrokenPipeError:  # the reader has seen enough, as in `indexprop ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return int(code)
+
+
+def _printable(text: str) -> str:
+    """What the terminal can show: signs that its encoding does not have are spelled out."""
+    encoding = sys.stdout.encoding or "ascii"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -214,6 +223,9 @@ def _parser() -> argparse.ArgumentParser:
         made.add_argument("--wrt", metavar="W1,b1", help="what they are the gradients of, in the same order")
         made.add_argument("--axes", metavar='"X=i b"', help="names for the axes of arrays")
         made.add_argument("--html", metavar="FILE.html", type=Path, help="write a page, the code beside what it means")
+    annotate.add_argument(
+        "--test", metavar="test_net.py", type=Path, help="write a pytest file that checks the gradients"
+    )
     annotate.add_argument("-o", "--output", metavar="OUT", type=Path, help="write the file there")
     check.add_argument("--seed", type=int, default=0, metavar="N", help="the first random draw (default: 0)")
     check.add_argument("--examples", type=_count, default=1, metavar="N", help="how many draws (default: 1)")
@@ -257,6 +269,8 @@ def _derive(arguments: argparse.Namespace) -> Outcome:
 
 
 def _explain(arguments: argparse.Namespace) -> Outcome:
+    if arguments.file.endswith((".py", ".ipynb")):
+        return _coloured(annotating.annotate(arguments.file).rstrip("\n")), FINE
     gradient = _gradient(arguments)
     if arguments.html or arguments.open:
         return _page(arguments, gradient)
@@ -325,7 +339,7 @@ def _audit(arguments: argparse.Namespace) -> Outcome:
     report = auditing.audit(arguments.file, **_told(arguments))
     code = FINE if report.ok else WRONG
     if arguments.html is None:
-        return str(report), code
+        return _coloured(str(report)), code
     arguments.html.write_text(reviewing.review(report.lifted, report), encoding="utf-8")
     return f"wrote {arguments.html}", code
 
@@ -336,16 +350,38 @@ def _annotate(arguments: argparse.Namespace) -> Outcome:
         arguments.html.write_text(reviewing.review(lifted, report, opened=True), encoding="utf-8")
         if arguments.output is None:
             return f"wrote {arguments.html}", FINE
+    if arguments.test is not None:
+        written = trials.trial(arguments.file, **_told(arguments))
+        _new(arguments.test).write_text(written, encoding="utf-8")
+        if arguments.output is None:
+            return f"{arguments.test} written: pytest {arguments.test}", FINE
     text = annotating.annotate(arguments.file, **_told(arguments))
     if arguments.output is None:
         return text.rstrip("\n"), FINE
-    if arguments.output.exists():
-        fact = f"{arguments.output} exists"
+    _new(arguments.output).write_text(text, encoding="utf-8")
+    return f"{arguments.output} written", FINE
+
+
+def _new(path: Path) -> Path:
+    """A path where nothing is yet."""
+    if path.exists():
+        fact = f"{path} exists"
         raise NameProblem(
             Problem(fact, evidence="It may be somebody's work.", way_out="Give another name, or remove it.")
         )
-    arguments.output.write_text(text, encoding="utf-8")
-    return f"{arguments.output} written", FINE
+    return path
+
+
+COLOURS = {"31": r"^ *(?:WRONG|first wrong line|then: line).*", "32": r"^ *right: .*", "2": r"^ *#.*|^note: .*"}
+
+
+def _coloured(text: str) -> str:
+    """With colours, on a terminal that wants them: https://no-color.org."""
+    if not sys.stdout.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return text
+    for code, pattern in COLOURS.items():
+        text = re.sub(pattern, rf"\033[{code}m\g<0>\033[0m", text, flags=re.MULTILINE)
+    return text
 
 
 def _verdict(arguments: argparse.Namespace, check: Callable[[int], Report]) -> Outcome:

@@ -201,7 +201,12 @@ class Audit:
                 for tensor in order
                 if (factor := ledger.ratio(own, ledger.right(Claim(tensor)))) is not None
             )
-            claim = next(itertools.chain(exact, parts, factors), None)
+            mine = (
+                Claim(said, ONE, part)
+                for part, column in enumerate(ledger.parts.get(said, ()))
+                if ledger.same(own, column)
+            )
+            claim = next(itertools.chain(mine, exact, parts, factors), None)
             if claim is not None:
                 found[step.name] = claim
         return found
@@ -561,8 +566,15 @@ def show_report(report: Report) -> str:
     head += f"{count} gradient{'s' * (count != 1)} right" if report.ok else f"{len(wrong)} of {count} gradients wrong"
     lines = textwrap.wrap(head, WIDTH, break_long_words=False)
     lines += [*wrapped(f"loss: {notation.format_step(loss_step(report))}", ""), ""]
+    passes: dict[tuple[Line, bool, str], list[Entry]] = {}
     for entry in report.entries:
-        lines.extend(show_entry(entry, report))
+        fine = entry.verdict in (RIGHT, PART, SCALED, NEGATED)
+        passes.setdefault((entry.line, fine, "" if fine else entry.verdict), []).append(entry)
+    for first, *more in passes.values():  # the steps of a loop, folded
+        lines.extend(show_entry(first, report))
+        if more:
+            times = f"{len(more)} more time{'s' * (len(more) != 1)}"
+            lines.append(f"{' ' * (len(str(first.line.number)) + 7)}and {times} alike, in a loop")
     if report.mistakes:
         lines.append("")
     for number, mistake in enumerate(report.mistakes):
@@ -594,6 +606,8 @@ def show_entry(entry: Entry, report: Report) -> Iterator[str]:
     yield from wrapped(f"{label}{entry.line.text.strip()}", " " * (len(label) + 4))
     yield from wrapped(f"{' ' * len(label)}{notation.format_step(entry.step)}", " " * (len(label) + 4))
     indent = " " * len(label)
+    for step in entry.derived:
+        yield from wrapped(f"{indent}derived: {notation.format_step(step)}", indent + "    ")
     text = entry.verdict
     if entry.verdict in (RIGHT, PART, SCALED, NEGATED):
         text = f"{entry.verdict}: the gradient of {readable(entry.meaning, report)}"

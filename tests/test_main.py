@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import indexprop as ip
+from indexprop import __main__
 from indexprop.__main__ import main
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -406,3 +407,50 @@ def test_convert_needs_a_map(capsys, tmp_path):
     assert main(asked) == 0
     capsys.readouterr()
     assert sorted(array.shape for array in np.load(out).values()) == [(2,), (3, 2)]
+
+
+ZOO = Path(__file__).parent / "zoo" / "right"
+
+
+@pytest.mark.parametrize("name", ["column_document.py", "row_document.py", "row_document.ipynb"])
+def test_both_documents_are_audited_as_they_are(name, capsys):
+    assert main(["audit", str(ZOO / name)]) == 0
+    printed = capsys.readouterr().out
+    assert f"{6 if 'column' in name else 4} gradients right" in printed
+    assert "WRONG" not in printed
+    assert "\033" not in printed  # no colours where there is no terminal
+
+
+def test_explain_of_numpy_code_is_its_annotation(capsys):
+    assert main(["explain", str(ZOO / "column_document.py")]) == 0
+    explained = capsys.readouterr().out
+    assert main(["annotate", str(ZOO / "column_document.py")]) == 0
+    assert explained == capsys.readouterr().out
+    assert "#   the gradient of W3" in explained
+
+
+def test_annotate_writes_a_test_file_and_never_over_one(tmp_path, capsys):
+    (tmp_path / "net.py").write_text((ZOO / "row_document.py").read_text(encoding="utf-8"), encoding="utf-8")
+    command = ["annotate", str(tmp_path / "net.py"), "--test", str(tmp_path / "test_net.py")]
+    assert main(command) == 0
+    assert "def test_gradients(" in (tmp_path / "test_net.py").read_text(encoding="utf-8")
+    assert main(command) == 2
+    assert "exists" in capsys.readouterr().err
+
+
+def test_colours_on_a_terminal_only_and_not_against_the_will_of_the_reader(monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    assert __main__._coloured("   WRONG") == "\033[31m   WRONG\033[0m"
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert __main__._coloured("   WRONG") == "   WRONG"
+
+
+def test_signs_that_a_terminal_lacks_are_spelled_out(tmp_path):
+    (tmp_path / "net.py").write_text((ZOO / "column_document.py").read_text(encoding="utf-8"), encoding="utf-8")
+    command = [sys.executable, "-m", "indexprop", "annotate", "net.py"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
+    assert done.returncode == 0
+    assert "\\u2202L/\\u2202b3" in done.stdout

@@ -16,6 +16,7 @@ ORDER = [
         "testing",
         "weights",
         "reviewing",
+        "trials",
         "annotating",
         "auditing",
         "mistakes",
