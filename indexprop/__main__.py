@@ -76,7 +76,7 @@ examples:
   indexprop explain net.ixp W3                 the gradient with respect to W3
   indexprop explain net.ixp W3 dZ2             two stories, one after the other
   indexprop explain net.ixp                    every line of the backward pass
-  indexprop explain backprop.py                numpy code, explained line by line
+  indexprop explain backprop.py                numpy code, line by line
   indexprop explain net.ixp W3 --format latex
   indexprop explain net.ixp --html net.html    a page, with pictures
   indexprop explain net.ixp --exercise         questions; --answers: the answers

@@ -31,6 +31,7 @@ RIGHT = "right"
 PART = "right: a part of a gradient"
 SCALED = "right, up to a factor that comes later"
 NEGATED = "right, as the direction of descent"
+KINK = "right; at a kink it follows another convention"
 HELPER = "a helper, not a gradient"
 WRONG = "WRONG"
 FOLLOWS = "follows from an earlier mistake"
@@ -252,6 +253,10 @@ class Audit:
         mistakes = self.mistakes(wrong)
         entries = tuple(self.entry(step, mistakes, wrong) for step in self.lines)
         self.notes.extend(self.size_notes())
+        for line, tensor in self.conventions.items() if not mistakes else ():
+            value = f"{self.ledger.kinks[tensor]:g}"
+            where = f"{self.ledger.display(line)} differs from the derived gradient only where"
+            self.notes.append(f"{where} {self.ledger.readable(tensor)} is {value}: a convention at a kink, no error")
         left = [name for name in self.left_out() if name not in self.pairs.values()]
         if left:
             words = ", ".join(dict.fromkeys(self.ledger.display(name) for name in left))
@@ -310,9 +315,26 @@ class Audit:
         if claim.part is not None:
             return Entry(line, step, PART, claim.tensor, "", said, derived)
         if claim.factor == ONE:
-            return Entry(line, step, RIGHT, claim.tensor, "", said, derived)
+            verdict = KINK if step.name in self.conventions else RIGHT
+            return Entry(line, step, verdict, claim.tensor, "", said, derived)
         verdict = NEGATED if claim.factor == self.sign else SCALED
         return Entry(line, step, verdict, claim.tensor, show_factor(claim.factor), said, derived)
+
+    @cached_property
+    def conventions(self) -> dict[str, str]:
+        """The first lines that differ from the derivation where a function has a kink, and the tensor that is there."""
+        found: dict[str, str] = {}
+        for name in self.ledger.kinks:
+            tables = self.ledger.at_kink(name)
+            for step in self.lines if tables else ():
+                claim = self.found.get(step.name)
+                if tables is None or claim is None or claim.factor != ONE or claim.part is not None:
+                    continue
+                own, derived = tables[0][step.name], tables[1].get(self.ledger.gradient.cotangents[claim.tensor])
+                if derived is not None and own.shape == derived.shape and not tracing.close(own, derived):
+                    found.setdefault(step.name, name)
+                    break
+        return found
 
     def derived(self, claim: Claim) -> tuple[Step, ...]:
         """The lines of the derivation that a line should be."""
@@ -568,7 +590,7 @@ def show_report(report: Report) -> str:
     lines += [*wrapped(f"loss: {notation.format_step(loss_step(report))}", ""), ""]
     passes: dict[tuple[Line, bool, str], list[Entry]] = {}
     for entry in report.entries:
-        fine = entry.verdict in (RIGHT, PART, SCALED, NEGATED)
+        fine = entry.verdict in (RIGHT, PART, SCALED, NEGATED, KINK)
         passes.setdefault((entry.line, fine, "" if fine else entry.verdict), []).append(entry)
     for first, *more in passes.values():  # the steps of a loop, folded
         lines.extend(show_entry(first, report))
@@ -609,7 +631,7 @@ def show_entry(entry: Entry, report: Report) -> Iterator[str]:
     for step in entry.derived:
         yield from wrapped(f"{indent}derived: {notation.format_step(step)}", indent + "    ")
     text = entry.verdict
-    if entry.verdict in (RIGHT, PART, SCALED, NEGATED):
+    if entry.verdict in (RIGHT, PART, SCALED, NEGATED, KINK):
         text = f"{entry.verdict}: the gradient of {readable(entry.meaning, report)}"
         if entry.ratio:
             text += f", times {entry.ratio}"

@@ -312,6 +312,44 @@ class Ledger:
                 parts = []
         return [family for family in found.values() if len(family) > 1]
 
+    @cached_property
+    def kinks(self) -> dict[str, float]:
+        """The tensors that functions with a kink read, and where the kink is."""
+        found: dict[str, float] = {}
+        for step in self.gradient.program.steps:
+            if step.name in self.cotangent_of:
+                continue
+            for part in (part for term in step.terms for part in ir.walk(term.body)):
+                match part:
+                    case Call("relu" | "leaky_relu" | "abs", (Access(name),)):
+                        found.setdefault(name, 0.0)
+                    case Call("maximum" | "minimum" | "<" | "<=" | ">" | ">=", (Access(name), Number(value))):
+                        found.setdefault(name, float(value))
+        return found
+
+    def at_kink(self, name: str) -> tuple[Values, Values] | None:
+        """The code's values and the derived ones where every other entry of a tensor is at its kink."""
+        import numpy as np
+
+        value = np.array(self.draws[0].derived[name], dtype=float)
+        value.flat[::2] = self.kinks[name]
+        derived = self.run_from(self.gradient.program.steps, {**self.draws[0].derived, name: value}, name)
+        if derived is None:
+            return None
+        forward = {step: derived[step] for step in self.forward.axes if step in derived}
+        own = self.run_from(self.hand, {**self.draws[0].own, **forward}, name)
+        return None if own is None else (own, derived)
+
+    def run_from(self, steps: Sequence[Step], table: Values, kept: str) -> Values | None:
+        """Every line computed anew, but for one."""
+        for step in steps:
+            column = None if step.name == kept else self.compute(replace(step, operation="="), [table])
+            if column is not None:
+                table[step.name] = column[0] if step.operation == "=" else table[step.name] + column[0]
+            elif step.name != kept:
+                return None
+        return table
+
     def same(self, own: Column | None, other: Column) -> bool:
         return own is not None and all(
             a is not None and a.shape == b.shape and close(a, b) for a, b in zip(own, other, strict=True)

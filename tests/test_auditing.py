@@ -213,3 +213,31 @@ def test_a_gradient_that_is_zero_but_for_rounding_is_no_mistake() -> None:
     mistake = auditing.audit(text).first
     assert mistake is not None
     assert mistake.line.number == number
+
+
+KINKED = """import numpy as np
+X, W = np.random.randn(6, 3), np.random.randn(3, 4)
+Z = X @ W
+H = np.maximum(Z, 0)
+L = np.sum(np.exp(H))
+dH = np.exp(H)
+dZ = np.where(Z {} 0, dH, 0)
+dW = X.T @ dZ
+"""
+
+
+def test_another_convention_at_a_kink_is_no_error_and_is_said() -> None:
+    report = auditing.audit(KINKED.format(">="))
+    report.assert_ok()
+    assert {entry.step.name: entry.verdict for entry in report.entries}["dZ"] == auditing.KINK
+    assert "dZ differs from the derived gradient only where Z is 0: a convention at a kink, no error" in report.notes
+    same = auditing.audit(KINKED.format(">"))
+    assert auditing.KINK not in {entry.verdict for entry in same.entries}
+    assert not any("kink" in note for note in same.notes)
+
+
+def test_values_in_an_equivalent_shape_are_right() -> None:
+    text, _ = changed("row_document", "d_b1 = np.sum(d_Z1, axis=0, keepdims=True)", "d_b1 = np.sum(d_Z1, axis=0)")
+    report = auditing.audit(text)
+    report.assert_ok()
+    assert ("b_1", "d_b1") in report.pairs
