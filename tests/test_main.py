@@ -288,6 +288,7 @@ def test_examples_in_the_help_run(capsys, monkeypatch, tmp_path):
     """Every example line is a command that works."""
     (tmp_path / "net.ixp").write_text(Path(NET).read_text(encoding="utf-8"), encoding="utf-8")
     (tmp_path / "my.py").write_text(LAYER, encoding="utf-8")
+    (tmp_path / "backprop.py").write_text((ZOO / "row_document.py").read_text(encoding="utf-8"), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "stdin", io.StringIO("L = sum[b](x[b]^2)"))
     count = 0
