@@ -350,7 +350,8 @@ def convert(
     fit, Refusal for what the target cannot hold.
     """
     way_out = 'For example convert({"W": W}, from_="column", to="row", program=net).'
-    expect(arrays, Mapping, "arrays come in a dictionary by name", way_out)
+    if kind is None:
+        expect(arrays, Mapping, "arrays come in a dictionary by name", way_out)
     if program is not None and kind is not None:
         raise LayoutError(
             Problem(
