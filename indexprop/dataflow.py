@@ -14,10 +14,28 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cache
+from typing import TypeAlias, assert_never
 
 from indexprop import ir
 from indexprop.functions import lookup
-from indexprop.ir import Access, Call, Expr, Index, Number, Product, Program, Reduce, Size, Step, Sum
+from indexprop.ir import (
+    Access,
+    Affine,
+    Call,
+    Expr,
+    Group,
+    Index,
+    Lookup,
+    Number,
+    Partial,
+    Product,
+    Program,
+    Reduce,
+    Size,
+    Slot,
+    Step,
+    Sum,
+)
 
 ARITHMETIC = frozenset({"add", "subtract", "multiply", "divide", "power", "negative", "reciprocal", "square", "sqrt"})
 UFUNCS = ARITHMETIC | {"maximum", "minimum", "absolute", "sign", "exp", "log", "log1p", "expm1"}
@@ -45,7 +63,9 @@ class Value:
     """An array that one operation makes: `operands` with a number for each of their axes, `axes` the numbers it keeps.
 
     operation: "input", "constant", "map" (`detail` the ufunc), "product" (of two, summed over what is not kept),
-    "sum", "max", "min" (of one, over what is not kept) or "step" (`detail` the step, done as it is read).
+    "sum", "max", "min" (of one, over what is not kept), "pad" (zeros around), "window" (a view: for every axis of the
+    operand the start, and the axes that move along it), "fold" (the reverse, what meets is added) or "step" (`detail`
+    the step, done as it is read).
     """
 
     operation: str
@@ -66,6 +86,10 @@ class Value:
 
     def shape_in(self, order: Iterable[int]) -> tuple[int, ...]:
         return tuple(self.shape[axis] for axis in order)
+
+
+Run: TypeAlias = tuple[int, tuple[tuple[Index, int], ...]]
+"""Positions along an axis: the first, and the step of every index."""
 
 
 @dataclass(frozen=True)
@@ -186,14 +210,74 @@ class Graph:
 
     # expressions
 
-    def read(self, access: Access) -> Ref:
-        if not ir.is_plain(access):
-            raise Unknown("index expressions")
+    def read(self, access: Access, *, partial: bool = False) -> Ref:
+        """A tensor where it is read; `partial` where zeros may stand for what leaves an axis."""
         held = self.tensors[access.tensor]
-        axes = tuple(str(access.slots[axis]) for axis in held.axes)
-        if len(set(axes)) < len(axes):
-            raise Unknown("a diagonal")
-        return Ref(held.value, axes)
+        slots = [access.slots[axis] for axis in held.axes]
+        axes = [slot for slot in slots if isinstance(slot, str)]
+        if ir.is_plain(access) and len(set(axes)) == len(axes):
+            return Ref(held.value, tuple(axes))
+        if held.value.operation == "constant" or len(slots) < len(access.slots):
+            raise Unknown("index expressions where it is constant")
+        return self.window(held.value, slots, partial=partial)
+
+    def run(self, slot: Slot) -> Run:
+        """The positions of a slot: where they begin, and by how much each index moves them."""
+        match slot:
+            case str():
+                return 0, ((slot, 1),)
+            case Affine(used, counted, constant):
+                return constant + sum(scale * self.sizes[index] for index, scale in counted), used
+            case Partial(inner):
+                return self.run(inner)
+            case Lookup():
+                raise Unknown("positions looked up")
+            case Group():
+                raise Unknown("axes joined")
+            case _:
+                assert_never(slot)
+
+    def beyond(self, run: Run, size: int) -> tuple[int, int]:
+        """How far positions leave an axis on either side."""
+        low = high = run[0]
+        for index, scale in run[1]:
+            low += min(0, scale * (self.sizes[index] - 1))
+            high += max(0, scale * (self.sizes[index] - 1))
+        return max(0, -low), max(0, high - size + 1)
+
+    def window(self, value: Value, slots: Sequence[Slot], *, partial: bool) -> Ref:
+        """A view along which each index moves as slots say, of a copy with zeros around where they leave."""
+        runs = [self.run(slot) for slot in slots]
+        around = tuple(self.beyond(run, size) for run, size in zip(runs, value.shape, strict=True))
+        if any(map(any, around)):
+            if not partial:
+                raise Unknown("an index expression that leaves its axis, in a function")
+            shape = tuple(size + sum(more) for size, more in zip(value.shape, around, strict=True))
+            value = self.moved("pad", around, value, value.names, shape)
+            runs = [(start + before, used) for (start, used), (before, _) in zip(runs, around, strict=True)]
+        names = tuple(dict.fromkeys(index for _, used in runs for index, _ in used))
+        detail = tuple((start, tuple((names.index(index), scale) for index, scale in used)) for start, used in runs)
+        shape = tuple(self.sizes[index] for index in names)
+        return Ref(self.moved("window", detail, value, names, shape), names)
+
+    def moved(
+        self, operation: str, detail: object, value: Value, names: tuple[Index, ...], shape: tuple[int, ...]
+    ) -> Value:
+        """A value that has the entries of another, elsewhere; made once."""
+        key = operation, detail, id(value)
+        if key not in self.known:
+            every = tuple(range(len(names)))
+            labels = tuple(range(len(value.names)))
+            made = Value(operation, detail, ((value, labels),), every, shape, names, self.step, hint=every)
+            if operation == "pad":
+                made.hint = value.hint
+            self.known[key] = made
+            self.values.append(made)
+        return self.known[key]
+
+    def factor(self, expr: Expr) -> Ref:
+        """A factor of a term: what leaves an axis there is 0."""
+        return self.read(expr, partial=True) if isinstance(expr, Access) else self.expression(expr)
 
     def expression(self, expr: Expr) -> Ref:
         match expr:
@@ -237,7 +321,7 @@ class Graph:
 
     def multiplied(self, number: Fraction, factors: Sequence[Expr]) -> Ref:
         """A product entry by entry, what has fewer entries first."""
-        above = [self.expression(part) for part in factors if not ir.is_divisor(part)]
+        above = [self.factor(part) for part in factors if not ir.is_divisor(part)]
         below = [self.expression(ir.power(part, ir.MINUS_ONE)) for part in factors if ir.is_divisor(part)]
         return self.quotient(float(number), above, below)
 
@@ -340,7 +424,7 @@ class Graph:
                 case _ if ir.is_divisor(part):
                     below.append(self.expression(ir.power(part, ir.MINUS_ONE)))
                 case _:
-                    operands.append(self.expression(part))
+                    operands.append(self.factor(part))
         for ref in below:  # below the line of something that has all its indices, or as a factor of its own
             host = next((k for k, one in enumerate(operands) if set(one.axes) >= set(ref.axes)), None)
             if host is None:
@@ -406,30 +490,67 @@ class Graph:
         """What the tensor of a step holds after it."""
         self.want = [str(step.target.slots[axis]) for axis in self.memory(step.name)]
         try:
-            if not ir.is_plain(step.target) or len(set(step.target.slots)) < len(step.target.slots):
-                raise Unknown("written at index expressions")
-            ref = self.value(step)
+            if ir.is_plain(step.target) and len(set(step.target.slots)) == len(step.target.slots):
+                return self.bind_plain(step)
+            return self.fold(step)
         except (Unknown, ArithmeticError, ValueError) as reason:
             return self.whole(step, str(reason))
-        where = {slot: axis for axis, slot in enumerate(step.target.slots)}
+
+    def bind_plain(self, step: Step) -> Tensor:
+        before = [(False, self.read(step.target))] if step.operation == "+=" else []
+        ref = self.added([*before, *self.terms(step)])
+        if ref.value.truth:
+            raise Unknown("truth values as numbers")
         if not ref.value.tensor and ref.constant is None:
             ref.value.tensor = step.name
+        where = {slot: axis for axis, slot in enumerate(step.target.slots)}
         return Tensor(ref.value, tuple(where[index] for index in ref.axes))
 
-    def value(self, step: Step) -> Ref:
+    def terms(self, step: Step) -> list[tuple[bool, Ref]]:
         parts: list[tuple[bool, Ref]] = []
-        if step.operation == "+=":
-            parts.append((False, self.read(step.target)))
         for one in step.terms:
             size = math.prod(Fraction(self.sizes[index]) ** power for index, power in one.factor.sizes)
             number = abs(one.factor.number) * size
             factors = one.body.factors if isinstance(one.body, Product) else (one.body,)
             made = self.contraction(number, factors, one.bound) if one.bound else self.multiplied(number, factors)
             parts.append((one.factor.number < 0, made))
-        ref = self.added(parts)
-        if ref.value.truth:
-            raise Unknown("truth values as numbers")
-        return ref
+        return parts
+
+    def fold(self, step: Step) -> Tensor:
+        """Entries added up where the slots of the left side put them: the reverse of a window."""
+        runs = [self.run(slot) for slot in step.target.slots]
+        labels = [index for _, used in runs for index, _ in used]
+        self.want = labels
+        ref = self.added(self.terms(step))
+        if ref.constant is not None or len(set(labels)) < len(labels) or set(labels) != set(ref.axes):
+            raise Unknown("written at index expressions")
+        along = [index for _, used in runs for index in self.shifts(used)]
+        if any(scale < 0 for _, used in runs for _, scale in used) or math.prod(self.sizes[i] for i in along) > 64:
+            raise Unknown("written at many index expressions")
+        names = self.program.axes[step.name]
+        shape = tuple(self.sizes[index] for index in names)
+        detail = tuple(
+            (start, tuple((ref.axes.index(index), scale) for index, scale in used), self.beyond((start, used), size))
+            for (start, used), size in zip(runs, shape, strict=True)
+        )
+        made = self.moved("fold", detail, ref.value, names, shape)
+        made.tensor, made.hint = made.tensor or step.name, self.memory(step.name)
+        result = Ref(made, tuple(f"{axis}" for axis in range(len(names))))
+        if step.operation == "+=":
+            held = self.tensors[step.name]
+            before = Ref(held.value, tuple(f"{axis}" for axis in held.axes))
+            if len(held.axes) < len(names) and before.constant is None:
+                raise Unknown("added to what is constant along an axis")
+            self.want = [f"{axis}" for axis in self.memory(step.name)]
+            sizes, self.sizes = self.sizes, {**self.sizes, **{f"{k}": size for k, size in enumerate(shape)}}
+            result = self.map("add", before, result)
+            self.sizes = sizes
+        return Tensor(result.value, tuple(map(int, result.axes)))
+
+    def shifts(self, used: Sequence[tuple[Index, int]]) -> list[Index]:
+        """Of the indices of a slot those that are gone through one by one: all but the longest."""
+        longest = max((index for index, _ in used), key=lambda index: self.sizes[index], default=None)
+        return [index for index, _ in used if index != longest]
 
     def whole(self, step: Step, reason: str) -> Tensor:
         """A step that is done as it is read."""

@@ -11,10 +11,11 @@ import builtins
 import linecache
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import count
 from typing import Any
 
-from indexprop import codegen, ir, semantics
+from indexprop import codegen, ir, notation, semantics
 from indexprop.calculus import program_of
 from indexprop.codegen import Writer, expanded, title
 from indexprop.errors import NotationError, Problem, SizeError, TypeProblem
@@ -68,9 +69,8 @@ class Compiled:
         self.options = {"specialise": specialise, "reuse_outputs": reuse_outputs, "memory_limit": memory_limit}
         self._program = program = expanded(program)
         self.arrangement = arrange(program, layout)
-        self.reading = codegen.source(program, layout, style)
-        self.function = execute(self.reading, title(program))
         self._whole = whole = program_of(program)
+        notation.validate(whole)  # whoever built it: only plain names become text that runs
         self._inputs = whole.input_names
         identifiers = Writer(whole, self.arrangement, style).names
         self._identifiers = [identifiers[name] for name in self._inputs]
@@ -81,6 +81,16 @@ class Compiled:
         self._checked: dict[Any, list[Callable[..., Any]]] = {}
         self._specialised: dict[Any, Specialised] = {}
         self._latest: Lowered | None = None
+
+    @cached_property
+    def reading(self) -> str:
+        """The reading form: the text without sizes."""
+        return codegen.source(self._program, self.layout, self.style)
+
+    @cached_property
+    def function(self) -> Callable[..., Any]:
+        """The function that the reading form defines."""
+        return execute(self.reading, title(self._program))
 
     @property
     def source(self) -> str:

@@ -10,6 +10,7 @@ transposes are views that the matrix product takes as they are. What a caller ge
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,7 @@ from indexprop.ir import Index, Program, Step
 from indexprop.layouts import Arrangement, Derived
 
 ONES_UP_TO = 1 << 16
+SLICED_FROM = 1 << 18
 KEYWORD_OUT = frozenset({"maximum", "minimum"})  # numpy is moving away from a third argument by position for these
 COSTS = {"exp": 10, "quiet_exp": 10, "tanh": 10, "log": 10}
 
@@ -50,6 +52,8 @@ class Place:
     text: str
     order: Labels
     buffer: Buffer | None = None
+    whole: bool = True  # not a view with gaps or overlaps, whose axes cannot be joined
+    local: bool = False  # a part that changes from one round of a loop to the next
 
 
 @dataclass(frozen=True)
@@ -171,6 +175,11 @@ class Lowering:
     buffers: list[Buffer] = field(default_factory=list)
     views: dict[str, str] = field(default_factory=dict)
     extra: list[Value] = field(default_factory=list)
+    put_off: set[Value] = field(default_factory=set)
+    users: dict[Value, list[Value]] = field(default_factory=dict)
+    given: dict[Value, Place] = field(default_factory=dict)
+    made: set[Value] = field(default_factory=set)
+    fixed: int = 0
     results: int = 0
 
     def __post_init__(self) -> None:
@@ -200,7 +209,8 @@ class Lowering:
             self.needed.append(value)
             for operand, _ in value.operands:
                 self.last.setdefault(operand, value)
-                if value.operation == "step":  # what is read there may live on as a view
+                self.users.setdefault(operand, []).append(value)
+                if value.operation in ("step", "window"):  # what is read there may live on as a view
                     pinned.add(operand)
         self.needed.reverse()
         for value in pinned:
@@ -238,6 +248,8 @@ class Lowering:
 
     def allocate(self, value: Value, order: Sequence[int]) -> Place:
         """Memory for a value: fresh for a result, otherwise a buffer that is free, or a new one."""
+        if value in self.given:
+            return self.given[value]
         shape = tuple(value.shape[axis] for axis in order)
         name = self.variable(value)
         if value in self.output_names:
@@ -277,7 +289,7 @@ class Lowering:
 
     @property
     def bytes_of_buffers(self) -> int:
-        return sum(one.count * (1 if one.truth else self.itemsize) for one in self.buffers)
+        return self.fixed + sum(one.count * (1 if one.truth else self.itemsize) for one in self.buffers)
 
     def release(self, value: Value) -> None:
         """Gives back the buffers of what is needed for the last time in a value's operation."""
@@ -300,7 +312,7 @@ class Lowering:
     def seen(self, value: Value, code: Code, kind: str) -> str:
         """A view as text: of a buffer made once and named, otherwise where it is needed."""
         place = self.places[value]
-        if place.buffer is None or code.text == place.text:
+        if place.buffer is None or place.local or code.text == place.text:
             return code.text
         if code.text not in self.views:
             ending = "T" if code.text.endswith(".T") and code.text.count(".") == 1 else kind
@@ -363,6 +375,8 @@ class Lowering:
                 memory = memory[1:]
         place = self.places[value]
         text = place.text
+        if not place.whole and len(axes) < len(place.order):
+            return None
         if len(axes) < len(place.order) or None in place.order:
             text += f".reshape({', '.join(map(str, shape))})"
         return Code(text, tuple(axes))
@@ -379,10 +393,19 @@ class Lowering:
                 return
             case "map":
                 self.emit_map(value)
+            case "product" if self.is_put_off(value):
+                self.put_off.add(value)
+                return
             case "product":
                 self.emit_product(value)
             case "sum" | "max" | "min":
                 self.emit_reduction(value)
+            case "pad":
+                self.emit_pad(value)
+            case "window":
+                self.emit_window(value)
+            case "fold":
+                self.emit_fold(value)
             case _:
                 self.emit_step(value)
         self.release(value)
@@ -537,6 +560,9 @@ class Lowering:
             self.loop(value)
             self.record(value, "einsum", flops)
             return
+        if self.sliced(value):
+            self.record(value, "dot, sliced", flops)
+            return
         order = self.product_order(value, stack, rows, columns)
         want = tuple(value.axes[axis] for axis in order)
         rows, columns = (tuple(label for label in want if label in group) for group in (rows, columns))
@@ -556,6 +582,69 @@ class Lowering:
             self.dot(value, order, left, right, tuple(shapes))
         self.record(value, "matmul" if stack else "dot", flops)
 
+    def sliced(self, value: Value) -> bool:
+        """A product with a window that would have to be copied: copied and multiplied one slice after the other."""
+        (one, a), (other, b) = value.operands
+        if one.operation != "window":
+            (one, a), (other, b) = (other, b), (one, a)
+        number = self.memory(one, a)[:1]
+        if one.operation != "window" or not number or one.count * self.itemsize < SLICED_FROM:
+            return False
+        (label,) = number
+        kept = label in value.axes
+        order = self.forced(value) or value.hint
+        if kept and (label in b or value.axes[order[0]] != label):
+            return False
+        rest = tuple(axis for axis in value.axes if axis != label)
+        position = self.name("n")
+        parts = tuple(self.slice(operand, labels, label, position) for operand, labels in ((one, a), (other, b)))
+        names = dict(zip(value.axes, value.names, strict=True))
+        sizes = dict(zip(value.axes, value.shape, strict=True))
+        part = Value(
+            "product", None, parts, rest, tuple(sizes[k] for k in rest), tuple(names[k] for k in rest), value.step
+        )
+        part.hint = tuple(rest.index(value.axes[axis]) for axis in order if value.axes[axis] != label)
+        place = self.allocate(value, order)
+        self.places[value] = place
+        if place.buffer is None:
+            self.lines.append(f"{place.text} = np.{'empty' if kept else 'zeros'}({value.shape_in(order)}, dtype)")
+        elif not kept:
+            self.lines.append(f"{place.text}.fill(0)")
+        before, self.lines = self.lines, []
+        if kept:
+            self.given[part] = Place(f"{place.text}[{position}]", part.hint, Buffer("", 0, False), local=True)
+        self.last[part] = value
+        self.emit_product(part)
+        if not kept:
+            self.extra.append(part)
+            self.lines.append(f"np.add({place.text}, {self.places[part].text}, {place.text})")
+        for copy in self.extra:
+            self.last[copy] = value
+        count = dict(zip(a, one.shape, strict=True))[label]
+        body = [f"    {line}" for line in self.lines]
+        self.lines = [*before, f"for {position} in range({count}):", *body]
+        return True
+
+    def slice(
+        self, operand: Value, labels: tuple[int, ...], label: int, position: str
+    ) -> tuple[Value, tuple[int, ...]]:
+        """An operand at one position of an axis, if it has the axis."""
+        if label not in labels:
+            return operand, labels
+        memory = self.memory(operand, labels)
+        rest = tuple(axis for axis in labels if axis != label)
+        shape = tuple(size for size, axis in zip(operand.shape, labels, strict=True) if axis != label)
+        names = tuple(name for name, axis in zip(operand.names, labels, strict=True) if axis != label)
+        part = Value("slice", None, ((operand, labels),), rest, shape, names, operand.step)
+        text = self.operand(operand, labels, memory)
+        at = ", ".join(":" * (axis != label) or position for axis in memory[: memory.index(label) + 1])
+        place = self.places[operand]
+        order = tuple(rest.index(axis) for axis in memory if axis != label)
+        whole = place.whole and memory[0] == label
+        self.places[part] = Place(f"{text}[{at}]", order, place.buffer, whole=whole, local=True)
+        self.last[part] = None
+        return part, rest
+
     def matrices(
         self,
         value: Value,
@@ -569,8 +658,10 @@ class Lowering:
         text = self.stacked(operand, labels, stack, rows, columns)
         if text is not None:
             return text
-        want = (*stack, *rows, *columns)
         size = dict(zip(labels, operand.shape, strict=True))
+        want = (*stack, *rows, *columns)
+        if rows and columns and size[rows[-1]] > size[columns[-1]]:  # the longer runs, the faster the copy
+            want = (*stack, *columns, *rows)
         shape = tuple(size[label] for label in want)
         copy = Value("copy", None, ((operand, tuple(labels)),), want, shape, operand.names, value.step)
         place = self.allocate(copy, range(len(want)))
@@ -648,6 +739,164 @@ class Lowering:
         else:
             self.lines.append(f"{text}, out={place.text})")
 
+    # --- index expressions
+
+    def emit_pad(self, value: Value) -> None:
+        """A copy with zeros around it, which stay from call to call."""
+        ((operand, labels),) = value.operands
+        memory = self.memory(operand, labels)
+        around = [value.detail[axis] for axis in memory]  # type: ignore[index]
+        name = self.variable(value)
+        self.setup.append(f"{name} = np.zeros({value.shape_in(memory)}, dtype)")
+        self.fixed += value.count * self.itemsize
+        inner = [f"{before}:{before + operand.shape[axis]}" for axis, (before, _) in zip(memory, around, strict=True)]
+        view = self.name(f"{name}_inside")
+        self.setup.append(f"{view} = {name}[{', '.join(inner)}]")
+        self.lines.append(f"np.copyto({view}, {self.operand(operand, labels, memory)})")
+        self.places[value] = Place(name, memory)
+        self.made.add(value)
+        self.record(value, "pad")
+
+    def emit_window(self, value: Value) -> None:
+        """A view whose axes move along the axes of another array as index expressions say."""
+        ((operand, labels),) = value.operands
+        memory = self.memory(operand, labels)
+        text = self.operand(operand, labels, memory)
+        runs = [value.detail[axis] for axis in memory]  # type: ignore[index]
+        shape = [operand.shape[axis] for axis in memory]
+        owned = operand in self.made or self.places[operand].buffer is not None
+        if any(start for start, _ in runs):
+            base = f"{text}[{', '.join(f'{start}:' if start else ':' for start, _ in runs)}]"
+        else:
+            base = text
+        strides: list[list[str]] = [[] for _ in value.shape]
+        for place, (_, used) in enumerate(runs):
+            for axis, scale in used:
+                if owned:
+                    strides[axis].append(str(scale * math.prod(shape[place + 1 :]) * self.itemsize))
+                else:
+                    strides[axis].append(
+                        f"{scale} * {text}.strides[{place}]" if scale != 1 else f"{text}.strides[{place}]"
+                    )
+        steps = ", ".join(" + ".join(parts) for parts in strides)
+        line = f"np.lib.stride_tricks.as_strided({base}, {value.shape}, ({steps}{',' * (len(strides) == 1)}))"
+        name = self.variable(value)
+        (self.setup if owned else self.lines).append(f"{name} = {line}")
+        if owned:
+            self.made.add(value)
+        self.places[value] = Place(name, tuple(range(len(value.shape))), whole=False)
+
+    def emit_fold(self, value: Value) -> None:
+        """Zeros, and for each shift what falls there added to a slice."""
+        ((operand, labels),) = value.operands
+        detail: Any = value.detail
+        order = value.hint
+        shape = [value.shape[axis] + sum(detail[axis][2]) for axis in order]
+        padded = any(any(around) for _, _, around in detail)
+        result = value in self.output_names
+        fresh = result and not padded and not self.reuse_outputs
+        name = self.variable(value)
+        whole = self.name(f"{name}_around") if padded else name
+        (self.lines if fresh else self.setup).append(
+            f"{whole} = np.{'zeros' if fresh else 'empty'}({tuple(shape)}, dtype)"
+        )
+        if not fresh:
+            self.lines.append(f"{whole}.fill(0)")
+            self.fixed += math.prod(shape) * self.itemsize
+        inside = [f"{detail[axis][2][0]}:{detail[axis][2][0] + value.shape[axis]}" for axis in order]
+        if operand in self.put_off:
+            self.fold_slices(value, operand, whole)
+        else:
+            self.add_slices(value, self.places[operand], self.memory(operand, labels), whole, fresh=fresh)
+        if padded and result:
+            view = f"{whole}[{', '.join(inside)}]"
+            self.lines.append(f'{name} = np.array({view}, order="C")')
+        elif padded:
+            self.setup.append(f"{name} = {whole}[{', '.join(inside)}]")
+        if result:
+            self.results += value.count * self.itemsize
+        self.places[value] = Place(name, order, whole=result or not padded)
+        self.record(value, "add slices", operand.count)
+
+    def add_slices(
+        self, value: Value, source: Place, memory: Sequence[int], whole: str, *, fresh: bool, position: str = ""
+    ) -> None:
+        """For each shift, a slice of what is added up; `position` is that of the first axis, in a loop."""
+        ((operand, _),) = value.operands
+        detail: Any = value.detail
+        one_by_one: list[int] = []
+        along: dict[int, int] = {}
+        for axis, (_, used, _) in enumerate(detail):
+            longest = max((number for number, _ in used), key=lambda number: operand.shape[number], default=None)
+            one_by_one += [number for number, _ in used if number != longest]
+            if longest is not None and longest in memory:
+                along[axis] = longest
+        want = tuple(str(along[axis]) for axis in value.hint if axis in along)
+        for positions in itertools.product(*(range(operand.shape[number]) for number in one_by_one)):
+            at = dict(zip(one_by_one, positions, strict=True))
+            into = []
+            for axis in value.hint:
+                start, used, (before, _) = detail[axis]
+                begin = start + before + sum(scale * at[number] for number, scale in used if number in at)
+                if axis in along:
+                    step = next(scale for number, scale in used if number == along[axis])
+                    last = begin + step * (operand.shape[along[axis]] - 1) + 1
+                    into.append(f"{begin}:{last}" + (f":{step}" if step > 1 else ""))
+                else:
+                    into.append(position if position and not into else f"{begin}")
+            entries = ", ".join(str(at[label]) if label in at else ":" for label in memory)
+            code = Code(
+                source.text + (f"[{entries}]" if at else ""), tuple(str(label) for label in memory if label not in at)
+            )
+            text = self.writer.align(code, want).text
+            target = f"{whole}[{', '.join(into)}{'' if want else ', ...'}]"
+            if not fresh and not position:
+                target = self.view(target, f"{whole}_part")
+            if source.buffer is not None and text != source.text:
+                text = self.view(text, f"{source.text}_part")
+            self.lines.append(f"np.add({target}, {text}, {target})")
+
+    def is_put_off(self, value: Value) -> bool:
+        """Whether a product is large, and only made to be folded: then it is made slice by slice, in the fold."""
+        users = self.users.get(value, [])
+        if len(users) != 1 or users[0].operation != "fold" or value in self.output_names:
+            return False
+        fold: Any = users[0].detail
+        first = fold[users[0].hint[0]]
+        return value.count * self.itemsize >= SLICED_FROM and first[0] == 0 and len(first[1]) == 1 and not any(first[2])
+
+    def fold_slices(self, value: Value, operand: Value, whole: str) -> None:
+        """A product and its fold, one position of the first axis after the other."""
+        detail: Any = value.detail
+        number = detail[value.hint[0]][1][0][0]
+        label = operand.axes[number]
+        position = self.name("n")
+        parts = tuple(self.slice(one, labels, label, position) for one, labels in operand.operands)
+        places = [place for place in range(len(operand.axes)) if place != number]
+        axes = tuple(operand.axes[place] for place in places)
+        part = Value(
+            "product", None, parts, axes, operand.shape_in(places), tuple(operand.names[p] for p in places), value.step
+        )
+        long = {max((k for k, _ in used), key=lambda k: operand.shape[k]) for _, used, _ in detail if len(used) > 1}
+        part.hint = tuple(sorted(range(len(places)), key=lambda axis: places[axis] in long))
+        self.last[part] = value
+        before, self.lines = self.lines, []
+        self.emit_product(part)
+        memory = [places[axis] for axis in self.places[part].order if axis is not None]
+        self.add_slices(value, self.places[part], memory, whole, fresh=False, position=position)
+        self.extra.append(part)
+        for copy in self.extra:
+            self.last[copy] = value
+        body = [f"    {line}" for line in self.lines]
+        self.lines = [*before, f"for {position} in range({operand.shape[number]}):", *body]
+
+    def view(self, text: str, base: str) -> str:
+        """A view of memory of the workspace, made once and named."""
+        if text not in self.views:
+            self.views[text] = self.name(base)
+            self.setup.append(f"{self.views[text]} = {text}")
+        return self.views[text]
+
     # --- steps that stay as they are read
 
     def emit_step(self, value: Value) -> None:
@@ -700,7 +949,7 @@ class Lowering:
         tensor = self.graph.tensors[name]
         value = tensor.value
         order = self.arrangement.orders[name]
-        own = value.operation not in ("input", "constant") and self.output_names[value][0] == name
+        own = value.operation not in ("input", "constant", "window", "pad") and self.output_names[value][0] == name
         if own and len(tensor.axes) == len(self.whole.axes[name]):
             text = self.places[value].text
             if value.operation != "step" and None in order:

@@ -28,9 +28,8 @@ STYLES = ("matmul", "einsum")
 
 def everything(program):
     """The program with every tensor as an output."""
-    return ir.Program(
-        program.inputs, program.steps, tuple(dict.fromkeys(step.name for step in program.steps)), program.batch
-    )
+    names = tuple(dict.fromkeys(step.name for step in program.steps))
+    return ir.Program(program.inputs, program.steps, names, program.batch, program.facts)
 
 
 def by_definition(program, arrays):

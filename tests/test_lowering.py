@@ -60,6 +60,20 @@ PRODUCTS = {
     "a chain": "Y[i] = A[i,j] B[j,k] C[k,l] D[l,i]",
 }
 
+WINDOWS = {
+    "a window": "input X[n] \n Y[p] = k[r] X[p+r] where |p| = |n| - |r| + 1",
+    "zeros around": "input X[n] \n Y[n] = k[r] X[(n+r-1)?]",
+    "far around": "input X[n] \n Y[n] = k[r] X[(n-3*r+2)?]",
+    "steps": "input X[n], Z[p] \n Y[p] = k[r] X[(2*p+r-1)?] Z[p]",
+    "a part": "input X[n,b], U[m,b] \n Y[m,b] = X[m+1,b] U[m,b]",
+    "one entry": "input X[n,b] \n Y[b] = X[1,b] X[0,b] \n z = X[0,0]",
+    "a diagonal": "y[i] = A[i,i] u[i]",
+    "two in one": "input X[n,m] \n Y[p] = k[r] X[(p+r)?,(2*p)?] v[p]",
+    "sums of windows": "input X[n,c] \n Y[n,o] = K[o,c,r] X[(n+r-1)?,c] + 2 X[(n-1)?,o]",
+    "a maximum": "input X[n], k[r] \n Y[p] = max[r](X[2*p+r]) where |p| = |n| // 2",
+    "an image": "input X[n,c,y,x] \n Y[n,o,y,x] = K[o,c,r,s] X[n,c,(y+r-1)?,(x+2*s-2)?]",
+}
+
 
 def lines_of(text):
     return ip.parse(text.replace(" \n ", "\n"))
@@ -101,6 +115,50 @@ def test_single_precision_agrees(name):
         assert value.dtype == np.float32
         largest = np.max(np.abs(expected[key]), initial=1.0)
         np.testing.assert_allclose(value, expected[key], rtol=1e-4, atol=1e-5 * largest)
+
+
+@pytest.mark.parametrize("layout", ["as written", "reversed"])
+@pytest.mark.parametrize("name", WINDOWS)
+def test_windows(name, layout):
+    """Index expressions are views, of copies with zeros around; written, slices are added."""
+    text = WINDOWS[name].replace(" where ", "\nwhere ")
+    for program in (lines_of(text), ip.vjp(lines_of(text)).program):
+        program = everything(program)
+        sizes = {"p": 4, "r": 3, "m": 4, "n": 6, "b": 5, "i": 3, "j": 3, "o": 2, "c": 2, "s": 2, "y": 5, "x": 4}
+        sizes |= {"a window": {"n": 6}, "a maximum": {"n": 8, "r": 2}}.get(name, {})
+        sizes |= {index: sizes[root] for index, root in program.same_size.items() if root in sizes}
+        arrays = testing.fill(
+            {access.tensor: tuple(sizes[index] for index in access.names) for access in program.inputs}, 5
+        )
+        expected = by_definition(program, arrays)
+        turned = {name: " ".join(reversed(axes)) for name, axes in program.axes.items() if len(set(axes)) == len(axes)}
+        chosen = turned if layout == "reversed" else None
+        step = ip.compile(program, chosen)
+        found = step(**ip.convert(arrays, to=chosen, program=program))
+        assert_agrees(ip.convert(found, from_=chosen, program=program), expected)
+        assert_poison_changes_nothing(program, ip.convert(arrays, to=chosen, program=program), chosen)
+
+
+@pytest.mark.parametrize("reuse", [False, True])
+@pytest.mark.parametrize("layout", [None, {"Y": "x y n o"}, {"X": "y x c n", "T": "y n x o"}])
+def test_a_large_window_is_copied_slice_by_slice(layout, reuse):
+    image = ip.parse("""
+        input X[n,c,y,x], K[o,c,r,s], T[n,o,y,x]
+        Y[n,o,y,x] = K[o,c,r,s] X[n,c,(y+r-1)?,(x+s-1)?]
+        L = sum[n,o,y,x](Y[n,o,y,x]^2 T[n,o,y,x])
+    """)
+    grad = ip.gradient(image)
+    arrays = draw_arrays(image, {"n": 5, "c": 6, "y": 16, "x": 17, "o": 4, "r": 3, "s": 4})
+    laid = ip.convert(arrays, to=layout, program=grad)
+    step = ip.compile(grad, layout, reuse_outputs=reuse)
+    loss, grads = step(**laid)
+    loss2, grads2 = ip.compile(grad, layout, specialise=False)(**laid)
+    np.testing.assert_allclose(loss, loss2)
+    for name, value in grads.items():
+        np.testing.assert_allclose(value, grads2[name], atol=1e-9, err_msg=name)
+    if layout is None:
+        assert step.source.count("for n in range(5):") + step.source.count("for n_") == 3
+        assert step.plan.memory < 2_000_000
 
 
 # --- memory ---------------------------------------------------------------------------------------
