@@ -73,13 +73,13 @@ class Family:
 class Folding:
     """The lines of a run, folded from the innermost loop outwards.
 
-    `shapes` gives the axes of a tensor, `make_index` the index of a loop, by its place in the code and the number of
-    passes, and `runs` that number, by the passes around the loop and its place.
+    `shapes` gives the axes of a tensor; `make_index` the index of a loop, by the passes around it, its place in the code
+    and the number of its passes; `runs` that number.
     """
 
     axes: Axes
     shapes: Callable[[str], tuple[Index, ...]]
-    make_index: Callable[[int, int], Index]
+    make_index: Callable[[Passes, int, int], Index]
     runs: Mapping[tuple[Passes, int], int]
     made: list[Stack | Sum] = field(default_factory=list)
 
@@ -125,7 +125,7 @@ class Folding:
             return changed
         for order in (1, -1):
             turned = [Family(one.site, one.entries[::order]) for one in families]
-            loop = Loop(self, lines, turned, self.make_index(place, count), count)
+            loop = Loop(self, lines, turned, self.make_index(outer, place, count), count)
             folded = loop.run()
             if order == 1 and loop.backwards:
                 continue

@@ -188,7 +188,7 @@ class Tracer:
         self.steps: list[Step] = []
         self.passes: list[tuple[tuple[tuple[int, int], ...], tuple[int, ...]]] = []
         self.loops: list[list[int]] = []
-        self.trips: dict[int, tuple[Any, ...] | None] = {}
+        self.trips: dict[tuple[tuple[tuple[int, int], ...], int], tuple[Any, ...]] = {}
         self.runs: dict[tuple[tuple[tuple[int, int], ...], int], int] = {}
         self.renamed: dict[str, str] = {}
         self.finished: list[Step] = []
@@ -944,7 +944,7 @@ class Tracer:
         place = parts[0].passes[-1][0]
         if self.runs.get((parts[0].passes[:-1], place)) != len(parts):
             return None
-        long = self.loop_index(place, len(parts))
+        long = self.loop_index(parts[0].passes[:-1], place, len(parts))
         like = self.fresh(parts[0])
         axes = (*like.axes[:axis], long, *like.axes[axis:])
         shape = data.shape
@@ -1079,7 +1079,8 @@ class Tracer:
         self.at(place)
         if isinstance(values, range):
             known = self.ranges.get(id(values))
-            self.trips[place] = known[1] if known is not None else (values.start, values.stop, values.step)
+            ends = known[1] if known is not None else (values.start, values.stop, values.step)
+            self.trips[self.now(), place] = ends
         frame = [place, 0]
         self.loops.append(frame)
         try:
@@ -1096,10 +1097,10 @@ class Tracer:
         """How many loops are around a loop."""
         return next((k for k, other in enumerate(self.loops) if other is frame), len(self.loops))
 
-    def loop_index(self, place: int, count: int) -> Index:
-        """The index of a loop: as large as its range says."""
-        ends = self.trips.get(place)
-        if ends is None:
+    def loop_index(self, outer: tuple[tuple[int, int], ...], place: int, count: int) -> Index:
+        """The index of a loop, by the passes around it and its place: as large as its range says."""
+        ends = self.trips.get((outer, place))
+        if ends is None or len(range(*map(int, ends))) != count:
             mark = self.axes.new(count)
         else:
             first, last, step = (0, ends[0], 1) if len(ends) == 1 else (*ends, 1)[:3]

@@ -187,6 +187,21 @@ def test_parts_that_are_written_over_keep_the_rest() -> None:
     assert lifted.result == lifted.program.outputs[0]
 
 
+def test_an_inner_loop_that_gets_shorter_has_an_index_of_its_own_in_every_pass() -> None:
+    def products(X):  # type: ignore[no-untyped-def]
+        found = []
+        for i in range(X.shape[1]):
+            for j in range(i, X.shape[1]):
+                found.append(X[:, i] * X[:, j])
+        return np.stack(found)
+
+    X = normal(4, 3)
+    lifted = lift(products, [X])
+    agrees_with_the_definition(lifted)
+    np.testing.assert_allclose(lifted.values[str(lifted.result)], products(X))
+    assert lifted.notes[0].startswith("holds at these sizes")
+
+
 # --- traps ------------------------------------------------------------------------------------------------------------
 
 
