@@ -73,8 +73,8 @@ class Family:
 class Folding:
     """The lines of a run, folded from the innermost loop outwards.
 
-    `shapes` gives the axes of a tensor; `make_index` the index of a loop, by the passes around it, its place in the code
-    and the number of its passes; `runs` that number.
+    `shapes` gives the axes of a tensor; `make_index` the index of a loop, by the passes around it, its place in the
+    code and the number of its passes; `runs` that number.
     """
 
     axes: Axes
