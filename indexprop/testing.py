@@ -10,7 +10,7 @@ import random
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -118,9 +118,9 @@ def operands(
     """
     if isinstance(axes, Program):
         named: dict[str, Sequence[Index]] = {access.tensor: access.names for access in axes.inputs}
-        truths = _truths(axes)
+        truths: Iterable[str] = axes.truths
     else:
-        named, truths = dict(axes), set()
+        named, truths = dict(axes), ()
     shapes = {name: tuple(sizes[index] for index in slots) for name, slots in named.items()}
     return st.integers(0, 2**32 - 1).map(lambda seed: fill(shapes, seed, kind=kind, truths=truths))
 
@@ -156,17 +156,6 @@ def fill(
 
 def _rational(chosen: random.Random) -> Fraction:
     return Fraction(chosen.choice((-1, 1)) * chosen.randint(1, 19), chosen.choice((3, 5, 7)))
-
-
-def _truths(program: Program) -> set[str]:
-    """The inputs that are read as conditions."""
-    return {
-        part.arguments[0].tensor
-        for step in program.steps
-        for term in step.terms
-        for part in ir.walk(term.body)
-        if isinstance(part, Call) and part.function == "where" and isinstance(part.arguments[0], Access)
-    }
 
 
 # --- einsum strings -------------------------------------------------------------------------------------------------
@@ -254,6 +243,7 @@ def programs(
     smooth: bool = False,
     scalar: bool | None = None,
     max_steps: int = 4,
+    guards: bool = False,
 ) -> Program:
     """Valid programs: contractions, maps, broadcasts, diagonals, one tensor twice in a term, inner sums, sizes, `+=`.
 
@@ -263,9 +253,9 @@ def programs(
     (('L',), ())
 
     `functions` restricts the functions of the table that occur; `smooth` leaves out everything with a kink (`where`,
-    maxima, comparisons, `relu`, ...). `scalar=True` ends in a scalar `L`, False does not, None draws it. Values are
-    defined, and of moderate size, wherever inputs are of order one: what is divided by is never zero, and logarithms
-    and roots see positive numbers.
+    maxima, comparisons, `relu`, ...); `guards` puts conditions in front of terms. `scalar=True` ends in a scalar `L`,
+    False does not, None draws it. Values are defined, and of moderate size, wherever inputs are of order one: what is
+    divided by is never zero, and logarithms and roots see positive numbers.
     """
     allowed = {
         name
@@ -274,7 +264,7 @@ def programs(
     }
     if smooth:
         allowed = {name for name in allowed if name not in SHARP and not TABLE[name].kinks}
-    grower = _Grower(draw, sorted(allowed), smooth)
+    grower = _Grower(draw, sorted(allowed), smooth, guards)
     draw(st.lists(st.builds(grower.step), min_size=1, max_size=max_steps))
     if scalar is None:
         scalar = draw(st.booleans())
@@ -289,10 +279,11 @@ class _Grower:
     What belongs together is drawn by `st.builds`, so that hypothesis can leave it out as a whole when it shrinks.
     """
 
-    def __init__(self, draw: st.DrawFn, functions: Sequence[str], smooth: bool) -> None:
+    def __init__(self, draw: st.DrawFn, functions: Sequence[str], smooth: bool, guards: bool) -> None:
         self.draw = draw
         self.functions = functions
         self.smooth = smooth
+        self.guards = guards
         self.inputs: dict[str, tuple[Index, ...]] = {}
         self.written: dict[str, tuple[Index, ...]] = {}
         self.masks: dict[str, tuple[Index, ...]] = {}
@@ -348,7 +339,20 @@ class _Grower:
         if present and self.pick(False, False, True):
             factor *= ir.Factor(sizes=((self.pick(*present), self.pick(-1, 1)),))
         bound = [index for index in ir.free_indices(body) if index not in left]
+        free = list(ir.free_indices(body))
+        if free and self.guards and self.pick(False, True):
+            body = ir.multiply(self.guard(free), body)
         return ir.term(bound, body, factor)
+
+    def guard(self, present: Sequence[Index]) -> Expr:
+        """A condition in front of a term, about indices that the term reads anyway."""
+        if self.pick("comparison", "comparison", "mask") == "mask":
+            name = f"M{len(self.masks)}"
+            self.masks[name] = self.some(present, 2)
+            return ir.Guard("is", Access(name, self.masks[name]))
+        left, right = (ir.Affine(((self.pick(*present), 1),)) for _ in range(2))
+        right = self.pick(right, ir.Affine((), (), self.pick(0, 1)), replace(right, constant=self.pick(-1, 1)))
+        return ir.Guard(self.pick("<=", "<", "==", "!=", ">"), left, right)
 
     def loss(self) -> None:
         """A scalar that everything flows into."""
