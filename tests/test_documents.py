@@ -204,7 +204,7 @@ def test_whatever_is_removed_from_the_source_is_noticed(name, layout, style):
     function = net.by_hand[layout]
     loss = function(**arrays)
     grads = {tensor: by_complex_step(function, arrays, tensor) for tensor in arrays}
-    source = net.steps[layout, style].source
+    source = net.steps[layout, style].reading
     made = list(mutation.mutants(source, DAMAGES))
     counts = {rule.__doc__: sum(mutant.kind == rule.__doc__ for mutant in made) for rule in DAMAGES}
     assert all(counts.values()) or (style == "einsum" and not counts[mutation.no_transpose.__doc__])
@@ -218,7 +218,7 @@ def test_the_undamaged_source_is_not_noticed():
     arrays = net.arrays(SIZES, "column", seed=7)
     loss = three_columns(**arrays)
     grads = {tensor: by_complex_step(three_columns, arrays, tensor) for tensor in arrays}
-    whole = mutation.Mutant("nothing", "", "", 0, net.steps["column", "matmul"].source)
+    whole = mutation.Mutant("nothing", "", "", 0, net.steps["column", "matmul"].reading)
     assert not is_caught(whole, arrays, loss, grads)
 
 

@@ -375,7 +375,7 @@ def test_every_change_of_the_source_is_found(layout, style):
         shapes = {name: [{**sizes, "1": 1}[word] for word in words.split()] for name, words in AXES[layout].items()}
         arrays = {name: rng.normal(size=shape) for name, shape in shapes.items()}
         right = step(**arrays)[1]
-        for mutant in mutation.mutants(step.source, derived_only=True):
+        for mutant in mutation.mutants(step.reading, derived_only=True):
             function = mutant.function()
             made += 1
             found = outcome(function, arrays)
