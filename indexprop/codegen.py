@@ -694,10 +694,8 @@ class Writer:
         kept, self.skipped = self.skipped, "-inf"
         inside = [self.expression(argument, order).text for argument in arguments if any(ir.accesses(argument))]
         self.skipped = kept
-        axes = [str(order.index(name)) for name in names]
-        where = f"axis={axes[0]}" if len(axes) == 1 else f"axis=({', '.join(axes)})"
         axes_left = order if INDEXED[function].keeps else tuple(axis for axis in order if axis not in names)
-        return Code(f"{function}({', '.join([*inside, where])})", axes_left)
+        return Code(f"{function}[{','.join(names)}]({', '.join(inside)})", axes_left)
 
     def number(self, value: Fraction) -> Code:
         text = notation.format_number(value)

@@ -384,6 +384,9 @@ def code(writer: Writer, step: Step) -> str:
 _SPEC = re.compile(r'einsum\("([^"]*)"')
 ELEMENTWISE = "elementwise"
 GAP = "  "
+SPELLINGS = "The line in every spelling"
+SHORT = 64
+LYING = "How the arrays lie"
 
 
 def table(source: Gradient | Tangent, form: str = "text", layout: LayoutLike = None) -> str:
@@ -410,7 +413,7 @@ def table(source: Gradient | Tangent, form: str = "text", layout: LayoutLike = N
     program, derived = _steps(source)
     kept = set(map(id, derived))
     forward = tuple(step for step in program.steps if id(step) not in kept)
-    notes = source.notes
+    notes = [*source.notes, *_written_out([*forward, *derived])]
     if form == "latex":
         reading = _reading(source)
         parts = [_align(_latex_rows(steps, reading)) for steps in (forward, derived) if steps]
@@ -430,6 +433,14 @@ def table(source: Gradient | Tangent, form: str = "text", layout: LayoutLike = N
         if steps
     ]
     return "\n".join([*_columns(sections), *(["", *_notes(notes)] if notes else [])])
+
+
+def _written_out(steps: Iterable[Step]) -> Iterator[str]:
+    """What a reader of the matrix form has to know about functions over indices."""
+    names = dict.fromkeys(part.function for step in steps for part in _applied(step))
+    if names:
+        stand = "stand for their definitions" if len(names) > 1 else "stands for its definition"
+        yield f"{', '.join(names)} {stand}: ip.source writes the lines in numpy"
 
 
 def _notes(notes: Iterable[str]) -> Iterator[str]:
@@ -865,6 +876,35 @@ def calls_around(expr: Expr, leaf: Access) -> list[tuple[Call, int]] | None:
     return None
 
 
+def _tensors(expr: Expr) -> set[str]:
+    return {access.tensor for access in ir.accesses(expr)}
+
+
+def _spread(expr: Expr) -> Expr:
+    """The expression with products of sums written out, and with what stands above and below a line left out.
+
+    >>> expr = notation.parse("y[k] = p[k] (t[k] / p[k] - s)").steps[0].terms[0].body
+    >>> notation.format_expr(_spread(expr))
+    't[k] - p[k] s'
+    """
+    expr = ir.rebuild(expr, _spread)
+    if isinstance(expr, Reduce) and expr.operation == "sum":
+        return _term_expression(ir.term(expr.indices, expr.body))  # numbers and sizes stand in front
+    if not isinstance(expr, Product):
+        return expr
+    total = next((part for part in expr.factors if isinstance(part, Sum)), None)
+    if total is not None:
+        rest = [part for part in expr.factors if part is not total]
+        return ir.add(*(_spread(ir.multiply(*rest, part)) for part in total.terms))
+    factors = list(expr.factors)
+    for part in expr.factors:
+        below = ir.power(part, ir.MINUS_ONE)
+        if isinstance(part, Access) and below in factors:
+            factors.remove(part)
+            factors.remove(below)
+    return ir.multiply(*factors)
+
+
 _PRODUCT = re.compile(r"(-?|-?.+ \* \()([\w.]+?)(\.m?T)? @ ([\w.]+?)(\.m?T)?(\)?(?: / .+)?)")
 _TOTAL = re.compile(r"([\w.]+)\.sum\(axis=(\d+)(, keepdims=True)?\)")
 
@@ -982,6 +1022,22 @@ class _Teller:
         return found
 
     @cached_property
+    def parts(self) -> list[Step]:
+        """The lines of adjoints that are no cotangents."""
+        return [
+            step
+            for step in self.program.steps
+            if step.because and step.because.rule == "adjoint" and step.name not in self.tensor_of
+        ]
+
+    def parts_of(self, told: _Told) -> list[Step]:
+        """The lines of the adjoint of one function that come before the cotangent."""
+        because = told.step.because
+        assert because is not None
+        whole = replace(because, rule="adjoint", step=told.source, leaf=told.leaf)
+        return [step for step in self.parts if step.because == whole]
+
+    @cached_property
     def divided(self) -> dict[str, tuple[str, ir.Factor]]:
         """For every cotangent that carries the division by a size: the cotangent where it came in, and the division."""
         found: dict[str, tuple[str, ir.Factor]] = {}
@@ -1076,10 +1132,12 @@ class _Teller:
             chapters += [self.where(tensor, told), self.upstream(told)]
             for one in told:
                 chapters += self.contribution(one, f" (through {self.f(one.source.name)})" if len(told) > 1 else "")
-            chapters.append(self.shape(derived, tensor))
+            first = next(k for k, chapter in enumerate(chapters) if str(chapter.title).startswith(SPELLINGS))
+            chapters.insert(first, self.shape(derived, tensor, told))
         wrong = tuple(row for one in told for row in self.mistakes(one))
         if wrong:
-            chapters.append(Chapter(say("What would be wrong"), (Items(tuple(dict(wrong).items())),)))
+            title = f"What would be wrong{f', in {next(iter(self.matrix))} layout' if len(self.matrix) > 1 else ''}"
+            chapters.append(Chapter(say(title), (Items(tuple(dict(wrong).items())),)))
         return Story(say(f"{Code(derived)}, {self.whose(tensor, self.axes[tensor])}"), tuple(chapters))
 
     def origin(self, steps: Sequence[Step], derived: str, tensor: str) -> Chapter:
@@ -1132,6 +1190,7 @@ class _Teller:
         lines = list(dict.fromkeys(one.source for one in told))
         reads = [read for read in lines[0].reads if read.tensor == tensor]
         named, cotangent = self.f(tensor), Code(told[0].step.name)
+        second = "Were it read in a second line, that line would add its share, with +=."
         if len(lines) > 1:
             text = (
                 f"{named} is read in {len(lines)} lines. Each contributes to {cotangent}, and the contributions add "
@@ -1143,10 +1202,10 @@ class _Teller:
                 f"Every read contributes to {cotangent}, and the contributions add up."
             )
         elif lines[0].name in self.gradient.of:
-            text = f"{named} is read in this one line, which is {self.f(lines[0].name)} itself."
+            text = f"{named} is read in this one line, which is {self.f(lines[0].name)} itself. {second}"
         else:
             through = self.f(lines[0].name)
-            text = f"{named} is read in this one line: it reaches {self.f(self.goal)} only through {through}."
+            text = f"{named} is read in this one line: it reaches {self.f(self.goal)} only through {through}. {second}"
         blocks: list[Block] = [self.lines(lines), Paragraph(say(text))]
         if len(self.readers.get(tensor, ())) > len(lines):
             blocks.append(Paragraph(say("Other lines read it too, but nothing flows back through those reads.")))
@@ -1167,20 +1226,51 @@ class _Teller:
                 what = f"{self.f(source.name)} is what is differentiated, and its derivative by itself is one"
                 blocks.append(Paragraph(say(f"The upstream is 1: {what}.")))
                 continue
-            text = f"The upstream is {Code(upstream)}, {self.whose(source.name)}. "
+            text = f"The upstream is {Code(upstream)}, {self.whose(source.name)}. {self.meaning(upstream, source)} "
             if upstream in self.gradient.seeds:
                 text += "It is given."
             else:
                 text += "It is known by now, because the backward pass takes the lines from the last to the first:"
             blocks.append(Paragraph(say(text)))
-            if self.derived.get(upstream):
-                blocks.append(self.lines(self.derived[upstream]))
+            lines = self.derived.get(upstream, [])
+            if lines:
+                read = {access.tensor for line in lines for access in line.reads}
+                parts = [step for step in self.parts if step.name in read]
+                blocks.append(self.lines([*parts, *lines]))
+                earlier = [name for name in self.tensor_of if name in read and name != upstream]
+                blocks += [
+                    Paragraph(say(f"{Code(name)} is in turn {self.whose(self.tensor_of[name])}.")) for name in earlier
+                ]
             if upstream in self.divided:
-                origin, factor = self.divided[upstream]
-                came = "" if origin == upstream else f": it came in with {Code(origin)}"
-                text = f"The {self.f(_factor_expression(factor))} of the average is in it already{came}."
-                blocks.append(Paragraph(say(text)))
+                blocks += self.division(upstream)
         return Chapter(say("What comes in from upstream"), tuple(blocks))
+
+    def meaning(self, upstream: str, source: Step) -> Words:
+        """What an entry of the upstream says."""
+        entry, of = self.f(Access(upstream, source.target.slots)), self.f(source.target)
+        if self.scalar is None:
+            text = "A cotangent is the gradient of whatever number the outputs go into:"
+            return say(f"{text} {entry} says how fast that number grows with {of}.")
+        return say(f"{entry} says how fast {self.f(self.scalar)} grows with {of}.")
+
+    def division(self, upstream: str) -> Iterator[Block]:
+        """Where the division by a size came in, and with which line."""
+        origin, factor = self.divided[upstream]
+        came = "" if origin == upstream else f": it came in with {Code(origin)}"
+        text = f"The {self.f(_factor_expression(factor))} of the average is in it already{came}"
+        derived = next(step for step in self.derived[origin] if step.terms and step.terms[0].factor.sizes)
+        source = derived.because.step if derived.because else None
+        if source is None or not any(k < 0 for term in source.terms for _, k in term.factor.sizes):
+            yield Paragraph(say(f"{text}."))
+            return
+        sizes = listed(f"{self.f(Size(index))} is the size of {self.i(index)}" for index, _ in factor.sizes)
+        text += ", from" if came else ". It comes from"
+        yield Paragraph(say(f"{text} the line of {self.f(source.name)} ({sizes}):"))
+        yield self.lines([source])
+        there, here = (abs(step.terms[0].factor.number) for step in (source, derived))
+        if here == 1 != there and len(source.terms) == 1:
+            brought, cancelled = self.f(Number(1 / there)), self.f(Number(there))
+            yield Paragraph(say(f"The derivative brings a factor {brought}, which cancels the {cancelled} there."))
 
     def contribution(self, told: _Told, through: str) -> Iterator[Chapter]:
         adjoint = told.step.because is not None and told.step.because.rule == "adjoint"
@@ -1189,7 +1279,7 @@ class _Teller:
         if told.source.loop:
             yield Chapter(say(f"In which order{through}"), (Paragraph(self.order(told)),))
         yield Chapter(say(f"Which indices stay, which are summed{through}"), tuple(self.indices(told)))
-        yield self.spellings(told.step, through)
+        yield self.spellings(told.step, through, self.parts_of(told) if adjoint else ())
         reasons = {name: self.reason(told.step, writer) for name, writer in self.matrix.items()}
         rows = tuple((say(name), words) for name, words in reasons.items() if words)
         if rows:
@@ -1250,7 +1340,22 @@ class _Teller:
             yield from self.product_rule(step, reads)
         else:
             yield from self.one_read(told)
-        yield self.lines([step])
+        zeros = [one for one in self.derived.get(step.name, ()) if not one.reads and one is not step]
+        yield self.lines([*zeros, step])
+        if not calls_around(told.term.body, leaf):  # a function has told it
+            yield from self.kept(told)
+
+    def kept(self, told: _Told) -> Iterator[Block]:
+        """Which values of the forward pass the line uses again."""
+        lines = [told.step, *(self.parts_of(told) if told.step.because and told.step.because.rule == "adjoint" else ())]
+        read = dict.fromkeys(read.tensor for line in lines for read in line.reads)
+        again = [self.f(name) for name in read if name in self.forward]
+        if again:
+            be, them = ("are", "they are") if len(again) > 1 else ("is", "it is")
+            arrays = "the arrays" if len(again) > 1 else "the array"
+            yield Paragraph(
+                say(f"{listed(again)} {be} {arrays} of the forward pass, kept for this: {them} not computed again.")
+            )
 
     def adjoint(self, told: _Told) -> Iterator[Block]:
         """The lines that the table declares for a function over indices, and those that they became here."""
@@ -1269,14 +1374,43 @@ class _Teller:
         yield Display(tuple(map(self.equation, notation.parse_lines(record.adjoint[parameter]))))
         if record.why:
             yield Paragraph(say(record.why))
-        parts = [
-            step
-            for step in self.program.steps
-            if step.because and step.because == replace(step.because, rule="adjoint", step=source, leaf=told.leaf)
-            if step.name not in self.tensor_of
-        ]
         yield Paragraph(say("They follow from the definition by the one rule. Here they are"))
-        yield self.lines([*parts, told.step])
+        yield self.lines([*self.parts_of(told), told.step])
+        yield from self.kept(told)
+        text = f"{name} is not in numpy: {Code('ip.source')} writes it out from its definition."
+        yield Paragraph(say(f"{text} By convention: {record.convention}." if record.convention else text))
+        yield from self.put_in(told)
+
+    def put_in(self, told: _Told) -> Iterator[Block]:
+        """The lines of an adjoint as one formula, where the upstream comes from a loss and the formula is short."""
+        upstream = self.upstream_of(told.step)
+        lines = self.derived.get(upstream or "", [])
+        parts = {part.name: part for part in self.parts_of(told)}
+        read = {access.tensor for line in (*lines, told.step, *parts.values()) for access in line.reads}
+        one = lines[0].terms[0] if len(lines) == 1 and len(lines[0].terms) == 1 else None
+        if one is None or one.bound or read & self.tensor_of.keys() - {upstream}:
+            return
+        known = {line.name: line for line in (*lines, *parts.values())}
+        whole = _spread(self.inserted(expression(told.step.terms), known))
+        sums = [part for part in ir.walk(whole) if isinstance(part, Reduce) and isinstance(part.body, Access)]
+        if len(notation.format_expr(whole)) > SHORT or any(name in known for name in _tensors(whole)):
+            return
+        yield Paragraph(say(f"With the lines of {listed(map(Code, known))} put in, that is by algebra"))
+        yield Display((Equation(self.f(told.step.target), told.step.operation, self.f(whole)),))
+        for total in dict.fromkeys(sums):
+            short = _exchange(whole, total, ir.ONE)
+            yield Paragraph(say(f"Where {self.f(total)} is 1, it is {self.f(short)}."))
+
+    def inserted(self, expr: Expr, known: Mapping[str, Step]) -> Expr:
+        """The expression with lines in the place of their names."""
+        if isinstance(expr, Access) and expr.tensor in known:
+            line = known[expr.tensor]
+            bound = [index for term in line.terms for index in term.bound]
+            taken = {*self.program.indices, *ir.free_indices(expr)}
+            names = {index: ir.fresh("j", taken) for index in bound}
+            names |= dict(zip(ir.slot_indices(line.target), ir.slot_indices(expr), strict=True))
+            return self.inserted(ir.rename(expression(line.terms), names), known)
+        return ir.rebuild(expr, lambda child: self.inserted(child, known))
 
     def product_rule(self, step: Step, reads: Sequence[Access]) -> Iterator[Block]:
         yield Paragraph(
@@ -1307,7 +1441,11 @@ class _Teller:
         if others:
             verb = "does" if len(others) == 1 else "do"
             text += f" ({listed(map(self.f, others))} {verb} not depend on {self.f(leaf.tensor)}: no contribution)"
-        yield Paragraph(say(f"{text}. Upstream times local:"))
+        text += "."
+        for part in dict.fromkeys(part for term in told.source.terms for part in ir.walk(term.body)):
+            if isinstance(part, Size):
+                text += f" {self.f(part)}, the size of {self.i(part.index)}, is a constant."
+        yield Paragraph(say(f"{text} Upstream times local:"))
         yield self.plainly(step)
         calls = calls_around(told.term.body, leaf) or []
         if calls:
@@ -1360,6 +1498,8 @@ class _Teller:
         before = dict.fromkeys(index for term in source.terms for index in term.bound)
         again = [index for index in slots if index in before]
         bound = dict.fromkeys(index for term in step.terms for index in term.bound)
+        if step.because and step.because.rule == "adjoint":
+            yield from self.summed_parts(told)
         if not bound:
             yield from self.unsummed(step, tensor, again)
             if moving:
@@ -1378,6 +1518,21 @@ class _Teller:
             rows.insert(1, self.landing(step, moving))
         yield Items(tuple(rows))
 
+    def summed_parts(self, told: _Told) -> Iterator[Block]:
+        """The sums of an adjoint that stand in lines of their own."""
+        over = self.each(_applied(told.source)[0].indices)
+        rows = []
+        for part in self.parts_of(told):
+            bound = dict.fromkeys(index for term in part.terms for index in term.bound)
+            if bound:
+                text = (
+                    f"{'are' if len(bound) > 1 else 'is'} summed in {self.f(part.target)}, which adds up what comes "
+                    f"back through all entries along {over}."
+                )
+                rows.append((self.each(bound), say(text)))
+        if rows:
+            yield Items(tuple(rows))
+
     def moving(self, step: Step) -> tuple[Index, ...]:
         """The indices that only choose a position of what a line writes."""
         plain = {slot for slot in step.target.slots if isinstance(slot, str)}
@@ -1395,13 +1550,32 @@ class _Teller:
         elif step.operation == "+=":
             text += (
                 "What was read at a place is written at that place. Where several meet at one entry, because it was "
-                "read several times, += adds up their shares."
+                f"read several times, += adds up their shares{self.meeting(inner)}."
             )
             if not all(one.reads for one in self.derived.get(step.name, ())):
                 text += " An entry that was never read keeps the 0 that it begins with."
         if any(isinstance(slot, ir.Partial) for slot in places):
-            text += " A place outside the axis is left out, as in the forward line: nothing was read there."
+            text += " ? lets a place lie outside the axis: the forward line reads 0 there, and here it is left out."
         return self.each(moving), say(text.strip())
+
+    def meeting(self, places: Sequence[Slot]) -> str:
+        """An entry at which several positions meet, for an example."""
+        match places:
+            case [ir.Affine(indices=((one, a), (other, b)), sizes=(), constant=c)] if min(a, b) > 0:
+                for entry in range(a * b + a + b):
+                    pairs = [
+                        (p, (entry - c - a * p) // b)
+                        for p in range((entry - c) // a + 1)
+                        if (entry - c - a * p) % b == 0
+                    ]
+                    pairs = [(p, r) for p, r in pairs if r >= 0]
+                    if len(pairs) > 1:
+                        met = " and at ".join(
+                            f"{Formula(f'{one}={p}, {other}={r}', f'{latex_index(one)}={p}, {latex_index(other)}={r}')}"
+                            for p, r in pairs[:2]
+                        )
+                        return f" (entry {entry}, say, was read at {met})"
+        return ""
 
     def summed(self, told: _Told, tensor: Access, index: Index) -> Words:
         holders = (part for term in told.step.terms for part in ir.accesses(term.body) if index in part.slots)
@@ -1428,7 +1602,9 @@ class _Teller:
                 "which would sum, and no .T, because nothing changes its place."
             )
         else:
-            text = f"No index is summed{': every index on the right stands on the left as well' if reads else ''}."
+            adjoint = step.because is not None and step.because.rule == "adjoint"
+            start = f"In the line of {Code(step.name)} no index is summed" if adjoint else "No index is summed"
+            text = f"{start}{': every index on the right stands on the left as well' if reads else ''}."
         yield Paragraph(say(text))
         if vanished:
             text = (
@@ -1452,19 +1628,34 @@ class _Teller:
 
     # spellings
 
-    def spellings(self, step: Step, through: str = "") -> Chapter:
-        sign = _LATEX_SIGN[step.operation]
-        latex = f"{self.reading(step.target)} {sign} {latex_terms(step.terms, self.reading)}"
-        codes = {name: code(writer, step) for name, writer in self.matrix.items()}
-        rows = [
-            (say("index"), say(f"{Formula(notation.format_step(step), latex)}")),
-            (say("einsum"), say(f"{Code(code(self.written, step))}")),
-            *((say(name), say(f"{Code(text)}")) for name, text in codes.items()),
-        ]
-        same = Paragraph(say("The line is the same in both layouts: all its tensors are turned alike."))
+    def spellings(self, step: Step, through: str = "", parts: Sequence[Step] = ()) -> Chapter:
+        """A line, and the parts of an adjoint that come before it, as they are written everywhere."""
+
+        def index(line: Step) -> Formula:
+            latex = f"{self.reading(line.target)} {_LATEX_SIGN[line.operation]} {latex_terms(line.terms, self.reading)}"
+            return Formula(notation.format_step(line), latex)
+
+        lines = [*parts, step]
+        writers = {"einsum": self.written, **self.matrix}
+        codes = {name: [code(writer, line) for line in lines] for name, writer in writers.items()}
+        rows = [(say("index"), say(f"{index(line)}")) for line in lines]
+        rows += [(say(name), say(f"{Code(text)}")) for name, texts in codes.items() for text in texts]
+        notes = []
+        summed = dict.fromkeys(index for line in lines for term in line.terms for index in term.bound)
+        if summed:
+            text = f"In index form and in einsum, what stands on the right only is summed: {self.each(summed)}."
+            notes.append(Paragraph(say(text)))
+        if len(self.matrix) > len({tuple(codes[name]) for name in self.matrix}):
+            notes.append(Paragraph(say("The line is the same in both layouts: all its tensors are turned alike.")))
+        if not ir.is_plain(step.target) and self.moving(step):
+            text = (
+                f"The left side is not numpy: {Code('ip.source')} makes the array on the right, with the axes "
+                f"{self.each(self.moving(step))}, and adds each of its entries at its place in {Code(step.name)}."
+            )
+            notes.append(Paragraph(say(text)))
         return Chapter(
-            say(f"The line in every spelling{through}"),
-            (Items(tuple(rows)), *([same] if len(codes) > len(set(codes.values())) else [])),
+            say(f"{SPELLINGS}{through}"),
+            (Items(tuple(rows)), *notes),
         )
 
     def product(self, step: Step, writer: Writer) -> _MatrixProduct | None:
@@ -1532,21 +1723,36 @@ class _Teller:
                 text += f"In {left} it is last already; in {right} it is last too: hence {turn} on {right}."
             case _:
                 text += f"In {right} it is first already; in {left} it is first too: hence {turn} on {left}."
+        if product.front and any(product.turned):
+            text += f" {turn} exchanges the last two axes, and @ runs over those in front."
         shapes = Code(f"{product.meeting(*product.turned)} = ({','.join(want)})")
         return say(f"{text} {shapes}")
 
-    def shape(self, derived: str, tensor: str) -> Chapter:
+    def shape(self, derived: str, tensor: str, told: Sequence[_Told]) -> Chapter:
+        """How the arrays of the story lie in memory, in every layout."""
+        cotangent, named = Code(derived), self.f(tensor)
+        lines = [line for one in told for line in (one.source, one.step)]
+        names = dict.fromkeys([tensor, *(read.tensor for line in lines for read in (*line.reads, line.target))])
+        arrays = [name for name in names if self.axes[name] and name not in self.tensor_of]
+        if not self.axes[derived]:
+            return Chapter(say(LYING), (Paragraph(say(f"{cotangent} is a single number, as {named} is.")),))
+        rows = []
+        for name, writer in self.matrix.items():
+            known = writer.arrangement.orders
+            held = {array: array if array in known else self.gradient.cotangents.get(array, array) for array in arrays}
+            lies = {array: self.lie(writer, Access(held[array], self.axes[array])) for array in arrays}
+            said = "; ".join(f"{self.f(array)} is {self.i(*lie)}" for array, lie in lies.items())
+            head = writer.arrangement.layout.meaning
+            ones = " (1 is an axis of size one)" if any("1" in lie for lie in lies.values()) else ""
+            rows.append((say(name), say(f"{head}: {said}{ones}.")))
         access = Access(derived, self.axes[derived])
         lies = {name: self.lie(writer, access) for name, writer in self.matrix.items()}
-        cotangent, named = Code(derived), self.f(tensor)
-        if not access.slots:
-            text = f"{cotangent} is a single number, as {named} is."
-        elif len(set(lies.values())) == 1:
-            text = f"{cotangent} must lie as {named} does: {self.i(*next(iter(lies.values())))}."
+        if len(set(lies.values())) == 1:
+            places = f"{self.i(*next(iter(lies.values())))}"
         else:
             places = " and ".join(f"{self.i(*lie)} in {name}" for name, lie in lies.items())
-            text = f"{cotangent} must lie as {named} does: {places}."
-        return Chapter(say("Check the shape by names"), (Paragraph(say(text)),))
+        text = f"A gradient lies as its tensor: {cotangent} must lie as {named} does: {places}."
+        return Chapter(say(LYING), (Items(tuple(rows)), Paragraph(say(text))))
 
     # mistakes
 
@@ -1554,14 +1760,15 @@ class _Teller:
         """Plausible wrong lines in the first layout shown, and how they show, or hide."""
         step, writer = told.step, next(iter(self.matrix.values()))
         if step.because and step.because.rule == "adjoint":
-            return
+            yield from self.wrong_adjoints(told, writer)
         product, total = self.product(step, writer), self.total(step, writer)
         upstream = self.upstream_of(step)
         if product:
             yield from self.wrong_products(step, product)
         if total:
             yield from self.wrong_totals(step, total)
-        if len(step.terms) == 1 and not step.terms[0].bound:
+        adjoint = step.because is not None and step.because.rule == "adjoint"
+        if len(step.terms) == 1 and not step.terms[0].bound and not adjoint:
             yield from self.wrong_maps(told, writer) if upstream else self.wrong_factors(told, writer)
         sized = any(term.factor.sizes for term in step.terms)
         if upstream and upstream in self.divided and not sized:
@@ -1609,6 +1816,19 @@ class _Teller:
             )
         yield _wrong(start, f"does not sum: it still has {summed}, and an update with it would broadcast along it.")
 
+    def wrong_adjoints(self, told: _Told, writer: Writer) -> Iterator[tuple[Words, Words]]:
+        """The line without what comes back through the other entries."""
+        over, terms = self.each(_applied(told.source)[0].indices), told.step.terms
+        sums = [part.target for part in self.parts_of(told) if any(one.bound for one in part.terms)]
+        divisors = [part for term in terms for part in ir.walk(term.body) if ir.is_divisor(part)]
+        for read in dict.fromkeys(part for part in told.step.reads if part in sums):
+            bodies = [(term, _exchange(term.body, read, ir.ZERO)) for term in terms]
+            left = tuple(ir.term(term.bound, body, term.factor) for term, body in bodies if body != ir.ZERO)
+            if left and not any(read in ir.accesses(part) for part in divisors):
+                text = f"leaves out {self.f(read)}, as if every entry along {over} acted on its own place only."
+                line = code(writer, replace(told.step, terms=left))
+                yield _wrong(line, f"{text} Its shape fits, so nothing complains.")
+
     def wrong_maps(self, told: _Told, writer: Writer) -> Iterator[tuple[Words, Words]]:
         step, (term,), leaf, value = told.step, told.step.terms, told.leaf, told.source.target
         upstream = self.upstream_of(step)
@@ -1651,7 +1871,7 @@ def _wrong(line: str, text: str) -> tuple[Words, Words]:
     return say(f"{Code(line)}"), say(text)
 
 
-def _exchange(expr: Expr, old: Access, new: Access) -> Expr:
-    if isinstance(expr, Access):
-        return new if expr == old else expr
+def _exchange(expr: Expr, old: Expr, new: Expr) -> Expr:
+    if expr == old:
+        return new
     return ir.rebuild(expr, lambda child: _exchange(child, old, new))

@@ -430,8 +430,9 @@ _INDEXED = (
         masks=True,
         convention="the largest argument is subtracted first, so nothing overflows; where all are below -10^9, "
         "as in a row that is masked throughout, the result is 0",
-        why="An entry stands above the line in its own y, and below the line in all of them: the first gives y d, the "
-        "second takes y s away.",
+        why="y[k] is exp(x[k]) divided by the sum of all exponentials. Above the line x[k] stands in its own y only: "
+        "that gives y[k] d[k]. Below the line it stands in all of them: that takes y[k] s away. In one formula, the "
+        "derivative of y[j] by x[k] is y[k] ([j == k] - y[j]).",
     ),
     Indexed(
         "log_softmax",

@@ -50,6 +50,19 @@ class Layout(ir.Shown):
     base: str | None = None
     patterns: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def meaning(self) -> str:
+        """The convention in a few words, for somebody who does not know its name.
+
+        >>> Layout("row").meaning
+        'batch x features, weights in x out'
+        """
+        if self.base is None:
+            return "the axes lie in the order of the indices"
+        choices = _choices(self.base)
+        data = "features x batch" if choices.batch_last else "batch x features"
+        return f"{data}, weights {'out x in' if choices.out_first else 'in x out'}"
+
     def __str__(self) -> str:
         head = "as written" if self.base is None else f"{self.base}: {_choices(self.base)}"
         return "\n".join([head, *(f"{name}: {one}" for name, one in self.patterns.items())])

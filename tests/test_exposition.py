@@ -13,7 +13,7 @@ from indexprop import exposition, testing
 from indexprop.errors import LayoutError, NameProblem
 from indexprop.exposition import Code, Items, Story, explain, in_one_dimension, say, table
 from indexprop.ir import Access
-from tests.golden import GOLDEN, HERE, network, softmax
+from tests.golden import GOLDEN, HERE, classifier, network, softmax
 
 PROGRAMS = {
     "row": """
@@ -50,7 +50,7 @@ def test_golden(name: str) -> None:
     assert GOLDEN[name]() + "\n" == known, "if this is meant: python -m tests.golden"
 
 
-SUFFIXES = (".txt", ".tex", ".html", ".svg")
+SUFFIXES = (".txt", ".tex", ".md", ".html", ".svg")
 
 
 def test_every_golden_file_is_made() -> None:
@@ -125,9 +125,41 @@ def test_cotangents_that_are_given() -> None:
     pulled = ip.vjp(ip.parse("batch b \n Y[o,b] = W[o,h] H[h,b]"), wrt="W")
     assert "dY is given: it is the cotangent that is pulled back" in paragraphs(explain(pulled, "Y"))
     text = paragraphs(explain(pulled, "dW"))
-    assert "The upstream is dY, the cotangent of Y. It is given." in text
+    assert "The upstream is dY, the cotangent of Y. A cotangent is the gradient of whatever number" in text
+    assert "dY[o,b] says how fast that number grows with Y[o,b]. It is given." in text
     assert "row dW = H.T @ dY" in text
     assert r"\bar{W}_{oh} = \sum_{b} \bar{Y}_{ob} \, H_{hb}" in explain(pulled, "W").read("latex")
+
+
+def test_the_gradient_everybody_knows_comes_out() -> None:
+    """Softmax with cross entropy: P - T, by algebra from the derived lines, and only for targets that add up to one."""
+    text = paragraphs(explain(classifier(), "Z"))
+    assert "dZ[b,k] = -T[b,k] / |b| + P[b,k] sum[j](T[b,j]) / |b|" in text
+    assert "Where sum[j](T[b,j]) is 1, it is -T[b,k] / |b| + P[b,k] / |b|." in text
+    assert "dZ = P * dP leaves out P_s[b], as if every entry along k acted on its own place only." in text
+
+
+def test_how_arrays_lie_is_said() -> None:
+    text = paragraphs(explain(network(), "W3"))
+    said = "features x batch, weights out x in: W3 is o,g; H2 is g,b; b3 is o; Y is o,b."
+    assert f"column {said}" in text
+    assert "row batch x features, weights in x out: W3 is g,o; H2 is b,g; b3 is 1,o; Y is b,o" in text
+    assert "What would be wrong, in column layout" in text
+    assert "H2 is the array of the forward pass, kept for this: it is not computed again." in text
+    assert "It comes from the line of L (|b| is the size of b): L = sum[o,b]((Y[o,b] - T[o,b])^2) / (2 |b|)" in text
+
+
+@pytest.mark.parametrize(
+    ("slot", "said"),
+    [
+        ("2*p+r", "entry 2, say, was read at p=0, r=2 and at p=1, r=0"),
+        ("p+3*r", "entry 3, say, was read at p=0, r=1 and at p=3, r=0"),
+    ],
+)
+def test_entries_that_are_read_twice_are_named(slot: str, said: str) -> None:
+    size = "|i| - |r| + 1" if slot == "2*p+r" else "|i| - 3*|r| + 3"
+    pulled = ip.vjp(ip.parse(f"input X[i] \n Y[p] = W[r] X[({slot})?] where |p| = {size}"))
+    assert said in paragraphs(explain(pulled, "X"))
 
 
 def test_all_stories_come_in_the_order_of_the_lines() -> None:

@@ -240,8 +240,10 @@ The adjoint of softmax
   value, k the index softmax runs over):
       s     = sum[k](d[k] y[k])
       dx[k] = y[k] (d[k] - s)
-  An entry stands above the line in its own y, and below the line in all of
-  them: the first gives y d, the second takes y s away.
+  y[k] is exp(x[k]) divided by the sum of all exponentials. Above the line x[k]
+  stands in its own y only: that gives y[k] d[k]. Below the line it stands in
+  all of them: that takes y[k] s away. In one formula, the derivative of y[j] by
+  x[k] is y[k] ([j == k] - y[j]).
   They follow from the definition by the one rule. Here they are
       P_s[b]  = sum[k](dP[b,k] P[b,k])
       dZ[b,k] = P[b,k] (dP[b,k] - P_s[b])

@@ -27,6 +27,25 @@ SOFTMAX = """
     L      = -sum[b,k](T[b,k] log(P[b,k])) / |b|
 """
 
+CLASSIFIER = """
+    batch b
+    Z[b,k] = X[b,i] W[i,k] + c[k]
+    P[b,k] = softmax[k](Z[b,k])
+    L      = -sum[b,k](T[b,k] log(P[b,k])) / |b|
+"""
+
+CONVOLUTION = """
+    input X[b,c,i]
+    Y[b,o,p] = W[o,c,r] X[b,c,(2*p+r-1)?] where |p| = (|i| + 2 - |r|) // 2 + 1
+"""
+
+ATTENTION = """
+    batch b
+    S[b,h,q,k] = Q[b,h,q,d] K[b,h,k,d] / sqrt(|d|)
+    P[b,h,q,k] = softmax[k](S[b,h,q,k])
+    O[b,h,q,v] = P[b,h,q,k] V[b,h,k,v]
+"""
+
 
 def network() -> ip.Gradient:
     """The gradients of a network of three layers, in the order that the documentation uses."""
@@ -37,12 +56,22 @@ def softmax() -> ip.Gradient:
     return ip.gradient(ip.parse(SOFTMAX), of="L", wrt=["X", "W", "c"])
 
 
+def classifier() -> ip.Gradient:
+    """Softmax, as a function over an index, and cross entropy."""
+    return ip.gradient(ip.parse(CLASSIFIER), of="L", wrt=["W", "c"])
+
+
 GOLDEN: dict[str, Callable[[], str]] = {
     "network.txt": lambda: exposition.table(network()),
     "softmax.txt": lambda: exposition.table(softmax()),
     "dW3.txt": lambda: str(exposition.explain(network(), "W3")),
     "dW3.tex": lambda: str(exposition.explain(network(), "W3", form="latex")),
     "dZ2.txt": lambda: str(exposition.explain(network(), "Z2")),
+    "classifier.txt": lambda: exposition.table(classifier()),
+    "classifier_dZ.txt": lambda: str(exposition.explain(classifier(), "Z")),
+    "convolution_dX.txt": lambda: str(exposition.explain(ip.vjp(ip.parse(CONVOLUTION)), "X")),
+    "attention_dK.txt": lambda: str(exposition.explain(ip.vjp(ip.parse(ATTENTION)), "K")),
+    "dW3.md": lambda: str(exposition.explain(network(), "W3", form="markdown")),
     "db3.txt": lambda: str(exposition.explain(network(), "b3")),
     "dW3.html": lambda: pages.story_html(exposition.explain(network(), "W3"), network().program.indices),
     "dW3_swap.svg": lambda: diagrams.swap(network().backward[1], network()),
