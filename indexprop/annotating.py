@@ -10,10 +10,11 @@ from pathlib import Path
 from indexprop import codegen, exposition, ir, layouts, notation, rewriting
 from indexprop.auditing import PART, WIDTH, Audit, Report, readable
 from indexprop.claims import prepare
+from indexprop.completion import Lifted
 from indexprop.ir import Step
 from indexprop.mistakes import sums
 from indexprop.rewriting import LiftError
-from indexprop.tracing import Lifted, Recording
+from indexprop.tracing import Recording
 
 
 def annotate(

@@ -15,15 +15,18 @@ from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 
-from indexprop import algebra, evidence, ir, notation, tracing
+from indexprop import algebra, evidence, ir, naming, notation
+from indexprop.agreement import close
 from indexprop.calculus import Gradient
 from indexprop.claims import first_pass, meanings, prepare, said_by
+from indexprop.completion import Lifted
 from indexprop.errors import CheckError, Problem
 from indexprop.evidence import MINUS, ONE, Claim, Column, Ledger, Values, fits, show_factor, without_guards
 from indexprop.ir import Access, Step
 from indexprop.mistakes import FUNCTION, STALE, UNKNOWN, Diagnosis, Rewording
 from indexprop.rewriting import Line
-from indexprop.tracing import Lifted, Recording
+from indexprop.tracing import Recording
+from indexprop.variation import holds_truths
 
 WIDTH = 80
 
@@ -144,7 +147,7 @@ def excuses(recording: Recording, loss: str) -> Iterator[tuple[str, str]]:
             "the gradients leave out the small number that keeps the loss finite; otherwise they are as derived",
         )
     values = recording.lifted.values
-    truths = [name for name in forward.input_names if tracing.holds_truths(values[name])]
+    truths = [name for name in forward.input_names if holds_truths(values[name])]
     if truths:
         names = " and ".join(truths)
         yield "truths", f"{names} holds zeros and ones only, and is audited so: a mask times itself is the mask"
@@ -264,7 +267,7 @@ class Audit:
         others = [name for name in self.ledger.forward.input_names if name not in self.pairs]
         program = self.lifted.program
         plain = {*self.lifted.scalars, *program.positions, *program.truths}
-        others = [name for name in others if not tracing.DATA.fullmatch(name) and name not in plain]
+        others = [name for name in others if not naming.DATA.fullmatch(name) and name not in plain]
         if others:
             self.notes.append(f"no gradient with respect to {', '.join(others)} was found in the code")
         return Report(
@@ -331,7 +334,7 @@ class Audit:
                 if tables is None or claim is None or claim.factor != ONE or claim.part is not None:
                     continue
                 own, derived = tables[0][step.name], tables[1].get(self.ledger.gradient.cotangents[claim.tensor])
-                if derived is not None and own.shape == derived.shape and not tracing.close(own, derived):
+                if derived is not None and own.shape == derived.shape and not close(own, derived):
                     found.setdefault(step.name, name)
                     break
         return found

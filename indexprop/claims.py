@@ -8,12 +8,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from indexprop import algebra, tracing
+from indexprop import algebra
+from indexprop.completion import Lifted
 from indexprop.errors import Problem
 from indexprop.ir import Program, Step
 from indexprop.operations import Traced
 from indexprop.rewriting import LiftError
-from indexprop.tracing import Lifted, Recording
+from indexprop.tracing import Recording
+from indexprop.values import flatten
 
 LOSS = re.compile(
     r"(total_?|avg_?|mean_?|train_?|data_?)?(L|J|E|loss|cost|error|objective|nll|mse|cross_?entropy|ce)", re.I
@@ -191,8 +193,8 @@ def used_by(program: Program, name: str) -> set[str]:
 def find_pairs(lifted: Lifted, loss: str, *, wanted: bool, given: bool) -> dict[str, str]:
     """For every tensor with a hand-written gradient the name of that gradient."""
     result = lifted.result if isinstance(lifted.result, dict) else {}
-    asked = [lifted.tensor(str(name)) for name in tracing.flatten(result.get("wrt_asked", []))] if wanted else []
-    claimed = [lifted.tensor(str(name)) for name in tracing.flatten(result.get("grads_asked", []))] if given else []
+    asked = [lifted.tensor(str(name)) for name in flatten(result.get("wrt_asked", []))] if wanted else []
+    claimed = [lifted.tensor(str(name)) for name in flatten(result.get("grads_asked", []))] if given else []
     forward = algebra.needed(lifted.program, (loss,))
     inputs = forward.input_names
     hand = [step.name for step in lifted.program.steps if step.name not in {one.name for one in forward.steps}]

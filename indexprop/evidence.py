@@ -10,11 +10,14 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Any, TypeAlias
 
-from indexprop import algebra, calculus, execution, ir, notation, tracing
+from indexprop import agreement, algebra, calculus, execution, ir, notation
+from indexprop.agreement import close
+from indexprop.completion import Lifted
 from indexprop.errors import IndexpropError
 from indexprop.ir import Access, Call, Expr, Index, Number, Program, Step
 from indexprop.rewriting import Line
-from indexprop.tracing import Lifted, Recording, close
+from indexprop.running import SMALL
+from indexprop.tracing import Recording
 
 Array: TypeAlias = Any
 Values: TypeAlias = dict[str, Array]
@@ -70,8 +73,8 @@ class Ledger:
         self.axes = {**self.gradient.program.axes, **program.axes}
         self.resized = resized(lifted)
         self.functions: dict[Step, execution.Compiled] = {}
-        self.run_own = tracing.everything(program)
-        self.run_derived = tracing.everything(self.gradient.program)
+        self.run_own = agreement.everything(program)
+        self.run_derived = agreement.everything(self.gradient.program)
         self.draws = [self.calm(data(seed)) for seed in range(1, DRAWS + 1)]
 
     def calm(self, inputs: Values) -> Draw:
@@ -93,7 +96,7 @@ class Ledger:
             own = self.run_own(**inputs)
             derived = self.run_derived(**{name: inputs[name] for name in self.gradient.program.input_names})
         for program, values in ((lifted.program, own), (self.gradient.program, derived)):
-            for name in tracing.cancelled(program, inputs | values):
+            for name in agreement.cancelled(program, inputs | values):
                 values[name] = np.zeros_like(values[name])
         sizes = {
             index: size
@@ -158,7 +161,7 @@ class Ledger:
             try:
                 with np.errstate(all="ignore"):
                     value = function(**given)[step.name]
-                lost = tracing.cancelled(calculus.program_of(function.program), {**given, step.name: value})
+                lost = agreement.cancelled(calculus.program_of(function.program), {**given, step.name: value})
                 column.append(np.zeros_like(value) if lost else value)
             except (IndexpropError, ValueError):
                 return None
@@ -401,7 +404,7 @@ def without_guards(program: Program) -> Program:
         if isinstance(expr, ir.Sum):
             numbers = [part.value for part in expr.terms if isinstance(part, Number)]
             rest = [part for part in expr.terms if not isinstance(part, Number)]
-            if numbers and abs(numbers[0] - round(numbers[0])) < tracing.SMALL:
+            if numbers and abs(numbers[0] - round(numbers[0])) < SMALL:
                 return ir.add(ir.number(round(numbers[0])), *rest)
         return expr
 

@@ -10,8 +10,8 @@ from html import escape
 from indexprop import auditing, exposition, notation, pages
 from indexprop.annotating import Annotator
 from indexprop.auditing import FOLLOWS, HELPER, PART, WRONG, Entry, Mistake, Report
+from indexprop.completion import Lifted
 from indexprop.ir import Access, Step
-from indexprop.tracing import Lifted
 
 _SAID_ABOVE = ("the gradient of", "a part of the gradient of", "misnamed:")
 """What the comments of an annotation say, and the verdict says here."""

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from indexprop import algebra, calculus, codegen, ir, layouts, tracing
+from indexprop import algebra, calculus, codegen, ir, layouts
 from indexprop.claims import prepare
 from indexprop.tracing import Recording
+from indexprop.values import flatten
+from indexprop.variation import holds_truths
 
 RUN = '''
 FILE = Path(__file__).with_name({file!r})
@@ -112,11 +114,11 @@ def standing_alone(
     data = {
         word: value
         for word, value in result.items()
-        if (leaves := list(tracing.flatten(value))) and all(leaf in lifted.program.input_names for leaf in leaves)
+        if (leaves := list(flatten(value))) and all(leaf in lifted.program.input_names for leaf in leaves)
     }
     places = {tensor: path for word, value in result.items() if word not in data for tensor, path in paths(value, word)}
     inputs = [tensor for tensor in gradient.program.input_names if tensor not in lifted.scalars]
-    reachable = {leaf for value in data.values() for leaf in tracing.flatten(value)}
+    reachable = {leaf for value in data.values() for leaf in flatten(value)}
     named = all(word.isidentifier() for word in reachable) and not lifted.scalars & set(forward.axes)
     if not named or not set(inputs) <= reachable or not set(pairs.values()) <= set(places):
         return None
@@ -219,7 +221,7 @@ def drawn(array: Any, size: str) -> str:
         if array.shape[axis] > 1 and np.all(array >= 0) and np.allclose(array.sum(axis=axis), 1):
             total = f"rng.uniform(0.1, 1, size={size})"
             return f"(lambda part: part / part.sum(axis={axis}, keepdims=True))({total})"
-    if tracing.holds_truths(array):
+    if holds_truths(array):
         return f"(rng.normal(size={size}) > 0) * 1.0"
     if array.size and np.all(array > 0):
         return f"rng.uniform(0.3, 1.3, size={size})"

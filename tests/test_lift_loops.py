@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from indexprop.completion import Lifted
 from indexprop.rewriting import LiftError
-from indexprop.tracing import Lifted, lift
+from indexprop.tracing import lift
 from tests.test_lift_numpy import agrees_with_the_definition, lines
 
 RNG = np.random.default_rng(3)

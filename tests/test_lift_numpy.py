@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from indexprop import semantics
-from indexprop.tracing import Lifted, lift
+from indexprop.completion import Lifted
+from indexprop.tracing import lift
 
 DATA = """
 import numpy as np

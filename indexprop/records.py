@@ -1,0 +1,202 @@
+"""What a run of somebody's code leaves: its lines, its tensors with their axes, and where in the code they stand.
+
+A `Record` is filled while the code runs, and read when the run is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from indexprop import notation
+from indexprop.errors import Problem, underline
+from indexprop.folding import Passes
+from indexprop.ir import Affine, Count, Expr, Index, Step
+from indexprop.operations import Axes, Slots, Traced
+from indexprop.rewriting import Code, LiftError, Line, Place
+from indexprop.subscripts import counted, of_affine, plus, whole
+
+LIMIT = 20_000
+"""Operations after which a lift stops: a training loop is unrolled, and nobody reads that."""
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A choice that the recorded run took; `data` tells that it depended on the values in arrays."""
+
+    line: Line
+    taken: bool
+    data: bool
+
+    def __str__(self) -> str:
+        word = "yes" if self.taken else "no"
+        return f"line {self.line.number}: {self.line.text.strip()} {word}{' (depends on data)' if self.data else ''}"
+
+
+@dataclass
+class Plan:
+    """Other data for a second run: arrays for the sources by name, and values for literal integers by their order."""
+
+    arrays: Mapping[str, Any]
+    integers: Mapping[int, int]
+
+
+class Record:
+    """The lines of a run, in the marks of its axes.
+
+    `steps` are the lines, `passes` the loops around each and its place. Every tensor has its axes in `tensors`, its
+    array in `values`, the line that names it in `lines` and the one that computes it in `makers`; `written_as` is its
+    name in the code, `aliases` are further names. `inputs` are the data, by their names, `origins` the names that they
+    had first; `fills` those that start as one constant, `changed` those of them that the code writes to, `constants`
+    those that stay it. `positions` are the axes that data is read as positions of, `fixed` positions that the code
+    spells out. `scalars` are named numbers, `literals` plain integers; `path` are the choices that were made, `trips`
+    the ranges of loops and `runs` the numbers of their passes.
+    """
+
+    def __init__(self, plan: Plan | None = None) -> None:
+        import numpy as np
+
+        self.np = np
+        self.plan = plan
+        self.axes = Axes()
+        self.steps: list[Step] = []
+        self.passes: list[tuple[Passes, tuple[int, ...]]] = []
+        self.inputs: dict[str, Traced] = {}
+        self.tensors: dict[str, Slots] = {}
+        self.values: dict[str, Any] = {}
+        self.lines: dict[str, Line] = {}
+        self.makers: dict[str, Line] = {}
+        self.origins: dict[str, str] = {}
+        self.written_as: dict[str, str] = {}
+        self.aliases: dict[str, str] = {}
+        self.scalars: dict[str, float] = {}
+        self.fills: dict[str, Expr] = {}
+        self.changed: set[str] = set()
+        self.constants: dict[str, Expr] = {}
+        self.positions: dict[str, list[Index]] = {}
+        self.fixed: set[str] = set()
+        self.literals: list[tuple[str, int, Index]] = []
+        self.path: dict[tuple[int, bool], Branch] = {}
+        self.loops: list[list[int]] = []
+        self.trips: dict[tuple[Passes, int], tuple[Any, ...]] = {}
+        self.runs: dict[tuple[Passes, int], int] = {}
+        self.written: set[str] = set()
+        self.counts: dict[str, int] = {}
+        self.places: list[Place] = []
+        self.here: Place | None = None
+        self.count = 0
+        self.failure: LiftError | None = None
+
+    # places and errors
+
+    def place(self, code: Code, number: int) -> int:
+        self.places.append((code, number))
+        return len(self.places) - 1
+
+    def at(self, place: int) -> None:
+        self.here = self.places[place]
+        self.count += 1
+        if self.count > LIMIT:
+            raise self.stop(
+                f"more than {LIMIT:,} operations",
+                evidence="Loops are unrolled.",
+                way_out="Lift one pass: the function that computes it, or the script with a single epoch.",
+            )
+
+    def line(self) -> Line:
+        if self.here is None:
+            return Line(0, "")
+        code, number = self.here
+        return code.line(getattr(code.nodes[number], "lineno", 0))
+
+    def where(self) -> str:
+        """The line with carets under the operation."""
+        if self.here is None:
+            return ""
+        code, number = self.here
+        node: Any = code.nodes[number]
+        line = code.line(node.lineno)
+        text = line.text.encode()
+        start = len(text[: node.col_offset].decode())
+        end = len(line.text)
+        if node.end_lineno == node.lineno:
+            end = len(text[: node.end_col_offset].decode())
+        label = f"line {line.number}: "
+        shown = line.text.lstrip()
+        cut = len(line.text) - len(shown)
+        return underline(label + shown, [(len(label) + start - cut, len(label) + end - cut)])
+
+    def maker(self, value: Traced) -> Line:
+        """The line that computed a value: that of the statement, or one inside the function that it calls."""
+        line = self.line()
+        if self.here is None or value.made is None:
+            return line
+        (code, number), (other, made) = self.here, value.made
+        return (
+            line if code.scopes[number] == other.scopes[made] else other.line(getattr(other.nodes[made], "lineno", 0))
+        )
+
+    def stop(self, fact: str, *, evidence: str = "", way_out: str = "") -> LiftError:
+        """The error that ends the lift here; it is kept, so that a `try` of the code does not hide it."""
+        self.failure = self.failure or LiftError(Problem(fact, self.where(), evidence, way_out))
+        return self.failure
+
+    # lines and loops
+
+    def add_step(self, step: Step, place: Any = None) -> None:
+        """A line of the program, with the loops that it stands in."""
+        passes, here = place or (self.now(), self.here)
+        self.steps.append(step)
+        self.passes.append((passes, (-1,) if here is None else (id(here[0]), here[1])))
+
+    def now(self) -> Passes:
+        """The passes of the loops that are running."""
+        return tuple((place, number) for place, number in self.loops)
+
+    def depth(self, frame: list[int]) -> int:
+        """How many loops are around a loop."""
+        return next((k for k, other in enumerate(self.loops) if other is frame), len(self.loops))
+
+    def loop_index(self, outer: Passes, place: int, count: int) -> Index:
+        """The index of a loop, by the passes around it and its place: as large as its range says."""
+        ends = self.trips.get((outer, place))
+        if ends is None or len(range(*map(int, ends))) != count:
+            mark = self.axes.new(count)
+        else:
+            first, last, step = (0, ends[0], 1) if len(ends) == 1 else (*ends, 1)[:3]
+            first, last = (first, last) if int(step) > 0 else (last, first)
+            mark = self.sized(count, plus(whole(last), whole(first), -1), abs(int(step)))
+        self.axes.rule(mark, count)
+        return mark
+
+    def sized(self, count: int, length: Affine, stride: int = 1) -> Index:
+        """The axis that a slice makes, of the length divided by the stride, rounded up."""
+        match length:
+            case Affine((), ((mark, 1),), 0) if stride == 1:
+                return self.axes.new(count, mark)
+        mark = self.axes.new(count)
+        size = counted(of_affine(length if stride == 1 else plus(length, Affine(constant=stride - 1))))
+        assert size is not None
+        self.axes.rule(mark, size if stride == 1 else Count("//", size, stride))
+        return mark
+
+    # names
+
+    def fresh_name(self, name: str) -> str:
+        """The name, or with a count: every step has its own."""
+        name = name if not notation.name_problem(name) else f"{name}_value"
+        count = self.counts.get(name, 1)
+        made = name if count == 1 else f"{name}_{count}"
+        while made in self.tensors or made in self.scalars or (count > 1 and made in self.written):
+            count += 1
+            made = f"{name}_{count}"
+        self.counts[name] = count
+        return made
+
+    def gone(self, mark: Index | None) -> bool:
+        """An axis of size one that is no index."""
+        return mark is None or self.axes.is_one(mark)
+
+    def root(self, mark: Index | None) -> Index:
+        return "" if mark is None else self.axes.find(mark)

@@ -1,0 +1,729 @@
+"""Running code so that every operation is recorded: what the rewritten code calls.
+
+Every operation of the code has become a call of a method of `Tracer`, with the place where it stands: operators,
+subscripts, calls, names that are given, loops and branches. Functions of the author are rewritten when they are called.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import inspect
+import math
+import operator
+import re
+import sys
+import textwrap
+import types
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from indexprop import ir, notation
+from indexprop.ir import Access, Count, Size
+from indexprop.operations import FILLS, INDEXED, MADE, METHODS, RULES, Dim, Method, Scalar, Traced
+from indexprop.records import Branch, Plan
+from indexprop.rewriting import TRACER, Code, LiftError, Rewriter, stored_names
+from indexprop.subscripts import counted, quotient
+from indexprop.values import Values, flatten, plain
+
+SMALL = 1e-3
+"""Numbers below are constants, such as the eps in `log(p + eps)`."""
+
+BINARY = {
+    "Add": ("add", operator.add), "Sub": ("subtract", operator.sub), "Mult": ("multiply", operator.mul),
+    "Div": ("divide", operator.truediv), "Pow": ("^", operator.pow), "MatMult": ("@", operator.matmul),
+    "FloorDiv": ("//", operator.floordiv), "Mod": ("%", operator.mod), "BitAnd": ("&", operator.and_),
+    "BitOr": ("|", operator.or_), "BitXor": ("bitwise ^", operator.xor), "LShift": ("<<", operator.lshift),
+    "RShift": (">>", operator.rshift),
+}  # fmt: skip
+COMPARED = {
+    "Lt": ("<", operator.lt), "LtE": ("<=", operator.le), "Gt": (">", operator.gt), "GtE": (">=", operator.ge),
+    "Eq": ("==", operator.eq), "NotEq": ("!=", operator.ne),
+}  # fmt: skip
+UNARY: dict[str, tuple[str, Callable[..., Any]]] = {
+    "USub": ("negative", operator.neg), "UAdd": ("positive", operator.pos), "Invert": ("~", operator.invert),
+}  # fmt: skip
+
+
+class Tracer(Values):
+    """Runs rewritten code and records what it computes."""
+
+    def __init__(self, plan: Plan | None = None, wanted: Iterable[str] = ()) -> None:
+        super().__init__(plan)
+        np = self.np
+        self.wanted = frozenset(wanted)  # numbers that are inputs, although they look like constants
+        self.numbers: dict[tuple[str, float], str] = {}
+        self.calls: list[str] = []
+        self.translated: dict[types.CodeType, Any] = {}
+        self.codes: list[Code] = []
+        self.by_id = {
+            id(found): name for name in RULES if (found := _member(np, name)) is not None and not name.startswith("^")
+        }
+        for name in ("exp", "log", "sqrt", "sin", "cos", "tan", "tanh", "sinh", "cosh", "log1p", "expm1", "erf"):
+            self.by_id[id(getattr(math, name))] = name
+        self.by_id[id(abs)] = "abs"
+        special = sys.modules.get("scipy.special")
+        for name in ("expit", "logsumexp", "softmax", "erf", "log_softmax"):
+            if hasattr(special, name) and name in RULES:
+                self.by_id[id(getattr(special, name))] = name
+        self.by_id[id(float)] = "float64"
+
+    # operators
+
+    def binary(self, place: int, word: str, one: Any, other: Any) -> Any:
+        self.at(place)
+        name, function = BINARY[word]
+        if self.involved(one, other):
+            return self.apply(name, function, (one, other), {})
+        result = function(one, other)
+        return self.counted(name, result, one, other)
+
+    def counted(self, name: str, result: Any, one: Any, other: Any) -> Any:
+        """Arithmetic with sizes and named numbers: integers and floats that remember."""
+        if not isinstance(one, (Dim, Scalar)) and not isinstance(other, (Dim, Scalar)):
+            return result
+        if not isinstance(result, (int, float)) or isinstance(result, bool):
+            return result
+        if not all(isinstance(part, (int, float)) for part in (one, other)):
+            return result
+        if name == "//" and isinstance(result, int):
+            above, below = (counted(part.expr) if isinstance(part, Dim) else part for part in (one, other))
+            return result if above is None or below is None else self.floor(result, Count(name, above, below))
+        if name not in RULES:
+            return result
+        operands = [
+            Traced(self, None, (), part.expr) if isinstance(part, (Dim, Scalar)) else part for part in (one, other)
+        ]
+        _, expr = RULES[name](self, *operands)
+        return Dim.of(result, expr) if isinstance(result, int) else Scalar.of(result, expr)
+
+    def floor(self, value: int, count: Count) -> int:
+        """A size that is divided and rounded down, as a size of its own."""
+        if value < 1:
+            return value
+        mark = self.axes.new(value)
+        self.axes.rule(mark, count)
+        return Dim.of(value, Size(mark))
+
+    def unary(self, place: int, word: str, one: Any) -> Any:
+        self.at(place)
+        name, function = UNARY[word]
+        if self.involved(one):
+            return self.apply(name, function, (one,), {})
+        if isinstance(one, (Dim, Scalar)) and word == "USub":
+            return type(one).of(-one, ir.negate(one.expr))  # type: ignore[arg-type]
+        return function(one)
+
+    def compare(self, place: int, word: str, one: Any, other: Any) -> Any:
+        self.at(place)
+        name, function = COMPARED[word]
+        if self.involved(one, other) and one is not None and other is not None:
+            return self.apply(name, function, (one, other), {})
+        return function(one, other)
+
+    def get(self, place: int, owner: Any, name: str) -> Any:
+        self.at(place)
+        if not isinstance(owner, Traced):
+            value = getattr(owner, name)
+            if isinstance(owner, types.ModuleType):
+                return value
+            if isinstance(value, self.np.ndarray):
+                value = self.wrap(value)
+            if isinstance(value, Traced) and value.raw and not value.fill:
+                self.source(value, self.fresh_name(name))
+            return value
+        match name:
+            case "T" | "mT":
+                return self.apply(
+                    "transpose", self.np.transpose if name == "T" else self.np.matrix_transpose, (owner,), {}
+                )
+            case "shape":
+                return self.shape(owner)
+            case "size":
+                return math.prod(self.shape(owner), start=1) if not owner.axes else self.product(self.shape(owner))
+            case "ndim" | "dtype":
+                return getattr(owner.data, name)
+            case _ if name in METHODS:
+                return Method(owner, name)
+            case _:
+                raise self.stop(f"the attribute .{name} of an array has no rule")
+
+    def product(self, sizes: Sequence[int]) -> int:
+        exprs = [size.expr if isinstance(size, Dim) else ir.number(size) for size in sizes]
+        return Dim.of(math.prod(sizes), ir.multiply(*exprs))
+
+    def shape(self, value: Traced) -> tuple[int, ...]:
+        return tuple(
+            size if mark is None else Dim.of(size, Size(mark))
+            for mark, size in zip(value.axes, value.data.shape, strict=True)
+        )
+
+    @staticmethod
+    def slice(*parts: Any) -> slice:
+        return slice(*parts)
+
+    def item(self, place: int, owner: Any, key: Any) -> Any:
+        self.at(place)
+        return self.part(owner, key)
+
+    def branch(self, place: int, test: Any) -> Any:
+        self.at(place)
+        data = isinstance(test, Traced)
+        if data and test.data.size != 1:
+            raise self.stop("an array decides a branch")
+        line = self.line()
+        taken = bool(test)
+        if data or isinstance(test, bool):
+            self.path.setdefault((line.number, taken), Branch(line, taken, data))
+        return taken if data else test
+
+    def loop(self, place: int, values: Any) -> Iterator[Any]:
+        """What a loop runs over, with a count of its passes."""
+        self.at(place)
+        if isinstance(values, range):
+            known = self.ranges.get(id(values))
+            ends = known[1] if known is not None else (values.start, values.stop, values.step)
+            self.trips[self.now(), place] = ends
+        frame = [place, 0]
+        self.loops.append(frame)
+        try:
+            for number, value in enumerate(values):
+                frame[1] = number
+                outer = tuple((other, count) for other, count in self.loops[: self.depth(frame)])
+                self.runs[outer, place] = number + 1
+                yield value
+        finally:
+            if any(other is frame for other in self.loops):
+                del self.loops[self.depth(frame) :]
+
+    # calls
+
+    def call(self, place: int, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+        self.at(place)
+        here, np = self.here, self.np
+        if isinstance(function, Method):
+            owner, name = function.owner, function.name
+            if name == "tolist":
+                return [self.part(owner, k) for k in range(len(owner.data))] if owner.data.ndim else owner
+            return self.apply(name, getattr(type(owner.data), name), (owner, *args), kwargs)
+        if function in (np.split, np.array_split, np.hsplit, np.vsplit, np.add.at, np.subtract.at):
+            return self.special(function, *args, **kwargs)
+        known = self.by_id.get(id(function))
+        if known in MADE and known != "arange" and not self.steps_only:
+            known = None  # in a script, data like any other
+        if known is not None and not (known in ("float64", "abs") and not self.involved(*args)):
+            sizes = any(isinstance(part, Scalar if known in ("array", "asarray") else (Dim, Scalar)) for part in args)
+            if self.involved(*flatten((args, kwargs))) or known in FILLS | MADE or sizes:
+                return self.apply(known, function, args, kwargs)
+        if function is builtins.range and any(isinstance(part, Dim) for part in args):
+            made = range(*map(int, args))
+            self.ranges[id(made)] = (made, args)
+            return made
+        if function is builtins.int and len(args) == 1 and isinstance(args[0], (Dim, Scalar)):
+            if isinstance(args[0], Dim):
+                return args[0]
+            count = quotient(args[0].expr) if not any(True for _ in ir.accesses(args[0].expr)) else None
+            return int(args[0]) if count is None else self.floor(int(args[0]), count)
+        if function is builtins.len and len(args) == 1 and isinstance(args[0], Traced):
+            return self.shape(args[0])[0]
+        if function is builtins.isinstance and isinstance(args[0], Traced):
+            kinds = tuple(flatten(args[1:]))
+            return isinstance(args[0].data, kinds) or (not args[0].axes and bool({float, int} & set(kinds)))
+        if function is builtins.sum and args and isinstance(args[0], types.GeneratorType):
+            args = (list(args[0]), *args[1:])
+        if function in (builtins.sum, builtins.max, builtins.min) and args and isinstance(args[0], Iterator):
+            args = (list(args[0]), *args[1:])
+        if function in (builtins.max, builtins.min) and self.holds_traced(args):
+            name = "maximum" if function is builtins.max else "minimum"
+            parts = list(args[0]) if len(args) == 1 else list(args)
+            result = parts[0]
+            for part in parts[1:]:
+                result = self.apply(name, getattr(np, name), (result, part), {})
+            return result
+        if function is builtins.sum and self.holds_traced(args):
+            return self.added(list(args[0]), *args[1:])
+        if function in (builtins.print, builtins.repr, builtins.str, builtins.id):
+            return None if function is print else function(*plain(args))
+        if function is builtins.int and args and isinstance(args[0], Traced) and args[0].data.dtype.kind in "iub":
+            return args[0]
+        if function in (builtins.int, builtins.bool, builtins.float) and args and isinstance(args[0], Traced):
+            raise self.stop(f"{function.__name__}(...) leaves the trace")
+        if isinstance(function, type):
+            start: Any = vars(function).get("__init__")
+            if self.is_users(start) and vars(object)["__new__"] is getattr(function, "__new__", None):
+                instance: Any = object.__new__(function)
+                self.call(place, types.MethodType(start, instance), *args, **kwargs)
+                return instance
+        elif self.is_users(vars(type(function)).get("__call__")):
+            function = types.MethodType(vars(type(function))["__call__"], function)
+        if self.is_users(function):
+            self.calls.append(
+                self.calls[-1] if self.calls and self.calls[-1] else here[0].owners[here[1]] if here else ""
+            )
+            try:
+                return self.translate(function)(*args, **kwargs)
+            finally:
+                self.calls.pop()
+                self.here = here
+        if isinstance(function, type) or not self.holds_traced((args, kwargs)) or _harmless(function):
+            result = function(*args, **kwargs)
+            return result if isinstance(function, type) else self.wrap(result, (args, kwargs))
+        label = _label(function)
+        arrays = [part for part in flatten((args, kwargs)) if isinstance(part, Traced)]
+        return self.apply(label, function, args, kwargs) if arrays else function(*args, **kwargs)
+
+    def special(self, function: Any, *args: Any, **kwargs: Any) -> Any:
+        """Functions that give several arrays, or change one."""
+        np = self.np
+        if function in (np.add.at, np.subtract.at):
+            target, key, value = args
+            signed = value if function == np.add.at else self.apply("negative", operator.neg, (self.traced(value),), {})
+            self.write(target, key, signed, "", adds=True, many=True)
+            return None
+        owner, sections, *rest = args
+        if not isinstance(owner, Traced):
+            return self.wrap(function(owner, plain(sections), *rest, **kwargs))
+        if function is np.hsplit:
+            axis = min(1, owner.data.ndim - 1)
+        else:
+            axis = int(rest[0] if rest else kwargs.get("axis", 0)) % owner.data.ndim
+        size: Any = self.shape(owner)[axis]
+        parts = function(owner.data, plain(sections), **({} if function in (np.hsplit, np.vsplit) else {"axis": axis}))
+        if isinstance(sections, int):
+            if int(size) % sections:
+                raise self.stop("parts of different sizes")
+            width = self.counted("//", int(size) // sections, size, int(sections))
+            ends = [self.counted("multiply", int(width) * k, width, k) if k else 0 for k in range(sections)]
+            if isinstance(width, Dim) and isinstance(size, Dim) and isinstance(size.expr, Size):
+                self.axes.rule(size.expr.index, Count("*", int(sections), width.expr))  # type: ignore[arg-type]
+        else:
+            ends = [0, *sections]
+        key = [slice(None)] * owner.data.ndim
+        made = []
+        for k, start in enumerate(ends):
+            key[axis] = slice(start, ends[k + 1] if k + 1 < len(ends) else None)
+            made.append(self.part(owner, tuple(key)))
+        if [part.data.shape for part in made] != [part.shape for part in parts]:
+            raise self.stop("np.split into these parts has no rule")
+        return made
+
+    def added(self, parts: list[Any], start: Any = 0) -> Any:
+        """Python's sum."""
+        for part in parts:
+            start = (
+                part if isinstance(start, int) and start == 0 else self.apply("add", operator.add, (start, part), {})
+            )
+        return start
+
+    # names
+
+    def bind(self, place: int, name: str, value: Any, plain: bool = False) -> Any:
+        """A value gets a name: data becomes an input, an expression becomes a step."""
+        self.at(place)
+        if isinstance(value, int) and not isinstance(value, bool) and name in self.wanted:
+            value = float(value)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return self.bind_integer(name, value)
+        if isinstance(value, float) and not isinstance(value, (Scalar, self.np.generic)):
+            return self.bind_number(name, value)
+        if isinstance(value, list):
+            return (
+                [self.bind_entry(f"{name}_{k}", part) for k, part in enumerate(value)] if self.any_raw(value) else value
+            )
+        if isinstance(value, self.np.ndarray):
+            value = self.wrap(value)
+        if not isinstance(value, Traced):
+            return value
+        if value.writing is not None:
+            value.called = value.called or name
+            return value
+        value = self.traced(value) if value.lazy else value
+        if value.raw:
+            if value.fill and self.steps_only:
+                value.called = value.called or name
+                return value
+            fill = value.expr if value.fill else None
+            if fill is not None and not value.start:
+                return value  # ones_like and its kin are constants, not parameters
+            value.fill = False
+            self.source(value, self.fresh_name(name))
+            if fill is not None:
+                self.fills[value.name] = fill
+            return value
+        if not value.name:
+            if not value.axes and not any(True for _ in ir.accesses(value.expr)):
+                return value  # a number
+            return self.step(name, value)
+        if value.name in self.inputs and not value.used and not plain:
+            if name != value.name and not notation.name_problem(name):
+                self.rename(value, name)
+        elif plain and name != value.name:
+            alias = Traced(self, value.data, value.axes, value.expr)
+            value.used = True
+            return self.step(name, alias)
+        elif name != value.name:
+            self.aliases[name] = value.name
+        return value
+
+    def bind_key(self, place: int, key: str, value: Any, owner: str) -> Any:
+        """An entry of a dict is called by its key; by the dict and its key where that name is taken."""
+        taken = key in self.tensors and not (isinstance(value, Traced) and value.name)
+        name = re.sub(r"\W+", "_", key)
+        return self.bind(place, f"{owner}.{name}" if taken and owner else name, value)
+
+    def bind_entry(self, name: str, value: Any) -> Any:
+        """An entry of a list that gets a name: data is called by its place, unless it is a start to add to."""
+        if isinstance(value, self.np.ndarray):
+            value = self.wrap(value)
+        if isinstance(value, Traced) and value.raw and not value.fill:
+            self.source(value, self.fresh_name(name))
+        return value
+
+    def bind_number(self, name: str, value: float) -> float:
+        """A named number is a scalar input, unless it starts a sum or is as small as what keeps a division safe."""
+        if (abs(value) < SMALL and name not in self.wanted) or not math.isfinite(value):
+            return value
+        if (name, value) in self.numbers:  # the same number under the same name, as in two calls with 0.8
+            tensor = self.numbers[name, value]
+            return Scalar.of(self.scalars[tensor], Access(tensor))
+        tensor = self.numbers[name, value] = self.fresh_name(name)
+        if self.plan is not None and tensor in self.plan.arrays:
+            value = float(self.plan.arrays[tensor])
+        self.scalars[tensor] = value
+        self.written_as[tensor] = name
+        return Scalar.of(value, Access(tensor))
+
+    def bind_integer(self, name: str, value: int) -> int:
+        if isinstance(value, Dim):
+            if isinstance(value.expr, Size):
+                self.axes.describe(value.expr.index, name)
+            return value
+        number = len(self.literals)
+        if self.plan is not None and number in self.plan.integers:
+            value = self.plan.integers[number]
+        mark = self.axes.new(value)
+        self.axes.rule(mark, value)
+        self.axes.describe(mark, name)
+        self.literals.append((name, value, mark))
+        return Dim.of(value, Size(mark))
+
+    def any_raw(self, values: Sequence[Any]) -> bool:
+        return any(isinstance(part, self.np.ndarray) or (isinstance(part, Traced) and part.raw) for part in values)
+
+    def appended(self, place: int, owner: Any, value: Any, name: str) -> Any:
+        """An entry that a list grows by is called by its place."""
+        named = isinstance(owner, list) and isinstance(value, Traced) and not value.name and not value.raw
+        return self.bind(place, f"{name}_{len(owner)}", value) if named else value
+
+    def parameter(self, place: int, name: str, value: Any, many: bool) -> Any:
+        """An argument of a function of the code: it keeps the caller's name; an expression read more than once is a
+        step of its own.
+        """
+        self.at(place)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return self.bind_integer(name, value)
+        if isinstance(value, float) and not isinstance(value, (Scalar, self.np.generic)):
+            return self.bind_number(name, value)
+        if not isinstance(value, Traced) or value.raw:
+            return value
+        if not value.name and many and any(isinstance(part, ir.Reduce) for part in ir.walk(value.expr)):
+            owner = self.calls[-1] if self.calls else ""
+            return self.step(f"{owner}_in" if owner else name, value)
+        if value.name and name != value.name:
+            self.aliases.setdefault(name, value.name)
+        return value
+
+    def argument(self, name: str, value: Any) -> Any:
+        """An argument of the function: every array in it is an input."""
+        np = self.np
+        if isinstance(value, np.ndarray):
+            made = self.wrap(np.array(value))
+            if isinstance(made, Traced):
+                self.given.add(tensor := self.fresh_name(name))
+                self.source(made, tensor)
+            return made
+        if isinstance(value, Mapping):
+            return {key: self.argument(str(key), part) for key, part in value.items()}
+        if isinstance(value, (list, tuple)):
+            return type(value)(self.argument(f"{name}_{k}", part) for k, part in enumerate(value))
+        if isinstance(value, (float, np.generic)) and not isinstance(value, bool):
+            kind = int if isinstance(value, np.integer) else float
+            made = Traced(self, np.asarray(value, dtype=kind), (), Access("~"), raw=True)
+            self.given.add(tensor := self.fresh_name(name))
+            self.source(made, tensor)
+            return made
+        return value
+
+    def rename(self, value: Traced, name: str) -> None:
+        old, name = value.name, self.fresh_name(name)
+        tables: tuple[dict[str, Any], ...] = (
+            self.inputs, self.tensors, self.values, self.lines, self.origins, self.fills, self.written_as,
+        )  # fmt: skip
+        for table in tables:
+            items = [(name if key == old else key, entry) for key, entry in table.items()]
+            table.clear()
+            table.update(items)
+        value.name = name
+        value.expr = Access(name, tuple(mark for mark in value.axes if mark is not None))
+        self.aliases = {key: name if tensor == old else tensor for key, tensor in self.aliases.items()}
+        self.aliases[old] = name
+
+    # changes in place
+
+    def augment(self, place: int, word: str, owner: Any, value: Any, called: str) -> Any:
+        self.at(place)
+        name, function = BINARY[word]
+        if not self.involved(owner, value):
+            return self.counted(name, function(owner, value), owner, value)
+        if isinstance(owner, list):
+            raise self.stop("a list is extended by an array")
+        new = self.apply(name, function, (owner, value), {})
+        if isinstance(owner, Traced) and owner.data.ndim:
+            if owner.name in self.fills:
+                self.changed.add(owner.name)
+            if not new.raw:
+                new = self.step(self.written_as.get(owner.name, owner.name) or called or "value", new)
+            self.overwrite(owner, new)
+            return owner
+        return new
+
+    def overwrite(self, owner: Traced, new: Traced) -> None:
+        """numpy changes the array itself: everybody who holds it sees the new value."""
+        if new.data.shape != owner.data.shape:
+            raise self.stop(f"shape {new.data.shape} does not fit into {owner.data.shape}")
+        old = owner.data
+        for other in list(self.alive):
+            if other.data is old:
+                other.data, other.axes, other.expr, other.writing = new.data, new.axes, new.expr, None
+                other.name, other.raw, other.fill = new.name, new.raw, new.fill
+            elif other.data is not None and self.np.may_share_memory(other.data, old):
+                raise self.stop(
+                    "an array is changed while a view of it is in use",
+                    evidence=f"The view is {other.name or 'an expression'}.",
+                    way_out="Write x = x + ... instead of x += ..., or copy the view.",
+                )
+
+    def augment_item(self, place: int, word: str, owner: Any, key: Any, value: Any, name: str) -> None:
+        self.at(place)
+        if isinstance(owner, Traced):
+            self.augment_part(word, owner, key, value, name)
+            return
+        old = owner[key]
+        if isinstance(old, self.np.ndarray):
+            old = self.wrap(old)
+        self.store(place, owner, key, self.augment(place, word, old, value, self.entry_name(name, owner, key)), name)
+
+    def augment_part(self, word: str, owner: Traced, key: Any, value: Any, name: str) -> None:
+        """`x[key] += value`, and its kin."""
+        operation, function = BINARY[word]
+        if owner.raw and not owner.fill and all(map(self.is_raw, flatten((key, value)))):
+            self.fill_data(owner, key, function(owner.data[plain(key)], plain(value)))
+        elif self.is_mask(owner, key):
+            new = self.apply(operation, function, (owner, value), {})
+            self.store_masked(owner, key, new, name)
+        elif word in ("Add", "Sub"):
+            signed = value if word == "Add" else self.apply("negative", operator.neg, (self.traced(value),), {})
+            self.write(owner, key, signed, name, adds=True)
+        else:
+            new = self.apply(operation, function, (self.part(owner, key), value), {})
+            self.write(owner, key, new, name, adds=False)
+
+    def augment_attribute(self, place: int, word: str, owner: Any, name: str, value: Any) -> None:
+        self.at(place)
+        setattr(owner, name, self.bind(place, name, self.augment(place, word, getattr(owner, name), value, name)))
+
+    def store(self, place: int, owner: Any, key: Any, value: Any, name: str = "") -> None:
+        self.at(place)
+        if not isinstance(owner, Traced):
+            if isinstance(owner, self.np.ndarray) and self.holds_traced((key, value)):
+                raise self.stop("a part of an array is written", way_out=INDEXED)
+            if isinstance(value, (Traced, self.np.ndarray)):
+                value = self.bind_key(
+                    place, key if isinstance(key, str) else self.entry_name(name, owner, key), value, name
+                )
+            owner[plain(key)] = value
+            return
+        parts = [part for part in flatten((key, value)) if isinstance(part, Traced)]
+        symbolic = self.steps_only and (owner.fill or owner.writing is not None or not all(map(self.is_raw, parts)))
+        if self.is_data(owner) and all(map(self.is_data, parts)) and not symbolic:
+            self.fill_data(owner, key, value)
+        elif self.is_mask(owner, key):
+            value = self.traced(value)
+            if value.axes:
+                raise self.stop("values are put where a mask is true, one by one", way_out="Use np.where.")
+            self.store_masked(owner, key, value, name)
+        else:
+            self.write(owner, key, value, name, adds=False)
+
+    @staticmethod
+    def is_mask(owner: Traced, key: Any) -> bool:
+        return isinstance(key, Traced) and key.data.dtype == bool and key.data.shape == owner.data.shape
+
+    def store_masked(self, owner: Traced, key: Traced, value: Any, name: str) -> None:
+        new = self.apply("where", self.np.where, (key, value, owner), {})
+        self.overwrite(
+            owner, self.step(self.written_as.get(owner.name, owner.name) or owner.called or name or "value", new)
+        )
+
+    def is_data(self, value: Traced) -> bool:
+        """An array of the code's data, before anything is computed from it."""
+        return value.raw or (value.name in self.inputs and not value.used)
+
+    def fill_data(self, owner: Traced, key: Any, value: Any) -> None:
+        """Data is filled in, such as a one-hot code; in a second run it is there already."""
+        self.looked_up(key, owner.axes[0])
+        self.fills.pop(owner.name, None)
+        owner.fill = False
+        if self.plan is not None and owner.name in self.plan.arrays:
+            return
+        data = owner.data.copy()
+        data[plain(key)] = plain(value)
+        owner.data = data
+        if owner.name:
+            self.values[owner.name] = data
+        else:
+            owner.expr = Access("~")
+
+    # functions and scripts
+
+    def is_users(self, function: Any) -> bool:
+        """Whether a function is code of the author, to be followed: not numpy's, not the standard library's."""
+        if isinstance(function, types.MethodType):
+            function = function.__func__
+        if not isinstance(function, types.FunctionType):
+            return False
+        if TRACER in function.__globals__:
+            return True
+        name = function.__code__.co_filename
+        return "site-packages" not in name and not name.startswith(("<", sys.base_prefix + "/lib", sys.prefix + "/lib"))
+
+    def translate(self, function: Any) -> Any:
+        """A function whose operations go through the tracer."""
+        if isinstance(function, types.MethodType):
+            return types.MethodType(self.translate(function.__func__), function.__self__)
+        if TRACER in function.__globals__:
+            return function
+        if function.__code__ not in self.translated:
+            self.translated[function.__code__] = self.rewritten(function)
+        return self.translated[function.__code__]
+
+    def rewritten(self, function: types.FunctionType) -> Any:
+        try:
+            lines, start = inspect.getsourcelines(function)
+        except (OSError, TypeError):
+            raise self.stop(
+                f"the source of {function.__name__} is not there", way_out="Put the function into a file."
+            ) from None
+        text = textwrap.dedent("".join(lines))
+        padded = "\n" * (start - 1) + text
+        code = Code(padded, function.__code__.co_filename)
+        tree = ast.parse(padded)
+        node = tree.body[0]
+        if not isinstance(node, ast.FunctionDef):
+            raise self.stop(f"{function.__name__} is not a plain function", way_out="Write it with def.")
+        node.decorator_list = []  # the function was found behind them
+        self.written.update(stored_names(tree))
+        names = inspect.getclosurevars(function).nonlocals
+        space = {**function.__globals__, **names, TRACER: self}
+        compiled = self.compiled(tree, code)
+        exec(compiled, space)
+        made = space[node.name]
+        made.__defaults__ = function.__defaults__
+        made.__kwdefaults__ = function.__kwdefaults__
+        return made
+
+    def compiled(self, tree: ast.Module, code: Code) -> types.CodeType:
+        self.codes.append(code)
+        rewritten = ast.fix_missing_locations(Rewriter(code, self).visit(tree))
+        return builtins.compile(rewritten, code.filename, "exec")
+
+    def run(self, text: str, filename: str) -> dict[str, Any]:
+        """Runs a script; the names that it leaves behind."""
+        code = Code(text, filename)
+        tree = ast.parse(text, filename)
+        self.written.update(stored_names(tree))
+        space: dict[str, Any] = {"__name__": "__main__", "__file__": filename, TRACER: self}
+        self.guarded(lambda: exec(self.compiled(tree, code), space))
+        self.guarded(
+            lambda: [self.traced(value) for value in flatten(space) if isinstance(value, Traced) and value.writing]
+        )
+        return {name: value for name, value in space.items() if not name.startswith("_")}
+
+    def after(self, space: dict[str, Any], name: str, expression: str) -> Any:
+        """An expression over the names that a script leaves behind, as one more line of it."""
+        text = f"{name} = {expression}"
+        code = Code(text, "<expression>")
+        known = {**self.by_name(), **space, TRACER: self}
+        self.guarded(lambda: exec(self.compiled(ast.parse(text), code), known))
+        return self.settle(known[name], "asked")
+
+    def by_name(self) -> dict[str, Traced]:
+        """Every tensor, by its names."""
+        found = {}
+        for name, axes in self.tensors.items():
+            data = self.values[name]
+            value = Traced(self, data, axes, Access(name, tuple(mark for mark in axes if mark is not None)))
+            value.name, value.used = name, True
+            found[name] = value
+        return found | {alias: found[name] for alias, name in self.aliases.items() if name in found}
+
+    def settle(self, value: Any, name: str) -> Any:
+        """A result with a step for every expression in it."""
+        if isinstance(value, (list, tuple)):
+            return [self.settle(part, name) for part in value]
+        if isinstance(value, Mapping):
+            return {key: self.settle(part, name) for key, part in value.items()}
+        if not isinstance(value, Traced):
+            return value
+        if value.writing is not None:
+            value.called = value.called or name
+            self.flush(value)
+        if value.name or (value.raw and name == "asked"):
+            return value
+        return self.step(name, self.traced(value) if value.raw or value.lazy else value)
+
+    def guarded(self, action: Callable[[], Any]) -> Any:
+        """An action of the author's code: what goes wrong in it is shown where it stands."""
+        try:
+            result = action()
+        except LiftError:
+            raise
+        except SystemExit:
+            result = None  # a script may end early
+        except Exception as error:  # whatever the code raises
+            if self.failure is not None:
+                raise self.failure from None
+            fact = f"the code raises {type(error).__name__}: {error}"
+            raise self.stop(fact, way_out="Code is lifted by running it: let it run on its own first.") from error
+        if self.failure is not None:
+            raise self.failure
+        return result
+
+    def text(self) -> str:
+        return self.codes[0].text if self.codes else ""
+
+
+def _member(module: Any, path: str) -> Any:
+    for name in path.split("."):
+        module = getattr(module, name, None) if name.isidentifier() else None
+    return module
+
+
+def _label(function: Any) -> str:
+    module = getattr(function, "__module__", "") or ""
+    prefix = "np." if module.startswith("numpy") else f"{module}." if module and module != "builtins" else ""
+    return f"{prefix}{getattr(function, '__name__', type(function).__name__)}"
+
+
+HARMLESS = (
+    len, zip, enumerate, reversed, isinstance, list, tuple, dict, type, hasattr, getattr, setattr, callable, range,
+    iter, next, map, filter,
+)  # fmt: skip
+
+
+def _harmless(function: Any) -> bool:
+    """Functions that keep or look at values: methods of containers, range, zip, isinstance."""
+    owner = getattr(function, "__self__", None)
+    if isinstance(owner, (list, dict, tuple, set, str)):
+        return True
+    return function in HARMLESS

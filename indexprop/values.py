@@ -1,0 +1,714 @@
+"""Arrays of a run with the expressions that they are: operations on them, their parts, and what is written there.
+
+What an operation means stands in `operations`, what a subscript means in `subscripts`; here is how values meet.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+from indexprop import ir
+from indexprop.functions import TABLE
+from indexprop.ir import Access, Affine, Call, Expr, Group, Index, Lookup, Number, Partial, Size, Slot, Step
+from indexprop.operations import FILLS, MADE, RULES, Dim, Scalar, Slots, Symbol, Traced, recognise
+from indexprop.records import Plan, Record
+from indexprop.rewriting import TRACER, LiftError
+from indexprop.subscripts import AT, NotPlain, counted, linear, narrow, put, put_whole, region, whole
+from indexprop.writing import Patch, Writing, chain, regions, simple
+
+
+class Values(Record):
+    """A record, and the values that take part in its operations.
+
+    `alive` are the values that somebody holds: a change in place is seen by all of them. `ranges` are those that are
+    made of sizes, `given` the arguments of the function.
+    """
+
+    def __init__(self, plan: Plan | None = None) -> None:
+        super().__init__(plan)
+        self.alive: weakref.WeakSet[Traced] = weakref.WeakSet()
+        self.wrapped: dict[int, tuple[Any, Traced]] = {}
+        self.ranges: dict[int, tuple[range, tuple[Any, ...]]] = {}
+        self.given: set[str] = set()
+        self.steps_only = False  # constant arrays are constants, as in a function whose arguments are given
+
+    def traced(self, value: Any) -> Traced:
+        """A value as it takes part in an operation: arrays get a name, numbers are exact."""
+        np = self.np
+        match value:
+            case Traced():
+                if value.lazy:
+                    self.look(value)
+                if value.writing is not None:
+                    self.flush(value)
+                if value.raw and not value.fill:
+                    self.source(value, self.fresh_name("array"))
+                return self.line_of(value, "flat" if value.groups else "part") if _unsettled(value) else value
+            case Dim():
+                return Traced(self, np.asarray(int(value)), (), value.expr)
+            case Scalar():
+                for access in ir.accesses(value.expr):
+                    if access.tensor not in self.inputs:
+                        self.scalar_source(access.tensor)
+                return Traced(self, np.asarray(float(value)), (), value.expr)
+            case bool():
+                return Traced(self, np.asarray(value), (), ir.number(int(value)))
+            case int() | Fraction():
+                return Traced(
+                    self, np.asarray(float(value) if isinstance(value, Fraction) else value), (), ir.number(value)
+                )
+            case float():
+                return Traced(self, np.asarray(value), (), self.real(value))
+            case np.generic():
+                return self.traced(value.item())
+            case np.ndarray():
+                return self.traced(self.wrap(value))
+            case list() | tuple():
+                if self.holds_traced(value):
+                    return self.traced(self.apply("array", np.array, (value,), {}))
+                return self.traced(np.asarray(value))
+            case _:
+                raise self.stop(f"a value of type {type(value).__name__} takes part in the computation")
+
+    def scalar_source(self, name: str) -> None:
+        made = Traced(self, self.np.asarray(self.scalars[name]), (), Access(name))
+        self.inputs[name] = made
+        self.tensors[name] = ()
+        self.values[name] = made.data
+        self.lines[name] = self.line()
+        self.origins[name] = name
+        made.name, made.used = name, True
+
+    def real(self, value: float) -> Expr:
+        if value == math.pi:
+            return ir.call("pi")
+        if not math.isfinite(value):
+            raise self.stop(f"the constant {value} has no place in the notation")
+        return Number(Fraction(repr(float(value))))
+
+    def number(self, value: Traced) -> Expr:
+        """The expression of a value where a number is wanted: conditions count one and zero."""
+        match value.expr:
+            case Call("==", (Call("where", (condition, ir.ONE, ir.ZERO)), ir.ZERO)):
+                return ir.call("where", condition, ir.ZERO, ir.ONE)
+            case Call("!=", (ir.Product() as both, ir.ZERO)) if all(map(is_truth, both.factors)):
+                return both
+            case Call(function) if TABLE[function].condition:
+                return ir.call("where", value.expr, ir.ONE, ir.ZERO)
+        return value.expr
+
+    def wrap(self, value: Any, arguments: Sequence[Any] = ()) -> Any:
+        """Arrays that come from untraced code, as data without a name; axes whose size was given remember it."""
+        np = self.np
+        if isinstance(value, (tuple, list)) and any(isinstance(part, np.ndarray) for part in value):
+            return type(value)(self.wrap(part) for part in value)
+        if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiub":
+            return value
+        known = self.wrapped.get(id(value))
+        if known is None or known[0] is not value:
+            sizes = [part for part in flatten(arguments) if isinstance(part, int) and not isinstance(part, bool)]
+            linked = sizes if [int(size) for size in sizes] == list(value.shape) else value.shape
+            made = Traced(self, value, tuple(map(self.axis_of, linked)), Access("~"), raw=True)
+            self.wrapped[id(value)] = known = (value, made)
+        return known[1]
+
+    def axis_of(self, size: int) -> Index:
+        """A new axis of a given size; the same as the axis that the size was taken from."""
+        like = size.expr.index if isinstance(size, Dim) and isinstance(size.expr, Size) else None
+        mark = self.axes.new(int(size), like)
+        if like is None:
+            made = counted(size.expr) if isinstance(size, Dim) else int(size)
+            self.axes.rule(mark, int(size) if made is None else made)
+        return mark
+
+    def positioned(self, key: Any, mark: Index | None, size: int) -> tuple[Slots, Slot]:
+        """The axes of an array of positions, and the slot that it is."""
+        np = self.np
+        constant = isinstance(key, (list, range))
+        if isinstance(key, range) and id(key) in self.ranges:
+            key = self.apply("arange", np.arange, self.ranges[id(key)][1], {})
+        elif isinstance(key, (list, range)):
+            key = self.apply("array", np.array, (key,), {}) if self.holds_traced(key) else np.asarray(key)
+        if isinstance(key, np.ndarray):
+            key = self.wrap(key)
+        if key.data.dtype.kind == "b":
+            raise self.stop(
+                "entries are chosen by a condition",
+                evidence="How many there are depends on the data.",
+                way_out="Use np.where, or multiply by the condition.",
+            )
+        if key.data.size and key.data.min() < 0:
+            raise self.stop("positions are counted from the end", evidence=f"The smallest is {key.data.min()}.")
+        if key.place is not None:
+            fresh = {one: self.axes.new(self.axes.sizes[one], one) for one in key.axes if one is not None}
+            axes = tuple(None if one is None else fresh[one] for one in key.axes)
+            slot = narrow(put_whole(key.place, fresh))
+            if isinstance(slot, str) and self.axes.find(slot) != self.axes.find(mark or slot):
+                if self.axes.sizes[slot] != size:
+                    return axes, Partial(slot)
+                self.axes.join(mark or slot, slot)
+            return axes, slot
+        if key.raw:
+            name = self.fresh_name(self.key_name())
+            if constant:
+                self.fixed.add(name)
+            self.source(key, name)
+        known = self.fresh(self.traced(key))
+        if not isinstance(known.expr, Access) or known.expr.tensor not in self.inputs:
+            raise self.stop(
+                "computed numbers are used as positions",
+                evidence="Positions are data in the notation.",
+                way_out="Give the positions as an argument.",
+            )
+        if key.data.dtype.kind not in "iu":
+            raise self.stop("positions are no integers")
+        key.used = True
+        if mark is not None:
+            self.positions.setdefault(known.expr.tensor, []).append(mark)
+        return known.axes, Lookup(known.expr)
+
+    def key_name(self) -> str:
+        """What the positions of the subscript at hand are called."""
+        if self.here is None:
+            return "positions"
+        node: Any = self.here[0].nodes[self.here[1]]
+        names = [part.id for part in ast.walk(getattr(node, "slice", node)) if isinstance(part, ast.Name)]
+        names = [name for name in names if name != TRACER]
+        return names[0] if len(names) == 1 else "positions"
+
+    def line_of(self, value: Traced, word: str) -> Traced:
+        """The value, on a line of its own, under the name of what is computed with a word behind it."""
+        name = value.expr.tensor if isinstance(value.expr, Access) and value.expr.tensor in self.tensors else ""
+        name = self.written_as.get(name, name)
+        if not name and self.here is not None:
+            name = self.here[0].owners[self.here[1]]
+        made = self.step(f"{name}_{word}" if name else f"value_{word}", value)
+        value.axes, value.expr, value.name = made.axes, made.expr, made.name
+        value.groups, value.own_line = {}, False
+        return value
+
+    def at_slots(self, value: Traced, slots: Mapping[Index, Slot]) -> Expr:
+        """The expression of a value at slots, after a line of its own where slots cannot be put into it."""
+        try:
+            return put(value.expr, slots)
+        except NotPlain:
+            before = value.axes
+            self.line_of(value, "part")
+            pairs = zip(before, value.axes, strict=True)
+            return put(value.expr, {new: slots.get(old, old) for old, new in pairs if old is not None and new})
+
+    def fresh(self, value: Traced) -> Traced:
+        """The value with marks of its own, so that two reads of one tensor are apart."""
+        names = {mark: self.axes.new(self.axes.sizes[mark], mark) for mark in value.axes if mark is not None}
+        axes = tuple(None if mark is None else names[mark] for mark in value.axes)
+        made = Traced(self, value.data, axes, ir.rename(value.expr, names))
+        made.groups = {names[mark]: parts for mark, parts in value.groups.items()}
+        for mark, parts in made.groups.items():
+            self.axes.groups.append((mark, parts))
+        return made
+
+    def meet(self, parts: Sequence[tuple[Slots, Expr]]) -> tuple[Slots, list[Expr]]:
+        """Expressions aligned at their last axes, as numpy broadcasts them, in the marks of one of them."""
+        length = max((len(axes) for axes, _ in parts), default=0)
+        result: list[Index | None] = []
+        names: list[dict[Index, Index]] = [{} for _ in parts]
+        for position in range(-length, 0):
+            column = [(k, axes[position]) for k, (axes, _) in enumerate(parts) if len(axes) >= -position]
+            marks = [(k, mark) for k, mark in column if mark is not None]
+            size = max((self.axes.sizes[mark] for _, mark in marks), default=1)
+            sized = [(k, mark) for k, mark in marks if self.axes.sizes[mark] == size or size == 0]
+            for _, mark in marks:
+                if self.axes.sizes[mark] == 1 and size > 1:
+                    self.axes.collapse(mark)
+            first = sized[0][1] if sized else None
+            for k, mark in sized:
+                assert first is not None
+                self.axes.join(first, mark)
+                names[k][mark] = first
+            result.append(first)
+        return tuple(result), [ir.rename(expr, own) for (_, expr), own in zip(parts, names, strict=True)]
+
+    def broadcast(self, operands: Sequence[Any], conditions: Sequence[int] = ()) -> tuple[Slots, list[Expr]]:
+        values = [self.traced(operand) for operand in operands]
+        values = [values[0], *map(self.fresh, values[1:])]
+        return self.meet(
+            [(value.axes, value.expr if k in conditions else self.number(value)) for k, value in enumerate(values)]
+        )
+
+    def total(self, marks: Iterable[Index], body: Expr) -> Expr:
+        """A sum, with what does not depend on an index in front of it."""
+        outside: list[Expr] = []
+        inside: list[Expr] = []
+        marks = list(marks)
+        for part in body.factors if isinstance(body, ir.Product) else (body,):
+            (inside if ir.free_indices(part) else outside).append(part)
+        return ir.multiply(*outside, ir.reduce("sum", marks, ir.multiply(*inside)))
+
+    def contract(self, one: Traced, axis: int, other: Traced, inner: int) -> Symbol:
+        """The sum of products along one axis of each; `other` has marks of its own."""
+        mark, twin = one.axes[axis], other.axes[inner]
+        left, right = self.number(one), self.number(other)
+        summed: list[Index] = []
+        if mark is not None and twin is not None:
+            own = self.axes.new(self.axes.sizes[mark], mark)
+            self.axes.join(mark, twin)
+            left, right = ir.rename(left, {mark: own}), ir.rename(right, {twin: own})
+            summed = [own]
+        else:
+            for lone in (mark, twin):
+                if lone is not None:
+                    self.axes.collapse(lone)
+        axes = tuple(m for k, m in enumerate(one.axes) if k != axis) + tuple(
+            m for k, m in enumerate(other.axes) if k != inner
+        )
+        return axes, self.total(summed, ir.multiply(left, right))
+
+    def make(self, operands: Sequence[Any], symbol: Symbol, data: Any = None) -> Traced:
+        """The result of an operation."""
+        axes, expr = symbol
+        for operand in operands:
+            if isinstance(operand, Traced):
+                operand.used = True
+        return Traced(self, data, axes, recognise(expr))
+
+    # operations
+
+    def apply(self, name: str, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """An operation: numpy computes the array, the rule says what it is."""
+        np = self.np
+        arrays = [part for part in flatten((args, kwargs)) if isinstance(part, (Traced, np.ndarray))]
+        arrays = [part for part in arrays if not self.is_constant(part)] or arrays
+        if any(not part.raw for part in arrays if isinstance(part, Traced)):
+            used: list[Traced] = []
+            args, kwargs = self.settled(args, used), {key: self.settled(value, used) for key, value in kwargs.items()}
+        plain_args, plain_kwargs = plain(args), {key: plain(value) for key, value in kwargs.items()}
+        data = np.asarray(function(*plain_args, **plain_kwargs)) if function is not None else None
+        if arrays and all(not isinstance(part, Traced) or part.raw for part in arrays) and name not in FILLS | MADE:
+            fills = all(isinstance(part, Traced) and part.fill for part in arrays)
+            if not fills:
+                return self.wrap_raw(data, name, args, kwargs)
+        if name not in RULES:
+            raise self.stop(
+                f"{name} has no rule yet",
+                evidence=f"It gave an array of shape {data.shape}.",
+                way_out="Write the step with operations that have one, or give the notation.",
+            )
+        try:
+            symbol = RULES[name](self, *args, **kwargs)
+        except TypeError as error:
+            raise self.stop(f"{name} with these arguments has no rule", evidence=str(error)) from None
+        if isinstance(symbol, Traced):
+            result, result.data = symbol, data
+        else:
+            result = self.make([part for part in arrays if isinstance(part, Traced)], symbol, data)
+        shape = tuple(1 if mark is None else self.axes.sizes[mark] for mark in result.axes)
+        if data is None:
+            result.data = arrays[0].data.reshape(shape)
+            return result
+        if shape != data.shape:
+            raise self.stop(f"{name} gave shape {data.shape} where {shape} was expected")
+        if name in FILLS or (arrays and all(isinstance(part, Traced) and part.fill for part in arrays)):
+            result.raw = result.fill = isinstance(result.expr, (Number, Call))
+            result.start = name == "zeros"
+        return result
+
+    def is_constant(self, value: Any) -> bool:
+        """A number made of sizes and named numbers only."""
+        return (
+            isinstance(value, Traced)
+            and not value.axes
+            and not value.raw
+            and all(access.tensor in self.scalars for access in ir.accesses(value.expr))
+        )
+
+    def settled(self, value: Any, used: list[Traced]) -> Any:
+        """Arguments with every piece of data named."""
+        if isinstance(value, (Traced, self.np.ndarray)):
+            used.append(self.traced(value))
+            return used[-1]
+        if isinstance(value, tuple):
+            return tuple(self.settled(part, used) for part in value)
+        if isinstance(value, list) and self.holds_traced(value):
+            return [self.settled(part, used) for part in value]
+        return value
+
+    def wrap_raw(self, data: Any, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Traced:
+        """Data made from data: still data. Where the rule is known, so are its axes."""
+        result = Traced(self, data, tuple(map(self.axis_of, data.shape)), Access("~"), raw=True)
+        if name in RULES and name != "array":
+            opened = [replace_raw(part) for part in args]
+            try:
+                symbol = RULES[name](self, *opened, **kwargs)
+            except (TypeError, LiftError):
+                self.failure = None
+                return result
+            if isinstance(symbol, Traced) and symbol.groups:
+                return result
+            axes, expr = (symbol.axes, symbol.expr) if isinstance(symbol, Traced) else symbol
+            result.place = linear(expr) if data.dtype.kind in "iu" else None
+            if tuple(1 if mark is None else self.axes.sizes[mark] for mark in axes) == data.shape:
+                names = {mark: self.axes.new(self.axes.sizes[mark], mark) for mark in axes if mark is not None}
+                result.axes = tuple(self.axes.new(1) if mark is None else names[mark] for mark in axes)
+                result.place = result.place and put_whole(result.place, names)
+        return result
+
+    def involved(self, *values: Any) -> bool:
+        return any(isinstance(value, (Traced, self.np.ndarray)) for value in values)
+
+    def holds_traced(self, value: Any) -> bool:
+        return any(isinstance(part, Traced) for part in flatten(value))
+
+    def is_raw(self, value: Any) -> bool:
+        return not isinstance(value, Traced) or value.raw
+
+    def whole(self, value: Any) -> Affine:
+        return whole(value)
+
+    @staticmethod
+    def plain(value: Any) -> Any:
+        return plain(value)
+
+    def stack(self, arrays: Sequence[Any], axis: int) -> Any:
+        return self.np.stack(arrays, axis)
+
+    def repeated(self, data: Any, count: int, axis: int, inner: bool) -> Any:
+        return self.np.repeat(data, count, axis) if inner else self.np.concatenate([data] * count, axis)
+
+    # values with a name
+
+    def source(self, value: Traced, name: str) -> None:
+        """Data gets its name: an input of the program."""
+        self.origins[name] = name
+        self.written_as[name] = name if name in self.written else re.sub(r"_\d+$", "", name)
+        if self.plan is not None and name in self.plan.arrays and (not self.steps_only or name in self.given):
+            value.data = self.plan.arrays[name]
+            for mark, size in zip(value.axes, value.data.shape, strict=True):
+                if mark is not None:
+                    self.axes.sizes[mark] = size
+        value.raw = False
+        value.name = name
+        value.expr = Access(name, tuple(mark for mark in value.axes if mark is not None))
+        self.inputs[name] = value
+        self.tensors[name] = value.axes
+        self.values[name] = value.data
+        self.lines[name] = self.line()
+
+    def step(self, name: str, value: Traced) -> Traced:
+        """A step of the program: the value is read by its name from now on."""
+        tensor = self.fresh_name(name)
+        made_at = value.made
+        value = self.fresh(value)
+        value.made = made_at
+        groups: Mapping[Index, Slot] = {mark: Group(parts) for mark, parts in value.groups.items()}
+        terms = value.expr.terms if isinstance(value.expr, ir.Sum) else (value.expr,)
+        numbers = [self.number(Traced(self, None, (), part)) for part in terms]
+        target = Access(tensor, tuple(mark for mark in value.axes if mark is not None))
+        written = Access(tensor, tuple(groups.get(mark, mark) for mark in target.names))
+        self.add_step(Step(written, tuple(ir.term((), part) for part in numbers)))
+        self.values[tensor] = value.data
+        self.lines[tensor] = self.line()
+        self.makers[tensor] = self.maker(value)
+        self.written_as[tensor] = name
+        if tensor != name:
+            self.aliases.setdefault(name, tensor)
+        made = Traced(self, value.data, value.axes, target)
+        made.name = tensor
+        self.tensors[tensor] = made.axes
+        return made
+
+    @staticmethod
+    def entry_name(name: str, owner: Any, key: Any) -> str:
+        """`dWs_0` for `dWs[0]` and for `dWs[-2]` of two."""
+        number = key % len(owner) if isinstance(owner, list) and isinstance(key, int) else key
+        return re.sub(r"\W+", "_", f"{name or 'entry'}_{number}".replace("-", "before"))
+
+    # parts
+
+    def part(self, owner: Any, key: Any) -> Any:
+        """What a subscript gives."""
+        np = self.np
+        if not isinstance(owner, Traced):
+            if isinstance(owner, np.ndarray) and self.holds_traced(key):
+                return self.part(self.wrap(owner), key)
+            if owner is np.c_ or owner is np.r_:
+                columns = key if isinstance(key, tuple) else (key,)
+                if self.involved(*columns) and not any(isinstance(part, (slice, str)) for part in columns):
+                    word = "c_" if owner is np.c_ else "r_"
+                    return self.apply(word, lambda parts: getattr(np, word)[tuple(parts)], (columns,), {})
+            value = owner[plain(key) if isinstance(owner, (list, tuple)) else key]
+            return self.wrap(value) if isinstance(value, np.ndarray) else value
+        data = np.asarray(owner.data[plain(key)])
+        root, keys = chain(owner)
+        if root.writing is not None:
+            keys = [*keys, key]
+            if data.ndim and self.basic(key):
+                view = Traced(self, data, regions(self, root.writing.axes, keys).axes, Access("~"))
+                view.parent, view.lazy = (owner, key), True
+                return view
+            if (kept := self.written_part(root, keys, data)) is not None:
+                return kept
+        arrays = [part for part in flatten(key) if isinstance(part, (Traced, np.ndarray, list))]
+        if owner.raw and not owner.fill and not (self.steps_only and any(not self.is_raw(part) for part in arrays)):
+            if arrays:
+                self.looked_up(key, owner.axes[0])
+                return self.wrap(data)
+            found = region(self, owner.axes, key)
+            made = Traced(self, data, found.axes, Access("~"), raw=True)
+            if owner.place is not None and all(isinstance(slot, str | Affine) for slot in found.slots.values()):
+                made.place = put_whole(owner.place, found.slots)
+            return made
+        looks = self.basic(key) and bool(data.ndim)
+        if looks and owner.fill:  # perhaps to be written: `C[i][j] = ...`
+            made = self.make((), (region(self, owner.axes, key).axes, owner.expr), data)
+        else:
+            owner = self.traced(owner)
+            found = region(self, owner.axes, key)
+            keys = list(map(self.wrap, key)) if isinstance(key, tuple) else [self.wrap(key)]
+            data = np.asarray(owner.data[tuple(map(plain, keys))])  # a second run may have other positions
+            made = self.make((owner,), (found.axes, self.at_slots(owner, found.slots)), data)
+        made.parent = (owner, key) if looks else None
+        return made
+
+    def read(self, owner: Traced, key: Any) -> Symbol:
+        """The axes and the expression of a part."""
+        owner = self.traced(owner)
+        found = region(self, owner.axes, key)
+        return found.axes, self.at_slots(owner, found.slots)
+
+    def basic(self, key: Any) -> bool:
+        """Whether a subscript gives a view in numpy."""
+        parts = key if isinstance(key, tuple) else (key,)
+        return all(part is None or part is Ellipsis or isinstance(part, (int, slice)) for part in parts)
+
+    def look(self, view: Traced) -> None:
+        """What a view of an array that is being written shows, now that it is read."""
+        root, keys = chain(view)
+        view.lazy = False
+        found = self.written_part(root, keys, view.data) if root.writing is not None else None
+        if found is None:
+            root = self.traced(root)
+            part = regions(self, root.axes, keys)
+            found = self.make((root,), (part.axes, self.at_slots(root, part.slots)), view.data)
+        view.axes, view.expr, view.parent = found.axes, found.expr, None
+
+    def written_part(self, owner: Traced, keys: Sequence[Any], data: Any) -> Traced | None:
+        """A part of an array that is being written, as it was written there; None where the whole is needed."""
+        writing: Writing = owner.writing
+        cells = self.np.arange(owner.data.size).reshape(owner.data.shape)
+        for key in keys:
+            cells = self.np.asarray(cells[plain(key)])
+        found = writing.found(self.np.asarray(cells))
+        if found is None:
+            return None
+        if isinstance(found, Patch):
+            if not simple(found.value):
+                made = Traced(self, data, found.axes, found.value)
+                made.made = found.place
+                whole = owner.called or owner.name or "value"
+                made = self.step(self.entry_name(whole, owner, self.plain_numbers(keys)), made)
+                names = {
+                    new: old
+                    for new, old in zip(made.axes, found.axes, strict=True)
+                    if new is not None and old is not None
+                }
+                found.value = ir.rename(made.expr, names)
+            result = self.fresh(Traced(self, data, found.axes, found.value))
+        else:
+            result = Traced(self, data, regions(self, writing.axes, keys).axes, found)
+        return result
+
+    @staticmethod
+    def plain_numbers(keys: Sequence[Any]) -> str:
+        """The plain positions in subscripts."""
+        parts = [part for part in flatten(list(keys)) if isinstance(part, int)]
+        return "_".join(str(int(part)) for part in parts)
+
+    def looked_up(self, key: Any, mark: Index | None) -> None:
+        """Data that a subscript reads as positions stays below the size of the axis."""
+        for part in flatten(key):
+            if isinstance(part, Traced) and part.name:
+                self.positions.setdefault(part.name, []).append(mark or "")
+
+    # parts that are written
+
+    def stacked_parts(self, parts: Sequence[Traced], axis: int, data: Any) -> Traced | None:
+        """An array of what the passes of a loop made, one behind the other; None if they come from elsewhere."""
+        np = self.np
+        loops = {tuple(place for place, _ in part.passes) for part in parts}
+        if len(parts) < 2 or len(loops) != 1 or () in loops or len({part.passes for part in parts}) < len(parts):
+            return None
+        place = parts[0].passes[-1][0]
+        if self.runs.get((parts[0].passes[:-1], place)) != len(parts):
+            return None
+        long = self.loop_index(parts[0].passes[:-1], place, len(parts))
+        like = self.fresh(parts[0])
+        axes = (*like.axes[:axis], long, *like.axes[axis:])
+        shape = data.shape
+        made = Traced(self, data, axes, ir.ZERO)
+        made.writing = Writing(axes, ir.ZERO, True, [], np.full(shape, -1), np.zeros(shape, bool))
+        if self.here is not None:
+            made.called = self.here[0].owners[self.here[1]]
+        every = np.arange(data.size).reshape(shape)
+        for number, part in enumerate(parts):
+            part.used = True
+            own, expr = self.meet([(like.axes, ir.ONE), (part.axes, self.number(part))])
+            slots: dict[Index, Slot] = {long: Affine(constant=number)}
+            slots |= {mark: one for mark, one in zip(like.axes, own, strict=True) if mark and one and mark != one}
+            made.writing.note(Patch(own, slots, expr[1], False, every.take(number, axis), self.here, part.passes))
+        return made
+
+    def write(self, owner: Traced, key: Any, value: Any, name: str, *, adds: bool, many: bool = False) -> None:
+        """A part of an array is written, or added to."""
+        np = self.np
+        owner, keys = chain(owner)
+        keys = [*keys, key]
+        if owner.writing is None:
+            self.begin(owner, name)
+        value = self.traced(value)
+        value.used = True
+        cells = np.arange(owner.data.size).reshape(owner.data.shape)
+        for one in keys:
+            if any(isinstance(part, Traced) and part.data.dtype == bool for part in flatten(one)):
+                raise self.stop("entries are chosen by a condition and others by position", way_out="Use np.where.")
+            cells = np.asarray(cells[plain(one)])
+        if not many and len(np.unique(cells)) < cells.size:
+            raise self.stop("a position is written twice at once", way_out="Use np.add.at to add to it twice.")
+        new = owner.data.copy()
+        if not adds:
+            new.flat[cells.ravel()] = np.broadcast_to(plain(value), cells.shape).ravel()
+        else:
+            np.add.at(new.reshape(-1), cells.ravel(), np.broadcast_to(plain(value), cells.shape).ravel())
+        self.check_views(owner, cells)
+        if not owner.writing.fits(cells, adds):
+            self.flush(owner)
+            self.begin(owner, name)
+        found = regions(self, owner.writing.axes, keys)
+        axes, (_, expr) = self.meet([(found.axes, ir.ONE), (value.axes, self.number(value))])
+        for mark, made in zip(found.axes, axes, strict=True):
+            if mark is None and made is not None:
+                self.axes.collapse(made)
+        owner.writing.note(Patch(axes, found.slots, expr, adds, cells, self.here, self.now()))
+        old = owner.data
+        for other in list(self.alive):
+            if other.data is old:
+                other.data, other.writing, other.called = new, owner.writing, owner.called
+                other.axes, other.raw, other.fill, other.name = owner.axes, False, False, ""
+
+    def begin(self, owner: Traced, name: str) -> None:
+        """From now on the parts of an array are collected."""
+        np = self.np
+        if owner.name in self.fills and not owner.used:
+            constant, owner.called = self.fills[owner.name], self.written_as[owner.name]
+            self.forget(owner)
+            base, fill = constant, True
+        elif owner.fill:
+            base, fill = owner.expr, True
+        else:
+            known = self.traced(owner)
+            if not simple(known.expr) or _unsettled(known):
+                known = self.line_of(known, "before")
+            base, fill = known.expr, False
+            owner.called = self.written_as.get(known.name, known.name)
+        owner.called = owner.called or name
+        shape = owner.data.shape
+        owner.writing = Writing(owner.axes, base, fill, [], np.full(shape, -1), np.zeros(shape, bool))
+
+    def forget(self, owner: Traced) -> None:
+        """Zeros that are not data after all, but a place to write to."""
+        name = owner.name
+        for table in (self.inputs, self.tensors, self.values, self.lines, self.origins, self.fills, self.written_as):
+            table.pop(name, None)
+        self.counts[name] = 1
+        owner.name, owner.raw, owner.fill = "", True, True
+
+    def check_views(self, owner: Traced, cells: Any) -> None:
+        """Nobody may look at what is changed: numpy would show the new values there."""
+        np, old = self.np, owner.data
+        for other in list(self.alive):
+            if other.data is None or other.data is old or not np.may_share_memory(other.data, old):
+                continue
+            looked = owner
+            if other.parent is not None and other.parent[0].data is old and old.flags.c_contiguous:
+                looked = other
+                seen = np.arange(old.size).reshape(old.shape)[plain(other.parent[1])]
+                if not np.isin(seen, cells).any() or not other.name:
+                    continue
+            raise self.stop(
+                "an array is changed while a view of it is in use",
+                evidence=f"The view is {looked.name or 'an expression'}.",
+                way_out="Copy the view.",
+            )
+
+    def flush(self, owner: Traced) -> None:
+        """The whole array is read: every part of it becomes a line."""
+        writing: Writing = owner.writing
+        name = self.fresh_name(owner.called or "value")
+        axes = tuple(None if mark is None else self.axes.new(self.axes.sizes[mark], mark) for mark in writing.axes)
+        here = self.here
+        for step, patch in writing.steps(name, axes):
+            self.here = patch.place if patch is not None else here
+            self.lines[name] = self.line()
+            self.add_step(step, None if patch is None else (patch.passes, patch.place))
+        self.here = here
+        self.makers[name] = self.lines[name]
+        self.written_as[name] = owner.called or name
+        if name != owner.called:
+            self.aliases.setdefault(owner.called, name)
+        self.values[name], self.tensors[name] = owner.data, axes
+        expr = Access(name, tuple(mark for mark in axes if mark is not None))
+        for other in list(self.alive):
+            if other.writing is writing:
+                other.writing, other.axes, other.expr, other.name = None, axes, expr, name
+
+
+def flatten(value: Any) -> Iterator[Any]:
+    if isinstance(value, (list, tuple)):
+        for part in value:
+            yield from flatten(part)
+    elif isinstance(value, Mapping):
+        for part in value.values():
+            yield from flatten(part)
+    else:
+        yield value
+
+
+def plain(value: Any) -> Any:
+    """Arguments as numpy takes them."""
+    match value:
+        case Traced():
+            return value.data
+        case Dim():
+            return int(value)
+        case Scalar():
+            return float(value)
+        case tuple():
+            return tuple(map(plain, value))
+        case list():
+            return list(map(plain, value))
+        case slice():
+            return slice(plain(value.start), plain(value.stop), plain(value.step))
+        case _:
+            return value
+
+
+def is_truth(expr: Expr) -> bool:
+    return isinstance(expr, Call) and expr.function == "where" and expr.arguments[1:] == (ir.ONE, ir.ZERO)
+
+
+def _unsettled(value: Traced) -> bool:
+    return bool(value.groups) or value.own_line or value.writing is not None
+
+
+def replace_raw(value: Any) -> Any:
+    """Data as if it had a name, to find the axes of what is made from it."""
+    if isinstance(value, Traced) and value.place is not None:
+        return Traced(value.tracer, value.data, value.axes, Access(AT, (narrow(value.place),)))
+    if isinstance(value, Traced):
+        return Traced(value.tracer, value.data, value.axes, Access("~", tuple(m for m in value.axes if m is not None)))
+    return value

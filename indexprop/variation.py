@@ -1,0 +1,171 @@
+"""Other data for code that was run: fresh arrays like its own, at its own sizes or at others that fit each other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from indexprop import ir
+from indexprop.errors import Problem
+from indexprop.ir import Index
+from indexprop.records import Plan, Record
+from indexprop.rewriting import LiftError
+
+MANY = 1_500
+"""Operations from which other sizes are close to those of the code."""
+
+
+def plan(record: Record, seed: int, *, resized: bool, larger: bool = False, truths: bool = False) -> Plan:
+    """Fresh data for every input, with the properties that the code's own data has; with `truths` also that of
+    holding zeros and ones only. Sizes are other ones where it is `resized`: `larger` than those of the code if asked.
+    """
+    import numpy as np
+
+    axes, rng = record.axes, np.random.default_rng(seed)
+    sizes = own_sizes(record) | (other_sizes(record, seed, larger) if resized else {})
+    arrays = {}
+    for name, value in record.inputs.items():
+        if name in record.constants:
+            continue
+        shape = tuple(1 if mark is None else sizes[axes.find(mark)] for mark in value.axes)
+        old = record.values[name]
+        if name in record.fixed:
+            drawn = old
+        elif name in record.positions:
+            looked = [axes.find(mark) for mark in record.positions[name] if mark]
+            limit = min((sizes[root] for root in looked if root in sizes), default=old.max(initial=0) + 1)
+            drawn = rng.integers(0, limit, shape)
+        else:
+            drawn = similar(old, shape, rng, truths)
+        arrays[record.origins[name]] = drawn
+    integers = {
+        number: sizes[axes.find(mark)]
+        for number, (_, _, mark) in enumerate(record.literals)
+        if axes.find(mark) in sizes
+    }
+    return Plan(arrays, integers)
+
+
+def own_sizes(record: Record) -> dict[Index, int]:
+    """The size of every class of axes in the run."""
+    axes = record.axes
+    roots = (axes.find(mark) for slots in record.tensors.values() for mark in slots if mark is not None)
+    return {root: axes.sizes[root] for root in roots}
+
+
+def other_sizes(record: Record, seed: int, larger: bool) -> dict[Index, int]:
+    """A size for every class of axes: those of inputs are drawn, all different, and the others follow.
+
+    Every axis has another size on every one of the first draws, and never its own.
+    """
+    import numpy as np
+
+    axes, roots = record.axes, own_sizes(record)
+    groups = [
+        (axes.find(whole), [axes.find(part) for part in parts if axes.find(part) not in axes.ones])
+        for whole, parts in axes.groups
+    ]
+    own = {axes.find(mark) for value in record.inputs.values() for mark in value.axes if mark is not None}
+    known_sizes = {axes.find(mark): value for _, value, mark in record.literals if value > 0}
+    known_sizes |= {root: 1 for root in (*axes.ones, *roots) if root in axes.ones or axes.sizes[root] <= 1}
+    for root, rules in axes.rules.items():
+        numbers = [rule for rule in rules if isinstance(rule, int)]
+        if numbers and len(numbers) == len(rules) and numbers[0] > 0:
+            known_sizes.setdefault(root, numbers[0])
+    fixed = {root: size for root, size in known_sizes.items() if root not in own or size <= 1}
+    equations = [
+        (root, {mark: axes.find(mark) for mark in ir.count_indices(rule)}, rule)
+        for root, rules in axes.rules.items()
+        for rule in rules
+        if not isinstance(rule, int)
+    ]
+    other = [size for size in range(3, 2 * len(roots) + 7) if size not in roots.values()]
+    order = [root for root in roots if root in own]
+    pool = np.roll(np.random.default_rng(0).permutation(other[: len(order) + 3]), seed).tolist()
+    rng = np.random.default_rng(seed)
+    for _ in range(30):
+        known = dict(fixed)
+        drawn = list(pool)
+        for root in order:
+            follow(known, groups, equations)
+            if root not in known:
+                size, own_size = drawn.pop(0), axes.sizes[root]
+                if record.count > MANY:  # loops that would take long
+                    known[root] = own_size - 1 if own_size > 2 and size % 2 else own_size + 1
+                else:
+                    known[root] = own_size + size - 1 if larger else size
+        follow(known, groups, equations)
+        if fit(known, groups, equations) and any(known[root] != axes.sizes[root] for root in order):
+            return known
+        rng.shuffle(order)
+        rng.shuffle(pool)
+    raise LiftError(Problem("no other sizes fit each other"))
+
+
+def follow(known: dict[Index, int], groups: Sequence[Any], equations: Sequence[Any]) -> None:
+    """Sizes that follow from known ones: of joined axes, of slices and windows."""
+    before = -1
+    while before < len(known):
+        before = len(known)
+        for joined, parts in groups:
+            missing = [part for part in (joined, *parts) if part not in known]
+            if missing == [joined]:
+                known[joined] = math.prod(known[part] for part in parts)
+            elif len(missing) == 1 and parts.count(missing[0]) == 1:
+                rest = math.prod(known[part] for part in parts if part != missing[0])
+                known[missing[0]] = known[joined] // max(rest, 1)
+        for root, marks, rule in equations:
+            unknown = {name for name in marks.values() if name not in known}
+            if not unknown and root not in known:
+                known[root] = ir.count(rule, {mark: known[name] for mark, name in marks.items()})
+            elif len(unknown) == 1 and root in known:
+                (name,) = unknown
+                for size in range(1, 200):  # the smallest that fits
+                    values = {mark: known.get(found, size) for mark, found in marks.items()}
+                    if ir.count(rule, values) == known[root]:
+                        known[name] = size
+                        break
+
+
+def fit(known: Mapping[Index, int], groups: Sequence[Any], equations: Sequence[Any]) -> bool:
+    """Whether sizes agree with everything that is known about them."""
+    products = all(
+        known[joined] == math.prod(known[part] for part in parts)
+        for joined, parts in groups
+        if all(name in known for name in (joined, *parts))
+    )
+    rules = all(
+        known[root] == ir.count(rule, {mark: known[name] for mark, name in marks.items()})
+        for root, marks, rule in equations
+        if root in known and all(name in known for name in marks.values())
+    )
+    return products and rules and all(size >= 1 for size in known.values())
+
+
+def similar(array: Any, shape: tuple[int, ...], rng: Any, truths: bool) -> Any:
+    """Random data of a shape: positive where the array is, truth values for truth values, rows that sum to one."""
+    import numpy as np
+
+    drawn = rng.normal(size=shape)
+    if array.dtype.kind == "b":
+        return np.asarray(drawn > 0)
+    if array.size and np.all(array >= 0) and np.any(array > 0):
+        for axis in range(array.ndim):
+            if array.shape[axis] > 1 and np.allclose(array.sum(axis=axis), 1):
+                positive = np.abs(drawn) + 0.1
+                if truths and holds_truths(array):
+                    return (positive == positive.max(axis=axis, keepdims=True)) * 1.0
+                return positive / positive.sum(axis=axis, keepdims=True)
+        if truths and holds_truths(array):
+            return (drawn > 0) * 1.0
+        if np.all(array > 0):
+            return 0.3 + np.abs(drawn) / 2
+    return drawn
+
+
+def holds_truths(array: Any) -> bool:
+    """Whether an array holds nothing but zeros and ones, and both."""
+    import numpy as np
+
+    return bool(array.size and np.all((array == 0) | (array == 1)) and np.any(array) and not np.all(array))
