@@ -1552,11 +1552,38 @@ class _Teller:
                 "What was read at a place is written at that place. Where several meet at one entry, because it was "
                 f"read several times, += adds up their shares{self.meeting(inner)}."
             )
+            text += self.gathered(step)
             if not all(one.reads for one in self.derived.get(step.name, ())):
                 text += " An entry that was never read keeps the 0 that it begins with."
         if any(isinstance(slot, ir.Partial) for slot in places):
             text += " ? lets a place lie outside the axis: the forward line reads 0 there, and here it is left out."
         return self.each(moving), say(text.strip())
+
+    def gathered(self, step: Step) -> str:
+        """The line seen from an entry of what it writes, where the place can be solved for one of its indices."""
+        places = [axis for axis, slot in enumerate(step.target.slots) if not isinstance(slot, str)]
+        slots = [step.target.slots[axis] for axis in places]
+        inner = [slot.slot if isinstance(slot, ir.Partial) else slot for slot in slots]
+        match inner:
+            case [ir.Affine(indices=((one, a), (other, 1)), sizes=sizes, constant=c)]:
+                entry = self.axes[step.name][places[0]]
+                solved = ir.affine([(entry, 1), (one, -a)], [(size, -k) for size, k in sizes], -c)
+            case _:
+                return ""
+        if not all(ir.is_plain(read) for read in step.reads) or entry in ir.slot_indices(step.target):
+            return ""
+        body = expression(step.terms)
+        for read in dict.fromkeys(step.reads):
+            moved = tuple(solved if slot == other else slot for slot in read.slots)
+            body = _exchange(body, read, replace(read, slots=moved))
+        bound = body.indices if isinstance(body, Reduce) else ()
+        whole = ir.reduce("sum", (*bound, one), body.body if isinstance(body, Reduce) else body)
+        backwards = f": {self.i(other)} runs backwards as {self.i(one)} grows, the flipped kernel of textbooks"
+        return (
+            f" Seen from entry {self.i(entry)}, the {self.i(other)} that meets it is "
+            f"{Formula(notation.format_slot(solved), latex_slot(solved))}, so the entry collects {self.f(whole)}, "
+            f"where there is such an {self.i(other)}{backwards if a > 0 else ''}."
+        )
 
     def meeting(self, places: Sequence[Slot]) -> str:
         """An entry at which several positions meet, for an example."""
@@ -1624,6 +1651,8 @@ class _Teller:
             if indices:
                 verb, named = "have" if len(holders) > 1 else "has", self.each(indices)
                 text = f"{listed(map(self.f, holders))} {verb} no {named}: the same number serves for every {named}."
+                if "None" in code:
+                    text += f" In code, {Code('None')} makes an axis of size one for it, where it is not the first."
                 yield Paragraph(say(text))
 
     # spellings
@@ -1639,13 +1668,15 @@ class _Teller:
         writers = {"einsum": self.written, **self.matrix}
         codes = {name: [code(writer, line) for line in lines] for name, writer in writers.items()}
         rows = [(say("index"), say(f"{index(line)}")) for line in lines]
+        if list(codes.values()) == [codes["einsum"]] * 2:  # one layout, where nothing is a matrix product
+            del codes[next(iter(self.matrix))]
         rows += [(say(name), say(f"{Code(text)}")) for name, texts in codes.items() for text in texts]
         notes = []
         summed = dict.fromkeys(index for line in lines for term in line.terms for index in term.bound)
         if summed:
             text = f"In index form and in einsum, what stands on the right only is summed: {self.each(summed)}."
             notes.append(Paragraph(say(text)))
-        if len(self.matrix) > len({tuple(codes[name]) for name in self.matrix}):
+        if len(self.matrix) > 1 and len({tuple(codes[name]) for name in self.matrix}) == 1:
             notes.append(Paragraph(say("The line is the same in both layouts: all its tensors are turned alike.")))
         if not ir.is_plain(step.target) and self.moving(step):
             text = (
@@ -1792,6 +1823,11 @@ class _Teller:
                 start + exchanged.code(*exchanged.turned),
                 f"is {shapes}: the transpose of what is wanted. Where {self.i(one)} and {self.i(other)} are equal "
                 "in size nothing complains.",
+            )
+        if any(product.around):
+            yield _wrong(
+                start + replace(product, around=("", "")).code(*product.turned),
+                "forgets the factor. Its shape fits, so nothing complains.",
             )
         if any(product.turned):
             meet = f"{self.i(product.lie[0][1])} would meet {self.i(product.lie[1][0])}"

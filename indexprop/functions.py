@@ -432,7 +432,7 @@ _INDEXED = (
         "as in a row that is masked throughout, the result is 0",
         why="y[k] is exp(x[k]) divided by the sum of all exponentials. Above the line x[k] stands in its own y only: "
         "that gives y[k] d[k]. Below the line it stands in all of them: that takes y[k] s away. In one formula, the "
-        "derivative of y[j] by x[k] is y[k] ([j == k] - y[j]).",
+        "derivative of y[j] by x[k] is y[k] ([j == k] - y[j]), the bracket 1 where j is k and 0 elsewhere.",
     ),
     Indexed(
         "log_softmax",

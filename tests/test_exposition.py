@@ -102,7 +102,7 @@ def test_a_story_answers(name: str, answer: str) -> None:
         ("nothing", "x", "y = x^2 has the derivative 2 x; here x is x[i]."),
         ("nothing", "y", "dy is zero everywhere: no line leads from y to L"),
         ("counted", "c", "The factor |b| counts shares that are all equal."),
-        ("three axes", "Q", 'as written dQ = einsum("bhqk,bhkd->bhqd"'),
+        ("three axes", "Q", 'einsum dQ = einsum("bhqk,bhkd->bhqd"'),
     ],
 )
 def test_other_stories_answer(program: str, name: str, answer: str) -> None:
@@ -160,6 +160,23 @@ def test_entries_that_are_read_twice_are_named(slot: str, said: str) -> None:
     size = "|i| - |r| + 1" if slot == "2*p+r" else "|i| - 3*|r| + 3"
     pulled = ip.vjp(ip.parse(f"input X[i] \n Y[p] = W[r] X[({slot})?] where |p| = {size}"))
     assert said in paragraphs(explain(pulled, "X"))
+
+
+def test_what_an_entry_collects_is_its_gradient() -> None:
+    """The sum that the story writes for one entry of a convolution's input is what the derived lines make."""
+    pulled = ip.vjp(
+        ip.parse("input X[b,c,i] \n Y[b,o,p] = W[o,c,r] X[b,c,(2*p+r-1)?] where |p| = (|i| + 2 - |r|) // 2 + 1")
+    )
+    assert "collects sum[o,p](W[o,c,i-2*p+1] dY[b,o,p])" in paragraphs(explain(pulled, "X"))
+    rng = np.random.default_rng(5)
+    X, W, dY = (rng.normal(size=size) for size in ((2, 3, 7), (5, 3, 4), (2, 5, 3)))
+    collected = np.zeros_like(X)
+    for i in range(7):
+        for p in range(3):
+            if 0 <= i - 2 * p + 1 < 4:
+                collected[:, :, i] += np.einsum("oc,bo->bc", W[:, :, i - 2 * p + 1], dY[:, :, p])
+    grads = ip.compile(pulled)(X=X, W=W, dY=dY)
+    np.testing.assert_allclose(grads["X"], collected, rtol=1e-12)
 
 
 def test_all_stories_come_in_the_order_of_the_lines() -> None:

@@ -243,7 +243,7 @@ The adjoint of softmax
   y[k] is exp(x[k]) divided by the sum of all exponentials. Above the line x[k]
   stands in its own y only: that gives y[k] d[k]. Below the line it stands in
   all of them: that takes y[k] s away. In one formula, the derivative of y[j] by
-  x[k] is y[k] ([j == k] - y[j]).
+  x[k] is y[k] ([j == k] - y[j]), the bracket 1 where j is k and 0 elsewhere.
   They follow from the definition by the one rule. Here they are
       P_s[b]  = sum[k](dP[b,k] P[b,k])
       dZ[b,k] = P[b,k] (dP[b,k] - P_s[b])
