@@ -137,13 +137,17 @@ def tangents(expr: Expr, tangent_of: dict[str, str], value: Access | None = None
 
 
 def derivative(function: str, k: int, arguments: Sequence[Expr], upstream: Expr, value: Expr) -> Expr | None:
-    """The table's `upstream times local` for the k-th argument of a function; None where nothing flows."""
+    """The table's `upstream times local` for the k-th argument of a function; None where nothing flows.
+
+    Conditions on the upstream stand in front of the whole: inside a choice of the table's they would not be clear.
+    """
     record = lookup(function)
     text = record.derivative[k]
     if text is None:
         return None
-    known = dict(zip(record.parameters, arguments, strict=True)) | {"d": upstream, "y": value}
-    return notation.substitute(_template(text), known)
+    guards, rest = ir.split_guards(upstream)
+    known = dict(zip(record.parameters, arguments, strict=True)) | {"d": rest, "y": value}
+    return ir.multiply(*guards, notation.substitute(_template(text), known))
 
 
 @cache

@@ -331,9 +331,14 @@ class Program(Shown):
     @cached_property
     def axes(self) -> Mapping[str, tuple[Index, ...]]:
         """Names for the axes of every tensor: an input's declaration, or the slots of the first step that writes it."""
+
+        def told(names: tuple[Index, ...]) -> tuple[bool, int]:
+            """How much names tell: whether every axis has one, and how many differ."""
+            return all(names), len(set(names))
+
         found = {access.tensor: access.names for access in self.inputs}
         for step in self.steps:
-            if step.name not in found or len(set(step.target.names)) > len(set(found[step.name])):
+            if step.name not in found or told(step.target.names) > told(found[step.name]):
                 found[step.name] = step.target.names
         return found
 

@@ -984,9 +984,9 @@ class _Line:
         return Fraction(token.text)
 
     def guard(self) -> Piece:
-        """`[k <= q]` or `[mask[b,k]]`."""
+        """`[k <= q]`, `[mask[b,k]]`, or `[flag]` for a tensor without axes."""
         start = self.expect("[", "before a condition").start
-        if self.next.kind == "name" and self.tokens[self.position + 1].text == "[":
+        if self.next.kind == "name" and self.tokens[self.position + 1].text in ("[", "]"):
             made = Guard("is", self.access())
         else:
             left = self.affine()

@@ -22,11 +22,11 @@ except ImportError:
 
 from indexprop import ir, notation
 from indexprop.errors import CheckError, IndexpropError, NameProblem, Problem, SizeError, did_you_mean
-from indexprop.functions import TABLE
-from indexprop.ir import Access, Call, Expr, Index, Program, Step, Term
+from indexprop.functions import INDEXED, TABLE
+from indexprop.ir import Access, Call, Expr, Index, Lookup, Loop, Partial, Program, Slot, Step, Term
 from indexprop.notation import EinsumSpec
 from indexprop.numerics import check_functions
-from indexprop.semantics import Table, positions
+from indexprop.semantics import Table, positions, solve
 
 # --- names and sizes ------------------------------------------------------------------------------------------------
 
@@ -76,11 +76,12 @@ def sizes(
     {'o': 2, 'i': 3, 'b': 4}
 
     Of a program, indices that must have one size get one. Sizes run from `low` to `high`; without `high` two
-    further than being different takes.
+    further than being different takes. Sizes that follow from others, by a fact or a group, are computed.
     """
     root: Mapping[Index, Index]
     root = indices.same_size if isinstance(indices, Program) else {index: index for index in indices}
-    groups = list(dict.fromkeys(root.values()))
+    computed = _computed(indices) if isinstance(indices, Program) else set()
+    groups = [group for group in dict.fromkeys(root.values()) if group not in computed]
     top = max(high if high is not None else low + len(groups) + 1, low)
     count = min(len(groups), top - low + 1)
     numbers: list[int] = []
@@ -91,7 +92,16 @@ def sizes(
     if special:
         numbers = [draw(st.sampled_from([size, size, size, *special])) for size in numbers]
     known = dict(zip(groups, numbers, strict=True))
+    if isinstance(indices, Program):
+        return solve(indices, known)
     return {index: known[group] for index, group in root.items()}
+
+
+def _computed(program: Program) -> set[Index]:
+    """The indices whose size follows from others: by a fact, or because an axis holds several laid out as one."""
+    same = program.same_size
+    whole = [axis for axis, _ in ir.group_sizes(program)]
+    return {same[index] for index in [*whole, *(fact.index for fact in program.facts)]}
 
 
 # --- operands -------------------------------------------------------------------------------------------------------
@@ -113,26 +123,34 @@ def operands(
     ((2, 3), ())
 
     `kind` is "float64" or "float32" for numpy arrays, "fraction" for `semantics.Table`s of nonzero `Fraction`s.
-    Of a program, its inputs are drawn; those that it reads as conditions are True or False. hypothesis draws one seed,
-    not the entries: structured data (zeros, equal entries) blesses wrong formulas.
+    Of a program, its inputs are drawn; those that it reads as conditions are True or False, those that it reads as
+    positions lie on the axis that they look up. hypothesis draws one seed, not the entries: structured data (zeros,
+    equal entries) blesses wrong formulas.
     """
     if isinstance(axes, Program):
         named: dict[str, Sequence[Index]] = {access.tensor: access.names for access in axes.inputs}
         truths: Iterable[str] = axes.truths
+        places = {name: sizes[axis] for name, axis in axes.positions.items()}
     else:
-        named, truths = dict(axes), ()
+        named, truths, places = dict(axes), (), {}
     shapes = {name: tuple(sizes[index] for index in slots) for name, slots in named.items()}
-    return st.integers(0, 2**32 - 1).map(lambda seed: fill(shapes, seed, kind=kind, truths=truths))
+    return st.integers(0, 2**32 - 1).map(lambda seed: fill(shapes, seed, kind=kind, truths=truths, places=places))
 
 
 def fill(
-    shapes: Mapping[str, tuple[int, ...]], seed: int, *, kind: str = "float64", truths: Iterable[str] = ()
+    shapes: Mapping[str, tuple[int, ...]],
+    seed: int,
+    *,
+    kind: str = "float64",
+    truths: Iterable[str] = (),
+    places: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
     """The values that `operands` draws for a seed.
 
     >>> fill({"x": (2,)}, seed=1, kind="fraction")["x"].tolist()
     [Fraction(-19, 3), Fraction(4, 5)]
     """
+    places = places or {}
     if kind not in KINDS:
         raise ValueError(f"kind is one of {', '.join(KINDS)}, not {kind!r}")
     made: dict[str, Any] = {}
@@ -141,6 +159,8 @@ def fill(
         for name, shape in shapes.items():
             if name in truths:
                 entries: dict[tuple[int, ...], Any] = {place: chosen.random() < 0.5 for place in positions(shape)}
+            elif name in places:
+                entries = {place: chosen.randrange(max(places[name], 1)) for place in positions(shape)}
             else:
                 entries = {place: _rational(chosen) for place in positions(shape)}
             made[name] = Table(shape, entries)
@@ -149,6 +169,9 @@ def fill(
 
     rng = np.random.default_rng(seed)
     for name, shape in shapes.items():
+        if name in places:
+            made[name] = rng.integers(0, max(places[name], 1), shape)
+            continue
         drawn = rng.standard_normal(shape)
         made[name] = np.asarray(drawn > 0) if name in truths else np.asarray(drawn, dtype=kind)
     return made
@@ -244,6 +267,9 @@ def programs(
     scalar: bool | None = None,
     max_steps: int = 4,
     guards: bool = False,
+    slots: bool = False,
+    indexed: Iterable[str] = (),
+    blocks: bool = False,
 ) -> Program:
     """Valid programs: contractions, maps, broadcasts, diagonals, one tensor twice in a term, inner sums, sizes, `+=`.
 
@@ -253,9 +279,14 @@ def programs(
     (('L',), ())
 
     `functions` restricts the functions of the table that occur; `smooth` leaves out everything with a kink (`where`,
-    maxima, comparisons, `relu`, ...); `guards` puts conditions in front of terms. `scalar=True` ends in a scalar `L`,
-    False does not, None draws it. Values are defined, and of moderate size, wherever inputs are of order one: what is
-    divided by is never zero, and logarithms and roots see positive numbers.
+    maxima, comparisons, `relu`, ...). `scalar=True` ends in a scalar `L`, False does not, None draws it.
+
+    More occurs on request: `guards` puts conditions in front of terms and of what is masked; `slots` reads and adds at
+    windows, reversed axes, groups and lookups; `indexed` names functions over an index, such as `softmax`; `blocks`
+    adds lines that are done at one position after the other.
+
+    Values are defined, and of moderate size, wherever inputs are of order one: what is divided by is never zero, and
+    logarithms and roots see positive numbers.
     """
     allowed = {
         name
@@ -264,13 +295,18 @@ def programs(
     }
     if smooth:
         allowed = {name for name in allowed if name not in SHARP and not TABLE[name].kinks}
-    grower = _Grower(draw, sorted(allowed), smooth, guards)
-    draw(st.lists(st.builds(grower.step), min_size=1, max_size=max_steps))
+    grower = _Grower(draw, sorted(allowed), smooth, guards, slots, tuple(indexed))
+    lines = st.builds(grower.step)
+    if blocks:
+        lines = st.one_of(lines, st.builds(grower.block))
+    draw(st.lists(lines, min_size=1, max_size=max_steps))
     if scalar is None:
         scalar = draw(st.booleans())
     if scalar:
         grower.loss()
-    return notation.assemble(grower.steps)
+    read = {access.tensor for step in grower.steps for access in step.reads}
+    declared = [Access(name, axes) for name, axes in grower.declared.items() if name in read]
+    return notation.assemble(grower.steps, inputs=declared, outputs=("L",) if scalar else None)
 
 
 class _Grower:
@@ -279,11 +315,25 @@ class _Grower:
     What belongs together is drawn by `st.builds`, so that hypothesis can leave it out as a whole when it shrinks.
     """
 
-    def __init__(self, draw: st.DrawFn, functions: Sequence[str], smooth: bool, guards: bool) -> None:
+    def __init__(
+        self,
+        draw: st.DrawFn,
+        functions: Sequence[str],
+        smooth: bool,
+        guards: bool,
+        slots: bool,
+        indexed: Sequence[str],
+    ) -> None:
         self.draw = draw
         self.functions = functions
         self.smooth = smooth
         self.guards = guards
+        self.slots = slots
+        self.indexed = indexed
+        self.declared: dict[
+            str, tuple[Index, ...]
+        ] = {}  # inputs that slots read: these do not say what axes are called
+        self.lookups = 0
         self.inputs: dict[str, tuple[Index, ...]] = {}
         self.written: dict[str, tuple[Index, ...]] = {}
         self.masks: dict[str, tuple[Index, ...]] = {}
@@ -311,13 +361,55 @@ class _Grower:
             added = self.line(name, slots, "+=", keep=True)
             if len(set(added.names)) > len(set(axes)):
                 axes = added.names
+        if axes and self.slots and self.pick(False, False, True):
+            self.scatter(name, axes)
         self.written[name] = axes
+
+    def scatter(self, name: str, axes: tuple[Index, ...]) -> None:
+        """A line that adds at slots."""
+        target = Access(name, tuple(self.slot(axis, POOL) for axis in axes))
+        self.sized.update(dict.fromkeys(ir.slot_indices(target)))
+        self.steps.append(Step(target, (ir.term((), self.input(tuple(ir.slot_indices(target)))),), "+="))
+
+    def block(self) -> None:
+        """Lines that are done at one position of `t` after the other, and read positions that are done."""
+        earlier = self.pick(-1, 1)
+        loop = Loop("t", earlier > 0, len(self.steps) + 1)
+        done: dict[str, tuple[Index, ...]] = {}
+        for _ in range(self.pick(1, 1, 2)):
+            name = f"H{len(self.steps)}"
+            axes = tuple(self.draw(st.permutations(["t", *self.some(POOL, 1)])))
+            open_ = (*axes, *self.some([index for index in POOL if index not in axes], 1))
+            terms = [self.term(axes, open_)] if self.pick(False, True) else []
+            reads: list[tuple[str, tuple[Index, ...], Index | ir.Affine]] = [
+                (one, slots, "t") for one, slots in done.items()
+            ]
+            done[name] = axes
+            reads += [(one, slots, ir.affine([("t", 1)], [], earlier * self.pick(1, 2))) for one, slots in done.items()]
+            for one, slots, at in reads:
+                if self.pick(False, True):
+                    place = at if isinstance(at, str) else Partial(at)
+                    others = [index for index in open_ if index != "t"]
+                    held = [place if slot == "t" else self.pick(slot, *others) for slot in slots]
+                    if all(not isinstance(slot, str) or slot in open_ for slot in held):
+                        body = ir.multiply(self.input(self.some(open_, 2)), Access(one, tuple(held)))
+                        terms.append(ir.term([index for index in ir.free_indices(body) if index not in axes], body))
+            terms.append(ir.term((), self.input(axes)))  # last, so that nothing takes it away again
+            self.sized.update(dict.fromkeys(index for one in terms for index in self.names(one.body)))
+            self.steps.append(Step(Access(name, axes), ir.collect(terms), loop=loop))
+        self.written |= done
+
+    @staticmethod
+    def names(expr: Expr) -> dict[Index, None]:
+        """The indices that stand alone at an axis that is read, and so have its size."""
+        slots = (slot for access in ir.accesses(expr) for slot in access.slots)
+        return dict.fromkeys(slot for slot in slots if isinstance(slot, str))
 
     def line(self, name: str, slots: tuple[Index, ...], operation: str, *, keep: bool = False) -> Access:
         summed = self.some([index for index in POOL if index not in slots], 2)
         open_ = (*dict.fromkeys(slots), *summed)
         terms = self.draw(st.lists(st.builds(lambda: self.term(slots, open_)), min_size=1, max_size=2))
-        read = {index for term in ir.collect(terms) for access in ir.accesses(term.body) for index in access.names}
+        read = {index for term in ir.collect(terms) for index in self.names(term.body)}
         self.sized.update(dict.fromkeys(sorted(read)))
         reads = {access.tensor for term in ir.collect(terms) for access in ir.accesses(term.body)}
         constant = not self.steps and reads.isdisjoint(self.inputs)  # every program depends on an input
@@ -329,13 +421,15 @@ class _Grower:
         return target
 
     def term(self, left: Sequence[Index], open_: tuple[Index, ...]) -> Term:
-        kind = self.pick("contraction", "expression")
-        if kind == "contraction":
+        kind = self.pick("contraction", "expression", *["window"] * self.slots)
+        if kind == "window":
+            body = ir.multiply(self.window(open_), self.pick(ir.ONE, self.expression(open_, open_, 1)))
+        elif kind == "contraction":
             body = ir.multiply(*self.draw(st.lists(st.builds(lambda: self.access(open_)), min_size=1, max_size=4)))
         else:
             body = self.expression(open_, open_, 2)
         factor = ir.Factor(Fraction(self.pick("1", "1", "-1", "2", "1/2", "0.1", "-2/3")))
-        present = list(dict.fromkeys(index for access in ir.accesses(body) for index in access.slots))
+        present = list(self.names(body))
         if present and self.pick(False, False, True):
             factor *= ir.Factor(sizes=((self.pick(*present), self.pick(-1, 1)),))
         bound = [index for index in ir.free_indices(body) if index not in left]
@@ -356,7 +450,7 @@ class _Grower:
 
     def loss(self) -> None:
         """A scalar that everything flows into."""
-        read = {access.tensor for step in self.steps for access in step.reads}
+        read = {access.tensor for step in self.steps for access in step.reads if access.tensor != step.name}
         terms = []
         for name, slots in self.written.items():
             if name in read:
@@ -393,6 +487,55 @@ class _Grower:
         slots = tuple(self.pick(index, index, *open_) if index in open_ else self.pick(*open_) for index in own)
         return Access(name, slots)
 
+    def window(self, open_: tuple[Index, ...]) -> Expr:
+        """A tensor read at slots, times an input that says how large the indices in them are."""
+        known = {**self.inputs, **self.written}
+        name = self.pick(None, *(one for one, axes in known.items() if axes))
+        if name is None:
+            name = f"S{len(self.declared)}"
+            axes = self.some(POOL, 2)
+            if len(open_) > 1 and "t" not in open_ and self.pick(False, True):
+                group = ir.Group(
+                    tuple(self.draw(st.lists(st.sampled_from(open_), min_size=2, max_size=2, unique=True)))
+                )
+                self.declared[name] = (*Access("", (group,)).names, *axes)
+                slots: list[Slot] = [group]
+            else:
+                self.declared[name] = axes
+                slots = []
+        else:
+            axes, slots = known[name], []
+            if name in self.inputs:
+                self.declared[name] = axes
+        access = Access(name, (*slots, *(self.slot(axis, open_) for axis in axes)))
+        return ir.multiply(access, self.input(tuple(ir.slot_indices(access))))
+
+    def slot(self, axis: Index, open_: Sequence[Index]) -> Slot:
+        """A slot for an axis: positions that lie on it whatever its size is, or a `?`."""
+        kinds = ["first", "last"]
+        if open_:
+            kinds = ["shift", "shift", "window", "lookup", *kinds]
+        if axis in open_:
+            kinds += ["index", "reversed"]
+        match self.pick(*kinds):
+            case "index":
+                return axis
+            case "reversed":
+                return ir.affine([(axis, -1)], [(axis, 1)], -1)
+            case "shift":
+                return Partial(ir.affine([(self.pick(*open_), self.pick(1, 1, 2, -1))], [], self.pick(-1, 0, 1)))
+            case "window":
+                used = [(self.pick(*open_), self.pick(1, 2)), (self.pick(*open_), 1)]
+                return Partial(ir.affine(used, [], self.pick(-1, 0)))
+            case "lookup":
+                self.lookups += 1
+                found = Lookup(Access(f"at{self.lookups}", self.some(open_, 2)))
+                return Partial(found) if self.pick(False, True) else found
+            case "last":
+                return ir.affine([], [(axis, 1)], -1)
+            case _:
+                return ir.affine()
+
     def expression(self, open_: tuple[Index, ...], used: tuple[Index, ...], depth: int) -> Expr:
         if not depth:
             return self.leaf(open_)
@@ -400,6 +543,8 @@ class _Grower:
         if self.functions:
             kinds += ["function", "function"]
         kinds += ["reduce", "reduce"]
+        if self.indexed:
+            kinds += ["applied", "applied"]
         if not self.smooth:
             kinds.append("where")
 
@@ -423,6 +568,8 @@ class _Grower:
                 return ir.divide(inner(), self.positive(inner()))
             case "reduce":
                 return self.reduction(open_, used, depth)
+            case "applied":
+                return self.applied(open_, used, depth)
             case "where":
                 return ir.call("where", self.condition(open_), inner(), inner())
             case _:
@@ -446,6 +593,21 @@ class _Grower:
         operation = "sum" if self.smooth else self.pick("sum", "sum", "prod", "max", "min")
         body = self.expression((*open_, index), (*used, index), depth - 1)
         return ir.reduce(operation, [index], body) if index in ir.free_indices(body) else body
+
+    def applied(self, open_: tuple[Index, ...], used: tuple[Index, ...], depth: int) -> Expr:
+        record = INDEXED[self.pick(*self.indexed)]
+        pool = open_ if record.keeps else [index for index in POOL if index not in used]
+        if not pool:
+            return self.leaf(open_)
+        index = self.pick(*pool)
+        inside = (*dict.fromkeys([*open_, index]),)
+        body = self.expression(inside, (*dict.fromkeys([*used, index]),), depth - 1)
+        free = ir.free_indices(body)
+        if index not in free:
+            return body
+        if record.masks and self.guards and self.pick(False, True):
+            body = ir.multiply(self.guard(list(free)), body)
+        return ir.Apply(record.name, (index,), (body,), record.keeps)
 
     def condition(self, open_: tuple[Index, ...]) -> Expr:
         if self.pick("comparison", "comparison", "mask") == "comparison":

@@ -86,3 +86,27 @@ def test_a_mean_over_nothing_is_refused_in_our_words():
 def test_things_that_are_no_programs(call, thing):
     with pytest.raises(IndexpropError, match=r"is not a (program|gradient)"):
         call(thing)
+
+
+def test_names_of_axes_come_from_lines_that_tell_them():
+    program = ip.parse("D[i,i] = x[i] \n D[(i+1)?,j] += y[i,j]")
+    assert program.axes["D"] == ("i", "i")
+    assert ip.check(ip.vjp(program)).ok
+
+
+@pytest.mark.parametrize("style", ["matmul", "einsum"])
+def test_a_condition_without_indices(style):
+    program = ip.parse("y[i] = [flag] x[i]^2 - [flag] x[i]")
+    assert ip.parse(str(program)) == program
+    assert ip.check(ip.vjp(program)).ok
+    step = ip.compile(program, style=style)
+    for flag, value in ((True, [2.0, 6.0]), (False, [0.0, 0.0])):
+        assert step(flag=np.array(flag), x=np.array([2.0, 3.0]))["y"].tolist() == value
+
+
+def test_a_condition_in_front_of_choices_inside_choices():
+    program = ip.parse("y = sum[b]([b > 0] where(x[b] > 0, minimum(x[b], a), 2 x[b]))")
+    gradient = ip.vjp(program, wrt="a")
+    assert ip.parse(str(gradient.program)) == gradient.program
+    assert "[b > 0] where(x[b] > 0, where(" in str(gradient.program)
+    assert ip.check(ip.vjp(program)).ok
