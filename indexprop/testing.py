@@ -529,7 +529,7 @@ class _Grower:
                 return Partial(ir.affine(used, [], self.pick(-1, 0)))
             case "lookup":
                 self.lookups += 1
-                found = Lookup(Access(f"at{self.lookups}", self.some(open_, 2)))
+                found = Lookup(Access(f"at{self.lookups}", self.some(open_, 2) or (open_[0],)))
                 return Partial(found) if self.pick(False, True) else found
             case "last":
                 return ir.affine([], [(axis, 1)], -1)

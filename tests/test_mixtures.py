@@ -9,7 +9,7 @@ import indexprop as ip
 from indexprop import testing
 from indexprop.errors import SizeError
 from indexprop.semantics import evaluate
-from tests.exact import partial, values, with_partials
+from tests.exact import inner, partial, values, with_partials
 
 RATIONAL = ("softmax", "log_softmax", "logsumexp", "var", "norm1", "cumsum")
 """Functions whose adjoint in the table is right whatever stands in for `exp` and `log`; none of them takes a root."""
@@ -38,6 +38,24 @@ def test_every_entry_of_a_gradient_is_the_derivative(options, data):
     for name in gradient.wrt:
         table = derived[gradient.values[name]]
         assert table.entries == {at: partial(known["L"][()], name, at) for at in table.entries}, name
+
+
+@every_kind
+@given(data=st.data())
+def test_pulling_back_is_the_transpose_of_pushing_forward(options, data):
+    program = data.draw(testing.programs(scalar=False, max_steps=2, **options))
+    inputs = data.draw(testing.operands(program, data.draw(testing.sizes(program, high=3)), kind="fraction"))
+    back, ahead = ip.vjp(program), ip.jvp(program)
+    try:
+        found = values(program, inputs)
+        shapes = {name: found[name].shape for name in (*back.of, *back.wrt)}
+        drawn = testing.fill(shapes, 7, kind="fraction")
+        pulled = values(back.program, inputs | {back.received[name]: drawn[name] for name in back.of})
+        pushed = values(ahead.program, inputs | {"t" + name: drawn[name] for name in ahead.wrt})
+    except SizeError:
+        reject()
+    left = sum(inner(drawn[name], pushed[ahead.tangents[name]]) for name in ahead.of)
+    assert left == sum(inner(pulled[back.values[name]], drawn[name]) for name in back.wrt)
 
 
 @every_kind
