@@ -264,7 +264,7 @@ class Graph:
         self, operation: str, detail: object, value: Value, names: tuple[Index, ...], shape: tuple[int, ...]
     ) -> Value:
         """A value that has the entries of another, elsewhere; made once."""
-        key = operation, detail, id(value)
+        key = operation, detail, id(value), shape
         if key not in self.known:
             every = tuple(range(len(names)))
             labels = tuple(range(len(value.names)))
