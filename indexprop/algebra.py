@@ -227,7 +227,7 @@ def needed(program: Program, outputs: tuple[str, ...]) -> Program:
         sized = notation.sized_indices(trial)
         unknown = any(trial.same_size[index] not in sized for step in kept.steps for index in step.indices)
         telling = next(
-            (one for one in spare if unknown and not {kept.same_size[name] for name in one.names} <= sized), None
+            (one for one in spare if unknown and not {kept.same_size[name] for name in one.names} <= sized.keys()), None
         )
         if telling is None:
             break

@@ -239,16 +239,17 @@ class Writer:
             for axis, index in enumerate(self.arrangement.memory(access)):
                 if isinstance(index, str) and same[index] == root:
                     return f"{self.names[access.tensor]}.shape[{axis}]"
-        known = notation.sized_indices(replace(self.program, facts=()))
+        steps = notation.sized_indices(self.program)
+        before = {index for index, count in steps.items() if count < steps.get(root, 0)}
         for fact in self.program.facts:
-            if same[fact.index] == root:
+            if same[fact.index] == root and {same[index] for index in ir.count_indices(fact.value)} <= before:
                 return self.count(fact.value)
         for whole, parts in ir.group_sizes(self.program):
-            if same[whole] == root:
+            if same[whole] == root and {same[part] for part in parts} <= before:
                 return " * ".join(self.size(part) for part in parts)
         for whole, parts in ir.group_sizes(self.program):
             rest = [part for part in parts if same[part] != root]
-            if len(rest) == len(parts) - 1 and (same[whole] in known or len(rest) == 1):
+            if len(rest) == len(parts) - 1 and {same[one] for one in (whole, *rest)} <= before:
                 return f"{self.size(whole)} // ({' * '.join(self.size(part) for part in rest)})"
         raise AssertionError(f"validate lets no index without a size through: {root}")
 

@@ -689,7 +689,7 @@ def _index_problems(program: Program, at: Place) -> Iterable[Problem]:
 
 def _size_problems(program: Program, at: Place, *, alone: bool) -> Iterable[Problem]:
     """Indices without a size; beside other problems only those that no tensor on the right has."""
-    sized = sized_indices(program)
+    sized = set(sized_indices(program))
     for number, step in enumerate(program.steps):
         for index in step.indices:
             root = program.same_size.get(index, index)
@@ -705,17 +705,18 @@ def _size_problems(program: Program, at: Place, *, alone: bool) -> Iterable[Prob
             )
 
 
-def sized_indices(program: Program) -> set[Index]:
-    """The indices, each by the first of its size, whose size follows from the inputs and from the facts."""
+def sized_indices(program: Program) -> dict[Index, int]:
+    """The indices, each by the first of its size, whose size follows from the inputs and from the facts, with how many
+    steps of reasoning it takes: every size follows from sizes that take fewer.
+    """
     same = program.same_size
-    known = {same[name] for access in program.inputs for name in access.names if name}
+    known = {same[name]: 0 for access in program.inputs for name in access.names if name}
     rules = [({fact.index}, set(ir.count_indices(fact.value))) for fact in program.facts]
     for whole, parts in ir.group_sizes(program):
         rules.extend(({name}, {whole, *parts} - {name}) for name in (whole, *parts) if parts.count(name) < 2)
     waiting = [({same.get(n, n) for n in makes}, {same.get(n, n) for n in needs}) for makes, needs in rules]
-    while ready := [rule for rule in waiting if rule[1] <= known and not rule[0] <= known]:
-        for makes, _ in ready:
-            known |= makes
+    while ready := [makes for makes, needs in waiting if needs <= known.keys() and not makes <= known.keys()]:
+        known |= dict.fromkeys(set().union(*ready), 1 + max(known.values(), default=0))
     return known
 
 

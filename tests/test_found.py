@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -110,3 +112,20 @@ def test_a_condition_in_front_of_choices_inside_choices():
     assert ip.parse(str(gradient.program)) == gradient.program
     assert "[b > 0] where(x[b] > 0, where(" in str(gradient.program)
     assert ip.check(ip.vjp(program)).ok
+
+
+def test_sizes_that_follow_from_one_another_in_groups():
+    """|h| from A and |i|, |f| from B and |h|, |g| from A and |f|: in no other order."""
+    text = """
+    input A[k,l], B[p,o]
+    Z[(i g),(h f)] = A[(i h),(g f)]  where |i| = 2
+    Y[ig,o] = sum[hf](Z[ig,hf] B[hf,o])
+    """
+    rng = np.random.default_rng(0)
+    A, B = rng.normal(size=(6, 20)), rng.normal(size=(15, 7))
+    program = ip.parse(text)
+    expected = A.reshape(2, 3, 4, 5).transpose(0, 2, 1, 3).reshape(8, 15) @ B
+    np.testing.assert_allclose(ip.compile(program)(A=A, B=B)["Y"], expected)
+    space: dict[str, Any] = {}
+    exec(ip.source(program), space)
+    np.testing.assert_allclose(space["forward"](A=A, B=B)["Y"], expected)

@@ -86,6 +86,11 @@ CASES: list[tuple[str, list[str]]] = [
     ("Z = B.reshape(-1, 6)", ["Z[(i h),o] = B[i,h,o]"]),
     ("Z = A.reshape(5, 2, 3)", ["Z[b,h,o] = A[b,(h o)]  where |h| = 2"]),
     ("Z = A.reshape(10, 3)", ["A_flat[(b f)] = A[b,f]", "Z[h,o] = A_flat[(h o)]  where |h| = 10, |o| = 3"]),
+    (
+        "P = np.random.randn(6, 20); Q = np.random.randn(15, 7)\n"
+        "Y = P.reshape(2, 3, 4, 5).transpose(0, 2, 1, 3).reshape(8, 15); Z = np.tanh(Y @ Q)",
+        ["Y[(i g),(h f)] = P[(i h),(g f)]  where |i| = 2", "Z[ig,o] = tanh(sum[hf](Y[ig,hf] Q[hf,o]))"],
+    ),
     ("Z = B.ravel()", ["Z[(i h o)] = B[i,h,o]"]),
     ("Z = np.square(X) + np.power(X, 3)", ["Z[b,i] = square(X[b,i]) + X[b,i]^3"]),
     ("Z = np.linalg.norm(X, axis=1, keepdims=True)", ["Z[b] = sqrt(sum[i](X[b,i]^2))"]),
