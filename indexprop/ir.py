@@ -15,6 +15,7 @@ That is why `parse` and `str` are inverse.
 
 from __future__ import annotations
 
+import keyword
 import operator
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -738,7 +739,9 @@ def _axis_name(slot: Slot) -> Index:
         case str():
             return slot
         case Group(grouped):
-            return ("" if all(len(index) == 1 for index in grouped) else "_").join(grouped)
+            joined = "".join(grouped)
+            short = all(len(index) == 1 for index in grouped) and not keyword.iskeyword(joined)
+            return joined if short else "_".join(grouped)
         case _:
             return ""
 

@@ -129,3 +129,10 @@ def test_sizes_that_follow_from_one_another_in_groups():
     space: dict[str, Any] = {}
     exec(ip.source(program), space)
     np.testing.assert_allclose(space["forward"](A=A, B=B)["Y"], expected)
+
+
+def test_a_group_that_spells_a_word_of_python():
+    program = ip.parse("Z[(i f)] = A[i,f] \n Y[i_f] = 2 Z[i_f]")
+    assert program.axes["Z"] == ("i_f",)
+    A = np.random.default_rng(0).normal(size=(2, 3))
+    np.testing.assert_allclose(ip.compile(program)(A=A)["Y"], 2 * A.ravel())
