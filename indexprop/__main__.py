@@ -32,6 +32,7 @@ from indexprop import (
     notation,
     numerics,
     pages,
+    pairs,
     reviewing,
     trials,
     weights,
@@ -115,10 +116,13 @@ examples:
   indexprop audit backprop.py --html audit.html
   indexprop audit backprop.py --loss "squared_loss(predictions, targets)"
   indexprop audit backprop.py --grads d_W1,d_b1 --wrt W_1,b_1 --axes "X=i b"
+  indexprop audit net.ixp backward.ixp         both passes in the notation
+  indexprop audit my.py:forward my.py:backward --axes "X=i b, W=o i"
 
 The file runs, so that its arrays are known. Without --loss and --grads the
 names in it decide: a scalar called L, J, loss or cost, and every gradient that
-is named after its tensor.
+is named after its tensor. Two functions that cannot be followed line by line
+are judged by values alone, which is said.
 """
 
 ANNOTATE = """\
@@ -218,6 +222,9 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("--answers", action="store_true", help="what is left out by --exercise")
     for made in (audit, annotate):
         made.add_argument("file", metavar="FILE", type=Path, help="a .py script or an .ipynb notebook; it is run")
+        if made is audit:
+            made.add_argument("backward", metavar="BACKWARD", nargs="?", help="the backward pass, if it is apart")
+            made.add_argument("--without", metavar="T", default="", help="arguments that have no gradient")
         made.add_argument("--loss", metavar="EXPR", help="the loss, in the names of the file")
         made.add_argument("--grads", metavar="dW1,db1", help="the gradients, in the names of the file")
         made.add_argument("--wrt", metavar="W1,b1", help="what they are the gradients of, in the same order")
@@ -336,12 +343,41 @@ def _told(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _audit(arguments: argparse.Namespace) -> Outcome:
-    report = auditing.audit(arguments.file, **_told(arguments))
+    report = auditing.audit(arguments.file, **_told(arguments)) if arguments.backward is None else _pair(arguments)
     code = FINE if report.ok else WRONG
-    if arguments.html is None:
+    if arguments.html is None or isinstance(report, pairs.Judgement):
         return _coloured(str(report)), code
     arguments.html.write_text(reviewing.review(report.lifted, report), encoding="utf-8")
     return f"wrote {arguments.html}", code
+
+
+def _pair(arguments: argparse.Namespace) -> auditing.Report | pairs.Judgement:
+    """The audit of a forward and a backward pass that are given apart."""
+    names = [str(arguments.file), arguments.backward]
+    found = [re.fullmatch(r"(?P<file>.+\.py):(?P<name>\w+)", name) for name in names]
+    files = [Path(one["file"]) for one in found if one]
+    if len(files) == 1 or any(name.endswith(".py") for name in names):
+        raise NotationError(
+            Problem(
+                f"{' and '.join(names)} are not two functions, and not two networks",
+                way_out="Write net.ixp backward.ixp, or my.py:forward my.py:backward --axes ...",
+            )
+        )
+    if not files:
+        return auditing.audit(Path(names[0]), Path(names[1]), loss=arguments.loss)
+    if arguments.axes is None:
+        raise NotationError(Problem("--axes must be given for functions", way_out="See: indexprop audit --help."))
+    try:
+        modules = {path: _load(path) for path in files}
+        forward, backward = (_function(modules, Path(one["file"]), one["name"]) for one in found if one)
+        return auditing.audit(forward, backward, axes=_axes(arguments.axes), without=_words(arguments.without))
+    except IndexpropError:
+        raise
+    except Exception as error:
+        problem = _their_fault(error, files)
+        if not problem.place:  # ours
+            raise
+        raise NotationError(problem) from None
 
 
 def _annotate(arguments: argparse.Namespace) -> Outcome:

@@ -11,6 +11,7 @@ from indexprop import codegen, exposition, ir, layouts, notation, rewriting
 from indexprop.auditing import PART, WIDTH, Audit, Report, readable
 from indexprop.claims import prepare
 from indexprop.completion import Lifted
+from indexprop.evidence import data_of
 from indexprop.ir import Step
 from indexprop.mistakes import sums
 from indexprop.rewriting import LiftError
@@ -72,7 +73,7 @@ def study(
     """The code as a program, and its audit, if it has a loss and gradients; what is given is as for `audit`."""
     try:
         recording, name, pairs = prepare(subject, loss, grads, wrt, axes)
-        return recording.lifted, Audit(recording, name, pairs, str(subject)).report()
+        return recording.lifted, Audit(recording.lifted, data_of(recording), name, pairs, str(subject)).report()
     except LiftError:
         hints = {name: tuple(words.split()) for name, words in (axes or {}).items()}
         return Recording(subject, (), hints, ()).lifted, None

@@ -9,22 +9,23 @@ from __future__ import annotations
 
 import itertools
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
+from typing import Any, overload
 
-from indexprop import algebra, evidence, ir, naming, notation
+from indexprop import algebra, evidence, ir, naming, notation, numerics, pairs
 from indexprop.agreement import close
 from indexprop.calculus import Gradient
-from indexprop.claims import first_pass, meanings, prepare, said_by
+from indexprop.claims import find_loss, find_pairs, first_pass, meanings, prepare, said_by
 from indexprop.completion import Lifted
 from indexprop.errors import CheckError, Problem
-from indexprop.evidence import MINUS, ONE, Claim, Column, Ledger, Values, fits, show_factor, without_guards
+from indexprop.evidence import MINUS, ONE, Claim, Column, Ledger, Notated, Values, fits, show_factor, without_guards
 from indexprop.ir import Access, Step
 from indexprop.mistakes import FUNCTION, STALE, UNKNOWN, Diagnosis, Rewording
-from indexprop.rewriting import Line
+from indexprop.rewriting import LiftError, Line
 from indexprop.tracing import Recording
 from indexprop.variation import holds_truths
 
@@ -99,6 +100,7 @@ class Report(ir.Shown):
 # --- the audit --------------------------------------------------------------------------------------------------------
 
 
+@overload
 def audit(
     subject: str | Path,
     *,
@@ -106,7 +108,35 @@ def audit(
     grads: str | Sequence[str] | None = None,
     wrt: str | Sequence[str] | None = None,
     axes: Mapping[str, str] | None = None,
-) -> Report:
+) -> Report: ...
+
+
+@overload
+def audit(subject: pairs.Written, backward: pairs.Written, *, loss: str | None = None) -> Report: ...
+
+
+@overload
+def audit(
+    subject: Callable[..., Any],
+    backward: Callable[..., Any],
+    *,
+    axes: Mapping[str, str] | None = None,
+    arrays: Mapping[str, Any] | None = None,
+    without: Sequence[str] = (),
+) -> Report | pairs.Judgement: ...
+
+
+def audit(
+    subject: Any,
+    backward: Any = None,
+    *,
+    loss: str | None = None,
+    grads: str | Sequence[str] | None = None,
+    wrt: str | Sequence[str] | None = None,
+    axes: Mapping[str, str] | None = None,
+    arrays: Mapping[str, Any] | None = None,
+    without: Sequence[str] = (),
+) -> Report | pairs.Judgement:
     """Whether the hand-written gradients of a script or notebook are right, line by line.
 
     >>> code = '''
@@ -126,16 +156,65 @@ def audit(
     `"d_W1, d_b1"`, `"W_1, b_1"`); without them the names decide: a scalar called L, J, loss or cost, or a function of
     that kind; and every gradient named after what it is the gradient of. Raises LiftError, with the line, for code that
     cannot be followed, and where no loss or no gradient is found.
+
+    With `backward` both passes are given apart. In the notation, as programs, texts or `.ixp` files:
+
+    >>> report = audit("L = W[i] W[i]", "dW[i] = 3 W[i]")
+    >>> report.first.right
+    'dW[i] = 2 W[i]'
+
+    As functions of the same arguments, `backward` returning a dictionary of gradients, on random arrays that have the
+    `axes`, or on `arrays`. What cannot be lifted is judged by values alone, in a `Judgement`: it says why,
+    and has no lines.
     """
-    recording, name, pairs = prepare(subject, loss, grads, wrt, axes)
-    report = Audit(recording, name, pairs, str(subject)).report()
-    for attribute, note in excuses(recording, name) if not report.ok else ():
+    if backward is not None:
+        if callable(subject) and callable(backward):
+            return of_functions(subject, backward, axes, arrays, without)
+        return of_programs(subject, backward, loss)
+    recording, name, found = prepare(subject, loss, grads, wrt, axes)
+    return of_recording(recording, name, found, str(subject))
+
+
+def of_recording(recording: Recording, loss: str, pairs: Mapping[str, str], name: str) -> Report:
+    """The report on recorded code, with what excuses it."""
+    report = Audit(recording.lifted, evidence.data_of(recording), loss, pairs, name).report()
+    for attribute, note in excuses(recording, loss) if not report.ok else ():
         setattr(recording, attribute, True)
-        other = Audit(recording, name, pairs, str(subject)).report()
+        data = evidence.data_of(recording)
+        other = Audit(recording.lifted, data, loss, pairs, name, guarded=recording.guarded).report()
         setattr(recording, attribute, False)
         if len(other.mistakes) < len(report.mistakes):
             report = replace(other, notes=(*other.notes, note))
     return report
+
+
+def of_programs(forward: pairs.Written, backward: pairs.Written, loss: str | None) -> Report:
+    """The report on a backward pass in the notation."""
+    lifted = pairs.written(forward, backward)
+    name = loss or find_loss(lifted)[0]
+    if lifted.program.axes.get(name) != ():
+        raise LiftError(Problem(f"{name!r} is not a computed scalar", way_out='Say what the loss is: loss="L".'))
+    found = find_pairs(lifted, name, wanted=False, given=False)
+    title = str(backward) if isinstance(backward, Path) else "the backward pass"
+    return Audit(lifted, pairs.drawn(lifted), name, found, title).report()
+
+
+def of_functions(
+    forward: pairs.Function,
+    backward: pairs.Function,
+    axes: Mapping[str, str] | None,
+    arrays: Mapping[str, Any] | None,
+    without: Sequence[str],
+) -> Report | pairs.Judgement:
+    """The report on two functions, line by line if they can be lifted."""
+    hints = numerics.named_axes(axes, arrays, without)
+    given, _ = numerics.arguments_for(hints, arrays=arrays)
+    try:
+        recording, loss, found = pairs.recorded(forward, backward, given, hints, without)
+    except LiftError as error:
+        reason = pairs.reason_of(error)
+        return pairs.judged(forward, backward, axes, reason, arrays=arrays, without=without)
+    return of_recording(recording, loss, found, pairs.named(forward, backward))
 
 
 def excuses(recording: Recording, loss: str) -> Iterator[tuple[str, str]]:
@@ -156,14 +235,23 @@ def excuses(recording: Recording, loss: str) -> Iterator[tuple[str, str]]:
 class Audit:
     """One audit: verdicts for all lines, then the mistakes, first line first."""
 
-    def __init__(self, recording: Recording, loss: str, pairs: Mapping[str, str], name: str) -> None:
-        self.lifted = recording.lifted
+    def __init__(
+        self,
+        lifted: Lifted,
+        data: Callable[[int], Values],
+        loss: str,
+        pairs: Mapping[str, str],
+        name: str,
+        *,
+        guarded: bool = False,
+    ) -> None:
+        self.lifted = lifted
         self.pairs = dict(pairs)
         self.grads = {name: tensor for tensor, name in pairs.items()}
         self.loss = loss
         self.name = name if "\n" not in name else "the code"
         self.notes = list(self.lifted.notes)
-        self.ledger = Ledger(self.lifted, evidence.data_of(recording), loss, list(pairs), guarded=recording.guarded)
+        self.ledger = Ledger(lifted, data, loss, list(pairs), guarded=guarded)
         self.lines = self.of_interest()
         self.said = {
             step.name: self.grads.get(step.name) or said_by(step.name, self.lifted, self.ledger.tensors)
@@ -367,14 +455,14 @@ class Audit:
             local = self.wrong_local(step, claim)
             if local is None:
                 kind, shown, fixed = Diagnosis(self.ledger, step, claim).classify()
-                right = f"{self.lifted.names[step.name]} = {rewording.best(claim, fixed)}"
+                right = rewording.line(self.lifted.names[step.name], rewording.best(claim, fixed))
                 if kind == STALE:
                     right += ", with the value from before that line"
             else:
                 kind, shown = FUNCTION, local.evidence
-                right = f"{self.lifted.names[local.step.name]} = {rewording.slope(local.function)}"
+                right = rewording.line(self.lifted.names[local.step.name], rewording.slope(local.function))
                 if not local.function:
-                    right = f"{self.lifted.names[step.name]} = {rewording.derived(claim)}"
+                    right = rewording.line(self.lifted.names[step.name], rewording.derived(claim))
                 step = local.step
             found.append(
                 Mistake(self.lifted.makers[step.name], step, claim.tensor, kind, shown, self.derived(claim), right)
@@ -629,9 +717,11 @@ def wrapped(text: str, indent: str) -> list[str]:
 def show_entry(entry: Entry, report: Report) -> Iterator[str]:
     label = f"line {entry.line.number}  "
     yield from wrapped(f"{label}{entry.line.text.strip()}", " " * (len(label) + 4))
-    yield from wrapped(f"{' ' * len(label)}{notation.format_step(entry.step)}", " " * (len(label) + 4))
+    notated = isinstance(report.lifted, Notated)
+    if not notated:
+        yield from wrapped(f"{' ' * len(label)}{notation.format_step(entry.step)}", " " * (len(label) + 4))
     indent = " " * len(label)
-    for step in entry.derived:
+    for step in () if notated and entry.derived == (entry.step,) else entry.derived:
         yield from wrapped(f"{indent}derived: {notation.format_step(step)}", indent + "    ")
     text = entry.verdict
     if entry.verdict in (RIGHT, PART, SCALED, NEGATED, KINK):

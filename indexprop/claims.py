@@ -89,7 +89,7 @@ def prepare(
         recording = Recording(subject, (), hints, inputs)
     expression, name = loss or "", ""
     if not expression:
-        name, expression = find_loss(recording)
+        name, expression = find_loss(recording.lifted)
     if not name and recording.lifted.tensor(expression):
         name = recording.lifted.tensor(expression) or ""
     after = []
@@ -149,9 +149,8 @@ def starting_at_zero(recording: Recording) -> list[str]:
     return sorted(numbers & words - {*recording.lifted.program.input_names, *recording.inputs})
 
 
-def find_loss(recording: Recording) -> tuple[str, str]:
+def find_loss(lifted: Lifted) -> tuple[str, str]:
     """A scalar named like a loss, or else a call of a function named like one on arguments of the same names."""
-    lifted = recording.lifted
     computed = [step.name for step in lifted.program.steps if not step.target.names]
     words = [(lifted.names[name], name) for name in computed] + [*lifted.aliases.items()]
     named = [

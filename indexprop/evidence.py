@@ -32,6 +32,11 @@ DRAWS = 3
 
 
 @dataclass(frozen=True)
+class Notated(Lifted):
+    """A program that somebody wrote in the notation: its steps are the lines of its text."""
+
+
+@dataclass(frozen=True)
 class Claim:
     """What a line may hold: a factor times the cotangent of a tensor, or times one of its contributions."""
 

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TypeAlias
 
 from indexprop import algebra, codegen, exposition, ir, layouts, notation
-from indexprop.evidence import ONE, Array, Claim, Column, Ledger, farthest, show_factor
+from indexprop.evidence import ONE, Array, Claim, Column, Ledger, Notated, farthest, show_factor
 from indexprop.ir import Access, Call, Expr, Index, Number, Step
 
 TRANSPOSED = "transposed"
@@ -617,6 +617,10 @@ class Rewording:
             texts.append(self.source(fixed.target.names, fixed.terms, claim.tensor))
         return min(texts, key=len)
 
+    def line(self, name: str, text: str) -> str:
+        """A whole line, of the name and what stands behind it; in the notation that begins with the indices."""
+        return f"{name}{text}" if isinstance(self.ledger.lifted, Notated) else f"{name} = {text}"
+
     def derived(self, claim: Claim) -> str:
         """The right-hand side of a cotangent as numpy."""
         if claim.part is None:
@@ -642,10 +646,12 @@ class Rewording:
         return self.source(self.ledger.axes[name], (ir.term((), self.ledger.slopes[name]),), name)
 
     def source(self, slots: tuple[Index, ...], terms: tuple[ir.Term, ...], like: str) -> str:
-        """A line as numpy, its axes in memory as those of another tensor."""
+        """A line as numpy, its axes in memory as those of another tensor; in the notation for who writes that."""
         lifted = self.ledger.lifted
         program = lifted.program
         line = Step(Access("right", slots), terms)
+        if isinstance(lifted, Notated):
+            return f"{notation.format_access(Access('', slots))} = {notation.format_terms(terms)}"
         written = notation.assemble(
             [*program.steps, line], inputs=program.inputs, outputs=[*program.outputs, "right"], batch=program.batch
         )

@@ -872,29 +872,10 @@ def check_functions(
     import numpy as np
 
     rng = np.random.default_rng(seed)
-    if not isinstance(axes, Mapping) or not all(isinstance(words, str) for words in axes.values()):
-        raise TypeProblem(
-            Problem(
-                "the axes of the arguments are not known" if axes is None else f"axes={shortly(axes)} names no axes",
-                way_out='Name them: check(forward, backward, axes={"X": "i b", "W": "o i"}).',
-            )
-        )
-    named = {name: tuple(pattern.split()) for name, pattern in axes.items()}
-    without = names_in(without, "without")
-    problems = [
-        Problem(f"{name!r} is not an argument in axes", way_out=did_you_mean(name, list(axes)))
-        for name in [*(arrays or ()), *without]
-        if name not in axes
-    ]
-    if problems:
-        raise NameProblem(*problems)
+    named = named_axes(axes, arrays, names_in(without, "without"))
     _fits(forward, "forward", list(named))
     _fits(backward, "backward", list(named))
-    chosen = _sizes_for(named, arrays or {}, sizes, seed)
-    plain = {
-        name: np.array(arrays[name]) if arrays and name in arrays else rng.normal(size=[chosen[axis] for axis in words])
-        for name, words in named.items()
-    }
+    plain, chosen = arguments_for(named, rng, seed=seed, arrays=arrays, sizes=sizes)
 
     def call(given: Mapping[str, Array]) -> Array:
         result = forward(**{name: wrap(array.copy()) for name, array in given.items()})
@@ -926,6 +907,48 @@ def check_functions(
     return Report(
         tuple(rows), tuple(methods), tuple(chosen.items()), seed, tuple((name, f"d{name}") for name in claimed)
     )
+
+
+def named_axes(
+    axes: Mapping[str, str] | None, arrays: Mapping[str, Any] | None, without: Sequence[str]
+) -> dict[str, tuple[str, ...]]:
+    """The axes of every argument; whatever else is named has to be one of them."""
+    if not isinstance(axes, Mapping) or not all(isinstance(words, str) for words in axes.values()):
+        raise TypeProblem(
+            Problem(
+                "the axes of the arguments are not known" if axes is None else f"axes={shortly(axes)} names no axes",
+                way_out='Name them: check(forward, backward, axes={"X": "i b", "W": "o i"}).',
+            )
+        )
+    named = {name: tuple(pattern.split()) for name, pattern in axes.items()}
+    problems = [
+        Problem(f"{name!r} is not an argument in axes", way_out=did_you_mean(name, list(axes)))
+        for name in [*(arrays or ()), *without]
+        if name not in axes
+    ]
+    if problems:
+        raise NameProblem(*problems)
+    return named
+
+
+def arguments_for(
+    named: Mapping[str, tuple[str, ...]],
+    rng: Any = None,
+    *,
+    seed: int = 0,
+    arrays: Mapping[str, Any] | None = None,
+    sizes: Mapping[str, int] | None = None,
+) -> tuple[dict[str, Array], dict[str, int]]:
+    """The arrays that were given and random ones for the other arguments, and the size of every axis."""
+    import numpy as np
+
+    rng = np.random.default_rng(seed) if rng is None else rng
+    chosen = _sizes_for(named, arrays or {}, sizes, seed)
+    plain = {
+        name: np.array(arrays[name]) if arrays and name in arrays else rng.normal(size=[chosen[axis] for axis in words])
+        for name, words in named.items()
+    }
+    return plain, chosen
 
 
 def _sizes_for(

@@ -19,6 +19,7 @@ ORDER = [
         "trials",
         "annotating",
         "auditing",
+        "pairs",
         "mistakes",
         "claims",
         "evidence",

@@ -1,0 +1,262 @@
+"""Pairs: a forward and a backward pass that are given apart, as two functions or in the notation, made into one.
+
+Two functions that cannot be lifted are judged by values: `Judgement`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from indexprop import evidence, ir, notation, numerics
+from indexprop.errors import CheckError, NotationError, Problem, did_you_mean
+from indexprop.ir import Program, Step
+from indexprop.rewriting import LiftError, Line
+from indexprop.running import Tracer
+from indexprop.tracing import Recording
+
+Written: TypeAlias = Program | str | Path
+Function: TypeAlias = Callable[..., Any]
+
+WIDTH = 80
+
+DATA_SETS = 3
+"""On how many data sets functions are judged that cannot be lifted."""
+
+
+# --- in the notation --------------------------------------------------------------------------------------------------
+
+
+def written(forward: Written, backward: Written) -> evidence.Notated:
+    """A backward pass in the notation behind its forward pass; its lines are known by their numbers in the text."""
+    first, second = (one if isinstance(one, Program) else notation.parse(one) for one in (forward, backward))
+    text = backward.read_text(encoding="utf-8") if isinstance(backward, Path) else str(backward)
+    own = [step for step in second.steps if step not in first.steps]
+    names = [step.name for step in own]
+    known = {*first.axes, *names}
+    problems = [
+        Problem(f"{name} is defined in the forward pass, and in the backward pass otherwise", way_out="Rename one.")
+        for name in dict.fromkeys(names)
+        if name in first.axes
+    ]
+    problems += [
+        Problem(f"the backward pass reads {name}, which nothing defines", way_out=did_you_mean(name, sorted(known)))
+        for name in dict.fromkeys(access.tensor for step in own for access in step.reads)
+        if name not in known
+    ]
+    problems += [
+        Problem(
+            f"{name} is written in several lines or in a block",
+            evidence="An audit judges a gradient by the one line that makes it.",
+            way_out="Write one line with all terms, for one step of time after the other.",
+        )
+        for name in dict.fromkeys(step.name for step in own if step.loop or names.count(step.name) > 1)
+    ]
+    if problems:
+        raise NotationError(*problems)
+    program = notation.assemble(
+        [*first.steps, *own],
+        inputs=first.inputs,
+        outputs=[*first.outputs, *names],
+        batch=first.batch,
+        facts=(*first.facts, *second.facts),
+    )
+    sizes = numerics.draw_sizes(program)
+    lines = dict(zip((step.name for step in program.steps), numbered(str(first), first.steps), strict=False))
+    lines |= dict(zip(names, numbered(text, own), strict=True))
+    return evidence.Notated(
+        program=program,
+        lines=lines,
+        makers=lines,
+        path=(),
+        notes=(),
+        layout={name: " ".join(axes) for name, axes in program.axes.items()},
+        values=numerics.draw_arrays(program, sizes) | {step.name: None for step in program.steps},
+        aliases={},
+        names={name: name for name in program.axes},
+        scalars=frozenset(),
+        sizes=sizes,
+        source=f"{first}\n{text}",
+    )
+
+
+def numbered(text: str, steps: Sequence[Step]) -> Iterator[Line]:
+    """For every step, in their order, the line of the text that defines it."""
+    rows = text.splitlines()
+    start = 0
+    for step in steps:
+        defines = re.compile(rf"\s*{re.escape(step.name)}\s*(\[.*?\])?\s*=")
+        start = next((k for k in range(start, len(rows)) if defines.match(rows[k])), start)
+        yield Line(start + 1, notation.format_step(step))
+
+
+def drawn(lifted: evidence.Notated) -> Callable[[int], evidence.Values]:
+    """Random data of random sizes for a program, by a seed."""
+
+    def data(seed: int) -> evidence.Values:
+        return numerics.draw_arrays(lifted.program, numerics.draw_sizes(lifted.program, seed), seed)
+
+    return data
+
+
+# --- as functions -----------------------------------------------------------------------------------------------------
+
+
+class Together(Recording):
+    """A forward and a backward function, run one after the other on the same arguments."""
+
+    def __init__(
+        self,
+        forward: Function,
+        backward: Function,
+        arrays: Mapping[str, Any],
+        hints: Mapping[str, Sequence[ir.Index]],
+    ) -> None:
+        self.functions = {"loss": forward, "gradients": backward}
+        super().__init__(forward, arrays, hints, ())
+
+    def run(self, tracer: Tracer) -> Any:
+        tracer.steps_only = True
+        given = {name: tracer.argument(name, value) for name, value in dict(self.arguments).items()}
+
+        def call(function: Function) -> Any:
+            return tracer.guarded(lambda: tracer.translate(function)(**given))
+
+        return [tracer.settle(call(function), name) for name, function in self.functions.items()]
+
+
+def recorded(
+    forward: Function,
+    backward: Function,
+    arrays: Mapping[str, Any],
+    hints: Mapping[str, Sequence[ir.Index]],
+    without: Sequence[str],
+) -> tuple[Recording, str, dict[str, str]]:
+    """Both functions lifted as one, its loss, and for every tensor the line that makes its gradient."""
+    for function in (forward, backward):
+        if not inspect.isfunction(function) and not inspect.ismethod(function):
+            raise LiftError(Problem(f"{function!r} is not a plain function"))
+
+    recording = Together(forward, backward, arrays, hints)
+    sources = (textwrap.dedent(inspect.getsource(function)) for function in (forward, backward))
+    recording.lifted = replace(recording.lifted, source="\n".join(sources))
+    lifted = recording.lifted
+    loss, gradients = lifted.result
+    loss = loss[0] if isinstance(loss, (list, tuple)) else loss
+    if not isinstance(loss, str) or lifted.program.axes.get(loss) != () or not isinstance(gradients, Mapping):
+        raise LiftError(Problem("forward does not return a computed scalar and backward a dictionary of gradients"))
+    pairs = {name if name in arrays else name.removeprefix("d"): value for name, value in gradients.items()}
+    if not all(name in lifted.program.axes and value in lifted.program.axes for name, value in pairs.items()):
+        raise LiftError(Problem("a gradient is not computed from the arguments"))
+    missing = [name for name in arrays if name not in pairs and name not in without]
+    if missing:
+        raise LiftError(Problem(f"backward returned no gradient for {', '.join(missing)}"))
+    return recording, loss, pairs
+
+
+@dataclass(frozen=True)
+class Judgement(ir.Shown):
+    """What values alone say about a backward pass that could not be lifted: which gradients are wrong, not which line.
+
+    `reason` is what stopped the lift, `checks` are the comparisons with the differences of the loss, one per data set.
+    """
+
+    name: str
+    reason: str
+    data: str
+    checks: tuple[numerics.Report, ...]
+
+    @property
+    def wrong(self) -> tuple[numerics.Row, ...]:
+        """For every wrong gradient the worst entry of all data sets.
+
+        Where data stands at a kink, differences do not decide, and the other data sets do.
+        """
+        failed = [(row, check) for check in self.checks for row in check.worst if not row.ok]
+        smooth = {row.tensor for row, check in failed if not at_kink(row.tensor, check)}
+        bad = [row for row, _ in failed if row.tensor in smooth or self.never_smooth(row.tensor)]
+        names = dict.fromkeys(row.tensor for row in bad)
+        return tuple(max((row for row in bad if row.tensor == name), key=lambda row: row.error) for name in names)
+
+    def never_smooth(self, tensor: str) -> bool:
+        return all(at_kink(tensor, check) for check in self.checks)
+
+    @property
+    def ok(self) -> bool:
+        return all(check.rows for check in self.checks) and not self.wrong
+
+    def assert_ok(self) -> None:
+        if not self.ok:
+            raise CheckError(Problem("the hand-written gradient is wrong", str(self)))
+
+    def __str__(self) -> str:
+        gradients = self.checks[0].gradients
+        count, wrong = len(gradients), {row.tensor: row for row in self.wrong}
+        head = f"audit of {self.name}: "
+        head += f"{len(wrong)} of {count} gradients wrong" if wrong else f"{count} gradient{'s' * (count != 1)} right"
+        lines = [*wrapped(head), *wrapped(f"lifted: no, {self.reason}")]
+        lines += [*wrapped(f"judged by values alone, {self.data}: no line can be blamed"), ""]
+        width = max(len(name) for _, name in gradients)
+        for tensor, name in gradients:
+            text = "right"
+            if row := wrong.get(tensor):
+                text = f"WRONG at {row.place}: it is {row.got:.6g}, and {row.expected:.6g} is right"
+            lines += wrapped(f"{name:{width}}  {text}", " " * (width + 4))
+        return "\n".join(lines)
+
+
+def at_kink(tensor: str, check: numerics.Report) -> bool:
+    """Whether the differences of a check met a kink of the loss along a tensor."""
+    return any(re.search(rf"; (.*, )?{re.escape(tensor)}(, .*)? at a kink", status) for _, status in check.methods)
+
+
+def wrapped(text: str, indent: str = "  ") -> list[str]:
+    return textwrap.wrap(text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def judged(
+    forward: Function,
+    backward: Function,
+    axes: Mapping[str, str] | None,
+    reason: str,
+    *,
+    arrays: Mapping[str, Any] | None = None,
+    without: Sequence[str] = (),
+) -> Judgement:
+    """The gradients that backward gives against differences of forward, on several data sets."""
+    checks = []
+    for seed in range(DATA_SETS):
+        given = perturbed(arrays, seed) if arrays and seed else arrays
+        checks.append(numerics.check_functions(forward, backward, axes, without=without, seed=seed, arrays=given))
+    data = f"on {DATA_SETS} random data sets"
+    if arrays:
+        data = f"on the code's own data and on {DATA_SETS - 1} perturbed data sets"
+    return Judgement(named(forward, backward), reason, data, tuple(checks))
+
+
+def perturbed(arrays: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """Data of the same shapes and about the same size; positions and truths stay."""
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    moved = {}
+    for name, array in arrays.items():
+        old = np.asarray(array)
+        moved[name] = old + (rng.normal(size=old.shape) * (np.std(old) or 1.0) / 4 if old.dtype.kind == "f" else 0)
+    return moved
+
+
+def named(forward: Function, backward: Function) -> str:
+    return " and ".join(str(getattr(one, "__qualname__", one)).rpartition(".")[2] for one in (forward, backward))
+
+
+def reason_of(error: LiftError) -> str:
+    """What stopped a lift, on one line."""
+    problem = error.problems[0]
+    found = re.search(r"line (\d+)", problem.place)
+    return f"line {found[1]}: {problem.fact}" if found else problem.fact
