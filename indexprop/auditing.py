@@ -40,6 +40,8 @@ HELPER = "a helper, not a gradient"
 WRONG = "WRONG"
 FOLLOWS = "follows from an earlier mistake"
 
+MISSING = "no gradient with respect to"
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -214,7 +216,9 @@ def of_functions(
     except LiftError as error:
         reason = pairs.reason_of(error)
         return pairs.judged(forward, backward, axes, reason, arrays=arrays, without=without)
-    return of_recording(recording, loss, found, pairs.named(forward, backward))
+    report = of_recording(recording, loss, found, pairs.named(forward, backward))
+    said = tuple(note for note in report.notes if not note.startswith(MISSING))  # `without` says what has none
+    return replace(report, notes=said)
 
 
 def excuses(recording: Recording, loss: str) -> Iterator[tuple[str, str]]:
@@ -357,7 +361,7 @@ class Audit:
         plain = {*self.lifted.scalars, *program.positions, *program.truths}
         others = [name for name in others if not naming.DATA.fullmatch(name) and name not in plain]
         if others:
-            self.notes.append(f"no gradient with respect to {', '.join(others)} was found in the code")
+            self.notes.append(f"{MISSING} {', '.join(others)} was found in the code")
         return Report(
             self.name, self.loss, tuple(self.pairs.items()), entries, tuple(mistakes), tuple(dict.fromkeys(self.notes)),
             self.lifted, self.ledger.gradient,

@@ -10,6 +10,7 @@ import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -117,17 +118,37 @@ class Together(Recording):
         arrays: Mapping[str, Any],
         hints: Mapping[str, Sequence[ir.Index]],
     ) -> None:
-        self.functions = {"loss": forward, "gradients": backward}
+        self.forward, self.backward = forward, backward
         super().__init__(forward, arrays, hints, ())
 
     def run(self, tracer: Tracer) -> Any:
         tracer.steps_only = True
         given = {name: tracer.argument(name, value) for name, value in dict(self.arguments).items()}
 
-        def call(function: Function) -> Any:
-            return tracer.guarded(lambda: tracer.translate(function)(**given))
+        def call(function: Function, name: str, arguments: Mapping[str, Any]) -> Any:
+            return tracer.settle(tracer.guarded(lambda: tracer.translate(function)(**arguments)), name)
 
-        return [tracer.settle(call(function), name) for name, function in self.functions.items()]
+        upstream = {}
+        if "dy" in inspect.signature(self.backward).parameters:
+            upstream = {"dy": tracer.argument("dy", self.upstream)}
+            output = tracer.guarded(lambda: tracer.translate(self.forward)(**given))
+            loss = call(weighed, "loss", {"y": output[0] if isinstance(output, tuple) else output, **upstream})
+        else:
+            loss = call(self.forward, "loss", given)
+        return [loss, call(self.backward, "gradients", given | upstream)]
+
+    @cached_property
+    def upstream(self) -> Any:
+        """A random cotangent of what forward gives."""
+        import numpy as np
+
+        output = self.forward(**{name: np.array(value) for name, value in dict(self.arguments).items()})
+        return np.random.default_rng(1).normal(size=np.shape(output[0] if isinstance(output, tuple) else output))
+
+
+def weighed(y: Any, dy: Any) -> Any:
+    """The scalar whose gradient by `y` is `dy`."""
+    return (dy * y).sum()
 
 
 def recorded(

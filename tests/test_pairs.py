@@ -127,6 +127,34 @@ def test_functions_that_can_be_lifted_are_audited_line_by_line() -> None:
     assert wrong.first.line.text.strip().startswith("return")
 
 
+def layer(X, W):
+    return np.tanh(X @ W), "a cache"
+
+
+def layer_backward(X, W, dy):
+    Y = np.tanh(X @ W)
+    dZ = dy * (1 - Y**2)
+    return {"X": dZ @ W.T, "W": X.T @ dZ}
+
+
+def layer_without_upstream(X, W, dy):
+    Y = np.tanh(X @ W)
+    dZ = dy * (1 - Y**2)
+    return {"X": dZ @ W.T, "W": X.T @ (1 - Y**2)}
+
+
+def test_layers_are_audited_line_by_line_from_a_random_cotangent() -> None:
+    axes = {"X": "b i", "W": "i o"}
+    right = ip.audit(layer, layer_backward, axes=axes)
+    assert isinstance(right, auditing.Report)
+    right.assert_ok()
+    assert [tensor for tensor, _ in right.pairs] == ["X", "W"]
+    assert right.notes == ()
+    wrong = ip.audit(layer, layer_without_upstream, axes=axes)
+    assert isinstance(wrong, auditing.Report)
+    assert [mistake.meaning for mistake in wrong.mistakes] == ["W"]
+
+
 def test_functions_that_cannot_be_lifted_are_judged_by_values_and_that_is_said() -> None:
     report = ip.audit(hidden_forward, plain_backward, axes=AXES, without=["T"])
     assert isinstance(report, Judgement)
