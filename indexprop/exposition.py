@@ -20,7 +20,7 @@ from typing import Any, Literal, TypeAlias, assert_never, overload
 
 from indexprop import calculus, ir, layouts, notation
 from indexprop.calculus import Gradient, Tangent
-from indexprop.codegen import Writer
+from indexprop.codegen import ATOM, Writer
 from indexprop.comparison import Comparison, compare
 from indexprop.errors import LayoutError, NameProblem, Problem, TypeProblem, did_you_mean, expect, one_of
 from indexprop.functions import INDEXED, TABLE
@@ -1399,7 +1399,8 @@ class _Teller:
         yield Display((Equation(self.f(told.step.target), told.step.operation, self.f(whole)),))
         for total in dict.fromkeys(sums):
             short = _exchange(whole, total, ir.ONE)
-            yield Paragraph(say(f"Where {self.f(total)} is 1, it is {self.f(short)}."))
+            text = f"Where {self.f(total)} is 1, as for labels, it is {self.f(_one_fraction(short))}"
+            yield Paragraph(say(f"{text}, and may be written so."))
 
     def inserted(self, expr: Expr, known: Mapping[str, Step]) -> Expr:
         """The expression with lines in the place of their names."""
@@ -1482,6 +1483,7 @@ class _Teller:
                 here.append(say(f"{self.f(letters[j])} is {self.f(call.arguments[j])}"))
         text = f"has the derivative {self.f(derivative)}"
         text += f" by {self.f(letters[k])}" if len(moving) > 1 else ""
+        text += f" ({record.why})" if record.why else ""
         text += f"; here {' and '.join(map(str, here))}" if here else ""
         if reused:
             text += ", which the forward pass has computed: the value is reused, the function is not evaluated again"
@@ -1508,10 +1510,16 @@ class _Teller:
         rows = [(say(f"{self.i(index)}"), self.summed(told, tensor, index)) for index in bound]
         if slots:
             text = f"stay: {self.f(tensor)} has them too." if len(slots) > 1 else f"stays: {self.f(tensor)} has it too."
+            shared = [index for index in slots if index in told.source.target.slots]
+            if shared and bound:
+                text += (
+                    f" It goes into {self.f(told.source.target)} of its own {self.each(shared)} only: into the others "
+                    "its derivative is 0."
+                )
             if again:
                 text += (
-                    f" The forward line sums over {self.each(again)}; here every {self.each(again)} has an entry of "
-                    "its own, so there is no sum over it."
+                    f" Of the forward sum over {self.each(again)} only one summand holds it, that of its own "
+                    f"{self.each(again)}, so there is no sum over {self.each(again)} here."
                 )
             rows.insert(0, (self.each(slots), say(text)))
         if moving:
@@ -1527,11 +1535,24 @@ class _Teller:
             if bound:
                 text = (
                     f"{'are' if len(bound) > 1 else 'is'} summed in {self.f(part.target)}, which adds up what comes "
-                    f"back through all entries along {over}."
+                    f"back through all entries along {over}{self.lying_along(part, tuple(bound))}."
                 )
                 rows.append((self.each(bound), say(text)))
         if rows:
             yield Items(tuple(rows))
+
+    def lying_along(self, part: Step, bound: Sequence[Index]) -> str:
+        """Which axis the index of a sum is, in each layout."""
+        places = []
+        for name, writer in self.matrix.items():
+            memories = [
+                writer.memory(read) for read in part.reads if ir.is_plain(read) and set(bound) <= set(read.slots)
+            ]
+            if len(bound) == 1 and memories:
+                places.append(
+                    f"axis {memories[0].index(bound[0])} {'as written' if len(self.matrix) == 1 else f'in {name}'}"
+                )
+        return f": {self.each(bound)} is {' and '.join(places)}" if places else ""
 
     def moving(self, step: Step) -> tuple[Index, ...]:
         """The indices that only choose a position of what a line writes."""
@@ -1624,9 +1645,9 @@ class _Teller:
         if reads and all(read.slots == step.target.slots for read in reads) and "@" not in code and ".T" not in code:
             verb = "have" if len(reads) > 1 else "has"
             text = (
-                f"No index is summed: {listed(map(self.f, reads))} {verb} the indices of {self.f(step.target)}, no "
-                "more and no less. Every entry depends on the entries at its own place only. So there is no @, "
-                "which would sum, and no .T, because nothing changes its place."
+                f"No index is summed, because every entry of the forward line is made from entries at its own place: "
+                f"{listed(map(self.f, reads))} {verb} the indices of {self.f(step.target)}, no more and no less. So "
+                "there is no @, which would sum, and no .T, because nothing changes its place."
             )
         else:
             adjoint = step.because is not None and step.because.rule == "adjoint"
@@ -1652,7 +1673,10 @@ class _Teller:
                 verb, named = "have" if len(holders) > 1 else "has", self.each(indices)
                 text = f"{listed(map(self.f, holders))} {verb} no {named}: the same number serves for every {named}."
                 if "None" in code:
-                    text += f" In code, {Code('None')} makes an axis of size one for it, where it is not the first."
+                    text += (
+                        f" In code, {Code('None')} makes an axis of size one for it where it is not the first: without "
+                        "it the sizes clash, or, where they are equal, the numbers stand beside the wrong entries."
+                    )
                 yield Paragraph(say(text))
 
     # spellings
@@ -1674,14 +1698,19 @@ class _Teller:
         notes = []
         summed = dict.fromkeys(index for line in lines for term in line.terms for index in term.bound)
         if summed:
-            text = f"In index form and in einsum, what stands on the right only is summed: {self.each(summed)}."
+            text = (
+                f"In index form what stands on the right only is summed, in einsum what is missing after ->: "
+                f"{self.each(summed)}."
+            )
             notes.append(Paragraph(say(text)))
         if len(self.matrix) > 1 and len({tuple(codes[name]) for name in self.matrix}) == 1:
-            notes.append(Paragraph(say("The line is the same in both layouts: all its tensors are turned alike.")))
+            notes.append(Paragraph(say("The line is the same in both layouts: all its tensors are transposed alike.")))
         if not ir.is_plain(step.target) and self.moving(step):
             text = (
-                f"The left side is not numpy: {Code('ip.source')} makes the array on the right, with the axes "
-                f"{self.each(self.moving(step))}, and adds each of its entries at its place in {Code(step.name)}."
+                f"The left side is not numpy: {Code('ip.source')}, which writes the program as numpy, makes the array "
+                f"on the right, with the axes {self.each(self.moving(step))}, and adds each of its entries at its "
+                f"place in {Code(step.name)}. By hand that is {Code('np.add.at')}, for the places inside: += at an "
+                "array of places keeps one share of those that meet, and -1 is the last entry to numpy."
             )
             notes.append(Paragraph(say(text)))
         return Chapter(
@@ -1751,9 +1780,11 @@ class _Teller:
             case (True, True):
                 text += f"It stands there in neither: hence {turn} on both."
             case (False, True):
-                text += f"In {left} it is last already; in {right} it is last too: hence {turn} on {right}."
+                text += f"In {left} it is last already; {right} has it last as well and needs it first: "
+                text += f"hence {turn} on {right}."
             case _:
-                text += f"In {right} it is first already; in {left} it is first too: hence {turn} on {left}."
+                text += f"In {right} it is first already; {left} has it first as well and needs it last: "
+                text += f"hence {turn} on {left}."
         if product.front and any(product.turned):
             text += f" {turn} exchanges the last two axes, and @ runs over those in front."
         shapes = Code(f"{product.meeting(*product.turned)} = ({','.join(want)})")
@@ -1821,8 +1852,9 @@ class _Teller:
             shapes = Code(f"{exchanged.meeting(*exchanged.turned)} = ({other},{one})")
             yield _wrong(
                 start + exchanged.code(*exchanged.turned),
-                f"is {shapes}: the transpose of what is wanted. Where {self.i(one)} and {self.i(other)} are equal "
-                "in size nothing complains.",
+                f"is {shapes}: the transpose of what is wanted. The line itself runs. Where {self.i(one)} and "
+                f"{self.i(other)} are equal in size nothing complains later either; where one of them is 1, an update "
+                "with it broadcasts.",
             )
         if any(product.around):
             yield _wrong(
@@ -1834,7 +1866,7 @@ class _Teller:
             yield _wrong(
                 start + product.code(False, False),
                 f"forgets {product.turn}: in {Code(product.meeting(False, False))} {meet}. It is an error, or, where "
-                "these sizes are equal, a wrong number without a word.",
+                "these sizes are equal, a wrong array and no error.",
             )
 
     def wrong_totals(self, step: Step, total: _Total) -> Iterator[tuple[Words, Words]]:
@@ -1865,6 +1897,18 @@ class _Teller:
                 line = code(writer, replace(told.step, terms=left))
                 yield _wrong(line, f"{text} Its shape fits, so nothing complains.")
 
+    def wrong_matrix(self, step: Step, upstream: str, local: Expr, writer: Writer) -> Iterator[tuple[Words, Words]]:
+        """A matrix product in the place of a product entry by entry."""
+        axes = [axis for axis in writer.memory(step.target) if axis is not None]
+        if len(axes) == 2 and len(set(axes)) == 2:
+            inside = writer.expression(local, writer.memory(step.target))
+            meet = f"({','.join(axes)}) @ ({','.join(axes)})"
+            yield _wrong(
+                f"{step.name} = {writer.names[upstream]} @ {inside.at(ATOM)}",
+                f"sums, in {Code(meet)}, where nothing is summed. It is an error, or, where {self.i(axes[0])} and "
+                f"{self.i(axes[1])} are equal in size, a wrong array and no error.",
+            )
+
     def wrong_maps(self, told: _Told, writer: Writer) -> Iterator[tuple[Words, Words]]:
         step, (term,), leaf, value = told.step, told.step.terms, told.leaf, told.source.target
         upstream = self.upstream_of(step)
@@ -1879,6 +1923,8 @@ class _Teller:
             return
         whole = any(set(part.slots) == set(step.target.slots) for part in ir.accesses(local))
         yield _wrong(line(incoming), f"forgets the local derivative {self.f(in_one_dimension(local))}. {fits}")
+        if whole and step.operation == "=":
+            yield from self.wrong_matrix(step, incoming.tensor, local, writer)
         yield _wrong(line(local), f"forgets what comes in from upstream. {fits if whole else ''}".rstrip())
         if value in ir.accesses(local) and leaf.slots == value.slots and leaf not in ir.accesses(local):
             places = (
@@ -1901,6 +1947,17 @@ class _Teller:
         if front != 1:
             named = self.f(Number(front))
             yield _wrong(line(term.factor * ir.Factor(1 / front)), f"forgets the factor {named} of the forward line.")
+
+
+def _one_fraction(expr: Expr) -> Expr:
+    """A sum over one divisor, what is added before what is subtracted: `-T / |b| + P / |b|` is `(P - T) / |b|`."""
+    terms = [ir.term((), part) for part in (expr.terms if isinstance(expr, Sum) else (expr,))]
+    if len(terms) < 2 or len({one.factor.sizes for one in terms}) > 1:
+        return expr
+    shared = ir.Factor(sizes=terms[0].factor.sizes)
+    parts = [ir.multiply(ir.Number(one.factor.number), one.body) for one in terms]
+    ordered = sorted(parts, key=lambda part: ir.split_number(part)[0] < 0)
+    return ir.multiply(ir.add(*ordered), _factor_expression(shared))
 
 
 def _wrong(line: str, text: str) -> tuple[Words, Words]:

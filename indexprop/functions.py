@@ -30,8 +30,8 @@ class Function:
     `definition`: the textbook formula in the notation, where `numpy` spells a stabler one; it is analytic, so that
     the complex step can use it. `numpy`: an expression over the parameters in braces, or the source of a small
     function; `np.<name>(...)` unless given; `torch` and `jax` the same where another module is not enough of a
-    difference. `domain`: where tests draw each parameter; `kinks`: arguments that
-    tests stay away from. `defaults`: values for trailing parameters that may be left out.
+    difference. `domain`: where tests draw each parameter; `kinks`: arguments that tests stay away from. `why`: where
+    the derivative comes from, if it does not show. `defaults`: values for trailing parameters that may be left out.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Function:
     domain: tuple[tuple[float, float], ...] = ((-2.0, 2.0),)
     kinks: tuple[float, ...] = ()
     convention: str = ""
+    why: str = ""
     defaults: tuple[str, ...] = ()
     infix: bool = False
     condition: bool = field(default=False)
@@ -187,6 +188,7 @@ _RECORDS = (
         r"\sigma\left(#1\right)",
         value=_sigmoid,
         definition="1 / (1 + exp(-x))",
+        why="y is 1 / (1 + exp(-x)), and 1 - y is exp(-x) / (1 + exp(-x)); the derivative of y is their product",
         numpy=SIGMOID,
         torch="torch.sigmoid({x})",
         jax="jax.nn.sigmoid({x})",

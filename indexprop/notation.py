@@ -485,6 +485,11 @@ def _name_problems(program: Program, at: Place) -> Iterable[Problem]:
         for index in step.indices:
             if problem := name_problem(index, index=True):
                 yield Problem(problem, at(number, None, None), way_out="Choose another name for the index.")
+        called = (part.function for one in step.terms for part in ir.walk(one.body) if isinstance(part, Call))
+        for function in called:
+            if function not in TABLE:
+                fact = f"there is no function {function!r}"
+                yield Problem(fact, at(number, None, None), way_out=did_you_mean(function, named(TABLE)))
 
 
 def _declaration(access: Access) -> str:

@@ -62,9 +62,15 @@ def test_every_golden_file_is_made() -> None:
     [
         ("W3", "b is summed: it stands in dY[o,b] and H2[g,b], but not in W3[o,g]."),
         ("W3", "One entry of W3 goes into Y[o,b] for every value of b"),
-        ("W3", "The forward line sums over g; here every g has an entry of its own"),
+        (
+            "W3",
+            "Of the forward sum over g only one summand holds it, that of its own g, so there is no sum over g here.",
+        ),
         ("W3", "The result wants o,g; dY brings o,b and H2 brings g,b."),
-        ("W3", "In dY it is last already; in H2 it is last too: hence .T on H2. (o,b) @ (b,g) = (o,g)"),
+        (
+            "W3",
+            "In dY it is last already; H2 has it last as well and needs it first: hence .T on H2. (o,b) @ (b,g)",
+        ),
         ("W3", "row dW3 = H2.T @ dY"),
         ("W3", "dW3 = H2 @ dY.T is (g,b) @ (b,o) = (g,o): the transpose of what is wanted."),
         ("W3", "dW3 = dY @ H2 forgets .T: in (o,b) @ (g,b) b would meet g."),
@@ -72,7 +78,7 @@ def test_every_golden_file_is_made() -> None:
         ("W3", "The 1 / |b| of the average is in it already."),
         ("W3", "dW3 = dY @ H2.T / |b| divides by the size twice"),
         ("W3", "dW3 must lie as W3 does: o,g in column and g,o in row."),
-        ("Z2", "y = sigmoid(x) has the derivative y (1 - y); here y is H2[g,b]"),
+        ("Z2", "y = sigmoid(x) has the derivative y (1 - y) (y is 1 / (1 + exp(-x)), and 1 - y is"),
         ("Z2", "the value is reused, the function is not evaluated again"),
         ("Z2", "no .T, because nothing changes its place"),
         ("Z2", "it came in with dY"),
@@ -93,7 +99,7 @@ def test_a_story_answers(name: str, answer: str) -> None:
     [
         ("twice", "X", "X is read 2 times in this line, as X[i,k] and X[j,k]."),
         ("twice", "X", "X[j,k] contributes sum[j](X[j,k] A[j,i])"),
-        ("twice", "A", "in X (right) it is last too: hence .T on X (right)."),
+        ("twice", "A", "X (right) has it last as well and needs it first: hence .T on X (right)."),
         ("maximum", "Z", "Several winners share the upstream evenly."),
         ("maximum", "M_ties", "M_ties[b] counts how many entries of Z[b,k] reach the value M[b]."),
         ("words", "pred", "By convention, the derivative is 0 at 0."),
@@ -135,7 +141,7 @@ def test_the_gradient_everybody_knows_comes_out() -> None:
     """Softmax with cross entropy: P - T, by algebra from the derived lines, and only for targets that add up to one."""
     text = paragraphs(explain(classifier(), "Z"))
     assert "dZ[b,k] = -T[b,k] / |b| + P[b,k] sum[j](T[b,j]) / |b|" in text
-    assert "Where sum[j](T[b,j]) is 1, it is -T[b,k] / |b| + P[b,k] / |b|." in text
+    assert "Where sum[j](T[b,j]) is 1, as for labels, it is (P[b,k] - T[b,k]) / |b|, and may be written so." in text
     assert "dZ = P * dP leaves out P_s[b], as if every entry along k acted on its own place only." in text
 
 
