@@ -79,7 +79,7 @@ class _Namer:
         if not ir.is_selected(expr):
             return self.children(expr)
         guards, rest = ir.split_guards(expr)
-        if isinstance(rest, Reduce | Apply):
+        if isinstance(rest, Reduce) or (isinstance(rest, Apply) and ir.around(rest, guards) != guards):
             return self.children(expr)
         return self.under(guards, lambda: ir.multiply(*guards, self.children(rest)))
 
@@ -148,12 +148,12 @@ class _Namer:
         return any(access.tensor in self.made or self.active(access.tensor) for access in ir.accesses(expr))
 
     def _name(self, expr: Expr, suffix: str, terms: tuple[Term, ...] | None = None) -> Access:
-        """The tensor that holds a part, where the conditions around it hold; a maximum has its own conditions."""
+        """The tensor that holds a part, where the conditions around it hold: for a maximum, among what it runs over."""
         if terms is None:
             terms = ir.collect(ir.term((), part) for part in (expr.terms if isinstance(expr, Sum) else (expr,)))
-        if self.guards and not (isinstance(expr, Apply) or (isinstance(expr, Reduce) and expr.operation != "sum")):
-            expr = ir.multiply(*self.guards, expr)
-            terms = ir.collect(ir.term(one.bound, ir.multiply(*self.guards, one.body), one.factor) for one in terms)
+        if self.guards:
+            expr = ir.under(self.guards, expr)
+            terms = ir.collect(ir.term(one.bound, ir.under(self.guards, one.body), one.factor) for one in terms)
         free = list(ir.free_indices(expr))
         every = list(ir.indices(expr))
         nameless = ir.rename(expr, {index: f"_{k}" for k, index in enumerate(every)})

@@ -427,7 +427,7 @@ class _Sweep:
         self.steps: list[Step] = []
         self.written: set[str] = set()
         self.cotangents: dict[str, str] = {}
-        self.taken = set(program.names)
+        self.taken = {*program.names, *(prefix + name for name in active)}
         self.blocks = max((step.loop.block for step in program.steps if step.loop), default=0)
         self.parameters = set(program.input_names)
 
@@ -485,7 +485,8 @@ class _Sweep:
 
     def of_term(self, step: Step, term: Term, upstream: Expr) -> Iterator[Contribution]:
         plain = _is_value(step, term, self.program)
-        match term.body:
+        outside, function = ir.split_guards(term.body)
+        match function if isinstance(function, Apply) else term.body:
             case Reduce("prod", names) as product:
                 guards, leaf = ir.split_guards(product.body)
                 if isinstance(leaf, Access) and leaf.tensor in self.active:
@@ -497,12 +498,12 @@ class _Sweep:
                     self.steps.append(found.count)
                     yield Contribution(found.leaf, found.share(upstream), "share")
             case Apply() as applied:
-                yield from self.adjoint(step, applied, upstream)
+                yield from self.adjoint(step, applied, outside, upstream)
             case body:
                 yield from contributions(body, upstream, step.target if plain else None)
 
-    def adjoint(self, step: Step, applied: Apply, upstream: Expr) -> Iterator[Contribution]:
-        """The adjoint that the table declares: its lines, the last of which is the contribution."""
+    def adjoint(self, step: Step, applied: Apply, outside: tuple[Expr, ...], upstream: Expr) -> Iterator[Contribution]:
+        """The adjoint that the table declares, under the conditions outside: the last line is the contribution."""
         record = INDEXED[applied.function]
         for parameter, argument in zip(record.parameters, applied.arguments, strict=True):
             guards, leaf = ir.split_guards(argument)
@@ -515,10 +516,11 @@ class _Sweep:
                 self.taken,
                 {"d": upstream, "y": step.target},
                 Access(self.prefix + leaf.tensor, leaf.slots),
+                outside,
             )
             *before, last = lines
             self.steps.extend(replace(line, because=Reason("adjoint", step, leaf)) for line in before)
-            yield Contribution(leaf, ir.multiply(*guards, definitions.as_expression(last)), "adjoint")
+            yield Contribution(leaf, ir.multiply(*outside, *guards, definitions.as_expression(last)), "adjoint")
 
     def left_side(self, leaf: Access, step: Step, term: Term) -> tuple[Access, dict[Index, Index]]:
         """The target of a contribution, and the renaming that makes contributions of one step to one tensor alike.

@@ -35,60 +35,82 @@ def expand(program: Program, keep: Callable[[Apply], bool] = lambda applied: Fal
         waiting, done = list(reversed(run)), []
         while waiting:
             step = waiting.pop()
-            found = next((part for part in _applications(step) if not keep(part)), None)
+            found = next((one for one in _applications(step) if not keep(one[0])), None)
             if found is None:
                 done.append(step)
             else:
                 changed = True
-                waiting.extend(reversed(_define(step, found, taken)))
+                waiting.extend(reversed(_define(step, *found, taken)))
         steps += ir.hoisted(done)
     return notation.with_steps(program, steps) if changed else program
 
 
-def _applications(step: Step) -> list[Apply]:
-    """The functions over indices in a line, what stands inside others first."""
-    return [part for one in step.terms for part in ir.walk(one.body) if isinstance(part, Apply)][::-1]
+def _applications(step: Step) -> list[tuple[Apply, tuple[Expr, ...]]]:
+    """The functions over indices in a line, what stands inside others first, with the conditions around them."""
+    found: list[tuple[Apply, tuple[Expr, ...]]] = []
+
+    def look(expr: Expr, outside: tuple[Expr, ...]) -> None:
+        if isinstance(expr, Apply):
+            found.append((expr, ir.around(expr, outside)))
+        inside = tuple(dict.fromkeys([*outside, *ir.split_guards(expr)[0]]))
+        for child in ir.children(expr):
+            look(child, inside)
+
+    for one in step.terms:
+        look(one.body, ())
+    return found[::-1]
 
 
-def _define(step: Step, applied: Apply, taken: set[str]) -> list[Step]:
-    """The lines of a definition, and the step itself if it is more than the function."""
+def _define(step: Step, applied: Apply, outside: tuple[Expr, ...], taken: set[str]) -> list[Step]:
+    """The lines of a definition, and the step itself if it is more than the function under its conditions."""
     record = INDEXED[applied.function]
+    part = ir.multiply(*outside, applied)
     alone = (
         len(step.terms) == 1
-        and step.terms[0] == ir.term((), applied)
+        and step.terms[0] == ir.term((), part)
         and step.operation == "="
         and ir.is_plain(step.target)
-        and set(step.target.slots) == set(ir.free_indices(applied))
+        and set(step.target.slots) == set(ir.free_indices(part))
         and len(set(step.target.slots)) == len(step.target.slots)
     )
     if alone:
-        lines = instantiate(record.definition, step, applied, taken, {}, step.target)
+        lines = instantiate(record.definition, step, applied, taken, {}, step.target, outside)
         *before, last = lines
         return [*before, replace(last, because=step.because, comment=step.comment)]
     name = ir.fresh(f"{step.name}_{applied.function}", taken)
     taken.add(name)
-    value = Access(name, tuple(ir.free_indices(applied)))
-    made = Step(value, (ir.term((), applied),), because=Reason("name", step), loop=ir.loop_at(value, step.loop))
+    value = Access(name, tuple(ir.free_indices(part)))
+    made = Step(value, (ir.term((), part),), because=Reason("name", step), loop=ir.loop_at(value, step.loop))
 
-    def put(expr: Expr) -> Expr:
-        return value if expr == applied else ir.rebuild(expr, put)
+    def put(expr: Expr, around: tuple[Expr, ...]) -> Expr:
+        if expr == applied and ir.around(applied, around) == outside:
+            return value
+        inside = tuple(dict.fromkeys([*around, *ir.split_guards(expr)[0]]))
+        return ir.rebuild(expr, lambda child: put(child, inside))
 
-    terms = tuple(ir.term(one.bound, put(one.body), one.factor) for one in step.terms)
+    terms = tuple(ir.term(one.bound, put(one.body, ()), one.factor) for one in step.terms)
     return [made, replace(step, terms=terms)]
 
 
 def instantiate(
-    text: str, step: Step, applied: Apply, taken: set[str], known: Mapping[str, Expr], result: Access
+    text: str,
+    step: Step,
+    applied: Apply,
+    taken: set[str],
+    known: Mapping[str, Expr],
+    result: Access,
+    outside: tuple[Expr, ...] = (),
 ) -> list[Step]:
     """The lines of a text of the table at the place of a function: parameters, indices and names filled in.
 
-    `known` gives expressions for further names (`d`, `y`); the last line writes `result`.
+    `known` gives expressions for further names (`d`, `y`); the last line writes `result`. `outside` are conditions
+    around the function: they stand on every line, for what they leave out is not computed either.
     """
     record = INDEXED[applied.function]
     split = {name: ir.split_guards(one) for name, one in zip(record.parameters, applied.arguments, strict=True)}
     guards = {name: found for name, (found, _) in split.items() if found}
     arguments = {name: rest for name, (_, rest) in split.items()} | dict(known)
-    place = _Place(applied, arguments, dict(guards), {}, set(step.indices))
+    place = _Place(applied, outside, arguments, dict(guards), {}, set(step.indices))
     lines = _lines(text)
     steps: list[Step] = []
     for line in lines:
@@ -110,8 +132,10 @@ def instantiate(
                 ir.power(part, ir.number(count)) for index, count in one.factor.sizes for part in place.sizes(index)
             ]
             bound = [index for name in one.bound for index in place.indices(name)]
-            body = ir.multiply(ir.Number(one.factor.number), *sizes, *skipped, place.expression(one.body))
-            terms.append(ir.term(bound, body))
+            value = place.expression(one.body)
+            if not whole:
+                value = ir.multiply(*outside, value) if line is lines[-1] else ir.under(outside, value)
+            terms.append(ir.term(bound, ir.multiply(ir.Number(one.factor.number), *sizes, *skipped, value)))
         loop = ir.loop_at(target, step.loop)
         steps.append(Step(target, ir.collect(terms), because=Reason("name", step), loop=loop))
         if "k" in line.target.names:  # what is computed from entries that are left out is left out as well
@@ -133,6 +157,7 @@ class _Place:
     """Where a text of the table is put: what its index, its parameters and its own names mean there."""
 
     applied: Apply
+    outside: tuple[Expr, ...]
     arguments: Mapping[str, Expr]
     guards: dict[str, Sequence[Expr]]
     names: dict[str, str]
@@ -140,7 +165,7 @@ class _Place:
 
     def __post_init__(self) -> None:
         parts = [ir.split_guards(argument) for argument in self.applied.arguments]
-        read = [rest for _, rest in parts] + [guard for guards, _ in parts for guard in guards]
+        read = [rest for _, rest in parts] + [guard for guards, _ in parts for guard in guards] + [*self.outside]
         free = dict.fromkeys(index for part in read for index in ir.free_indices(part))
         self.order = tuple(free)
         self.other = {index: ir.fresh(f"{index}2", self.used | set(free)) for index in self.applied.indices}

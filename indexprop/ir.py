@@ -447,6 +447,25 @@ def split_number(expr: Expr) -> tuple[Fraction, Expr]:
             return _UNIT, expr
 
 
+def around(applied: Apply, guards: Iterable[Expr]) -> tuple[Expr, ...]:
+    """The conditions that hold for all that a function over indices reads, or for nothing of it."""
+    return tuple(guard for guard in guards if not free_indices(guard).keys() & set(applied.indices))
+
+
+def under(guards: Iterable[Expr], expr: Expr) -> Expr:
+    """A part that other lines read only where the conditions hold, without what they leave out.
+
+    A maximum, a minimum and a product leave it out of what they run over.
+    """
+    match expr:
+        case Reduce(operation, names, body) if operation != "sum":
+            return reduce(operation, names, multiply(*guards, body))
+        case Apply():
+            return multiply(*around(expr, guards), expr)
+        case _:
+            return multiply(*guards, expr)
+
+
 def split_guards(expr: Expr) -> tuple[tuple[Expr, ...], Expr]:
     """The conditions in front of an expression, and the rest."""
     factors = expr.factors if isinstance(expr, Product) else (expr,)

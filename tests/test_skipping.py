@@ -8,7 +8,7 @@ from hypothesis import given, reject
 from hypothesis import strategies as st
 
 import indexprop as ip
-from indexprop import calculus, codegen, notation, testing
+from indexprop import calculus, codegen, definitions, notation, testing
 from indexprop.errors import SizeError
 from indexprop.semantics import evaluate
 from tests.exact import partial, values, with_partials
@@ -139,3 +139,88 @@ def test_every_entry_of_a_gradient_with_conditions_is_the_derivative(program, da
     for name in gradient.wrt:
         table = derived[gradient.values[name]]
         assert table.entries == {at: partial(known["L"][()], name, at) for at in table.entries}, name
+
+
+AROUND = [
+    "Y[q,k] = [m[q]] softmax[k](Z[q,k])",
+    "Y[q,k] = [m[q]] log_softmax[k](Z[q,k])",
+    "Y[q] = [m[q]] logsumexp[k](Z[q,k])",
+    "Y[q] = [m[q]] var[k](Z[q,k])",
+    "Y[q] = [m[q]] norm[k](Z[q,k])",
+    "Y[q,k] = [m[q]] layer_norm[k](Z[q,k])",
+    "Y[q] = [m[q]] max[k](Z[q,k])",
+    "Y[q] = [m[q]] prod[k](Z[q,k])",
+    "Y[q,k] = [m[q]] w[q] softmax[k]([n[k]] Z[q,k])",
+    "Y[q,k] = 3 [m[q]] [n[k]] exp(log_softmax[k](Z[q,k])) - w[q]",
+    "input Z[q,k] \n Y = sum[q]([m[q]] w[q] logsumexp[k](Z[q,k] / 2))",
+    "input Z[q,k], w[q] \n for q: \n   h[q,k] = w[q] h[(q-1)?,k] + [m[q]] softmax[k](Z[q,k])",
+    "input Z[q,k], w[q] \n for q: \n   h[q] = w[q] h[(q-1)?] + [m[q]] w[q] logsumexp[k](Z[q,k])",
+    "input Z[q,k], w[q] \n for q: \n   h[q] = w[q] h[(q-1)?] + [m[q]] var[k](Z[q,k] + w[q])",
+]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("text", AROUND)
+def test_a_condition_around_a_function_leaves_its_whole_row_out(text, bad):
+    """The row enters neither the value nor a derivative, and what does come in is what came in without it."""
+    program = ip.parse(text)
+    rng = np.random.default_rng(5)
+    chosen = np.array([True, False, True, True, False])
+    known = {"m": chosen, "n": np.array([True, False, True])}
+    sizes = {"q": 5, "k": 3}
+    for part in (program, ip.vjp(program).program, ip.jvp(program, wrt=["Z"]).program):
+        harmless = {
+            one.tensor: known.get(one.tensor, rng.uniform(0.5, 2.0, [sizes[name] for name in one.names]))
+            for one in part.inputs
+        }
+        spoiled = harmless | {"Z": np.where(chosen[:, None], harmless["Z"], bad)}
+        right = {name: np.array(table.tolist(), float) for name, table in evaluate(part, harmless).items()}
+        meant = {name: np.array(table.tolist(), float) for name, table in evaluate(part, spoiled).items()}
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            found = [ip.compile(part, style=style)(**spoiled) for style in codegen.STYLES]
+        for values_found in (meant, *found):
+            for name in part.outputs:
+                assert np.isfinite(right[name]).all()
+                np.testing.assert_allclose(values_found[name], right[name], rtol=1e-10, atol=1e-12)
+
+
+def test_conditions_around_a_function_stand_on_every_derived_line():
+    assert str(ip.vjp(ip.parse("Y[q,k] = [m[q]] softmax[k](Z[q,k])"), wrt="Z").program) == (
+        "Y[q,k]  = [m[q]] softmax[k](Z[q,k])\n"
+        "Y_s[q]  = [m[q]] dY[q,k] Y[q,k]\n"
+        "dZ[q,k] = [m[q]] Y[q,k] (dY[q,k] - Y_s[q])"
+    )
+    assert str(ip.vjp(ip.parse("Y[q,k] = [m[q]] [n[k]] softmax[k](Z[q,k])"), wrt="Z").program) == (
+        "input m[q], n[k], Z[q,k], dY[q,k]\n"
+        "Y_softmax[q,k]  = [m[q]] softmax[k](Z[q,k])\n"
+        "dY_softmax[q,k] = [m[q]] [n[k]] dY[q,k]\n"
+        "Y_softmax_s[q]  = [m[q]] dY_softmax[q,k] Y_softmax[q,k]\n"
+        "dZ[q,k]         = [m[q]] Y_softmax[q,k] (dY_softmax[q,k] - Y_softmax_s[q])"
+    )
+    assert str(definitions.expand(ip.parse("y[q] = [m[q]] norm[k](Z[q,k])"))) == (
+        "y_s[q] = [m[q]] Z[q,k]^2\ny[q]   = [m[q]] sqrt(y_s[q])"
+    )
+
+
+def test_one_function_under_two_conditions_is_two_lines():
+    program = ip.parse("y[q] = [m[q]] norm[k](Z[q,k]) + norm[k](Z[q,k])")
+    assert str(ip.vjp(program, wrt="Z").program).count("norm[k]") == 2
+    assert str(definitions.expand(program)).count("Z[q,k]^2") == 2
+
+
+def test_a_maximum_is_taken_among_what_the_conditions_around_it_leave():
+    assert str(ip.vjp(ip.parse("y[q] = [m[q]] exp(max[k](Z[q,k]))"), wrt="Z").program) == (
+        "y_max[q]      = max[k]([m[q]] Z[q,k])\n"
+        "y[q]          = [m[q]] exp(y_max[q])\n"
+        "dy_max[q]     = [m[q]] dy[q] y[q]\n"
+        "y_max_ties[q] = sum[k]([m[q]] where(Z[q,k] == y_max[q], 1, 0))\n"
+        "dZ[q,k]       = [m[q]] where(Z[q,k] == y_max[q], "
+        "dy_max[q] / where(y_max_ties[q] > 0, y_max_ties[q], 1), 0)"
+    )
+
+
+def test_a_cotangent_that_comes_in_has_a_name_of_its_own():
+    """`h_in` is an argument with a name, so the cotangent `dh_in` is taken when `dh` needs one that comes in."""
+    text = "for q:\n    h[q] = w[q] h[(q-1)?] + var[k](Z[q,k] + w[q])"
+    assert ip.vjp(ip.parse(text)).seeds == ("dh_in2",)
