@@ -1850,11 +1850,12 @@ class _Teller:
         right, exchanged = product.code(*product.turned), product.exchanged
         if exchanged.code(*exchanged.turned) != right:  # X @ X.T is its own transpose
             shapes = Code(f"{exchanged.meeting(*exchanged.turned)} = ({other},{one})")
+            update = Code(f"{self.tensor_of.get(step.name, step.name)} - {step.name}")
             yield _wrong(
                 start + exchanged.code(*exchanged.turned),
                 f"is {shapes}: the transpose of what is wanted. The line itself runs. Where {self.i(one)} and "
-                f"{self.i(other)} are equal in size nothing complains later either; where one of them is 1, an update "
-                "with it broadcasts.",
+                f"{self.i(other)} are equal in size nothing complains later either; where one of them is 1, "
+                f"{update} broadcasts.{self.elsewhere(step)}",
             )
         if any(product.around):
             yield _wrong(
@@ -1868,6 +1869,15 @@ class _Teller:
                 f"forgets {product.turn}: in {Code(product.meeting(False, False))} {meet}. It is an error, or, where "
                 "these sizes are equal, a wrong array and no error.",
             )
+
+    def elsewhere(self, step: Step) -> str:
+        """The same mistake in the other layouts."""
+        found = []
+        for name, writer in list(self.matrix.items())[1:]:
+            if product := self.product(step, writer):
+                line = f"{step.name} {step.operation} {product.exchanged.code(*product.exchanged.turned)}"
+                found.append(f" In {name} layout the same mistake is {Code(line)}.")
+        return "".join(found)
 
     def wrong_totals(self, step: Step, total: _Total) -> Iterator[tuple[Words, Words]]:
         start, summed = f"{step.name} {step.operation} {total.tensor}", self.i(total.lie[total.axis])
@@ -1893,7 +1903,7 @@ class _Teller:
             bodies = [(term, _exchange(term.body, read, ir.ZERO)) for term in terms]
             left = tuple(ir.term(term.bound, body, term.factor) for term, body in bodies if body != ir.ZERO)
             if left and not any(read in ir.accesses(part) for part in divisors):
-                text = f"leaves out {self.f(read)}, as if every entry along {over} acted on its own place only."
+                text = f"leaves out {self.f(read)}, as if what the entries along {over} share did not depend on them."
                 line = code(writer, replace(told.step, terms=left))
                 yield _wrong(line, f"{text} Its shape fits, so nothing complains.")
 

@@ -142,7 +142,7 @@ def test_the_gradient_everybody_knows_comes_out() -> None:
     text = paragraphs(explain(classifier(), "Z"))
     assert "dZ[b,k] = -T[b,k] / |b| + P[b,k] sum[j](T[b,j]) / |b|" in text
     assert "Where sum[j](T[b,j]) is 1, as for labels, it is (P[b,k] - T[b,k]) / |b|, and may be written so." in text
-    assert "dZ = P * dP leaves out P_s[b], as if every entry along k acted on its own place only." in text
+    assert "dZ = P * dP leaves out P_s[b], as if what the entries along k share did not depend on them." in text
 
 
 def test_how_arrays_lie_is_said() -> None:
