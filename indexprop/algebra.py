@@ -76,10 +76,12 @@ class _Namer:
 
     def value(self, expr: Expr) -> Expr:
         """The expression that a step holds, which needs no other name, nor does what it selects."""
-        if not ir.is_selected(expr):
-            return self.children(expr)
         guards, rest = ir.split_guards(expr)
-        if isinstance(rest, Reduce) or (isinstance(rest, Apply) and ir.around(rest, guards) != guards):
+        if isinstance(rest, Apply):  # its adjoint adds up over its own indices: the step has to have them, and no more
+            same = ir.free_indices(expr).keys() == ir.slot_indices(self.step.target).keys()
+            if not same or ir.around(rest, guards) != guards:
+                return self.expression(expr)
+        if not ir.is_selected(expr) or isinstance(rest, Reduce):
             return self.children(expr)
         return self.under(guards, lambda: ir.multiply(*guards, self.children(rest)))
 

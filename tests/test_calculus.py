@@ -307,3 +307,76 @@ def test_errors(call, kind, message):
     with pytest.raises(kind) as caught:
         call(program)
     assert str(caught.value) == message
+
+
+# --- the lines, to the letter ---------------------------------------------------------------------------------------
+
+
+def test_a_sum_is_not_the_value_of_what_it_sums():
+    program = ip.parse("y = sum[i](exp(x[i]))")
+    assert str(ip.vjp(program).program) == "y_exp[i]  = exp(x[i])\ndy_exp[i] = dy\ndx[i]     = dy_exp[i] y_exp[i]"
+    assert str(ip.jvp(program).program) == ("y_exp[i]  = exp(x[i])\nty_exp[i] = tx[i] y_exp[i]\nty        = ty_exp[i]")
+
+
+@pytest.mark.parametrize(
+    ("text", "taken"),
+    [
+        ("ty = x[i] w[i] \n y = ty^2", "ty"),  # what is asked for
+        ("tx[i] = w[i]^2 \n y = tx[i] x[i]", "tx"),  # what it moves with
+        ("h[i] = x[i]^2 \n th[i] = w[i]^2 \n y = h[i] th[i]", "th"),  # what stands between them
+    ],
+)
+def test_a_taken_prefix_of_tangents_says_so(text, taken):
+    found = ip.jvp(ip.parse(text), wrt="x")
+    assert found.notes == (f"the prefix is 't2', because {taken!r} is already the name of something",)
+    assert found.program.outputs == ("t2y",)
+
+
+@pytest.mark.parametrize(
+    ("text", "arrays"),
+    [
+        ("y = max[i]([m[i]] x[i])", {"m": [False, False, False]}),
+        ("y[p] = max[r](x[(p+r+7)?]) where |p| = |i|, |r| = |i| - 1 \n z[i] = x[i]", {}),
+    ],
+)
+def test_nobody_shares_where_nothing_is_left(text, arrays):
+    found = ip.compile(ip.vjp(ip.parse(text), of="y").program)(
+        x=[1.0, 2.0, 3.0], dy=[0.5, -1.5, 2.5] if "p" in text else 0.5, **arrays
+    )
+    assert found["dx"].tolist() == [0, 0, 0]
+
+
+def test_lines_of_an_adjoint_that_need_no_block_stand_above_it_and_what_starts_at_zero_is_what_moves():
+    text = """
+    for t:
+        c[t] = c[(t-1)?] + u[t]
+        h[t] = w h[(t-1)?] + x[t] c[t]
+        y[t] = exp(h[t]) v[t]
+    """
+    assert str(ip.vjp(ip.parse(text), wrt=["x", "v"]).program) == (
+        "input u[t], w, x[t], v[t], dy[t]\n"
+        "for t:\n"
+        "    c[t]        = c[(t-1)?] + u[t]\n"
+        "    h[t]        = w h[(t-1)?] + x[t] c[t]\n"
+        "    y_exp[t]    = exp(h[t])\n"
+        "dh[t]           = 0\n"
+        "dv[t]           = y_exp[t] dy[t]\n"
+        "dy_exp[t]       = dy[t] v[t]\n"
+        "for t down:\n"
+        "    dh[t]      += dy_exp[t] y_exp[t]\n"
+        "    dh[(t-1)?] += w dh[t]\n"
+        "dx[t]           = dh[t] c[t]\n"
+        "output dx, dv"
+    )
+
+
+@pytest.mark.parametrize("function", ["softmax", "log_softmax", "layer_norm"])
+def test_a_function_that_is_written_to_more_indices_than_it_has_gets_the_cotangent_added_up(function):
+    """Every copy along q has the same value, so the derivative is that of one copy with all that came in."""
+    copied = ip.vjp(ip.parse(f"input x[k], w[q] \n Y[q,k] = {function}[k](x[k])"), of="Y", wrt="x").program
+    single = ip.vjp(ip.parse(f"Y[k] = {function}[k](x[k])"), wrt="x").program
+    came_in = [[0.5, -1.5, 2.5], [4.0, 0.25, -3.0]]
+    x = [1.0, 2.5, -0.5]
+    found = ip.compile(copied)(x=x, dY=came_in)["dx"]
+    total = [4.5, -1.25, -0.5]
+    assert found.tolist() == pytest.approx(ip.compile(single)(x=x, dY=total)["dx"].tolist(), abs=1e-14)
