@@ -380,3 +380,9 @@ def test_a_function_that_is_written_to_more_indices_than_it_has_gets_the_cotange
     found = ip.compile(copied)(x=x, dY=came_in)["dx"]
     total = [4.5, -1.25, -0.5]
     assert found.tolist() == pytest.approx(ip.compile(single)(x=x, dY=total)["dx"].tolist(), abs=1e-14)
+
+
+def test_a_block_that_nothing_asked_for_depends_on_has_a_cotangent_of_zero_and_says_so():
+    text = "for t:\n    c[t] = c[(t-1)?] + u[t]\n    h[t] = w h[(t-1)?] + x[t]\ny = sum[t](h[t])\nz = sum[t](c[t])"
+    found = ip.vjp(ip.parse(text), of="y", wrt=["x", "c"])
+    assert found.notes == ("dc is zero: y does not depend on c",)
