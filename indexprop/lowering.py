@@ -617,7 +617,10 @@ class Lowering:
         self.emit_product(part)
         if not kept:
             self.extra.append(part)
-            self.lines.append(f"np.add({place.text}, {self.places[part].text}, {place.text})")
+            found = self.places[part]
+            turned = ", ".join(str(found.order.index(axis)) for axis in order)
+            text = found.text if found.order == order else f"{found.text}.transpose({turned})"
+            self.lines.append(f"np.add({place.text}, {text}, {place.text})")
         for copy in self.extra:
             self.last[copy] = value
         count = dict(zip(a, one.shape, strict=True))[label]

@@ -405,6 +405,24 @@ def test_options_survive_pickling():
     assert isinstance(again, execution.Compiled)
 
 
+@pytest.mark.parametrize(("o", "k"), [(1, 3), (3, 3), (4, 3)])
+def test_slices_are_added_in_the_order_of_the_result(o, k):
+    """The gradient of the kernel of a transposed convolution: made slice by slice, in another order of axes."""
+    program = ip.parse(
+        """
+        input X[b,i,z,y,x], dY[b,o,p,q,r]
+        dW[i,o,j,k,l] = dY[b,o,p,q,r] X[b,i,(p-j)?,(q-k)?,(r-l)?]
+        where |p| = |z| + |j| - 1, |q| = |y| + |k| - 1, |r| = |x| + |l| - 1, |j| = 3, |k| = 3, |l| = 3
+    """.replace("|k| = 3", f"|k| = {k}")
+    )
+    rng = np.random.default_rng(4)
+    arrays = {"X": rng.normal(size=(2, 2, 5, 6, 7)), "dY": rng.normal(size=(2, o, 7, 5 + k, 9))}
+    step = ip.compile(program)
+    expected = step.function(**arrays)["dW"]
+    np.testing.assert_allclose(step(**arrays)["dW"], expected, rtol=1e-12, atol=1e-12)
+    assert "in range(2)" in step.source
+
+
 if __name__ == "__main__":
     found = ip.compile(GRAD, "column").at(SIZES)
     (GOLDEN / "column_batch_lowered.py").write_text(found.source, encoding="utf-8")
