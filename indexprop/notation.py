@@ -583,6 +583,10 @@ class _Blocks:
         if step.loop is None:
             return
         index, sign = step.loop.index, -1 if step.loop.down else 1
+        for part in (part for one in step.terms for part in ir.walk(one.body)):
+            if isinstance(part, Apply) and index in part.indices:
+                fact = f"{part.function} runs over {index!r}, the index of the block"
+                yield Problem(fact, at(number, None, None), way_out="Do that in a line outside the block.")
         for access in (step.target, *step.reads):
             for slot in access.slots:
                 inner = slot.slot if isinstance(slot, Partial) else slot

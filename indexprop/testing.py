@@ -596,7 +596,7 @@ class _Grower:
 
     def applied(self, open_: tuple[Index, ...], used: tuple[Index, ...], depth: int) -> Expr:
         record = INDEXED[self.pick(*self.indexed)]
-        pool = open_ if record.keeps else [index for index in POOL if index not in used]
+        pool = [index for index in open_ if index != "t"] if record.keeps else [i for i in POOL if i not in used]
         if not pool:
             return self.leaf(open_)
         index = self.pick(*pool)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, reject
+from hypothesis import assume, given, reject, settings
 from hypothesis import strategies as st
 
 import indexprop as ip
@@ -10,6 +10,8 @@ from indexprop import testing
 from indexprop.errors import SizeError
 from indexprop.semantics import evaluate
 from tests.exact import inner, partial, values, with_partials
+
+FEWER = settings(max_examples=max(settings().max_examples // 3, 5))  # the programs are large
 
 RATIONAL = ("softmax", "log_softmax", "logsumexp", "var", "norm1", "cumsum")
 """Functions whose adjoint in the table is right whatever stands in for `exp` and `log`; none of them takes a root."""
@@ -25,6 +27,7 @@ every_kind = pytest.mark.parametrize("options", KINDS.values(), ids=KINDS)
 
 
 @every_kind
+@FEWER
 @given(data=st.data())
 def test_every_entry_of_a_gradient_is_the_derivative(options, data):
     program = data.draw(testing.programs(scalar=True, max_steps=2, **options))
@@ -41,6 +44,7 @@ def test_every_entry_of_a_gradient_is_the_derivative(options, data):
 
 
 @every_kind
+@FEWER
 @given(data=st.data())
 def test_pulling_back_is_the_transpose_of_pushing_forward(options, data):
     program = data.draw(testing.programs(scalar=False, max_steps=2, **options))
@@ -59,6 +63,7 @@ def test_pulling_back_is_the_transpose_of_pushing_forward(options, data):
 
 
 @every_kind
+@FEWER
 @given(data=st.data())
 def test_text_and_program_are_inverse(options, data):
     program = data.draw(testing.programs(max_steps=2, **options))
@@ -67,6 +72,7 @@ def test_text_and_program_are_inverse(options, data):
 
 
 @every_kind
+@FEWER
 @given(data=st.data(), style=st.sampled_from(["lowered", "matmul", "einsum"]))
 def test_what_runs_computes_the_meaning(options, data, style):
     program = data.draw(testing.programs(max_steps=2, **options))

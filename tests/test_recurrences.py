@@ -276,6 +276,7 @@ REFUSED = {
     "for t:\n    A[t] = A[(2*t)?] + x[t]": "read here at '(2*t)?'",
     "for t:\n    A[(t k)] = x[t,k]": "lays the index of the block, 't', out with others",
     "for t:\n    A[t] = sum[t](x[t])": "summed",
+    "for t:\n    A[t] = softmax[t](x[t])": "softmax runs over 't', the index of the block",
     "for t:\n    A[t] = x[t] + A[(t-1)?]\nA[t] += x[t]": "'A' is read before it is written",
     "for t:\n    A[t] = x[t]\n    A[(t+1)?] += y[t]\n    B[t] = A[t]": "'A' is added to before it is written",
     "B[t] = A[t]\nfor t:\n    A[t] = x[t]": "'A' is read before it is written",
