@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import indexprop as ip
-from indexprop import diagrams, exposition
+from indexprop import diagrams, listing
 from indexprop.codegen import Writer
 
 HERE = Path(__file__).resolve().parent
@@ -215,7 +215,7 @@ def written(pulled: ip.Gradient, layout: str | None, style: str) -> list[str]:
     lines = []
     for step in pulled.backward:
         slots = step.target.slots  # a diagonal has no short spelling
-        lines.append(exposition.code(writer, step) if len(set(slots)) == len(slots) else "")
+        lines.append(listing.code(writer, step) if len(set(slots)) == len(slots) else "")
     return lines
 
 

@@ -7,18 +7,20 @@ dY[o,b] = (Y[o,b] - T[o,b]) / |b|
 dW[o,i] = dY[o,b] X[i,b]
 """
 
-from indexprop import auditing, conventions, errors, exposition, ir, layouts, notation, pages, reviewing, weights
+from indexprop import auditing, conventions, errors, ir, layouts, notation, pages, reviewing, weights
 from indexprop.annotating import annotate
 from indexprop.auditing import audit
 from indexprop.backends import compile, source
 from indexprop.calculus import Gradient, Tangent, gradient, jvp, vjp
 from indexprop.comparison import compare
 from indexprop.errors import IndexpropError
-from indexprop.exposition import explain, format
+from indexprop.exposition import explain
 from indexprop.ir import Program
 from indexprop.layouts import Layout, adapt, arrange, convert
+from indexprop.listing import format
 from indexprop.notation import parse
 from indexprop.numerics import Report, check
+from indexprop.stories import Story
 from indexprop.symbols import einsum, program, tensor
 from indexprop.tracing import lift
 
@@ -27,7 +29,7 @@ __version__ = "0.1.0"
 ir.READINGS[Program] = pages.show_program
 ir.READINGS[Gradient] = pages.show
 ir.READINGS[Tangent] = pages.show
-ir.READINGS[exposition.Story] = pages.show_story
+ir.READINGS[Story] = pages.show_story
 ir.READINGS[layouts.Arrangement] = pages.show_arrangement
 ir.READINGS[Report] = pages.show_report
 ir.READINGS[auditing.Report] = reviewing.show_report

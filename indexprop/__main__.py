@@ -29,6 +29,7 @@ from indexprop import (
     exercises,
     exposition,
     layouts,
+    listing,
     notation,
     numerics,
     pages,
@@ -272,7 +273,7 @@ def _gradient(arguments: argparse.Namespace) -> Gradient:
 
 
 def _derive(arguments: argparse.Namespace) -> Outcome:
-    return exposition.table(_gradient(arguments), arguments.format, arguments.layout), FINE
+    return listing.table(_gradient(arguments), arguments.format, arguments.layout), FINE
 
 
 def _explain(arguments: argparse.Namespace) -> Outcome:

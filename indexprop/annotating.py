@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from indexprop import codegen, exposition, ir, layouts, notation, rewriting
+from indexprop import codegen, formulas, ir, layouts, notation, rewriting
 from indexprop.auditing import PART, WIDTH, Audit, Report, readable
 from indexprop.claims import prepare
 from indexprop.completion import Lifted
@@ -127,7 +127,7 @@ class Annotator:
             scale = f", times {entry.ratio}" if entry.ratio else ""
             part = "a part of the gradient" if entry.verdict == PART else "the gradient"
             yield f"  {part} of {readable(entry.meaning, self.report)}{scale}"
-            local = exposition.in_one_dimension(exposition.expression(step.terms))
+            local = formulas.in_one_dimension(formulas.expression(step.terms))
             upstream = any(access.tensor in self.entries for access in step.reads)
             reason = ": upstream times local" if upstream and isinstance(local, ir.Product) else ""
             yield f"  in one dimension {step.name} = {notation.format_expr(local)}{reason}"

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from indexprop import exposition, ir, notation
+from indexprop import formulas, ir, notation
 from indexprop.calculus import Gradient
 from indexprop.errors import LayoutError
 from indexprop.ir import Access, Expr, Index, Product, Program, Step, Term
@@ -92,7 +92,7 @@ class Node:
 def nodes(body: Expr) -> tuple[Node, ...]:
     """The factors of a summand, each with the indices that it has; those that only scale are left out."""
     return tuple(
-        Node(notation.format_expr(exposition.in_one_dimension(part)), tuple(ir.free_indices(part)))
+        Node(notation.format_expr(formulas.in_one_dimension(part)), tuple(ir.free_indices(part)))
         for part in _drawn(body)
     )
 

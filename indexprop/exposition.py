@@ -1,782 +1,66 @@
-"""Showing and telling: formulas, tables, and the story of a gradient, for somebody who knew it five minutes ago.
-
-`format` writes steps in one style, `table` is what a printed gradient shows, `explain` tells how one comes about.
-
-A story is data: chapters of paragraphs, formulas and lists, whose words know their text and their LaTeX. Text, LaTeX
-and Markdown are three readings of it; another one (HTML, say) needs no new story.
-
-In LaTeX a cotangent is the partial derivative it stands for, the indices behind the number of the name: dW3[o,g] is
-`\\frac{\\partial L}{\\partial W_{3,og}}`. Where several outputs are pulled back, it is `\\bar{W}_{3,og}`.
-"""
+"""The story of a gradient, for somebody who knew it five minutes ago: where a tensor is read, the rule, the indices,
+the spellings, the mistakes."""
 
 from __future__ import annotations
 
 import re
-import textwrap
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal, TypeAlias, assert_never, overload
+from typing import Any, overload
 
 from indexprop import calculus, ir, layouts, notation
-from indexprop.calculus import Gradient, Tangent
+from indexprop.calculus import Gradient
 from indexprop.codegen import ATOM, Writer
 from indexprop.comparison import Comparison, compare
 from indexprop.errors import LayoutError, NameProblem, Problem, TypeProblem, did_you_mean, expect, one_of
+from indexprop.formulas import (
+    applied,
+    calls_around,
+    exchange,
+    expression,
+    factor_expression,
+    in_one_dimension,
+    one_fraction,
+    spread,
+    tensors,
+    term_expression,
+    without,
+)
 from indexprop.functions import INDEXED, TABLE
-from indexprop.ir import (
-    Access,
-    Apply,
-    Call,
-    Expr,
-    Guard,
-    Index,
-    Number,
-    Product,
-    Program,
-    Reduce,
-    Size,
-    Slot,
-    Step,
-    Sum,
-    Term,
-)
+from indexprop.ir import Access, Call, Expr, Index, Number, Product, Reduce, Size, Slot, Step, Term
 from indexprop.layouts import Arrangement, Derived, LayoutLike
-
-WIDTH = 80
-
-Form: TypeAlias = Literal["text", "latex", "markdown"]
-Style: TypeAlias = Literal["index", "einsum", "matrix", "latex"]
-
-STYLES = {"einsum": "einsum", "matrix": "matmul"}  # our word, and the word of generated source
-
-# --- LaTeX ------------------------------------------------------------------------------------------------------------
-
-GREEK = dict(
-    zip(
-        [
-            "alpha",
-            "beta",
-            "gamma",
-            "delta",
-            "epsilon",
-            "zeta",
-            "eta",
-            "theta",
-            "iota",
-            "kappa",
-            "lambda",
-            "mu",
-            "nu",
-            "xi",
-            "pi",
-            "rho",
-            "sigma",
-            "tau",
-            "phi",
-            "chi",
-            "psi",
-            "omega",
-        ],
-        "αβγδεζηθικλμνξπρστφχψω",
-        strict=True,
-    )
+from indexprop.listing import SPEC, STYLES, code
+from indexprop.stories import (
+    READERS,
+    Block,
+    Chapter,
+    Code,
+    Display,
+    Equation,
+    Form,
+    Formula,
+    Items,
+    Paragraph,
+    Story,
+    Words,
+    listed,
+    say,
 )
-_NUMBERED = re.compile(r"([A-Za-z]+)_?([0-9]+)")
-_SUFFIXED = re.compile(r"([A-Za-z]+)_([A-Za-z0-9_]+)")
-_SPECIAL = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    **{sign: "\\" + sign for sign in "&%$#_{}"},
-}
+from indexprop.typesetting import (
+    SIGN,
+    escape,
+    latex_expr,
+    latex_index,
+    latex_indices,
+    latex_slot,
+    latex_terms,
+    reading_of,
+)
 
-AccessReading: TypeAlias = Callable[[Access], str]
-
-
-def escape(text: str) -> str:
-    """Plain text as LaTeX.
-
-    >>> print(escape("P_sum & 100%"))
-    P\\_sum \\& 100\\%
-    """
-    return "".join(_SPECIAL.get(sign, sign) for sign in text)
-
-
-def _latex_word(word: str) -> str:
-    if len(word) == 1 and word.isalpha():
-        return word
-    return f"\\{word}" if word in GREEK else rf"\mathrm{{{escape(word)}}}"
-
-
-def _latex_parts(name: str) -> tuple[str, str]:
-    """The letter of a name and its subscript: `W3` is W and 3, `P_exp` is P and exp."""
-    if found := _NUMBERED.fullmatch(name):
-        return _latex_word(found[1]), found[2]
-    if found := _SUFFIXED.fullmatch(name):
-        return _latex_word(found[1]), rf"\mathrm{{{escape(found[2])}}}"
-    return _latex_word(name), ""
-
-
-def latex_index(index: Index) -> str:
-    base, number = _latex_parts(index)
-    return f"{base}_{{{number}}}" if number else base
-
-
-def latex_indices(indices: Sequence[Index]) -> str:
-    separator = "" if all(len(index) == 1 for index in indices) else ","
-    return separator.join(map(latex_index, indices))
-
-
-def latex_slot(slot: Slot) -> str:
-    r"""What stands at one axis: an index, or the positions it computes.
-
-    >>> print(latex_slot(ir.Affine((("p", 2), ("r", 1)), (), -1)))
-    2 p + r - 1
-    """
-    if isinstance(slot, str):
-        return latex_index(slot)
-    text = re.sub(r"([-+])", r" \1 ", notation.format_slot(slot)).replace("*", " ").strip()
-    text = re.sub(r"\|(\w+)\|", lambda found: rf"\lvert {latex_index(found[1])} \rvert", text)
-    return re.sub(r"_(?=\w)", r"\_", text)
-
-
-def latex_slots(slots: Sequence[Slot]) -> str:
-    plain = [slot for slot in slots if isinstance(slot, str)]
-    return latex_indices(plain) if len(plain) == len(slots) else ",".join(map(latex_slot, slots))
-
-
-def latex_access(access: Access, bar: bool = False) -> str:
-    """A tensor at its indices.
-
-    >>> print(latex_access(Access("W3", ("o", "g"))), latex_access(Access("Z", ("batch", "k"))))
-    W_{3,og} Z_{\\mathrm{batch},k}
-    """
-    base, subscript = _latex_parts(access.tensor)
-    below = ",".join(part for part in (subscript, latex_slots(access.slots)) if part)
-    base = rf"\bar{{{base}}}" if bar else base
-    return f"{base}_{{{below}}}" if below else base
-
-
-def _latex_joined(parts: Sequence[tuple[bool, str]]) -> str:
-    first, *rest = parts
-    return ("-" if first[0] else "") + first[1] + "".join((" - " if neg else " + ") + text for neg, text in rest)
-
-
-def _latex_fractional(parts: notation.Fractional, access: AccessReading) -> str:
-    def level(factors: Sequence[Expr], others: bool) -> str:
-        wanted = notation.POWER_LEVEL if len(factors) > 1 or others else notation.SUM_LEVEL
-        return r" \, ".join(latex_expr(part, access, wanted) for part in factors)
-
-    if not parts.below:
-        return level(parts.above, bool(parts.negative))
-    front = [part for part in parts.above if isinstance(part, Access) and access(part).startswith(r"\frac")]
-    above = [part for part in parts.above if part not in front] or [ir.ONE]
-    fraction = rf"\frac{{{level(above, False)}}}{{{level(parts.below, False)}}}"
-    return rf"{level(front, True)} \, {fraction}" if front else fraction
-
-
-def _latex_signed(expr: Expr, access: AccessReading) -> tuple[bool, str]:
-    match expr:
-        case Number(value):
-            return value < 0, latex_expr(Number(abs(value)), access)
-        case Product(factors):
-            parts = notation.fractional(factors)
-            return parts.negative, _latex_fractional(parts, access)
-        case _:
-            return False, latex_expr(expr, access, notation.PRODUCT_LEVEL)
-
-
-def latex_expr(expr: Expr, access: AccessReading = latex_access, level: int = notation.SUM_LEVEL) -> str:
-    """An expression in LaTeX, in parentheses where its surroundings bind more tightly than `level` allows."""
-    match expr:
-        case Number(value):
-            plain = notation.format_number(abs(value))
-            text = rf"\frac{{{abs(value).numerator}}}{{{value.denominator}}}" if "/" in plain else plain
-            text, own = ("-" + text, notation.SUM_LEVEL) if value < 0 else (text, notation.POWER_LEVEL)
-        case Size(index):
-            text, own = rf"\lvert {latex_index(index)} \rvert", notation.ATOM_LEVEL
-        case Access():
-            text = access(expr)
-            own = notation.POWER_LEVEL if text.startswith(r"\frac") else notation.ATOM_LEVEL
-        case Sum(terms):
-            text, own = _latex_joined([_latex_signed(part, access) for part in terms]), notation.SUM_LEVEL
-        case Product():
-            negative, text = _latex_signed(expr, access)
-            text, own = ("-" + text, notation.SUM_LEVEL) if negative else (text, notation.PRODUCT_LEVEL)
-        case Call() if ir.is_divisor(expr):
-            text, own = _latex_fractional(notation.fractional([expr]), access), notation.PRODUCT_LEVEL
-        case Call("^", (base, exponent)):
-            text = f"{latex_expr(base, access, notation.ATOM_LEVEL)}^{{{latex_expr(exponent, access)}}}"
-            own = notation.POWER_LEVEL
-        case Call(function, arguments):
-            record = TABLE[function]
-            inside = [latex_expr(part, access) for part in arguments]
-            text = re.sub(r"#(\d)", lambda found: inside[int(found[1]) - 1], record.latex)
-            own = notation.SUM_LEVEL if record.infix else notation.POWER_LEVEL
-        case Reduce(operation, names, body):
-            sign = {"sum": r"\sum", "prod": r"\prod", "max": r"\max", "min": r"\min"}[operation]
-            text = rf"{sign}_{{{latex_indices(names)}}} {latex_expr(body, access, notation.PRODUCT_LEVEL)}"
-            own = notation.SUM_LEVEL
-        case Apply(function, names, arguments):
-            inside = [latex_expr(part, access) for part in arguments]
-            name = INDEXED[function].latex
-            text = rf"{name}_{{{latex_indices(names)}}}\left({', '.join(inside)}\right)"
-            own = notation.POWER_LEVEL
-        case Guard(operation, left, right):
-            relation = {"<=": r"\le", ">=": r"\ge", "==": "=", "!=": r"\ne"}.get(operation, operation)
-            said = access(left) if isinstance(left, Access) else f"{latex_slot(left)} {relation} {latex_slot(right)}"
-            text, own = rf"\left[ {said} \right]", notation.ATOM_LEVEL
-        case _:
-            assert_never(expr)
-    return text if own >= level else rf"\left({text}\right)"
-
-
-def _latex_term(one: Term, access: AccessReading) -> tuple[bool, str]:
-    if not one.bound:
-        factors = one.body.factors if isinstance(one.body, Product) else (one.body,)
-        parts = notation.fractional(factors if factors != (ir.ONE,) else (), one.factor)
-        return parts.negative, _latex_fractional(parts, access)
-    summed = latex_expr(Reduce("sum", one.bound, one.body), access)
-    if one.factor in (ir.Factor(), ir.Factor(ir.MINUS_ONE.value)):
-        return one.factor.number < 0, summed
-    parts = notation.fractional((), one.factor)
-    return parts.negative, f"{_latex_fractional(parts, access)} {summed}"
-
-
-def latex_terms(terms: Sequence[Term], access: AccessReading = latex_access) -> str:
-    """The right-hand side of a step in LaTeX, every sum written out."""
-    return _latex_joined([_latex_term(one, access) for one in terms])
-
-
-_LATEX_SIGN = {"=": "=", "+=": r"\mathrel{+}="}
-
-
-def _partial(tensor_of: Mapping[str, str], of: str | None) -> AccessReading:
-    """Cotangents as the partial derivatives that they stand for; with several outputs, as letters with a bar."""
-
-    def reading(access: Access) -> str:
-        tensor = tensor_of.get(access.tensor)
-        if tensor is None:
-            return latex_access(access)
-        if of is None:
-            return latex_access(Access(tensor, access.slots), bar=True)
-        return rf"\frac{{\partial {latex_access(Access(of))}}}{{\partial {latex_access(Access(tensor, access.slots))}}}"
-
-    return reading
-
-
-def _reading(source: Program | Gradient | Tangent | Step) -> AccessReading:
-    if not isinstance(source, Gradient):
-        return latex_access
-    of = source.of[0] if len(source.of) == 1 and not source.seeds else None
-    return _partial({name: tensor for tensor, name in source.cotangents.items()}, of)
-
-
-def _align(rows: Sequence[str]) -> str:
-    return "\\begin{align*}\n" + " \\\\\n".join(rows) + "\n\\end{align*}"
-
-
-# --- one style at a time ----------------------------------------------------------------------------------------------
-
-
-def _alone(step: Step) -> Program:
-    """A program of just one step."""
-    inputs = {read.tensor: read for read in step.reads}
-    return Program(tuple(inputs.values()), (step,), (step.name,))
-
-
-def _steps(source: Program | Gradient | Tangent | Step) -> tuple[Program, tuple[Step, ...]]:
-    """The program, and those of its steps that are worth showing: of a derivative, the derived ones."""
-    way_out = 'For example ip.format(ip.gradient(program), "matrix").'
-    expect(source, (Program, Gradient, Tangent, Step), "only programs, derivatives and steps have lines", way_out)
-    match source:
-        case Program():
-            return source, source.steps
-        case Gradient():
-            return source.program, source.backward
-        case Tangent():
-            forward = {step.name for step in source.forward.steps}
-            return source.program, tuple(step for step in source.program.steps if step.name not in forward)
-        case Step():
-            return _alone(source), (source,)
-        case _:
-            assert_never(source)
-
-
-def format(source: Program | Gradient | Tangent | Step, style: Style = "index", layout: LayoutLike = None) -> str:
-    """The steps of a program, or the derived steps of a gradient, one per line, in one style.
-
-    >>> from indexprop import gradient, parse
-    >>> grad = gradient(parse("Y[o,b] = W[o,h] H[h,b] \\n L = sum[o,b](Y[o,b]^2) / (2 |b|)"), wrt="W")
-    >>> print(format(grad, "einsum"))
-    dY = Y / |b|
-    dW = einsum("ob,hb->oh", dY, H)
-    >>> print(format(grad, "matrix", layout="row"))
-    dY = Y / |b|
-    dW = H.T @ dY
-
-    The styles: `index` is the notation; `einsum` and `matrix` are what would be computed in `layout` (as written,
-    unless given), in textbook spelling with `|b|` for sizes; `latex` is an `align*`.
-    Raises LayoutError where the layout does not say enough, NameProblem for a style that does not exist.
-    """
-    program, steps = _steps(source)
-    one_of(style, ["index", "einsum", "matrix", "latex"], "style")
-    match style:
-        case "index":
-            width = notation.target_width(steps)
-            return (
-                notation.format_program(source)
-                if isinstance(source, Program)
-                else "\n".join(line for _, line in notation.format_steps(steps, width))
-            )
-        case "einsum" | "matrix":
-            arrangement = layouts.arrange(_alone(source) if isinstance(source, Step) else source, layout)
-            writer = Writer(program, arrangement, STYLES[style], bare=True)
-            return "\n".join(
-                notation.INDENT * bool(step.loop) + code(writer, step) if step else line
-                for step, line in notation.format_steps(steps)
-            )
-        case "latex":
-            reading = _reading(source)
-            return _align(_latex_rows(steps, reading))
-        case _:
-            assert_never(style)
-
-
-def _latex_row(step: Step, reading: AccessReading) -> str:
-    return f"{reading(step.target)} &{_LATEX_SIGN[step.operation]} {latex_terms(step.terms, reading)}"
-
-
-def _latex_rows(steps: Iterable[Step], reading: AccessReading) -> list[str]:
-    """The rows of an alignment; a block stands below a row that says how it goes."""
-    rows = []
-    for loop, run in ir.blocks(steps):
-        if loop:
-            name = latex_index(loop.index)
-            last = rf"\lvert {name} \rvert"
-            places = rf"{last} - 1, \dots, 0" if loop.down else rf"0, \dots, {last} - 1"
-            rows.append(rf"\text{{for }} {name} &= {places}{{:}}")
-        rows.extend(_latex_row(step, reading) for step in run)
-    return rows
-
-
-def code(writer: Writer, step: Step) -> str:
-    """A step as it is computed; where it writes at computed positions, the left side says at which.
-
-    >>> net = notation.parse("input x[i] \\n y[p] = x[p+r] w[r] where |p| = |i| - |r| + 1")
-    >>> from indexprop.calculus import vjp
-    >>> pulled = vjp(net, wrt="x")
-    >>> code(Writer(pulled.program, layouts.arrange(pulled), "einsum", bare=True), pulled.backward[1])
-    'dx[p+r] += einsum("p,r->pr", dy, w)'
-    """
-    left = writer.left_side(step)
-    if left == step.name and not ir.is_plain(step.target):
-        left = notation.format_access(step.target)
-    return f"{left} {step.operation} {writer.right_side(step).text}"
-
-
-# --- the table --------------------------------------------------------------------------------------------------------
-
-_SPEC = re.compile(r'einsum\("([^"]*)"')
-ELEMENTWISE = "elementwise"
-GAP = "  "
 SPELLINGS = "The line in every spelling"
 SHORT = 64
 LYING = "How the arrays lie"
-
-
-def table(source: Gradient | Tangent, form: str = "text", layout: LayoutLike = None) -> str:
-    """What a printed gradient shows, in at most 80 columns: every step in index form, as einsum string, as matrix form.
-
-    >>> from indexprop import gradient, parse
-    >>> grad = gradient(parse("Y[o,b] = W[o,h] H[h,b] \\n L = sum[o,b](Y[o,b]^2) / (2 |b|)"), wrt="W")
-    >>> print(table(grad))
-    forward                       einsum       matrix form
-    Y[o,b]  = W[o,h] H[h,b]       oh,hb->ob    W @ H
-    L       = Y[o,b]^2 / (2 |b|)  ob->         (Y**2).sum() / (2 * |b|)
-    <BLANKLINE>
-    backward                      einsum       matrix form
-    dY[o,b] = Y[o,b] / |b|        elementwise  Y / |b|
-    dW[o,h] = dY[o,b] H[h,b]      ob,hb->oh    dY @ H.T
-
-    The matrix form is that of `layout`; unless given, the axes lie as they are written. Raises LayoutError where a
-    layout does not say enough.
-    """
-    if form not in ("text", "latex"):
-        raise NameProblem(
-            Problem(f"there is no form {form!r} of a table", way_out=did_you_mean(form, ["text", "latex"]))
-        )
-    program, derived = _steps(source)
-    kept = set(map(id, derived))
-    forward = tuple(step for step in program.steps if id(step) not in kept)
-    notes = [*source.notes, *_written_out([*forward, *derived])]
-    if form == "latex":
-        reading = _reading(source)
-        parts = [_align(_latex_rows(steps, reading)) for steps in (forward, derived) if steps]
-        return "\n".join([*parts, *(escape(note) + r"\par" for note in notes)])
-    arrangement = layouts.arrange(source, layout)
-    width = notation.target_width([*forward, *derived])
-    written = Writer(program, layouts.arrange(source), STYLES["einsum"], bare=True)
-    matrix = Writer(program, arrangement, STYLES["matrix"], bare=True)
-    where = f"matrix form, {arrangement.layout.base}" if arrangement.layout.base else "matrix form"
-    titles = ("forward", "backward" if isinstance(source, Gradient) else "tangents")
-    sections = [
-        (
-            (title, "einsum", where),
-            [_cells(step, line, written, matrix) for step, line in notation.format_steps(steps, width)],
-        )
-        for title, steps in zip(titles, (forward, derived), strict=True)
-        if steps
-    ]
-    return "\n".join([*_columns(sections), *(["", *_notes(notes)] if notes else [])])
-
-
-def _written_out(steps: Iterable[Step]) -> Iterator[str]:
-    """What a reader of the matrix form has to know about functions over indices."""
-    names = dict.fromkeys(part.function for step in steps for part in _applied(step))
-    if names:
-        stand = "stand for their definitions" if len(names) > 1 else "stands for its definition"
-        yield f"{', '.join(names)} {stand}: ip.source writes the lines in numpy"
-
-
-def _notes(notes: Iterable[str]) -> Iterator[str]:
-    for note in notes:
-        yield from textwrap.wrap(f"note: {note}", WIDTH, subsequent_indent="      ", break_long_words=False)
-
-
-Cells: TypeAlias = tuple[str, str, str]
-
-
-def _cells(step: Step | None, line: str, written: Writer, matrix: Writer) -> Cells:
-    return (line, _spec(written, step), matrix.right_side(step).text) if step else (line, "", "")
-
-
-def _spec(writer: Writer, step: Step) -> str:
-    """The einsum strings of a step."""
-    found = _SPEC.findall(writer.right_side(step).text)
-    sums = any(term.bound or any(isinstance(part, Reduce) for part in ir.walk(term.body)) for term in step.terms)
-    return " + ".join(found) if found else "" if sums else ELEMENTWISE
-
-
-def _columns(sections: Sequence[tuple[Cells, Sequence[Cells]]]) -> Iterator[str]:
-    """Rows in three columns; the widths let as many rows as possible stand in one line, the others take two or "
-    "three."""
-    shapes: dict[tuple[int, ...], int] = {}
-    for _, rows in sections:
-        for row in rows:
-            shape = tuple(map(len, row))
-            shapes[shape] = shapes.get(shape, 0) + 1
-
-    def fitting(first: int, second: int) -> int:
-        third = WIDTH - first - second - 2 * len(GAP)
-        return sum(n for (a, b, c), n in shapes.items() if a <= first and b <= second and c <= third)
-
-    firsts = sorted({shape[0] for shape in shapes if shape[0] <= WIDTH // 2 + 6} | {20})
-    seconds = sorted({shape[1] for shape in shapes if shape[1] <= WIDTH // 3} | {len("einsum")})
-    first, second = max(((a, b) for a in firsts for b in seconds), key=lambda pair: (fitting(*pair), -sum(pair)))
-    for number, (head, rows) in enumerate(sections):
-        if number:
-            yield ""
-        for cells in (head, *rows):
-            yield from _row(cells, first + len(GAP), first + second + 2 * len(GAP))
-
-
-def _row(cells: Cells, second: int, third: int) -> Iterator[str]:
-    """One row, its columns starting at `second` and `third`, or further left where a cell is long; in a second "
-    "line if need be."""
-    index, spec, matrix = cells
-    if not matrix:
-        yield index
-        return
-    third = min(third, WIDTH - len(matrix))
-    fits = len(index) + len(GAP) <= (second if spec else third)
-    line = f"{index:{second}}{spec}" if spec else index
-    if fits and len(line) + len(GAP) <= third:
-        yield f"{line:{third}}{matrix}"
-        return
-    indent = " " * (8 + len(index) - len(index.lstrip()))
-    yield from textwrap.wrap(index, WIDTH, subsequent_indent=indent, break_long_words=False)
-    second = min(second, third - len(spec) - len(GAP))
-    if second >= 4:
-        yield f"{' ' * second}{spec}".ljust(third) + matrix
-        return
-    for cell in filter(None, (spec, matrix)):
-        yield from textwrap.wrap(cell, WIDTH, initial_indent=" " * 4, subsequent_indent=" " * 8, break_long_words=False)
-
-
-# --- a story, as data -------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Formula:
-    """Mathematics inside a sentence."""
-
-    text: str
-    latex: str
-
-    def __str__(self) -> str:
-        return f"\x01{self.text}\x02{self.latex}\x03"
-
-
-@dataclass(frozen=True)
-class Code:
-    """Something to type, inside a sentence."""
-
-    text: str
-
-    def __str__(self) -> str:
-        return f"\x01{self.text}\x03"
-
-
-Inline: TypeAlias = str | Formula | Code
-
-
-@dataclass(frozen=True)
-class Words:
-    """A sentence, or several, with formulas and code among the words; made by `say`."""
-
-    parts: tuple[Inline, ...] = ()
-
-    def __str__(self) -> str:
-        return "".join(map(str, self.parts))
-
-    def __add__(self, other: Words) -> Words:
-        return Words(self.parts + other.parts)
-
-
-@dataclass(frozen=True)
-class Paragraph:
-    """Some sentences."""
-
-    words: Words
-
-
-@dataclass(frozen=True)
-class Equation:
-    """A formula on a line of its own: left side, sign, right side."""
-
-    left: Formula
-    sign: str
-    right: Formula
-
-
-@dataclass(frozen=True)
-class Display:
-    """Equations under each other."""
-
-    rows: tuple[Equation, ...]
-
-
-@dataclass(frozen=True)
-class Items:
-    """A list, every entry with a label in front."""
-
-    rows: tuple[tuple[Words, Words], ...]
-
-
-Block: TypeAlias = Paragraph | Display | Items
-
-
-@dataclass(frozen=True)
-class Chapter:
-    """A title, and what stands under it."""
-
-    title: Words
-    blocks: tuple[Block, ...]
-
-
-@dataclass(frozen=True)
-class Story(ir.Shown):
-    """How a gradient comes about: chapters, or the stories of several gradients. `print` reads it in its `form`.
-
-    >>> story = Story(say("In short"), (Chapter(say("The rule"), (Paragraph(say("upstream times local")),)),))
-    >>> print(story)
-    In short
-    ========
-    <BLANKLINE>
-    The rule
-      upstream times local
-    """
-
-    title: Words
-    chapters: tuple[Chapter, ...]
-    parts: tuple[Story, ...] = ()
-    form: Form = "text"
-
-    def __str__(self) -> str:
-        return self.read(self.form)
-
-
-def say(text: str) -> Words:
-    """Words from a string; formulas and code that were put into an f-string are found again.
-
-    >>> say(f"{Code('b')} is summed").parts
-    (Code(text='b'), ' is summed')
-    """
-    parts: list[Inline] = []
-    for number, piece in enumerate(re.split("\x01([^\x03]*)\x03", text)):
-        if number % 2:
-            shown, formula, latex = piece.partition("\x02")
-            parts.append(Formula(shown, latex) if formula else Code(shown))
-        elif piece:
-            parts.append(piece)
-    return Words(tuple(parts))
-
-
-def listed(parts: Iterable[Inline]) -> Words:
-    """`a, b and c`."""
-    *rest, last = map(str, parts)
-    return say(f"{', '.join(rest)} and {last}" if rest else last)
-
-
-# reading it as text
-
-_STUCK = "\x00"  # a space inside a formula, where a line is not broken
-
-
-def _flat(words: Words) -> str:
-    """Words as plain text; the spaces of short formulas are marked, so that no line breaks there."""
-    return "".join(
-        word if isinstance(word, str) else word.text.replace(" ", _STUCK) if len(word.text) < WIDTH // 2 else word.text
-        for word in words.parts
-    )
-
-
-def _wrap(text: str, first: str = "", rest: str = "") -> list[str]:
-    lines = textwrap.wrap(
-        text, WIDTH, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
-    )
-    return [line.replace(_STUCK, " ") for line in lines]
-
-
-def _text_block(block: Block) -> list[str]:
-    match block:
-        case Paragraph(words):
-            return _wrap(_flat(words), "  ", "  ")
-        case Display(rows):
-            width = max(len(row.left.text) for row in rows)
-            return [
-                line
-                for row in rows
-                for line in _wrap(
-                    f"{row.left.text.ljust(width)} {row.sign} ".replace(" ", _STUCK) + row.right.text,
-                    " " * 6,
-                    " " * (10 + min(width, 24)),
-                )
-            ]
-        case Items(rows):
-            labels = [_flat(label).replace(_STUCK, " ") for label, _ in rows]
-            width = max(map(len, labels))
-            lines: list[str] = []
-            for label, (_, words) in zip(labels, rows, strict=True):
-                if width > 16:  # the label takes a line of its own, or more if it must
-                    lines += _wrap(label, "  ", "          ")
-                    lines += _wrap(_flat(words), "      ", "      ")
-                else:
-                    start = f"{label:{width}}  ".replace(" ", _STUCK)
-                    lines += _wrap(start + _flat(words), "  ", " " * (width + 4))
-            return lines
-        case _:
-            assert_never(block)
-
-
-def _text(story: Story) -> str:
-    title = _flat(story.title).replace(_STUCK, " ")
-    lines = [*_wrap(title), "=" * min(len(title), WIDTH)]
-    for chapter in story.chapters:
-        lines += ["", *_wrap(_flat(chapter.title))]
-        for block in chapter.blocks:
-            lines += _text_block(block)
-    return "\n".join([*lines, *("\n\n" + _text(part) for part in story.parts)])
-
-
-# reading it as LaTeX and as Markdown
-
-
-def _latex_words(words: Words) -> str:
-    def one(word: Inline) -> str:
-        match word:
-            case Formula(_, latex):
-                return f"${latex}$"
-            case Code(text):
-                return rf"\texttt{{{escape(text)}}}"
-            case str():
-                return escape(word)
-            case _:
-                assert_never(word)
-
-    return "".join(map(one, words.parts))
-
-
-def _latex_equation(row: Equation) -> str:
-    return f"{row.left.latex} &{_LATEX_SIGN[row.sign]} {row.right.latex}"
-
-
-def _latex_block(block: Block) -> str:
-    match block:
-        case Paragraph(words):
-            return _latex_words(words)
-        case Display(rows):
-            return _align([_latex_equation(row) for row in rows])
-        case Items(rows):
-            items = [rf"\item[{{{_latex_words(label)}}}] {_latex_words(words)}" for label, words in rows]
-            return "\n".join([r"\begin{description}", *items, r"\end{description}"])
-        case _:
-            assert_never(block)
-
-
-def _latex(story: Story) -> str:
-    blocks = [rf"\subsection*{{{_latex_words(story.title)}}}"]
-    for chapter in story.chapters:
-        blocks.append(rf"\subsubsection*{{{_latex_words(chapter.title)}}}")
-        blocks.extend(map(_latex_block, chapter.blocks))
-    return "\n\n".join([*blocks, *map(_latex, story.parts)])
-
-
-def _markdown_words(words: Words) -> str:
-    def one(word: Inline) -> str:
-        match word:
-            case Formula(_, latex):
-                return f"${latex}$"
-            case Code(text):
-                return f"`{text}`"
-            case str():
-                return word.replace("*", r"\*").replace("_", r"\_")
-            case _:
-                assert_never(word)
-
-    return "".join(map(one, words.parts))
-
-
-def _markdown_block(block: Block) -> str:
-    match block:
-        case Paragraph(words):
-            return _markdown_words(words)
-        case Display(rows):
-            inside = " \\\\\n".join(map(_latex_equation, rows))
-            return f"$$\n\\begin{{aligned}}\n{inside}\n\\end{{aligned}}\n$$"
-        case Items(rows):
-            return "\n".join(f"- {_markdown_words(label)}: {_markdown_words(words)}" for label, words in rows)
-        case _:
-            assert_never(block)
-
-
-def _markdown(story: Story) -> str:
-    blocks = [f"### {_markdown_words(story.title)}"]
-    for chapter in story.chapters:
-        blocks.append(f"#### {_markdown_words(chapter.title)}")
-        blocks.extend(map(_markdown_block, chapter.blocks))
-    return "\n\n".join([*blocks, *map(_markdown, story.parts)])
-
-
-READERS: dict[str, Callable[[Story], str]] = {"text": _text, "latex": _latex, "markdown": _markdown}
-
-
-# --- telling it -------------------------------------------------------------------------------------------------------
 
 
 @overload
@@ -826,83 +110,6 @@ def explain(
     title = say(f"{what} {', '.join(gradient.of)}, line by line")
     notes = tuple(Paragraph(say(note)) for note in gradient.notes)
     return Story(title, (Chapter(say("Notes"), notes),) if notes else (), parts, form)
-
-
-def expression(terms: Iterable[Term]) -> Expr:
-    """The right-hand side of a step as one expression, every sum written out."""
-    return ir.add(*map(_term_expression, terms))
-
-
-def _term_expression(one: Term) -> Expr:
-    return ir.multiply(_factor_expression(one.factor), ir.reduce("sum", one.bound, one.body))
-
-
-def _factor_expression(factor: ir.Factor) -> Expr:
-    sizes = (ir.power(Size(index), ir.number(exponent)) for index, exponent in factor.sizes)
-    return ir.multiply(Number(factor.number), *sizes)
-
-
-def in_one_dimension(expr: Expr) -> Expr:
-    """The expression for single numbers: no indices, no sums.
-
-    >>> step = notation.parse("Y[o,b] = W[o,h] H[h,b]").steps[0]
-    >>> notation.format_expr(in_one_dimension(expression(step.terms)))
-    'W H'
-    """
-    match expr:
-        case Access(tensor):
-            return Access(tensor)
-        case Reduce(_, _, body):
-            return in_one_dimension(body)
-        case _:
-            return ir.rebuild(expr, in_one_dimension)
-
-
-def without(expr: Expr, tensor: str | None) -> Expr:
-    """The expression with one in the place of a tensor: what is left of a line when its upstream is taken away."""
-    if isinstance(expr, Access):
-        return ir.ONE if expr.tensor == tensor else expr
-    return ir.rebuild(expr, lambda child: without(child, tensor))
-
-
-def calls_around(expr: Expr, leaf: Access) -> list[tuple[Call, int]] | None:
-    """The functions between an expression and something it reads, outside in, with the argument that leads there."""
-    if expr == leaf:
-        return []
-    for k, child in enumerate(ir.children(expr)):
-        inner = calls_around(child, leaf)
-        if inner is not None:
-            return [(expr, k), *inner] if isinstance(expr, Call) else inner
-    return None
-
-
-def _tensors(expr: Expr) -> set[str]:
-    return {access.tensor for access in ir.accesses(expr)}
-
-
-def _spread(expr: Expr) -> Expr:
-    """The expression with products of sums written out, and with what stands above and below a line left out.
-
-    >>> expr = notation.parse("y[k] = p[k] (t[k] / p[k] - s)").steps[0].terms[0].body
-    >>> notation.format_expr(_spread(expr))
-    't[k] - p[k] s'
-    """
-    expr = ir.rebuild(expr, _spread)
-    if isinstance(expr, Reduce) and expr.operation == "sum":
-        return _term_expression(ir.term(expr.indices, expr.body))  # numbers and sizes stand in front
-    if not isinstance(expr, Product):
-        return expr
-    total = next((part for part in expr.factors if isinstance(part, Sum)), None)
-    if total is not None:
-        rest = [part for part in expr.factors if part is not total]
-        return ir.add(*(_spread(ir.multiply(*rest, part)) for part in total.terms))
-    factors = list(expr.factors)
-    for part in expr.factors:
-        below = ir.power(part, ir.MINUS_ONE)
-        if isinstance(part, Access) and below in factors:
-            factors.remove(part)
-            factors.remove(below)
-    return ir.multiply(*factors)
 
 
 _PRODUCT = re.compile(r"(-?|-?.+ \* \()([\w.]+?)(\.m?T)? @ ([\w.]+?)(\.m?T)?(\)?(?: / .+)?)")
@@ -973,11 +180,6 @@ class _Told:
         return next(term for term in self.source.terms if self.leaf in ir.accesses(term.body))
 
 
-def _applied(step: Step) -> list[Apply]:
-    """The functions over indices that a line applies."""
-    return [part for term in step.terms for part in ir.walk(term.body) if isinstance(part, Apply)]
-
-
 class _Teller:
     """Tells the stories of one gradient."""
 
@@ -991,7 +193,7 @@ class _Teller:
         for name, tensor in self.tensor_of.items():  # a part with a name, whose value the backward pass does not need
             if tensor not in self.axes and name in self.axes:
                 self.axes[tensor] = self.axes[name]
-        self.reading = _reading(gradient)
+        self.reading = reading_of(gradient)
         self.derived: dict[str, list[Step]] = {name: [] for name in gradient.seeds}
         for step in gradient.backward:
             self.derived.setdefault(step.name, []).append(step)
@@ -1177,7 +379,7 @@ class _Teller:
         source, leaf = (step.because.step, step.because.leaf) if step.because else (None, None)
         assert source is not None
         assert leaf is not None
-        (name,) = dict.fromkeys(part.function for part in _applied(source))
+        (name,) = dict.fromkeys(part.function for part in applied(source))
         words = say(
             f"{self.f(step.target)} is a part of the adjoint of {Code(name)}: it stands in every entry of the gradient "
             f"with respect to {self.f(leaf)}, so it is computed once, in a line of its own."
@@ -1257,7 +459,7 @@ class _Teller:
         """Where the division by a size came in, and with which line."""
         origin, factor = self.divided[upstream]
         came = "" if origin == upstream else f": it came in with {Code(origin)}"
-        text = f"The {self.f(_factor_expression(factor))} of the average is in it already{came}"
+        text = f"The {self.f(factor_expression(factor))} of the average is in it already{came}"
         derived = next(step for step in self.derived[origin] if step.terms and step.terms[0].factor.sizes)
         source = derived.because.step if derived.because else None
         if source is None or not any(k < 0 for term in source.terms for _, k in term.factor.sizes):
@@ -1274,7 +476,7 @@ class _Teller:
 
     def contribution(self, told: _Told, through: str) -> Iterator[Chapter]:
         adjoint = told.step.because is not None and told.step.because.rule == "adjoint"
-        title = f"The adjoint of {_applied(told.source)[0].function}" if adjoint else "Upstream times local"
+        title = f"The adjoint of {applied(told.source)[0].function}" if adjoint else "Upstream times local"
         yield Chapter(say(f"{title}{through}"), tuple(self.adjoint(told) if adjoint else self.rule(told)))
         if told.source.loop:
             yield Chapter(say(f"In which order{through}"), (Paragraph(self.order(told)),))
@@ -1307,7 +509,7 @@ class _Teller:
 
     def turning(self, step: Step) -> Words:
         """What changes from one layout to the other."""
-        specs = [Code(" + ".join(_SPEC.findall(one.right_side(step).text))) for one in self.einsum.values()]
+        specs = [Code(" + ".join(SPEC.findall(one.right_side(step).text))) for one in self.einsum.values()]
         product = any(self.product(step, writer) for writer in self.matrix.values())
         follows = "where a .T stands" if product else "the number of the axis"
         return say(
@@ -1359,10 +561,10 @@ class _Teller:
 
     def adjoint(self, told: _Told) -> Iterator[Block]:
         """The lines that the table declares for a function over indices, and those that they became here."""
-        applied, source = _applied(told.source)[0], told.source
-        record = INDEXED[applied.function]
-        name, over = Code(record.name), listed(self.i(index) for index in applied.indices)
-        place = next(k for k, argument in enumerate(applied.arguments) if told.leaf in ir.accesses(argument))
+        function, source = applied(told.source)[0], told.source
+        record = INDEXED[function.function]
+        name, over = Code(record.name), listed(self.i(index) for index in function.indices)
+        place = next(k for k, argument in enumerate(function.arguments) if told.leaf in ir.accesses(argument))
         parameter = record.parameters[place]
         text = (
             f"{name} runs over {over}: every entry of {self.f(told.leaf)} along {over} has a part in "
@@ -1391,15 +593,15 @@ class _Teller:
         if one is None or one.bound or read & self.tensor_of.keys() - {upstream}:
             return
         known = {line.name: line for line in (*lines, *parts.values())}
-        whole = _spread(self.inserted(expression(told.step.terms), known))
+        whole = spread(self.inserted(expression(told.step.terms), known))
         sums = [part for part in ir.walk(whole) if isinstance(part, Reduce) and isinstance(part.body, Access)]
-        if len(notation.format_expr(whole)) > SHORT or any(name in known for name in _tensors(whole)):
+        if len(notation.format_expr(whole)) > SHORT or any(name in known for name in tensors(whole)):
             return
         yield Paragraph(say(f"With the lines of {listed(map(Code, known))} put in, that is by algebra"))
         yield Display((Equation(self.f(told.step.target), told.step.operation, self.f(whole)),))
         for total in dict.fromkeys(sums):
-            short = _exchange(whole, total, ir.ONE)
-            text = f"Where {self.f(total)} is 1, as for labels, it is {self.f(_one_fraction(short))}"
+            short = exchange(whole, total, ir.ONE)
+            text = f"Where {self.f(total)} is 1, as for labels, it is {self.f(one_fraction(short))}"
             yield Paragraph(say(f"{text}, and may be written so."))
 
     def inserted(self, expr: Expr, known: Mapping[str, Step]) -> Expr:
@@ -1438,7 +640,7 @@ class _Teller:
         yield self.plainly(source)
         local = without(in_one_dimension(expression(step.terms)), upstream)
         text = f"Its derivative by {self.f(leaf.tensor)} is {self.f(local)}"
-        others = [in_one_dimension(_term_expression(term)) for term in source.terms if term is not told.term]
+        others = [in_one_dimension(term_expression(term)) for term in source.terms if term is not told.term]
         if others:
             verb = "does" if len(others) == 1 else "do"
             text += f" ({listed(map(self.f, others))} {verb} not depend on {self.f(leaf.tensor)}: no contribution)"
@@ -1528,7 +730,7 @@ class _Teller:
 
     def summed_parts(self, told: _Told) -> Iterator[Block]:
         """The sums of an adjoint that stand in lines of their own."""
-        over = self.each(_applied(told.source)[0].indices)
+        over = self.each(applied(told.source)[0].indices)
         rows = []
         for part in self.parts_of(told):
             bound = dict.fromkeys(index for term in part.terms for index in term.bound)
@@ -1596,7 +798,7 @@ class _Teller:
         body = expression(step.terms)
         for read in dict.fromkeys(step.reads):
             moved = tuple(solved if slot == other else slot for slot in read.slots)
-            body = _exchange(body, read, replace(read, slots=moved))
+            body = exchange(body, read, replace(read, slots=moved))
         bound = body.indices if isinstance(body, Reduce) else ()
         whole = ir.reduce("sum", (*bound, one), body.body if isinstance(body, Reduce) else body)
         backwards = f": {self.i(other)} runs backwards as {self.i(one)} grows, the flipped kernel of textbooks"
@@ -1685,7 +887,7 @@ class _Teller:
         """A line, and the parts of an adjoint that come before it, as they are written everywhere."""
 
         def index(line: Step) -> Formula:
-            latex = f"{self.reading(line.target)} {_LATEX_SIGN[line.operation]} {latex_terms(line.terms, self.reading)}"
+            latex = f"{self.reading(line.target)} {SIGN[line.operation]} {latex_terms(line.terms, self.reading)}"
             return Formula(notation.format_step(line), latex)
 
         lines = [*parts, step]
@@ -1836,7 +1038,7 @@ class _Teller:
         if upstream and upstream in self.divided and not sized:
             origin, factor = self.divided[upstream]
             again = replace(step, terms=tuple(replace(one, factor=one.factor * factor) for one in step.terms))
-            divisor = self.f(_factor_expression(factor))
+            divisor = self.f(factor_expression(factor))
             yield _wrong(code(writer, again), f"divides by the size twice: the {divisor} came in with {Code(origin)}.")
         if step.operation == "+=":
             alone = "overwrites what the lines before have contributed: with = in the place of += only the last one is "
@@ -1896,11 +1098,11 @@ class _Teller:
 
     def wrong_adjoints(self, told: _Told, writer: Writer) -> Iterator[tuple[Words, Words]]:
         """The line without what comes back through the other entries."""
-        over, terms = self.each(_applied(told.source)[0].indices), told.step.terms
+        over, terms = self.each(applied(told.source)[0].indices), told.step.terms
         sums = [part.target for part in self.parts_of(told) if any(one.bound for one in part.terms)]
         divisors = [part for term in terms for part in ir.walk(term.body) if ir.is_divisor(part)]
         for read in dict.fromkeys(part for part in told.step.reads if part in sums):
-            bodies = [(term, _exchange(term.body, read, ir.ZERO)) for term in terms]
+            bodies = [(term, exchange(term.body, read, ir.ZERO)) for term in terms]
             left = tuple(ir.term(term.bound, body, term.factor) for term, body in bodies if body != ir.ZERO)
             if left and not any(read in ir.accesses(part) for part in divisors):
                 text = f"leaves out {self.f(read)}, as if what the entries along {over} share did not depend on them."
@@ -1940,7 +1142,7 @@ class _Teller:
             places = (
                 f"{self.f(leaf.tensor)}, the argument of the function, where its value {self.f(value.tensor)} belongs"
             )
-            yield _wrong(line(_exchange(term.body, value, leaf)), f"takes {places}. {fits}")
+            yield _wrong(line(exchange(term.body, value, leaf)), f"takes {places}. {fits}")
 
     def wrong_factors(self, told: _Told, writer: Writer) -> Iterator[tuple[Words, Words]]:
         step, (term,) = told.step, told.step.terms
@@ -1959,22 +1161,5 @@ class _Teller:
             yield _wrong(line(term.factor * ir.Factor(1 / front)), f"forgets the factor {named} of the forward line.")
 
 
-def _one_fraction(expr: Expr) -> Expr:
-    """A sum over one divisor, what is added before what is subtracted: `-T / |b| + P / |b|` is `(P - T) / |b|`."""
-    terms = [ir.term((), part) for part in (expr.terms if isinstance(expr, Sum) else (expr,))]
-    if len(terms) < 2 or len({one.factor.sizes for one in terms}) > 1:
-        return expr
-    shared = ir.Factor(sizes=terms[0].factor.sizes)
-    parts = [ir.multiply(ir.Number(one.factor.number), one.body) for one in terms]
-    ordered = sorted(parts, key=lambda part: ir.split_number(part)[0] < 0)
-    return ir.multiply(ir.add(*ordered), _factor_expression(shared))
-
-
 def _wrong(line: str, text: str) -> tuple[Words, Words]:
     return say(f"{Code(line)}"), say(text)
-
-
-def _exchange(expr: Expr, old: Expr, new: Expr) -> Expr:
-    if expr == old:
-        return new
-    return ir.rebuild(expr, lambda child: _exchange(child, old, new))

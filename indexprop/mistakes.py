@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeAlias
 
-from indexprop import algebra, codegen, exposition, ir, layouts, notation
+from indexprop import algebra, codegen, formulas, ir, layouts, notation
 from indexprop.evidence import ONE, Array, Claim, Column, Ledger, Notated, farthest, show_factor
 from indexprop.ir import Access, Call, Expr, Index, Number, Step
 
@@ -68,7 +68,7 @@ class Diagnosis:
 
     def times(self, factor: ir.Factor) -> Step:
         sizes = [ir.power(ir.Size(index), ir.number(power)) for index, power in factor.sizes]
-        body = ir.multiply(Number(factor.number), *sizes, exposition.expression(self.step.terms))
+        body = ir.multiply(Number(factor.number), *sizes, formulas.expression(self.step.terms))
         return replace(self.step, terms=(ir.term((), body),))
 
     def by_factor(self) -> Finding | None:
@@ -702,4 +702,4 @@ class Rewording:
                     if index not in names:
                         names[index] = ir.fresh(index, self.taken)
                         self.taken.add(names[index])
-        return ir.rename(exposition.expression(step.terms), names)
+        return ir.rename(formulas.expression(step.terms), names)

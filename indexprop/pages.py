@@ -1,7 +1,7 @@
 """Pages to look at: a gradient as one HTML file that loads nothing, and as a table in a notebook.
 
-A page is a further reading of what the modules below know: the stories of `exposition`, the pictures of `diagrams`,
-the source of `codegen`, the report of `numerics`. Its formulas are MathML, made from their LaTeX.
+A page is a further reading of what the modules below know: the stories that `exposition` tells, the pictures
+of `diagrams`, the source of `codegen`, the report of `numerics`. Its formulas are MathML, made from their LaTeX.
 """
 
 from __future__ import annotations
@@ -14,14 +14,25 @@ from html import escape
 from importlib import resources
 from typing import assert_never
 
-from indexprop import codegen, diagrams, dialects, exposition, layouts, notation, numerics
+from indexprop import (
+    codegen,
+    diagrams,
+    dialects,
+    exposition,
+    layouts,
+    listing,
+    notation,
+    numerics,
+    stories,
+    typesetting,
+)
 from indexprop.calculus import Gradient, Tangent
 from indexprop.codegen import Writer
 from indexprop.errors import LayoutError
-from indexprop.exposition import Block, Display, Formula, Items, Paragraph, Story, Words
 from indexprop.ir import Index, Program, Step
 from indexprop.layouts import Arrangement
 from indexprop.numerics import Report
+from indexprop.stories import Block, Display, Formula, Items, Paragraph, Story, Words
 
 # --- LaTeX as MathML ----------------------------------------------------------------------------------------------
 
@@ -177,8 +188,8 @@ class _Formula:
                 return '<mspace width=".17em"/>'
         if token[0] == "\\" and token[1:] in _FUNCTIONS:
             return f"<mi>{token[1:]}</mi>"
-        if token[0] == "\\" and token[1:] in exposition.GREEK:
-            return self.name(token[1:]).replace(f">{token[1:]}<", f">{exposition.GREEK[token[1:]]}<")
+        if token[0] == "\\" and token[1:] in typesetting.GREEK:
+            return self.name(token[1:]).replace(f">{token[1:]}<", f">{typesetting.GREEK[token[1:]]}<")
         if token[0].isdigit():
             return f"<mn>{token}</mn>"
         if token.isalpha():
@@ -283,7 +294,7 @@ def in_place(markup: str, text: str) -> str:
 def story_html(story: Story, indices: Iterable[Index] = (), level: int = 3) -> str:
     """The chapters of a story as HTML, titles at the given level.
 
-    >>> from indexprop.exposition import Chapter, say
+    >>> from indexprop.stories import Chapter, say
     >>> print(story_html(Story(say("A"), (Chapter(say("B"), (Paragraph(say("x < y")),)),))))
     <h3>B</h3>
     <p>x &lt; y</p>
@@ -311,14 +322,14 @@ class Html:
     def words(self, words: Words) -> str:
         return "".join(map(self.word, words.parts))
 
-    def word(self, word: exposition.Inline) -> str:
+    def word(self, word: stories.Inline) -> str:
         match word:
             case Formula(text, latex):
                 parts = text.split(",")
                 if all(part in self.indices for part in parts):
                     return ",".join(f'<i data-i="{escape(part)}">{escape(part)}</i>' for part in parts)
                 return self.formula(self.inside(latex), text)
-            case exposition.Code(text):
+            case stories.Code(text):
                 return f"<code>{marked(text, self.indices)}</code>"
             case str():
                 return escape(word, quote=False)
@@ -623,7 +634,7 @@ class _Page:
         codes = "".join(
             f'<span class="line code as as-{one.name}">{marked(text, self.indices)}</span>'
             for one in self.readings
-            for text in [exposition.code(one.writer, step).strip()]
+            for text in [listing.code(one.writer, step).strip()]
         )
         return f'<span class="line">{marked(notation.format_step(step), self.indices)}</span>{codes}'
 
@@ -761,20 +772,20 @@ def _row(cells: Iterable[str], tag: str, inside: str) -> str:
 
 def show_program(program: Program, form: str) -> str:
     """A program: its lines, or their LaTeX."""
-    return exposition.format(program, "latex" if form == "latex" else "index") if form in ("text", "latex") else ""
+    return listing.format(program, "latex" if form == "latex" else "index") if form in ("text", "latex") else ""
 
 
 def show(source: Gradient | Tangent, form: str) -> str:
     """A derivation: a table, or its LaTeX."""
     if form == "html":
         return table_html(source)
-    return exposition.table(source, form) if form in ("text", "latex") else ""
+    return listing.table(source, form) if form in ("text", "latex") else ""
 
 
 def show_story(story: Story, form: str) -> str:
     """A story in any form."""
     if form != "html":
-        return exposition.READERS[form](story)
+        return stories.READERS[form](story)
     return f"<h2>{Html(frozenset(), in_place).words(story.title)}</h2>\n{story_html(story)}"
 
 

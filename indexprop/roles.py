@@ -22,7 +22,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from indexprop import calculus, execution, exposition, ir, layouts, notation, semantics, symbols
+from indexprop import calculus, execution, ir, layouts, listing, notation, semantics, symbols
 from indexprop.calculus import Gradient
 from indexprop.errors import NameProblem, NotationError, Problem, SizeError, TypeProblem, did_you_mean
 from indexprop.execution import Compiled
@@ -203,7 +203,7 @@ class Layer:
             title: [
                 (line, code.partition(f" {step.operation} ")[2] if step else "")
                 for (step, line), code in zip(
-                    notation.format_steps(steps, width), exposition.format(source, "einsum").splitlines(), strict=True
+                    notation.format_steps(steps, width), listing.format(source, "einsum").splitlines(), strict=True
                 )
             ]
             for title, (source, steps) in parts.items()

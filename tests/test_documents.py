@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import indexprop as ip
-from indexprop import exposition
+from indexprop import listing
 from indexprop.layers import Linear, Sequential, Sigmoid, SquaredLoss
 from tests import mutation
 
@@ -436,12 +436,12 @@ db1 = dZ1.sum(axis=0, keepdims=True)"""
 
 def test_the_six_gradients():
     grad = ip.gradient(NETS["three"].program, of="L", wrt=SIX)
-    text = exposition.format(grad, "einsum")
+    text = listing.format(grad, "einsum")
     assert text == EINSUMS
     assert len(text) <= 400
     assert "delta" not in str(grad.program)
-    assert exposition.format(grad, "matrix", layout="column") == COLUMNS
-    assert exposition.format(grad, "matrix", layout="row") == ROWS
+    assert listing.format(grad, "matrix", layout="column") == COLUMNS
+    assert listing.format(grad, "matrix", layout="row") == ROWS
 
 
 # --- the examples ---------------------------------------------------------------------------------

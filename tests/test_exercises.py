@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import indexprop as ip
-from indexprop import exercises, exposition
+from indexprop import exercises, listing
 from indexprop.__main__ import main
 from indexprop.errors import NameProblem
 from tests.golden import network
@@ -19,7 +19,7 @@ from tests.test_pages import GRADIENTS, NET
 @pytest.mark.parametrize("name", GRADIENTS)
 def test_answers_fill_the_blanks(name: str) -> None:
     grad = GRADIENTS[name]()
-    lines = " ".join(exposition.format(grad, "index").split())
+    lines = " ".join(listing.format(grad, "index").split())
     for _, questions in exercises.exercise(grad).groups:
         for one in questions:
             if one.text.endswith(("indices?", "derivative?")) and "einsum" not in one.text:

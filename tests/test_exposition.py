@@ -9,10 +9,13 @@ import pytest
 from hypothesis import given
 
 import indexprop as ip
-from indexprop import exposition, testing
+from indexprop import listing, testing, typesetting
 from indexprop.errors import LayoutError, NameProblem
-from indexprop.exposition import Code, Items, Story, explain, in_one_dimension, say, table
+from indexprop.exposition import explain
+from indexprop.formulas import in_one_dimension
 from indexprop.ir import Access
+from indexprop.listing import table
+from indexprop.stories import Code, Items, Story, say
 from tests.golden import GOLDEN, HERE, classifier, network, softmax
 
 PROGRAMS = {
@@ -213,7 +216,7 @@ def computed() -> dict[str, np.ndarray]:
     """Every tensor of the network, forward and backward, from the lines that the matrix form prints."""
     names: dict[str, object] = {**vars(np), "sigmoid": lambda x: 1 / (1 + np.exp(-x)), **arrays()}
     grad = network()
-    for line in (*exposition.format(grad.program, "matrix").splitlines(), ""):
+    for line in (*listing.format(grad.program, "matrix").splitlines(), ""):
         exec(line.replace("|b|", "5"), names)
     return {name: np.asarray(names[name]) for name in grad.program.names}
 
@@ -289,7 +292,7 @@ def test_tables_of_any_program(program: ip.Program) -> None:
     assert all(len(line) <= 80 and line == line.rstrip() for line in text.splitlines())
     packed = "".join(text.split())
     for style in ("index", "matrix"):
-        for line in exposition.format(grad, style).splitlines():
+        for line in listing.format(grad, style).splitlines():
             cell = line if style == "index" else line.split(" = ", 1)[-1].split(" += ", 1)[-1]
             assert "".join(cell.split()) in packed
     check_latex(table(grad, "latex"))
@@ -351,7 +354,7 @@ def check_markdown(text: str) -> None:
     ],
 )
 def test_names_in_latex(access: Access, latex: str) -> None:
-    assert exposition.latex_access(access) == latex
+    assert typesetting.latex_access(access) == latex
 
 
 @pytest.mark.parametrize(
@@ -374,7 +377,7 @@ def test_names_in_latex(access: Access, latex: str) -> None:
     ],
 )
 def test_formulas_in_latex(line: str, latex: str) -> None:
-    text = exposition.format(ip.parse(line), "latex")
+    text = listing.format(ip.parse(line), "latex")
     assert latex in text.splitlines()
 
 
@@ -389,7 +392,7 @@ def test_what_the_latex_check_refuses() -> None:
 
 
 def test_the_six_gradients_are_short() -> None:
-    text = exposition.format(network(), "einsum")
+    text = listing.format(network(), "einsum")
     assert len(text) <= 400
     assert "delta" not in text
     assert 'dW3 = einsum("ob,gb->og", dY, H2)' in text.splitlines()
@@ -397,23 +400,23 @@ def test_the_six_gradients_are_short() -> None:
 
 def test_styles_of_one_step() -> None:
     step = network().backward[1]
-    assert exposition.format(step) == "dW3[o,g] = dY[o,b] H2[g,b]"
-    assert exposition.format(step, "einsum") == 'dW3 = einsum("ob,gb->og", dY, H2)'
-    assert exposition.format(step, "matrix") == "dW3 = dY @ H2.T"
-    assert exposition.format(step, "matrix", layout={"dW3": "g o"}) == "dW3 = H2 @ dY.T"
-    assert r"W_{3" not in exposition.format(step, "latex"), "alone, a step does not know what is a cotangent"
+    assert listing.format(step) == "dW3[o,g] = dY[o,b] H2[g,b]"
+    assert listing.format(step, "einsum") == 'dW3 = einsum("ob,gb->og", dY, H2)'
+    assert listing.format(step, "matrix") == "dW3 = dY @ H2.T"
+    assert listing.format(step, "matrix", layout={"dW3": "g o"}) == "dW3 = H2 @ dY.T"
+    assert r"W_{3" not in listing.format(step, "latex"), "alone, a step does not know what is a cotangent"
 
 
 def test_a_program_in_index_style_is_the_program() -> None:
     net = ip.parse(PROGRAMS["row"])
-    assert exposition.format(net) == str(net)
-    assert ip.parse(exposition.format(net)) == net
+    assert listing.format(net) == str(net)
+    assert ip.parse(listing.format(net)) == net
 
 
 def test_tangents_have_a_table() -> None:
     moved = ip.jvp(ip.parse("Y[o,b] = W[o,h] H[h,b]"), wrt="W")
     assert "tY[o,b] = tW[o,h] H[h,b]" in table(moved)
-    assert exposition.format(moved, "matrix") == "tY = tW @ H"
+    assert listing.format(moved, "matrix") == "tY = tW @ H"
 
 
 def test_a_table_in_another_layout() -> None:
@@ -482,7 +485,7 @@ def test_unknown_forms_styles_and_layouts() -> None:
     with pytest.raises(NameProblem, match="there is no form 'html'"):
         explain(network(), "W3", form="html")
     with pytest.raises(NameProblem, match="there is no style 'matmul'"):
-        exposition.format(network(), "matmul")
+        listing.format(network(), "matmul")
     with pytest.raises(NameProblem, match="there is no form 'markdown'"):
         table(network(), "markdown")
     with pytest.raises(LayoutError, match="there is no layout 'colunm'"):
@@ -491,8 +494,9 @@ def test_unknown_forms_styles_and_layouts() -> None:
 
 def test_telling_needs_no_numpy() -> None:
     code = (
-        "import sys; from tests.golden import network; from indexprop import exposition as e; "
-        "g = network(); e.table(g); e.table(g, 'latex'); str(e.explain(g)); e.format(g, 'einsum'); "
+        "import sys; from tests.golden import network; from indexprop import exposition, listing; "
+        "g = network(); listing.table(g); listing.table(g, 'latex'); str(exposition.explain(g)); "
+        "listing.format(g, 'einsum'); "
         "sys.exit('numpy' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=HERE.parent.parent, check=False).returncode == 0

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from indexprop import execution, exposition, layers, layouts, notation, numerics, roles, semantics, symbols
+from indexprop import execution, layers, layouts, listing, notation, numerics, roles, semantics, symbols
 from indexprop.errors import IndexpropError, LayoutError, NameProblem, NotationError, SizeError, TypeProblem
 from indexprop.functions import TABLE, named
 from indexprop.layers import Activation, Layer, Linear, ReLU, Sequential, Sigmoid, SquaredLoss, Tanh
@@ -211,7 +211,7 @@ def test_a_transformer_block_is_derived_on_one_screen_for_each_part(pre: bool) -
             assert len(shown.splitlines()) <= 48, shown
             assert max(map(len, shown.splitlines())) <= 80, shown
     for form in ("index", "einsum"):
-        longest = max(len(line) for part in parts for line in exposition.format(part.gradient, form).splitlines())
+        longest = max(len(line) for part in parts for line in listing.format(part.gradient, form).splitlines())
         assert longest <= 120, form
     assert max(map(len, str(block).splitlines())) <= 80
 
@@ -219,7 +219,7 @@ def test_a_transformer_block_is_derived_on_one_screen_for_each_part(pre: bool) -
 def test_the_derivation_of_attention() -> None:
     """What somebody who knows attention expects to read."""
     attention = layers.Attention(causal=True)
-    assert exposition.format(attention.gradient) == (
+    assert listing.format(attention.gradient) == (
         "dV[b,h,k,e] = P[b,h,q,k] dY[b,h,q,e]\n"
         "dP[b,h,q,k] = dY[b,h,q,e] V[b,h,k,e]\n"
         "P_s[b,h,q]  = dP[b,h,q,k] P[b,h,q,k]\n"

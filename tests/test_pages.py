@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import pytest
 
 import indexprop as ip
-from indexprop import exercises, exposition, pages
+from indexprop import exercises, listing, pages, typesetting
 from indexprop.__main__ import main
 from indexprop.functions import TABLE
 from tests.golden import network, softmax
@@ -88,7 +88,7 @@ def test_functions_as_mathml(name: str) -> None:
     else:
         return_value = f"{name}({', '.join(letters)})" if name != "where" else "where(a[i] > 0, b[i], c[i])"
     step = ip.parse(f"y[i] = {return_value}").steps[0]
-    root = checked(exposition.latex_terms(step.terms), "i")
+    root = checked(typesetting.latex_terms(step.terms), "i")
     assert "a" in "".join(root.itertext())
 
 
@@ -96,7 +96,7 @@ def test_functions_as_mathml(name: str) -> None:
 def test_stories_as_mathml(name: str) -> None:
     grad = GRADIENTS[name]()
     for derived in grad.backward:
-        for formula in re.findall(r"<math.*?</math>", pages.story_html(exposition.explain(grad, derived.name), "ob")):
+        for formula in re.findall(r"<math.*?</math>", pages.story_html(ip.explain(grad, derived.name), "ob")):
             ElementTree.fromstring(formula)
 
 
@@ -196,7 +196,7 @@ def test_every_formula_is_written_once() -> None:
 def test_a_page_has_every_line_in_every_reading() -> None:
     said = "".join(Reader(pages.page(network())).text)
     for style, layout in (("einsum", None), ("matrix", "column"), ("matrix", "row"), ("index", None)):
-        for line in exposition.format(network(), style, layout).splitlines():
+        for line in listing.format(network(), style, layout).splitlines():
             assert re.sub(" +", " ", line) in said
 
 

@@ -46,6 +46,10 @@ ORDER = [
         "rewriting",
         "diagrams",
         "exposition",
+        "listing",
+        "stories",
+        "typesetting",
+        "formulas",
         "comparison",
         "backends",
         "execution",
@@ -139,7 +143,7 @@ WITHOUT_NUMPY = {
     "import": "",
     "parse and print": "str(net)",
     "derive": "str(grad); str(ip.vjp(grad.program, of='dW')); str(ip.jvp(net))",
-    "format": "[exposition.format(grad, form) for form in ('index', 'einsum', 'matrix')]",
+    "format": "[listing.format(grad, form) for form in ('index', 'einsum', 'matrix')]",
     "explain": "str(exposition.explain(grad, 'W')); exposition.explain(grad, 'W')._repr_mimebundle_()",
     "source": "[ip.source(grad, layout=one, style=two) for one in ('column', 'row') for two in ('einsum', 'matmul')]",
     "lay out": "str(ip.explain('column', 'torch', grad)); str(ip.compare(net)); ip.source(grad, layout='keras'); "
@@ -154,7 +158,7 @@ WITHOUT_NUMPY = {
 def test_without_numpy(what):
     """Importing, parsing, deriving, explaining and printing source load nothing but the standard library."""
     net = "Z[o,b] = W[o,i] X[i,b] + c[o]\\nL = sum[o,b]((sigmoid(Z[o,b]) - T[o,b])^2) / (2 |b|)"
-    code = "import indexprop as ip\nfrom indexprop import exposition, layers, symbols\n"
+    code = "import indexprop as ip\nfrom indexprop import exposition, layers, listing, symbols\n"
     code += f"net = ip.parse('{net}')\ngrad = ip.gradient(net, wrt=['W', 'c'])\n"
     assert run(f"{code}{WITHOUT_NUMPY[what]}\n{LOADED}").split() == []
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import indexprop as ip
-from indexprop import diagrams, exercises, exposition, pages
+from indexprop import diagrams, exercises, listing, pages
 
 HERE = Path(__file__).parent
 
@@ -62,18 +62,18 @@ def classifier() -> ip.Gradient:
 
 
 GOLDEN: dict[str, Callable[[], str]] = {
-    "network.txt": lambda: exposition.table(network()),
-    "softmax.txt": lambda: exposition.table(softmax()),
-    "dW3.txt": lambda: str(exposition.explain(network(), "W3")),
-    "dW3.tex": lambda: str(exposition.explain(network(), "W3", form="latex")),
-    "dZ2.txt": lambda: str(exposition.explain(network(), "Z2")),
-    "classifier.txt": lambda: exposition.table(classifier()),
-    "classifier_dZ.txt": lambda: str(exposition.explain(classifier(), "Z")),
-    "convolution_dX.txt": lambda: str(exposition.explain(ip.vjp(ip.parse(CONVOLUTION)), "X")),
-    "attention_dK.txt": lambda: str(exposition.explain(ip.vjp(ip.parse(ATTENTION)), "K")),
-    "dW3.md": lambda: str(exposition.explain(network(), "W3", form="markdown")),
-    "db3.txt": lambda: str(exposition.explain(network(), "b3")),
-    "dW3.html": lambda: pages.story_html(exposition.explain(network(), "W3"), network().program.indices),
+    "network.txt": lambda: listing.table(network()),
+    "softmax.txt": lambda: listing.table(softmax()),
+    "dW3.txt": lambda: str(ip.explain(network(), "W3")),
+    "dW3.tex": lambda: str(ip.explain(network(), "W3", form="latex")),
+    "dZ2.txt": lambda: str(ip.explain(network(), "Z2")),
+    "classifier.txt": lambda: listing.table(classifier()),
+    "classifier_dZ.txt": lambda: str(ip.explain(classifier(), "Z")),
+    "convolution_dX.txt": lambda: str(ip.explain(ip.vjp(ip.parse(CONVOLUTION)), "X")),
+    "attention_dK.txt": lambda: str(ip.explain(ip.vjp(ip.parse(ATTENTION)), "K")),
+    "dW3.md": lambda: str(ip.explain(network(), "W3", form="markdown")),
+    "db3.txt": lambda: str(ip.explain(network(), "b3")),
+    "dW3.html": lambda: pages.story_html(ip.explain(network(), "W3"), network().program.indices),
     "dW3_swap.svg": lambda: diagrams.swap(network().backward[1], network()),
     "dZ2_step.svg": lambda: diagrams.step(network().backward[4], network().program),
     "network_flow.svg": lambda: diagrams.flow(network()),
@@ -82,7 +82,7 @@ GOLDEN: dict[str, Callable[[], str]] = {
     "column_batch_plan.txt": lambda: str(
         ip.compile(network(), "column").at({"i": 3, "h": 4, "g": 6, "o": 2, "b": 5}).plan
     ),
-    "dP_exp.txt": lambda: str(exposition.explain(softmax(), "P_exp")),
+    "dP_exp.txt": lambda: str(ip.explain(softmax(), "P_exp")),
 }
 
 
