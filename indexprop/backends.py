@@ -245,7 +245,7 @@ class Backed(ABC):
         self.identifiers = {name: writer.names[name] for name in self.inputs}
 
     @abstractmethod
-    def __call__(self, /, **arrays: Any) -> Any:
+    def __call__(self, /, *unnamed: Any, **arrays: Any) -> Any:
         """The results; every input is given by name."""
 
     @abstractmethod
@@ -348,7 +348,8 @@ class Torch(Backed):
         self._records = False
         self._renamed = any(name != identifier for name, identifier in self.identifiers.items())
 
-    def __call__(self, /, **arrays: Any) -> Any:
+    def __call__(self, /, *unnamed: Any, **arrays: Any) -> Any:
+        semantics.check_named(unnamed, self.inputs)
         try:
             known = self._signature(arrays) == self._latest and len(arrays) == len(self.inputs)
         except (KeyError, AttributeError):
@@ -415,7 +416,8 @@ class Jax(Backed):
                 tuple(program.values) if isinstance(program, Gradient) else calculus.program_of(program).outputs
             )
 
-    def __call__(self, /, **arrays: Any) -> Any:
+    def __call__(self, /, *unnamed: Any, **arrays: Any) -> Any:
+        semantics.check_named(unnamed, self.inputs)
         if self.positions or any(type(one) is not self._array for one in arrays.values()):
             semantics.check_names(self.inputs, arrays)
             prepared = self.prepare(arrays)

@@ -149,7 +149,8 @@ class Compiled:
             self.options["memory_limit"],
         ).lower()
 
-    def __call__(self, /, **arrays: Any) -> Any:
+    def __call__(self, /, *unnamed: Any, **arrays: Any) -> Any:
+        semantics.check_named(unnamed, self._inputs)
         try:
             signature, values = self._signature(arrays)
             free = self._checked[signature]  # names, shapes and types decide everything that is checked
@@ -221,8 +222,13 @@ class Compiled:
             given = arrays[name]
             try:
                 array = np.asarray(given)
-            except (ValueError, TypeError) as error:
-                wrong.append(Problem(f"{name} is not an array: {error}", way_out="Give nested lists of equal length."))
+            except (ValueError, TypeError, RuntimeError) as error:
+                way_out = "Give a numpy array, or nested lists of equal length."
+                wrong.append(Problem(f"{name} is not an array: {error}", way_out=way_out))
+                continue
+            if np.ma.is_masked(given):
+                way_out = f"Give a mask to the program, such as [m[b]] X[i,b], or values for what is masked: {name}.filled(0)."
+                wrong.append(Problem(f"{name} is a masked array, and its mask would be ignored", way_out=way_out))
                 continue
             if array.dtype.kind not in "fciub":
                 wrong.append(

@@ -19,7 +19,7 @@ from functools import lru_cache
 from typing import Any, assert_never
 
 from indexprop import definitions, ir, notation
-from indexprop.errors import NameProblem, Problem, SizeError, TypeProblem, did_you_mean, underline
+from indexprop.errors import NameProblem, Problem, SizeError, TypeProblem, did_you_mean, shortly, underline
 from indexprop.functions import lookup
 from indexprop.ir import (
     Access,
@@ -207,6 +207,15 @@ def check_names(expected: Sequence[str], given: Iterable[str]) -> None:
         )
     if problems:
         raise NameProblem(*problems)
+
+
+def check_named(given: Sequence[Any], expected: Sequence[str]) -> None:
+    """Raises TypeProblem for inputs that are given without their names."""
+    if given:
+        fact = f"the inputs are given by name, not {', '.join(map(shortly, given))}"
+        first = expected[0] if expected else "X"
+        way_out = f"Write step({first}={first}, ...), or step(**arrays) for a dictionary of arrays."
+        raise TypeProblem(Problem(fact, evidence=f"inputs: {', '.join(expected)}", way_out=way_out))
 
 
 def _clash(

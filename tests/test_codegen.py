@@ -693,6 +693,7 @@ def test_vectors_of_rows():
         ([["a", "b"]], "W holds <U1 and not numbers"),
         ({"a": 1}, "W holds object and not numbers"),
         (np.array(["2020-01-01"], "datetime64[D]"), "W holds datetime64[D] and not numbers"),
+        (np.ma.masked_less(np.ones((3, 4)), 2), "W is a masked array, and its mask would be ignored"),
     ],
 )
 def test_what_is_not_numbers(value, fact):
@@ -703,6 +704,21 @@ def test_all_that_is_not_numbers_at_once():
     text = message(TypeProblem, STEP, arrays_for_step(W="text", c=[[1], [2, 3]]))
     assert "W holds" in text
     assert "c is not an array" in text
+
+
+def test_a_masked_array_that_masks_nothing_is_an_array():
+    arrays = arrays_for_step()
+    same = STEP(**{name: np.ma.array(value) for name, value in arrays.items()})
+    assert all(np.array_equal(same[name], value) for name, value in STEP(**arrays).items())
+
+
+def test_inputs_are_given_by_name():
+    text = message(TypeProblem, lambda **arrays: STEP(arrays), arrays_for_step())
+    assert text == (
+        "the inputs are given by name, not a dict\n"
+        "    inputs: W, X, c\n"
+        "    Write step(W=W, ...), or step(**arrays) for a dictionary of arrays."
+    )
 
 
 def test_nothing_is_computed_before_every_check():

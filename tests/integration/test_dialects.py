@@ -266,6 +266,17 @@ def test_a_plain_step_records_nothing():
     assert loss.requires_grad
 
 
+@pytest.mark.parametrize("backend", ["torch", "jax"])
+def test_inputs_are_given_by_name(backend):
+    with pytest.raises(ip.errors.TypeProblem, match="the inputs are given by name, not a dict"):
+        ip.compile(GRAD, backend=backend)(inputs(backend))
+
+
+def test_numpy_does_not_take_what_torch_records():
+    with pytest.raises(ip.errors.TypeProblem, match="W is not an array: Can't call numpy"):
+        ip.compile(GRAD)(**{name: array.requires_grad_() if name == "W" else array for name, array in inputs().items()})
+
+
 def test_a_plain_function_can_be_differentiated_again():
     arrays = inputs()
     step = ip.compile(GRAD, backend="torch")
