@@ -227,7 +227,9 @@ class Compiled:
                 wrong.append(Problem(f"{name} is not an array: {error}", way_out=way_out))
                 continue
             if np.ma.is_masked(given):
-                way_out = f"Give a mask to the program, such as [m[b]] X[i,b], or values for what is masked: {name}.filled(0)."
+                way_out = (
+                    f"Write the mask into the program, such as [m[b]] X[i,b], or fill what is masked: {name}.filled(0)."
+                )
                 wrong.append(Problem(f"{name} is a masked array, and its mask would be ignored", way_out=way_out))
                 continue
             if array.dtype.kind not in "fciub":
