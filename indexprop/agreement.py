@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from indexprop import execution, ir, notation
+from indexprop import execution, ir, validation
 from indexprop.completion import Lifted
 from indexprop.errors import IndexpropError, Problem
 from indexprop.ir import Access, Expr, Number, Program, Size
@@ -74,7 +74,7 @@ def everything(program: Program) -> execution.Compiled:
     """The program as a callable that returns every step."""
     names = [step.name for step in program.steps]
     return execution.compile(
-        notation.assemble(
+        validation.assemble(
             program.steps, inputs=program.inputs, outputs=dict.fromkeys(names), batch=program.batch, facts=program.facts
         )
     )
@@ -102,7 +102,7 @@ def cancelled(program: Program, values: Mapping[str, Any], differences: Mapping[
         sums = [replace(step, terms=tuple(map(magnitude, step.terms))) for step in steps]
         inputs = [Access(read, program.axes[read]) for read in reads]
         try:
-            made = notation.assemble(sums, inputs=inputs, outputs=[name], facts=program.facts)
+            made = validation.assemble(sums, inputs=inputs, outputs=[name], facts=program.facts)
             bound = execution.compile(made)(**{read: bounds[read] for read in made.input_names})[name]
         except (IndexpropError, ValueError, LookupError):
             continue

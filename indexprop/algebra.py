@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TypeAlias
 
-from indexprop import ir, notation
+from indexprop import ir, notation, validation
 from indexprop.functions import lookup
 from indexprop.ir import (
     Access,
@@ -43,7 +43,7 @@ def name_parts(program: Program, active: Callable[[str], bool] = lambda tensor: 
     for _, run in ir.blocks(program.steps):
         parts = [part for step in run for part in namer.take_apart(step)]
         steps += ir.hoisted(parts)
-    return program if len(steps) == len(program.steps) else notation.with_steps(program, steps)
+    return program if len(steps) == len(program.steps) else validation.with_steps(program, steps)
 
 
 Names: TypeAlias = dict[tuple[Expr, tuple[Index, ...]], tuple[str, tuple[int, ...]]]
@@ -214,7 +214,7 @@ def needed(program: Program, outputs: tuple[str, ...]) -> Program:
     while True:
         wanted = sources(program, wanted)
         kept = replace(program, steps=tuple(step for step in program.steps if step.name in wanted), outputs=outputs)
-        sized = notation.sized_indices(kept)
+        sized = validation.sized_indices(kept)
         lost = {index for step in kept.steps for index in step.indices if kept.same_size[index] not in sized}
         if not lost:
             break
@@ -226,7 +226,7 @@ def needed(program: Program, outputs: tuple[str, ...]) -> Program:
     spare = [access for access in kept.inputs if access.tensor not in wanted]
     while True:  # an input that nothing reads stays while it is the first to say how large something is
         trial = replace(kept, inputs=tuple(access for access in kept.inputs if access.tensor in wanted))
-        sized = notation.sized_indices(trial)
+        sized = validation.sized_indices(trial)
         unknown = any(trial.same_size[index] not in sized for step in kept.steps for index in step.indices)
         telling = next(
             (one for one in spare if unknown and not {kept.same_size[name] for name in one.names} <= sized.keys()), None
@@ -255,7 +255,7 @@ def expand_definitions(program: Program) -> Program:
         replace(step, terms=tuple(ir.term(one.bound, expand(one.body), one.factor) for one in step.terms))
         for step in program.steps
     ]
-    return notation.with_steps(program, steps)
+    return validation.with_steps(program, steps)
 
 
 def magnitudes(program: Program, names: Iterable[str]) -> tuple[Program, dict[str, str]]:
@@ -301,4 +301,4 @@ def magnitudes(program: Program, names: Iterable[str]) -> tuple[Program, dict[st
             size = Access(sizes[step.name], step.target.slots)
             steps.append(Step(size, ir.collect(terms), step.operation, loop=step.loop))
     written = {name: size for name, size in sizes.items() if name in {step.name for step in program.steps}}
-    return notation.with_steps(program, steps, written.values()), written
+    return validation.with_steps(program, steps, written.values()), written

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from indexprop import codegen, formulas, ir, layouts, notation, rewriting
+from indexprop import codegen, formulas, ir, layouts, printing, rewriting
 from indexprop.auditing import PART, WIDTH, Audit, Report, readable
 from indexprop.claims import prepare
 from indexprop.completion import Lifted
@@ -116,7 +116,7 @@ class Annotator:
 
     def of_step(self, step: Step) -> Iterator[str]:
         """The index form, the contraction, and in the backward pass the reason."""
-        yield notation.format_step(step)
+        yield printing.format_step(step)
         detail = [self.contraction(step), self.summed(step)]
         if any(detail):
             yield "  " + "; ".join(part for part in detail if part)
@@ -130,7 +130,7 @@ class Annotator:
             local = formulas.in_one_dimension(formulas.expression(step.terms))
             upstream = any(access.tensor in self.entries for access in step.reads)
             reason = ": upstream times local" if upstream and isinstance(local, ir.Product) else ""
-            yield f"  in one dimension {step.name} = {notation.format_expr(local)}{reason}"
+            yield f"  in one dimension {step.name} = {printing.format_expr(local)}{reason}"
         if entry.said:
             yield f"  misnamed: the name says the gradient of {entry.said}"
         if step.name in self.mistakes:

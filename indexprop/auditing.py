@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, overload
 
-from indexprop import algebra, evidence, ir, naming, notation, numerics, pairs
+from indexprop import algebra, evidence, ir, naming, numerics, pairs, printing
 from indexprop.agreement import close
 from indexprop.calculus import Gradient
 from indexprop.claims import find_loss, find_pairs, first_pass, meanings, prepare, said_by
@@ -682,7 +682,7 @@ def show_report(report: Report) -> str:
     head = f"audit of {report.name}: "
     head += f"{count} gradient{'s' * (count != 1)} right" if report.ok else f"{len(wrong)} of {count} gradients wrong"
     lines = textwrap.wrap(head, WIDTH, break_long_words=False)
-    lines += [*wrapped(f"loss: {notation.format_step(loss_step(report))}", ""), ""]
+    lines += [*wrapped(f"loss: {printing.format_step(loss_step(report))}", ""), ""]
     passes: dict[tuple[Line, bool, str], list[Entry]] = {}
     for entry in report.entries:
         fine = entry.verdict in (RIGHT, PART, SCALED, NEGATED, KINK)
@@ -723,10 +723,10 @@ def show_entry(entry: Entry, report: Report) -> Iterator[str]:
     yield from wrapped(f"{label}{entry.line.text.strip()}", " " * (len(label) + 4))
     notated = isinstance(report.lifted, Notated)
     if not notated:
-        yield from wrapped(f"{' ' * len(label)}{notation.format_step(entry.step)}", " " * (len(label) + 4))
+        yield from wrapped(f"{' ' * len(label)}{printing.format_step(entry.step)}", " " * (len(label) + 4))
     indent = " " * len(label)
     for step in () if notated and entry.derived == (entry.step,) else entry.derived:
-        yield from wrapped(f"{indent}derived: {notation.format_step(step)}", indent + "    ")
+        yield from wrapped(f"{indent}derived: {printing.format_step(step)}", indent + "    ")
     text = entry.verdict
     if entry.verdict in (RIGHT, PART, SCALED, NEGATED, KINK):
         text = f"{entry.verdict}: the gradient of {readable(entry.meaning, report)}"
@@ -752,5 +752,5 @@ def show_mistake(mistake: Mistake, label: str) -> Iterator[str]:
     yield from wrapped(f"    class:    {mistake.kind}", " " * 14)
     yield from wrapped(f"    evidence: {mistake.evidence}", " " * 14)
     for step in mistake.derived:
-        yield from wrapped(f"    derived:  {notation.format_step(step)}", " " * 18)
+        yield from wrapped(f"    derived:  {printing.format_step(step)}", " " * 18)
     yield from wrapped(f"    right:    {mistake.right}", " " * 18)

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from typing import assert_never
 
-from indexprop import algebra, definitions, ir, notation
+from indexprop import algebra, definitions, ir, notation, validation
 from indexprop.errors import DerivationError, NameProblem, Problem, TypeProblem, did_you_mean, expect, names_in
 from indexprop.functions import INDEXED, lookup
 from indexprop.ir import (
@@ -206,7 +206,7 @@ def gradient(program: Program, of: str | None = None, wrt: Sequence[str] | str |
     >>> from indexprop import parse
     >>> net = parse("Y[o] = W[o,i] x[i] \\n L = Y[o]^2 / 2")
     >>> for step in gradient(net, of="L", wrt=["W"]).backward:
-    ...     print(notation.format_step(step))
+    ...     print(printing.format_step(step))
     dY[o] = Y[o]
     dW[o,i] = dY[o] x[i]
 
@@ -324,7 +324,7 @@ def _prefix(program: Program, tensors: Iterable[str], start: str) -> tuple[str, 
     names = list(tensors)
     prefix, count = start, 1
     clash = ""
-    while clashes := [name for name in names if prefix + name in taken or notation.name_problem(prefix + name)]:
+    while clashes := [name for name in names if prefix + name in taken or validation.name_problem(prefix + name)]:
         clash = clash or prefix + clashes[0]
         count += 1
         prefix = f"{start}{count}"

@@ -19,7 +19,7 @@ from functools import cached_property
 from string import ascii_letters
 from typing import assert_never
 
-from indexprop import definitions, dialects, ir, notation
+from indexprop import definitions, dialects, ir, printing, validation
 from indexprop.calculus import Gradient, Tangent, program_of
 from indexprop.dialects import NUMPY, Dialect
 from indexprop.errors import NotationError, Problem, one_of
@@ -239,7 +239,7 @@ class Writer:
             for axis, index in enumerate(self.arrangement.memory(access)):
                 if isinstance(index, str) and same[index] == root:
                     return f"{self.names[access.tensor]}.shape[{axis}]"
-        steps = notation.sized_indices(self.program)
+        steps = validation.sized_indices(self.program)
         before = {index for index, count in steps.items() if count < steps.get(root, 0)}
         for fact in self.program.facts:
             if same[fact.index] == root and {same[index] for index in ir.count_indices(fact.value)} <= before:
@@ -396,7 +396,7 @@ class Writer:
         slots = self.axis_of(access)
         axes = tuple(index for slot, _ in slots for index in ir.slot_indices(slot))
         if self.bare and not all(isinstance(slot, str) or self.position(slot) for slot, _ in slots):
-            return Code(self.spoken(notation.format_access(access)), tuple(dict.fromkeys(axes)))
+            return Code(self.spoken(printing.format_access(access)), tuple(dict.fromkeys(axes)))
         text, level = code.at(ATOM), ATOM
         if len(set(axes)) < len(axes):  # an index in two slots: every axis by positions
             want = tuple(dict.fromkeys(axes))
@@ -519,7 +519,7 @@ class Writer:
         rest = [(slot, axis) for slot, axis in slots if not self.position(slot)]
         partial = [(slot, axis) for slot, axis in slots if isinstance(slot, Partial) and self.position(slot)]
         tests = [self.in_range(slot, axis) for slot, axis in partial]
-        comment = f"  # {notation.format_access(step.target)}"
+        comment = f"  # {printing.format_access(step.target)}"
         parts = {"name": name, "target": _part(name, entries), "at": ", ".join(entries)}
         if _doubled(rest):
             lines = [self.say(self.dialect.assign, value="0", **parts)] if step.operation == "=" else []
@@ -535,7 +535,7 @@ class Writer:
         name = self.names[step.name]
         slots = self.axis_of(step.target)
         full = self.arrangement.memory(replace_slots(step.target, self.program.axes[step.name]))
-        comment = f"  # {notation.format_access(step.target)}"
+        comment = f"  # {printing.format_access(step.target)}"
         if _doubled(slots):
             at, value = self.strewn(step, slots)
             return self.added(name, _entries(full), at, value, comment)
@@ -612,7 +612,7 @@ class Writer:
 
     def guard(self, guard: Guard, want: Axes) -> Code:
         if self.bare:
-            text = self.spoken(notation.format_expr(guard)[1:-1])
+            text = self.spoken(printing.format_expr(guard)[1:-1])
             return Code(text, tuple(ir.free_indices(guard)), COMPARISON)
         if isinstance(guard.left, Access):
             return self.align(self.read(guard.left), want)
@@ -667,10 +667,10 @@ class Writer:
             case Sum(terms):
                 return self.joined([self.signed(part, want) for part in terms], want)
             case Product(factors):
-                parts = notation.fractional(factors)
+                parts = printing.fractional(factors)
                 return self.negated(parts.negative, self.fraction(parts.above, parts.below, want))
             case Call("^", (_, Number(value))) if ir.is_divisor(expr):
-                parts = notation.fractional([expr])
+                parts = printing.fractional([expr])
                 return self.fraction(parts.above, parts.below, want)
             case Call(function, arguments):
                 return self.call(function, arguments, want)
@@ -699,7 +699,7 @@ class Writer:
         return Code(f"{function}[{','.join(names)}]({', '.join(inside)})", axes_left)
 
     def number(self, value: Fraction) -> Code:
-        text = notation.format_number(value)
+        text = printing.format_number(value)
         level = ADDED if value < 0 else MULTIPLIED if "/" in text else ATOM
         return Code(text.replace("/", " / "), (), level, number=True)
 
@@ -708,7 +708,7 @@ class Writer:
             case Number(value):
                 return value < 0, self.number(abs(value))
             case Product(factors):
-                parts = notation.fractional(factors)
+                parts = printing.fractional(factors)
                 return parts.negative, self.fraction(parts.above, parts.below, want)
             case _:
                 return False, self.expression(expr, want)
@@ -842,7 +842,7 @@ class Writer:
         """The sum over the bound indices of a product, its axes in the order of `want` where they are there."""
         survive = [part for part in factors if isinstance(part, Guard) and not set(bound) & set(ir.free_indices(part))]
         masks = [self.guard(part, want) for part in survive]
-        parts = notation.fractional([part for part in factors if part not in survive])
+        parts = printing.fractional([part for part in factors if part not in survive])
         guards = [part for part in parts.above if isinstance(part, Guard)]
 
         def outside(part: Expr) -> bool:  # what has no index scales the result, unless it may not be chosen at all
@@ -1016,7 +1016,7 @@ class Writer:
 
     def term(self, one: Term, want: Axes) -> tuple[bool, Code]:
         """A term aligned to the axes of its target, and whether it is subtracted."""
-        scale = notation.fractional((), Factor(abs(one.factor.number), one.factor.sizes))
+        scale = printing.fractional((), Factor(abs(one.factor.number), one.factor.sizes))
         above = [self.expression(part, ()) for part in scale.above if part != ir.ONE]
         below = [self.expression(part, ()) for part in scale.below]
         negative = one.factor.number < 0
@@ -1024,7 +1024,7 @@ class Writer:
         tensors = [part for part in factors if ir.free_indices(part) and not isinstance(part, Guard)]
         contracted = one.bound or (self.einsums and len(tensors) > 1 and not any(map(_reduces, factors)))
         if not contracted:
-            parts = notation.fractional(factors, one.factor)
+            parts = printing.fractional(factors, one.factor)
             return parts.negative, self.fraction(parts.above, parts.below, want)
         core = self.contraction(factors, one.bound, want)
         core = core if core.axes == want else self.align(core, want)
@@ -1191,7 +1191,7 @@ def source(program: Derived, layout: LayoutLike = None, style: str = "matmul", d
     """
     program = expanded(program)
     whole = program_of(program)
-    notation.validate(whole)  # whoever built it: only plain names become text that runs
+    validation.validate(whole)  # whoever built it: only plain names become text that runs
     writer = Writer(whole, arrange(program, layout), style, dialects.dialect(dialect))
     return module(writer, [function(writer, title(program), whole.steps, results(program, writer))])
 
@@ -1201,7 +1201,7 @@ def function(writer: Writer, name: str, steps: Iterable[Step], result: str, para
     program, names, spoken = writer.program, writer.names, writer.dialect
     writer.sizes, writer.places, writer.uses = {}, {}, writer.uses - {"dtype", "device"}
     lines = [line for loop, run in ir.blocks(tuple(steps)) for line in writer.lines(loop, run)]
-    lines[:0] = [f"{name} = {text}  # {notation.format_slot(value)}" for value, (name, text) in writer.places.items()]
+    lines[:0] = [f"{name} = {text}  # {printing.format_slot(value)}" for value, (name, text) in writer.places.items()]
     inputs = [names[name] for name in program.input_names]
     numbers = [names[name] for name in program.input_names if name not in {*program.truths, *program.positions}]
     found = {"arrays": ", ".join(numbers), "first": next(iter([*numbers, *inputs]), "")}

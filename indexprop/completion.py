@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from indexprop import ir, notation
+from indexprop import ir, printing, validation
 from indexprop.errors import IndexpropError, Problem
 from indexprop.folding import Entry, Folding, Stack, clear, plainly, renamed
 from indexprop.ir import (
@@ -62,7 +62,7 @@ class Lifted:
 
     def __str__(self) -> str:
         notes = [f"# note: {note}" for note in self.notes]
-        return "\n".join([notation.format_program(self.program), *notes])
+        return "\n".join([printing.format_program(self.program), *notes])
 
     def tensor(self, name: str) -> str | None:
         """The tensor that a name of the code means, or None."""
@@ -106,7 +106,7 @@ def finish(
         raise LiftError(Problem("the code computes nothing from its arrays", way_out="Give it arrays to work on."))
     try:
         facts = names.facts(inputs, steps)
-        program = notation.assemble(steps, inputs=inputs, batch=batch if batch in used else None, facts=facts)
+        program = validation.assemble(steps, inputs=inputs, batch=batch if batch in used else None, facts=facts)
     except IndexpropError as error:
         raise LiftError(Problem("the steps make no program", evidence=str(error))) from error
     layout = {}

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 
-from indexprop import ir, notation, symbols
+from indexprop import ir, printing, symbols, validation
 from indexprop.errors import NameProblem, NotationError, Problem, TypeProblem, did_you_mean
 from indexprop.ir import Access, Step
 from indexprop.roles import Layer, check_layer_name
@@ -183,7 +183,7 @@ def share(layer: Layer, names: Mapping[str, str]) -> Layer:
     if problems:
         raise NameProblem(*problems)
     whole = layer.definition
-    definition = notation.assemble(
+    definition = validation.assemble(
         [ir.rename_step(step, {}, names) for step in whole.steps],
         inputs=[access for access in whole.inputs if access.tensor not in names],
         outputs=whole.outputs,
@@ -218,8 +218,8 @@ def _check_ranks(flat: Sequence[Layer]) -> None:
         if len(given) != len(wanted):
             problems.append(
                 Problem(
-                    f"layer {number} reads {notation.format_access(Access(after.data, wanted))}, and layer {number - 1}"
-                    f" gives {notation.format_access(Access(before.output, given))}",
+                    f"layer {number} reads {printing.format_access(Access(after.data, wanted))}, and layer {number - 1}"
+                    f" gives {printing.format_access(Access(before.output, given))}",
                     f"{number - 1}  {before.title}\n{number}  {after.title}",
                     f"{len(wanted)} axes and {len(given)}.",
                     "Nothing follows a loss."
@@ -242,7 +242,7 @@ def _check_batches(flat: Sequence[Layer]) -> None:
         one, other = before.definition.batch, after.definition.batch
         if one in given and other in wanted and given.index(one) != wanted.index(other):
             reads, gives = (
-                f"{notation.format_access(Access(tensor, axes))}, with {index!r} at axis {axes.index(index) + 1}"
+                f"{printing.format_access(Access(tensor, axes))}, with {index!r} at axis {axes.index(index) + 1}"
                 for tensor, axes, index in ((after.data, wanted, other), (before.output, given, one))
             )
             problems.append(
@@ -298,7 +298,7 @@ def _tensor_names(flat: Sequence[Layer]) -> list[dict[str, str]]:
         count = max(stage, last.get(local, 0) + 1, 1)
         while True:
             name = f"{local}{'_' if local[-1].isdigit() else ''}{count}"
-            if name not in taken and not notation.name_problem(name):
+            if name not in taken and not validation.name_problem(name):
                 last[local] = count
                 return name
             count += 1

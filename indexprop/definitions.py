@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
-from indexprop import ir, notation
+from indexprop import ir, notation, validation
 from indexprop.functions import INDEXED
 from indexprop.ir import Access, Affine, Apply, Expr, Guard, Index, Program, Reason, Reduce, Size, Step
 
@@ -42,7 +42,7 @@ def expand(program: Program, keep: Callable[[Apply], bool] = lambda applied: Fal
                 changed = True
                 waiting.extend(reversed(_define(step, *found, taken)))
         steps += ir.hoisted(done)
-    return notation.with_steps(program, steps) if changed else program
+    return validation.with_steps(program, steps) if changed else program
 
 
 def _applications(step: Step) -> list[tuple[Apply, tuple[Expr, ...]]]:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from indexprop import formulas, ir, notation
+from indexprop import formulas, ir, printing
 from indexprop.calculus import Gradient
 from indexprop.errors import LayoutError
 from indexprop.ir import Access, Expr, Index, Product, Program, Step, Term
@@ -92,7 +92,7 @@ class Node:
 def nodes(body: Expr) -> tuple[Node, ...]:
     """The factors of a summand, each with the indices that it has; those that only scale are left out."""
     return tuple(
-        Node(notation.format_expr(formulas.in_one_dimension(part)), tuple(ir.free_indices(part)))
+        Node(printing.format_expr(formulas.in_one_dimension(part)), tuple(ir.free_indices(part)))
         for part in _drawn(body)
     )
 
@@ -260,7 +260,7 @@ def _alternative(step: Step) -> str:
     summed = list(dict.fromkeys(index for term in step.terms for index in term.bound))
     how = f"{', '.join(summed)} joined, because summed" if summed else "no leg joined: nothing is summed"
     loose = ", ".join(ir.slot_indices(step.target)) or "none"
-    return f"{notation.format_step(step)}: tensors with indices as legs; {how}; loose legs: {loose}."
+    return f"{printing.format_step(step)}: tensors with indices as legs; {how}; loose legs: {loose}."
 
 
 # --- the swap -----------------------------------------------------------------------------------------------------
@@ -306,8 +306,8 @@ def swap(derived: Step, gradient: Gradient, *, styled: bool = True) -> str:
         parts.append(_text(left + wide / 2, height - 8, caption, "note"))
         left += wide + gap
     label = (
-        f"Three pictures. {notation.format_step(source)}. Then {upstream} joins all loose legs. Then {leaf.tensor} is "
-        f"taken out, and the legs it leaves are those of {notation.format_access(derived.target)}."
+        f"Three pictures. {printing.format_step(source)}. Then {upstream} joins all loose legs. Then {leaf.tensor} is "
+        f"taken out, and the legs it leaves are those of {printing.format_access(derived.target)}."
     )
     return _svg(left - gap, height, label, parts, styled, "swap")
 

@@ -10,7 +10,7 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Any, TypeAlias
 
-from indexprop import agreement, algebra, calculus, execution, ir, notation
+from indexprop import agreement, algebra, calculus, execution, ir, printing, validation
 from indexprop.agreement import close
 from indexprop.completion import Lifted
 from indexprop.errors import IndexpropError
@@ -153,7 +153,7 @@ class Ledger:
             names = {access.tensor for access in inputs}
             extra = [access for access in self.forward.inputs if access.tensor not in names]
             try:
-                program = notation.assemble([step], inputs=[*inputs, *extra], outputs=[step.name])
+                program = validation.assemble([step], inputs=[*inputs, *extra], outputs=[step.name])
                 self.functions[step] = execution.compile(program)
             except IndexpropError:
                 return None
@@ -417,7 +417,7 @@ def without_guards(program: Program) -> Program:
         replace(step, terms=tuple(ir.term(term.bound, change(term.body), term.factor) for term in step.terms))
         for step in program.steps
     ]
-    return notation.with_steps(program, steps)
+    return validation.with_steps(program, steps)
 
 
 def fits(own: Array, right: Array) -> bool:
@@ -439,4 +439,4 @@ def farthest(own: Column, right: Column, step: Step) -> str:
 
 
 def show_factor(factor: ir.Factor) -> str:
-    return notation.format_terms([ir.Term(factor, (), ir.ONE)])
+    return printing.format_terms([ir.Term(factor, (), ir.ONE)])

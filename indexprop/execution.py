@@ -15,7 +15,7 @@ from functools import cached_property
 from itertools import count
 from typing import Any
 
-from indexprop import codegen, ir, notation, semantics
+from indexprop import codegen, ir, semantics, validation
 from indexprop.calculus import program_of
 from indexprop.codegen import Writer, expanded, title
 from indexprop.errors import NotationError, Problem, SizeError, TypeProblem
@@ -70,7 +70,7 @@ class Compiled:
         self._program = program = expanded(program)
         self.arrangement = arrange(program, layout)
         self._whole = whole = program_of(program)
-        notation.validate(whole)  # whoever built it: only plain names become text that runs
+        validation.validate(whole)  # whoever built it: only plain names become text that runs
         self._inputs = whole.input_names
         identifiers = Writer(whole, self.arrangement, style).names
         self._identifiers = [identifiers[name] for name in self._inputs]

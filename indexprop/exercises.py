@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from string import ascii_lowercase
 from typing import Any
 
-from indexprop import ir, layouts, notation, pages
+from indexprop import ir, layouts, pages, printing
 from indexprop.calculus import Gradient
 from indexprop.codegen import Writer
 from indexprop.errors import NameProblem, Problem
@@ -139,10 +139,10 @@ def exercise(gradient: Gradient) -> Exercise:
 def _group(step: Step, gradient: Gradient) -> tuple[str, tuple[Question, ...]]:
     source = step.because.step if step.because else None
     upstream = gradient.cotangents.get(source.name, "") if source else ""
-    head = f"{notation.format_step(source)}\n" if source else ""
+    head = f"{printing.format_step(source)}\n" if source else ""
     if source and upstream in {one.name for one in gradient.backward} | set(gradient.seeds):
-        head += f"The upstream is {notation.format_access(ir.Access(upstream, source.target.slots))}. "
-    head += f"Wanted: {notation.format_access(step.target)}."
+        head += f"The upstream is {printing.format_access(ir.Access(upstream, source.target.slots))}. "
+    head += f"Wanted: {printing.format_access(step.target)}."
     return head, tuple(_questions(step, upstream, gradient))
 
 
@@ -155,10 +155,10 @@ def _questions(step: Step, upstream: str, gradient: Gradient) -> Iterator[Questi
         return Question(f"{text:40}  {what}", answer, ordered)
 
     source = step.because.step if step.because else None
-    line = notation.format_step(step)
+    line = printing.format_step(step)
     left, _, right = line.partition(f" {step.operation} ")
-    reads = [notation.format_access(read) for read in step.reads if read.tensor != upstream]
-    start = f"{notation.format_access(ir.Access(upstream, source.target.slots))} " if source else ""
+    reads = [printing.format_access(read) for read in step.reads if read.tensor != upstream]
+    start = f"{printing.format_access(ir.Access(upstream, source.target.slots))} " if source else ""
     if source and step.because and step.because.rule == "map" and upstream and right.startswith(start):
         yield asked(
             f"{left} {step.operation} {start}{BLANK}", "the local derivative?", right.removeprefix(start), False
@@ -208,7 +208,7 @@ def notebook(gradient: Gradient) -> str:
     of = of if len(gradient.of) == 1 else f"[{of}]"
     setup = (
         "import indexprop as ip\nfrom indexprop import exercises\n\n"
-        f'net = ip.parse("""\n{notation.format_program(gradient.forward)}\n""")\n'
+        f'net = ip.parse("""\n{printing.format_program(gradient.forward)}\n""")\n'
         f"task = exercises.exercise(ip.{derive}(net, of={of}, wrt=[{wrt}]))"
     )
     intro = (

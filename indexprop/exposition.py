@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, overload
 
-from indexprop import calculus, ir, layouts, notation
+from indexprop import calculus, ir, layouts, notation, printing
 from indexprop.calculus import Gradient
 from indexprop.codegen import ATOM, Writer
 from indexprop.comparison import Comparison, compare
@@ -276,7 +276,7 @@ class _Teller:
         """A formula of an expression, or of the name of a tensor."""
         if isinstance(thing, str):
             return Formula(thing, self.reading(Access(thing)) if thing in self.axes else rf"\text{{{escape(thing)}}}")
-        return Formula(notation.format_expr(thing), latex_expr(thing, self.reading))
+        return Formula(printing.format_expr(thing), latex_expr(thing, self.reading))
 
     def i(self, *indices: Index) -> Formula:
         """Indices in the order in which they stand."""
@@ -288,7 +288,7 @@ class _Teller:
 
     def equation(self, step: Step) -> Equation:
         """The line with every sum written out."""
-        right = Formula(notation.format_expr(expression(step.terms)), latex_terms(step.terms, self.reading))
+        right = Formula(printing.format_expr(expression(step.terms)), latex_terms(step.terms, self.reading))
         return Equation(self.f(step.target), step.operation, right)
 
     def lines(self, steps: Iterable[Step]) -> Display:
@@ -595,7 +595,7 @@ class _Teller:
         known = {line.name: line for line in (*lines, *parts.values())}
         whole = spread(self.inserted(expression(told.step.terms), known))
         sums = [part for part in ir.walk(whole) if isinstance(part, Reduce) and isinstance(part.body, Access)]
-        if len(notation.format_expr(whole)) > SHORT or any(name in known for name in tensors(whole)):
+        if len(printing.format_expr(whole)) > SHORT or any(name in known for name in tensors(whole)):
             return
         yield Paragraph(say(f"With the lines of {listed(map(Code, known))} put in, that is by algebra"))
         yield Display((Equation(self.f(told.step.target), told.step.operation, self.f(whole)),))
@@ -765,7 +765,7 @@ class _Teller:
         """What becomes of indices of a computed position."""
         places = [slot for slot in step.target.slots if not isinstance(slot, str)]
         inner = [slot.slot if isinstance(slot, ir.Partial) else slot for slot in places]
-        said = listed(Formula(notation.format_slot(slot), latex_slot(slot)) for slot in inner)
+        said = listed(Formula(printing.format_slot(slot), latex_slot(slot)) for slot in inner)
         verb = "choose" if len(moving) > 1 else "chooses"
         text = f"{verb} the place in {Code(step.name)}: {said}. "
         if all(isinstance(slot, ir.Group) for slot in inner):
@@ -804,7 +804,7 @@ class _Teller:
         backwards = f": {self.i(other)} runs backwards as {self.i(one)} grows, the flipped kernel of textbooks"
         return (
             f" Seen from entry {self.i(entry)}, the {self.i(other)} that meets it is "
-            f"{Formula(notation.format_slot(solved), latex_slot(solved))}, so the entry collects {self.f(whole)}, "
+            f"{Formula(printing.format_slot(solved), latex_slot(solved))}, so the entry collects {self.f(whole)}, "
             f"where there is such an {self.i(other)}{backwards if a > 0 else ''}."
         )
 
@@ -888,7 +888,7 @@ class _Teller:
 
         def index(line: Step) -> Formula:
             latex = f"{self.reading(line.target)} {SIGN[line.operation]} {latex_terms(line.terms, self.reading)}"
-            return Formula(notation.format_step(line), latex)
+            return Formula(printing.format_step(line), latex)
 
         lines = [*parts, step]
         writers = {"einsum": self.written, **self.matrix}

@@ -26,7 +26,7 @@ def in_one_dimension(expr: Expr) -> Expr:
     """The expression for single numbers: no indices, no sums.
 
     >>> step = notation.parse("Y[o,b] = W[o,h] H[h,b]").steps[0]
-    >>> notation.format_expr(in_one_dimension(expression(step.terms)))
+    >>> printing.format_expr(in_one_dimension(expression(step.terms)))
     'W H'
     """
     match expr:
@@ -64,7 +64,7 @@ def spread(expr: Expr) -> Expr:
     """The expression with products of sums written out, and with what stands above and below a line left out.
 
     >>> expr = notation.parse("y[k] = p[k] (t[k] / p[k] - s)").steps[0].terms[0].body
-    >>> notation.format_expr(spread(expr))
+    >>> printing.format_expr(spread(expr))
     't[k] - p[k] s'
     """
     expr = ir.rebuild(expr, spread)

@@ -18,7 +18,7 @@ from __future__ import annotations
 import keyword
 import operator
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
@@ -421,6 +421,49 @@ class Program(Shown):
                     first, second = sorted((find(one), find(other)), key=rank.__getitem__)
                     parent[second] = first
         return {index: find(index) for index in self.indices}
+
+
+# --- a program from its steps ---------------------------------------------------------------------
+
+
+def gather(
+    steps: Sequence[Step],
+    declared: dict[str, Access],
+    outputs: Sequence[str] | None,
+    batch: Index | None,
+    facts: Iterable[Fact] = (),
+) -> Program:
+    """A program whose inputs are what is read and not written, and whose outputs are what is written and not read.
+
+    A state that its own block reads at other positions is an output, unless something else reads it.
+    """
+    written = {step.name: (step.loop, step.loop.block if step.loop else 0) for step in steps}
+    inputs = dict(declared)
+    read: set[str] = set()
+    for step in steps:
+        for access in step.reads:
+            if not (
+                step.loop and written.get(access.tensor) == (step.loop, step.loop.block) and _elsewhere(access, step)
+            ):
+                read.add(access.tensor)
+            if access.tensor in written or access.tensor in declared:
+                continue
+            names = access.names
+            known = inputs.get(access.tensor)
+            if known is not None and len(known.slots) == len(names) and "" in known.slots:
+                names = tuple(one or other for one, other in zip(known.names, names, strict=True))
+            if known is None or len(set(names) - {""}) > len(set(known.slots) - {""}):
+                inputs[access.tensor] = Access(access.tensor, names)
+    if outputs is None:
+        outputs = tuple(dict.fromkeys(step.name for step in steps if step.name not in read))
+    ordered = tuple(sorted(facts, key=lambda fact: fact.index))
+    return Program(tuple(inputs.values()), tuple(steps), tuple(outputs), batch, ordered)
+
+
+def _elsewhere(access: Access, step: Step) -> bool:
+    """Whether a line of a block reads a tensor at another position than its own."""
+    assert step.loop
+    return any(shift(slot, step.loop.index) not in (0, None) for slot in access.slots)
 
 
 # --- normal form ----------------------------------------------------------------------------------

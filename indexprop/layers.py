@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from functools import partial
 
-from indexprop import ir, notation, symbols
+from indexprop import ir, notation, symbols, validation
 from indexprop.composition import Parallel, Residual, Sequential, share
 from indexprop.errors import NameProblem, NotationError, Problem, TypeProblem, did_you_mean
 from indexprop.functions import TABLE, named
@@ -170,7 +170,7 @@ class Activation(Layer):
         slots = (*own, *rest)
         call = ir.call(function, Access("Z", slots), *(ir.number((values | given)[word]) for word in values))
         step = Step(Access("H", slots), (ir.term((), call),))
-        super().__init__(notation.assemble([step]), data="Z", batch=rest[0] if rest else None, name=name)
+        super().__init__(validation.assemble([step]), data="Z", batch=rest[0] if rest else None, name=name)
 
 
 Sigmoid = partial(Activation, "sigmoid")

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from indexprop import conventions, ir, notation
+from indexprop import conventions, ir, printing
 from indexprop.calculus import Gradient, Tangent, program_of
 from indexprop.errors import LayoutError, NameProblem, Problem, TypeProblem, did_you_mean, expect
 from indexprop.ir import Access, Index, Program, Size
@@ -304,7 +304,7 @@ class _Convention:
             return ()
         if len(axes) == 1:
             return tuple(None if word == "1" else 0 for word in self.choices.vector.split())
-        shown = notation.format_access(Access(tensor, axes))
+        shown = printing.format_access(Access(tensor, axes))
         if len(axes) == 2 and not batches:
             role = self.roles.get(tensor)
             pair = self.pairs.get(frozenset(axes))

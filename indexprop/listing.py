@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, TypeAlias, assert_never
 
-from indexprop import ir, layouts, notation
+from indexprop import ir, layouts, printing
 from indexprop.calculus import Gradient, Tangent
 from indexprop.codegen import Writer
 from indexprop.errors import NameProblem, Problem, did_you_mean, expect, one_of
@@ -69,18 +69,18 @@ def format(source: Program | Gradient | Tangent | Step, style: Style = "index", 
     one_of(style, ["index", "einsum", "matrix", "latex"], "style")
     match style:
         case "index":
-            width = notation.target_width(steps)
+            width = printing.target_width(steps)
             return (
-                notation.format_program(source)
+                printing.format_program(source)
                 if isinstance(source, Program)
-                else "\n".join(line for _, line in notation.format_steps(steps, width))
+                else "\n".join(line for _, line in printing.format_steps(steps, width))
             )
         case "einsum" | "matrix":
             arrangement = layouts.arrange(_alone(source) if isinstance(source, Step) else source, layout)
             writer = Writer(program, arrangement, STYLES[style], bare=True)
             return "\n".join(
-                notation.INDENT * bool(step.loop) + code(writer, step) if step else line
-                for step, line in notation.format_steps(steps)
+                printing.INDENT * bool(step.loop) + code(writer, step) if step else line
+                for step, line in printing.format_steps(steps)
             )
         case "latex":
             reading = reading_of(source)
@@ -100,7 +100,7 @@ def code(writer: Writer, step: Step) -> str:
     """
     left = writer.left_side(step)
     if left == step.name and not ir.is_plain(step.target):
-        left = notation.format_access(step.target)
+        left = printing.format_access(step.target)
     return f"{left} {step.operation} {writer.right_side(step).text}"
 
 
@@ -142,7 +142,7 @@ def table(source: Gradient | Tangent, form: str = "text", layout: LayoutLike = N
         parts = [align(latex_rows(steps, reading)) for steps in (forward, derived) if steps]
         return "\n".join([*parts, *(escape(note) + r"\par" for note in notes)])
     arrangement = layouts.arrange(source, layout)
-    width = notation.target_width([*forward, *derived])
+    width = printing.target_width([*forward, *derived])
     written = Writer(program, layouts.arrange(source), STYLES["einsum"], bare=True)
     matrix = Writer(program, arrangement, STYLES["matrix"], bare=True)
     where = f"matrix form, {arrangement.layout.base}" if arrangement.layout.base else "matrix form"
@@ -150,7 +150,7 @@ def table(source: Gradient | Tangent, form: str = "text", layout: LayoutLike = N
     sections = [
         (
             (title, "einsum", where),
-            [_cells(step, line, written, matrix) for step, line in notation.format_steps(steps, width)],
+            [_cells(step, line, written, matrix) for step, line in printing.format_steps(steps, width)],
         )
         for title, steps in zip(titles, (forward, derived), strict=True)
         if steps

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from string import ascii_letters
 from typing import Any
 
-from indexprop import ir, notation
+from indexprop import ir, printing
 from indexprop.calculus import Gradient, program_of
 from indexprop.codegen import Code, Writer, surroundings, title
 from indexprop.dataflow import Graph, Tensor, Value
@@ -281,7 +281,7 @@ class Lowering:
         raise MemoryProblem(
             Problem(
                 f"{quantity(total)}B are needed up to this step, and memory_limit is {quantity(self.memory_limit)}B",
-                notation.format_step(step),
+                printing.format_step(step),
                 f"its largest part here: {sizes}, {quantity(value.count * self.itemsize)}B",
                 "Give smaller inputs, or raise memory_limit.",
             )
@@ -1004,7 +1004,7 @@ class Lowering:
         return "\n\n\n".join([head, *helpers, "\n".join(body)]) + "\n"
 
     def plan(self) -> Plan:
-        steps = tuple(notation.format_step(step) for step in self.whole.steps)
+        steps = tuple(printing.format_step(step) for step in self.whole.steps)
         roots = {index: self.sizes[index] for index in dict.fromkeys(self.whole.same_size.values())}
         return Plan(
             steps,

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TypeAlias
 
-from indexprop import algebra, codegen, formulas, ir, layouts, notation
+from indexprop import algebra, codegen, formulas, ir, layouts, printing, validation
 from indexprop.evidence import ONE, Array, Claim, Column, Ledger, Notated, farthest, show_factor
 from indexprop.ir import Access, Call, Expr, Index, Number, Step
 
@@ -145,7 +145,7 @@ class Diagnosis:
             )
         for edited, access, turned in self.edits(lambda access: [Access(access.tensor, access.names[::-1])]):
             if len(access.names) == 2 and self.is_right(edited):
-                words = notation.format_access(turned), notation.format_access(access)
+                words = printing.format_access(turned), printing.format_access(access)
                 return TRANSPOSED, f"right with {words[0]} instead of {words[1]}", edited
         return None
 
@@ -195,7 +195,7 @@ class Diagnosis:
                     origins = {line.because.step for line, _ in values if line.because is not None}
                     if len(origins) == 1 and (step := next(iter(origins))) is not None and is_choice(step):
                         missing = next(line for line in values if line not in chosen)
-                        shown = notation.format_terms(missing[0].terms)
+                        shown = printing.format_terms(missing[0].terms)
                         return FUNCTION, f"the case {shown} of the derivative of {step.name} is missing", None
                     return OVERWRITTEN, f"{count} of {len(values)} contributions to the gradient of {name} arrive", None
         return None
@@ -222,7 +222,7 @@ class Diagnosis:
                 factor = self.needed(everything, k, term)
                 if factor is not None and factor != ONE:
                     right = replace(term, factor=term.factor * factor)
-                    ratio, where = show_factor(inverse(factor)), notation.format_terms([term])
+                    ratio, where = show_factor(inverse(factor)), printing.format_terms([term])
                     shown = f"yours / derived = {ratio} in the term {where}"
                     fixed = replace(self.step, terms=(*everything[:k], right, *everything[k + 1 :]))
                     return kind_of(factor, self.ledger.batch), shown, fixed
@@ -292,7 +292,7 @@ class Diagnosis:
         """The class of a line that is right with a local derivative in place of some factors."""
         if old == ir.ONE:
             return FORGOTTEN, f"right with the derivative of {self.function(name)} as a further factor", fixed
-        shown = notation.format_expr(old)
+        shown = printing.format_expr(old)
         if old == ir.multiply(local, local):
             return TWICE, f"the derivative of {self.function(name)} is a factor too many", fixed
         for other, slope in self.ledger.slopes.items():
@@ -322,7 +322,7 @@ class Diagnosis:
                     factor = self.needed(everything, k, new)
                     if factor is not None:
                         terms = (*everything[:k], replace(new, factor=new.factor * factor), *everything[k + 1 :])
-                        shown = notation.format_expr(body)
+                        shown = printing.format_expr(body)
                         words = f"yours sums {shown} over {listed(bound)}; the gradient sums over {listed(chosen)}"
                         return SUMMED, words, replace(self.step, terms=terms)
         return None
@@ -466,7 +466,7 @@ class Diagnosis:
                 terms[k] = ir.term(free, rest, term.factor)
                 fixed = replace(self.step, terms=tuple(terms))
                 if set(ir.free_indices(rest)) - set(free) == set(self.step.target.names) and self.is_right(fixed):
-                    return EXTRA, f"right without the factor {notation.format_expr(factor)}", fixed
+                    return EXTRA, f"right without the factor {printing.format_expr(factor)}", fixed
         return None
 
     def by_no_upstream(self) -> Finding | None:
@@ -651,8 +651,8 @@ class Rewording:
         program = lifted.program
         line = Step(Access("right", slots), terms)
         if isinstance(lifted, Notated):
-            return f"{notation.format_access(Access('', slots))} = {notation.format_terms(terms)}"
-        written = notation.assemble(
+            return f"{printing.format_access(Access('', slots))} = {printing.format_terms(terms)}"
+        written = validation.assemble(
             [*program.steps, line], inputs=program.inputs, outputs=[*program.outputs, "right"], batch=program.batch
         )
         words = iter(slots)

@@ -24,7 +24,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any, TypeAlias
 
-from indexprop import algebra, calculus, definitions, execution, ir, layouts, notation, semantics
+from indexprop import algebra, calculus, definitions, execution, ir, layouts, notation, printing, semantics, validation
 from indexprop.calculus import Gradient
 from indexprop.errors import CheckError, NameProblem, Problem, SizeError, TypeProblem, did_you_mean, names_in, shortly
 from indexprop.functions import TABLE
@@ -474,7 +474,7 @@ def draw_sizes(program: Program, seed: int = 0, *, low: int = 2, distinct: bool 
     raise CheckError(
         Problem(
             "no sizes were found that fit all facts",
-            evidence=notation.format_facts(program.facts),
+            evidence=printing.format_facts(program.facts),
             way_out="Give arrays: check(gradient, X=X, ...).",
         )
     )
@@ -645,7 +645,7 @@ class Forward:
             definitions.expand(gradient.forward), tuple(dict.fromkeys([*gradient.of, *gradient.wrt]))
         )
         everything = execution.compile(
-            notation.with_steps(
+            validation.with_steps(
                 self.program, self.program.steps, dict.fromkeys(step.name for step in self.program.steps)
             )
         )
@@ -676,7 +676,7 @@ class Forward:
             program = cut(self.program, computed) if computed else self.program
             if complex_:
                 program = algebra.expand_definitions(program)
-            program = notation.with_steps(program, program.steps, self.gradient.of)
+            program = validation.with_steps(program, program.steps, self.gradient.of)
             self._compiled[key] = execution.compile(program)
         return self._compiled[key]
 

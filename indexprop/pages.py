@@ -21,8 +21,8 @@ from indexprop import (
     exposition,
     layouts,
     listing,
-    notation,
     numerics,
+    printing,
     stories,
     typesetting,
 )
@@ -622,7 +622,7 @@ class _Page:
     def lines(self, steps: Iterable[Step], entry: Callable[[Step], str]) -> str:
         """The entries of a list; those of a block stand below its first line, and further in."""
         items = ""
-        for step, text in notation.format_steps(steps):
+        for step, text in printing.format_steps(steps):
             if step is None:
                 items += f'<li><div class="line">{marked(text, self.indices)}</div></li>'
             else:
@@ -636,7 +636,7 @@ class _Page:
             for one in self.readings
             for text in [listing.code(one.writer, step).strip()]
         )
-        return f'<span class="line">{marked(notation.format_step(step), self.indices)}</span>{codes}'
+        return f'<span class="line">{marked(printing.format_step(step), self.indices)}</span>{codes}'
 
     def stories(self) -> Iterator[str]:
         first = next((step.name for step in self.backward if diagrams.swap(step, self.gradient)), "")
@@ -759,7 +759,7 @@ def table_html(source: Gradient | Tangent) -> str:
             rows.append(_row((name, "einsum", "matrix form"), "th", ""))
         for step in steps:
             codes = (writer.right_side(step).text for writer in writers)
-            rows.append(_row((notation.format_step(step), *codes), "td", "code"))
+            rows.append(_row((printing.format_step(step), *codes), "td", "code"))
     notes = "".join(f"<p>note: {escape(note)}</p>" for note in source.notes)
     return f"<table>{''.join(rows)}</table>{notes}"
 

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from indexprop import evidence, ir, notation, numerics
+from indexprop import evidence, ir, notation, numerics, printing, validation
 from indexprop.errors import CheckError, NotationError, Problem, did_you_mean
 from indexprop.ir import Program, Step
 from indexprop.rewriting import LiftError, Line
@@ -60,7 +60,7 @@ def written(forward: Written, backward: Written) -> evidence.Notated:
     ]
     if problems:
         raise NotationError(*problems)
-    program = notation.assemble(
+    program = validation.assemble(
         [*first.steps, *own],
         inputs=first.inputs,
         outputs=[*first.outputs, *names],
@@ -93,7 +93,7 @@ def numbered(text: str, steps: Sequence[Step]) -> Iterator[Line]:
     for step in steps:
         defines = re.compile(rf"\s*{re.escape(step.name)}\s*(\[.*?\])?\s*=")
         start = next((k for k in range(start, len(rows)) if defines.match(rows[k])), start)
-        yield Line(start + 1, notation.format_step(step))
+        yield Line(start + 1, printing.format_step(step))
 
 
 def drawn(lifted: evidence.Notated) -> Callable[[int], evidence.Values]:

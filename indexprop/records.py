@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from indexprop import notation
+from indexprop import validation
 from indexprop.errors import Problem, underline
 from indexprop.folding import Passes
 from indexprop.ir import Affine, Count, Expr, Index, Step
@@ -185,7 +185,7 @@ class Record:
 
     def fresh_name(self, name: str) -> str:
         """The name, or with a count: every step has its own."""
-        name = name if not notation.name_problem(name) else f"{name}_value"
+        name = name if not validation.name_problem(name) else f"{name}_value"
         count = self.counts.get(name, 1)
         made = name if count == 1 else f"{name}_{count}"
         while made in self.tensors or made in self.scalars or (count > 1 and made in self.written):

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from html import escape
 
-from indexprop import auditing, exposition, notation, pages
+from indexprop import auditing, exposition, pages, printing
 from indexprop.annotating import Annotator
 from indexprop.auditing import FOLLOWS, HELPER, PART, WRONG, Entry, Mistake, Report
 from indexprop.completion import Lifted
@@ -86,7 +86,7 @@ class _Review:
             said = f"{wrong} of {count} gradients {'is' if wrong == 1 else 'are'} wrong."
         if first := self.report.first:
             said += f" The first wrong line is {line.format(first.line.number)}."
-        loss = pages.marked(notation.format_step(auditing.loss_step(self.report)), self.known)
+        loss = pages.marked(printing.format_step(auditing.loss_step(self.report)), self.known)
         return f'<p class="lead">{said} The loss is <code>{loss}</code>.</p>'
 
     def gradients(self) -> str:
@@ -155,7 +155,7 @@ class _Review:
         else:
             texts = [text.strip() for text in more if not text.strip().startswith(_SAID_ABOVE)]
             if entry and entry.verdict != PART:
-                texts += [f"derived: {notation.format_step(one)}" for one in entry.derived]
+                texts += [f"derived: {printing.format_step(one)}" for one in entry.derived]
             rest = "".join(f"<p>{self.code(text)}</p>" for text in texts)
         if not rest:
             return f'<div class="step">{head}</div>'
@@ -182,7 +182,7 @@ class _Review:
         items = {
             "class": escape(mistake.kind),
             "evidence": escape(mistake.evidence),
-            "derived": "<br>".join(f"<code>{self.code(notation.format_step(one))}</code>" for one in mistake.derived),
+            "derived": "<br>".join(f"<code>{self.code(printing.format_step(one))}</code>" for one in mistake.derived),
             "right": f"<code>{escape(mistake.right)}</code>",
         }
         return f"<dl>{''.join(f'<dt>{name}</dt><dd>{value}</dd>' for name, value in items.items() if value)}</dl>"
@@ -218,7 +218,7 @@ def _table(report: Report) -> str:
         cells = (
             str(entry.line.number),
             f"<code>{escape(entry.line.text.strip())}</code>",
-            f"<code>{escape(notation.format_step(entry.step))}</code>",
+            f"<code>{escape(printing.format_step(entry.step))}</code>",
             review.verdict(entry),
         )
         inside = "".join(f'<td style="text-align:left">{cell}</td>' for cell in cells)

@@ -22,7 +22,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from indexprop import calculus, execution, ir, layouts, listing, notation, semantics, symbols
+from indexprop import calculus, execution, ir, layouts, listing, notation, printing, semantics, symbols, validation
 from indexprop.calculus import Gradient
 from indexprop.errors import NameProblem, NotationError, Problem, SizeError, TypeProblem, did_you_mean
 from indexprop.execution import Compiled
@@ -135,7 +135,9 @@ class Layer:
             batch = program.batch or ("b" if "b" in program.indices else None)
         order = {role: place for place, role in enumerate((data, *words))}
         inputs = sorted(program.inputs, key=lambda access: order.get(access.tensor, len(order)))
-        definition = notation.assemble(program.steps, inputs=inputs, outputs=[output], batch=batch, facts=program.facts)
+        definition = validation.assemble(
+            program.steps, inputs=inputs, outputs=[output], batch=batch, facts=program.facts
+        )
         self._set(definition, data, words, output, name, remembered)
 
     def _set(
@@ -184,7 +186,7 @@ class Layer:
     def title(self) -> str:
         """What it reads, what it gives, and its parameters, in one line."""
         axes = self.definition.axes
-        shown = {name: notation.format_access(Access(name, axes[name])) for name in self.definition.names}
+        shown = {name: printing.format_access(Access(name, axes[name])) for name in self.definition.names}
         name = f" {self.name}" if self.name else ""
         parameters = ", ".join(shown[parameter] for parameter in self.parameters)
         others = "".join(f", {shown[other]}" for other in self.others)
@@ -198,12 +200,12 @@ class Layer:
             "forward": (forward, forward.steps),
             "backward": (backward, backward.backward),
         }
-        width = notation.target_width([step for _, steps in parts.values() for step in steps])
+        width = printing.target_width([step for _, steps in parts.values() for step in steps])
         halves = {
             title: [
                 (line, code.partition(f" {step.operation} ")[2] if step else "")
                 for (step, line), code in zip(
-                    notation.format_steps(steps, width), listing.format(source, "einsum").splitlines(), strict=True
+                    printing.format_steps(steps, width), listing.format(source, "einsum").splitlines(), strict=True
                 )
             ]
             for title, (source, steps) in parts.items()
@@ -259,7 +261,7 @@ class Layer:
         (seed,) = self.gradient.seeds
         if dy is None:
             if self.definition.axes[self.output]:
-                output = notation.format_access(Access(self.output, self.definition.axes[self.output]))
+                output = printing.format_access(Access(self.output, self.definition.axes[self.output]))
                 raise TypeProblem(
                     Problem(
                         f"backward needs {seed}, the cotangent of {output}",
@@ -406,7 +408,7 @@ class Layer:
         ]
         if missing:
             shown = ", ".join(
-                notation.format_access(Access(name, definition.axes[name]))
+                printing.format_access(Access(name, definition.axes[name]))
                 for name in self.parameters
                 if set(missing) & set(definition.axes[name])
             )
@@ -455,7 +457,7 @@ def halves(gradient: Gradient) -> tuple[Program, Program]:
     steps += [step for step in gradient.forward.steps if step.name not in present]  # no derivative reads these
     whole = gradient.forward
     facts = gradient.program.facts + tuple(fact for fact in whole.facts if fact not in gradient.program.facts)
-    forward = notation.assemble(steps, inputs=whole.inputs, outputs=whole.outputs, batch=whole.batch, facts=facts)
+    forward = validation.assemble(steps, inputs=whole.inputs, outputs=whole.outputs, batch=whole.batch, facts=facts)
     written = {step.name for step in derived}
     read = {access.tensor for step in derived for access in step.reads} - written
     seeds = [access for access in gradient.program.inputs if access.tensor in gradient.seeds]
@@ -473,14 +475,14 @@ def halves(gradient: Gradient) -> tuple[Program, Program]:
 
     for index in dict.fromkeys(index for step in derived for index in step.indices):
         backward = trial()
-        if backward.same_size[index] not in notation.sized_indices(backward):
+        if backward.same_size[index] not in validation.sized_indices(backward):
             holders = [name for name in axes if same[index] in {same[slot] for slot in axes[name] if slot}]
             read.update(holders[:1])  # something has to say how far a broadcast goes
         backward = trial()
-        if backward.same_size[index] not in notation.sized_indices(backward):
+        if backward.same_size[index] not in validation.sized_indices(backward):
             equal.append(Fact(index, Size(same[index])))  # a tensor of the first half had both names
     backward = trial()
-    notation.validate(backward)
+    validation.validate(backward)
     return forward, backward
 
 
@@ -556,7 +558,7 @@ def _beside(line: str, code: str, column: int) -> list[str]:
 def check_layer_name(name: str) -> None:
     """The name of a layer begins the names of its tensors, so it may be that of a function: `norm.g`."""
     if name and name not in (*named(TABLE), *INDEXED, *ir.REDUCTIONS):
-        notation.check_name(name)
+        validation.check_name(name)
 
 
 def bracketed(*groups: Sequence[Index]) -> str:
@@ -575,7 +577,7 @@ def words(text: object, what: str) -> list[Index]:
     problems = [
         Problem(problem, f"{what}: {text!r}", way_out="Write index names with spaces between them.")
         for word in found
-        if (problem := notation.name_problem(word, index=True))
+        if (problem := validation.name_problem(word, index=True))
     ]
     if not problems and len(set(found)) != len(found):
         problems = [Problem("an index stands twice", f"{what}: {text!r}", way_out="Give every axis a name of its own.")]
@@ -617,5 +619,5 @@ def whole(low: int, **numbers: int) -> None:
 
 def decimal(value: float | Fraction) -> str:
     """A constant in the notation."""
-    text = notation.format_number(symbols.constant(value))
+    text = printing.format_number(symbols.constant(value))
     return f"({text})" if "/" in text else text

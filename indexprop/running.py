@@ -18,7 +18,7 @@ import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from indexprop import ir, notation
+from indexprop import ir, validation
 from indexprop.ir import Access, Count, Size
 from indexprop.operations import FILLS, INDEXED, MADE, METHODS, RULES, Dim, Method, Scalar, Traced
 from indexprop.records import Branch, Plan
@@ -355,7 +355,7 @@ class Tracer(Values):
                 return value  # a number
             return self.step(name, value)
         if value.name in self.inputs and not value.used and not plain:
-            if name != value.name and not notation.name_problem(name):
+            if name != value.name and not validation.name_problem(name):
                 self.rename(value, name)
         elif plain and name != value.name:
             alias = Traced(self, value.data, value.axes, value.expr)

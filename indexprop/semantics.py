@@ -18,7 +18,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any, assert_never
 
-from indexprop import definitions, ir, notation
+from indexprop import definitions, ir, notation, printing
 from indexprop.errors import NameProblem, Problem, SizeError, TypeProblem, did_you_mean, shortly, underline
 from indexprop.functions import lookup
 from indexprop.ir import (
@@ -117,7 +117,7 @@ def sizes_of(program: Program, shapes: Mapping[str, Sequence[int]]) -> dict[Inde
             problems.append(
                 Problem(
                     f"{access.tensor} has {len(shape)} axes, shape {shape}, and "
-                    f"{notation.format_access(access)} has {len(access.slots)}",
+                    f"{printing.format_access(access)} has {len(access.slots)}",
                     evidence=_sizes_so_far(program, found),
                     way_out=f"Give an array with the axes {' '.join(access.names) or '() (a single number)'}.",
                 )
@@ -161,7 +161,7 @@ def solve(program: Program, known: dict[Index, int]) -> dict[Index, int]:
         for fact in list(facts):
             names = list(ir.count_indices(fact.value))
             if all(size(name) is not None for name in names):
-                text = notation.format_facts([fact])
+                text = printing.format_facts([fact])
                 value = ir.count(fact.value, {name: size(name) or 0 for name in names})
                 learn(fact.index, value, text)
                 facts.remove(fact)
@@ -244,14 +244,14 @@ def _clash(
     index, index2 = access.names[axis], access2.names[axis2]
     places = []
     for step in dict.fromkeys(step for step, _ in shown.values()):
-        line = notation.format_step(step)
-        spans = [notation.find_access(line, read, key[1]) for key, (where, read) in shown.items() if where is step]
+        line = printing.format_step(step)
+        spans = [printing.find_access(line, read, key[1]) for key, (where, read) in shown.items() if where is step]
         places.append(underline(line, spans))
     place = "\n".join(places)
     names = f"index {index!r} is" if index == index2 else f"indices {index!r} and {index2!r} have one size, but are"
-    fact = f"{names} {size} in {notation.format_access(access)} and {size2} in {notation.format_access(access2)}"
+    fact = f"{names} {size} in {printing.format_access(access)} and {size2} in {printing.format_access(access2)}"
     if (access.tensor, axis) != (access2.tensor, axis2) and access.tensor == access2.tensor:
-        fact = f"{names} {size} and {size2} in {notation.format_access(access)}"
+        fact = f"{names} {size} and {size2} in {printing.format_access(access)}"
     way_out = "If these are different indices, give one of them another name."
     return Problem(fact, place, _sizes_so_far(program, found), way_out)
 
@@ -271,11 +271,11 @@ def range_problems(program: Program, sizes: Mapping[Index, int], arrays: Mapping
                 low, high = _range(slot, sizes, arrays)
                 if low > high or (low >= 0 and high < sizes[name]):
                     continue
-                line = notation.format_step(step)
+                line = printing.format_step(step)
                 yield Problem(
-                    f"{notation.format_slot(slot)} runs from {low} to {high}, and axis {axis + 1} of {access.tensor}"
+                    f"{printing.format_slot(slot)} runs from {low} to {high}, and axis {axis + 1} of {access.tensor}"
                     f" has {sizes[name]}",
-                    underline(line, [notation.find_access(line, access, axis)]),
+                    underline(line, [printing.find_access(line, access, axis)]),
                     way_out="Correct the slot, or mark it with '?' if what leaves the axis is to be skipped.",
                 )
 
@@ -289,7 +289,7 @@ def extreme_problems(program: Program, sizes: Mapping[Index, int]) -> Iterable[P
                     empty = [index for index in part.indices if not sizes[index]]
                     if empty:
                         fact = f"no value to choose from: index {empty[0]!r} has size 0"
-                        yield Problem(fact, notation.show(step), way_out="Give at least one entry along that axis.")
+                        yield Problem(fact, printing.show(step), way_out="Give at least one entry along that axis.")
 
 
 def _range(slot: Slot, sizes: Mapping[Index, int], arrays: Mapping[str, Any]) -> tuple[int, int]:
@@ -584,7 +584,7 @@ class Evaluation:
                 if isinstance(place, Dual):
                     place = place.value
                 if place != int(place):
-                    fact = f"{notation.format_access(access)} is {place}, which is not a position"
+                    fact = f"{printing.format_access(access)} is {place}, which is not a position"
                     raise TypeProblem(Problem(fact, way_out="Give integers."))
                 return int(place)
             case Partial(inner):
@@ -599,11 +599,11 @@ class Evaluation:
             if not 0 <= number < size:
                 if isinstance(slot, Partial):
                     raise _Skip
-                text = notation.format_access(access)
+                text = printing.format_access(access)
                 raise SizeError(
                     Problem(
                         f"position {number} is outside axis {axis + 1} of {access.tensor}, which has {size}",
-                        underline(text, [notation.find_access(text, access, axis)]),
+                        underline(text, [printing.find_access(text, access, axis)]),
                         evidence=", ".join(f"{index}={number}" for index, number in at.items()),
                         way_out="Correct the slot, or mark it with '?' if what leaves the axis is to be skipped.",
                     )

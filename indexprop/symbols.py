@@ -27,7 +27,7 @@ from math import isfinite
 from numbers import Rational, Real
 from typing import Any, NoReturn, TypeAlias
 
-from indexprop import ir, notation
+from indexprop import ir, notation, printing, validation
 from indexprop.errors import NameProblem, NotationError, Problem, TypeProblem, did_you_mean
 from indexprop.functions import TABLE, named
 from indexprop.ir import Access, Affine, Apply, Expr, Fact, Group, Guard, Index, Number, Program, Reduce, Size, Step
@@ -105,7 +105,7 @@ def connect(
         for fact in scope.facts
     ]
     given = [declared[name] for name in inputs]
-    return notation.assemble(steps, inputs=given, outputs=outputs, batch=batch, facts=dict.fromkeys(facts))
+    return validation.assemble(steps, inputs=given, outputs=outputs, batch=batch, facts=dict.fromkeys(facts))
 
 
 class _Classes:
@@ -187,7 +187,7 @@ class _Classes:
                 problems.append(
                     Problem(
                         f"it is not clear which size {word!r} means",
-                        notation.format_step(readable(step)),
+                        printing.format_step(readable(step)),
                         f"{len(found)} axes of different sizes are called {word!r}.",
                         f"Use {word!r} in the step that has that axis, or give the axes different names.",
                     )
@@ -324,7 +324,7 @@ class Tensor:
 
     def __str__(self) -> str:
         if self.step is not None:
-            return notation.format_step(readable(self.step))
+            return printing.format_step(readable(self.step))
         return _text(self)
 
     def __repr__(self) -> str:
@@ -408,7 +408,7 @@ class Tensor:
         if len(words) != len(one.axes):
             raise NotationError(
                 Problem(
-                    f"{_text(self)} has {_count(len(one.axes))} and {axes!r} names {len(words)}",
+                    f"{_text(self)} has {printing.format_rank(len(one.axes))} and {axes!r} names {len(words)}",
                     evidence=f"Its axes are {' '.join(one.axes) or '()'}.",
                     way_out="Write one name per axis, separated by spaces.",
                 )
@@ -428,11 +428,7 @@ def _subtract(left: Expr, right: Expr) -> Expr:
 def _text(one: Tensor) -> str:
     """The expression on one line, for messages."""
     step = Step(Access("_", tuple(dict.fromkeys(one.axes))), (ir.Term(ir.Factor(), (), one.expr),))  # nothing joined
-    return notation.format_expr(ir.rename(one.expr, _plain_names(step)))
-
-
-def _count(number: int) -> str:
-    return "no axes" if number == 0 else "1 axis" if number == 1 else f"{number} axes"
+    return printing.format_expr(ir.rename(one.expr, _plain_names(step)))
 
 
 def _named(one: Tensor) -> tuple[Tensor, ...]:
@@ -539,7 +535,7 @@ def _axes(text: object, where: str) -> tuple[Index, ...]:
     problems = [
         Problem(problem, f"axes {text!r} of {where}", way_out="Write names with spaces between them, such as 'h i'.")
         for word in words
-        if (problem := notation.name_problem(word, index=True))
+        if (problem := validation.name_problem(word, index=True))
     ]
     if problems:
         raise NotationError(*problems)
@@ -558,7 +554,7 @@ def tensor(name: str, axes: str) -> Tensor:
     `axes` names the axes, with spaces between the names; `""` for a single number.
     Raises NameProblem for a name that cannot be one, NotationError for such an axis.
     """
-    notation.check_name(name)
+    validation.check_name(name)
     words = _axes(axes, name)
     twice = [word for word in dict.fromkeys(words) if words.count(word) > 1]
     if twice:
@@ -584,7 +580,7 @@ def define(name: str, value: Operand, axes: str | None = None) -> Tensor:
     have is broadcast; its size is that of the axis of this name elsewhere. A name that stands twice writes a diagonal.
     Raises NotationError for an axis of the expression that is not in `axes`.
     """
-    notation.check_name(name)
+    validation.check_name(name)
     one = value if isinstance(value, Tensor) and not value.condition else _operand(value, f'define("{name}", ...)')
     words = one.axes if axes is None else _axes(axes, name)
     lost = [axis for axis in dict.fromkeys(one.axes) if axis not in words]
@@ -751,7 +747,7 @@ def size(index: str) -> Tensor:
 
     It means the axis of that name in the same step, or else the only one of that name in the program.
     """
-    notation.check_name(index, index=True)
+    validation.check_name(index, index=True)
     return Tensor((), Size(index))
 
 

@@ -20,7 +20,7 @@ try:
 except ImportError:
     raise ImportError('indexprop.testing needs hypothesis: pip install "indexprop[testing]"') from None
 
-from indexprop import ir, notation
+from indexprop import ir, validation
 from indexprop.errors import CheckError, IndexpropError, NameProblem, Problem, SizeError, did_you_mean
 from indexprop.functions import INDEXED, TABLE
 from indexprop.ir import Access, Call, Expr, Index, Lookup, Loop, Partial, Program, Slot, Step, Term
@@ -36,7 +36,7 @@ _SIGNS = _LETTERS + "0123456789_"
 
 def _plain(index: bool) -> st.SearchStrategy[str]:
     made = st.builds(str.__add__, st.sampled_from(_LETTERS), st.text(_SIGNS, max_size=6))
-    return made.filter(lambda name: not notation.name_problem(name, index=index))  # words of Python: rare
+    return made.filter(lambda name: not validation.name_problem(name, index=index))  # words of Python: rare
 
 
 def index_names() -> st.SearchStrategy[str]:
@@ -206,7 +206,7 @@ def einsum_specs(draw: st.DrawFn, *, ellipsis: bool = True, repeated: bool = Tru
     ',->'
     """
     worded = draw(st.booleans())
-    pool = [name for name in _WORDS if not notation.name_problem(name, index=True)] if worded else list(_SHORT)
+    pool = [name for name in _WORDS if not validation.name_problem(name, index=True)] if worded else list(_SHORT)
     groups: list[list[str]] = []
     for _ in range(draw(st.integers(1, 4))):
         groups.append(draw(st.lists(st.sampled_from(pool), max_size=3, unique=not repeated)))
@@ -306,7 +306,7 @@ def programs(
         grower.loss()
     read = {access.tensor for step in grower.steps for access in step.reads}
     declared = [Access(name, axes) for name, axes in grower.declared.items() if name in read]
-    return notation.assemble(grower.steps, inputs=declared, outputs=("L",) if scalar else None)
+    return validation.assemble(grower.steps, inputs=declared, outputs=("L",) if scalar else None)
 
 
 class _Grower:

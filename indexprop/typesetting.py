@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias, assert_never
 
-from indexprop import ir, notation
+from indexprop import ir, printing
 from indexprop.calculus import Gradient, Tangent
 from indexprop.functions import INDEXED, TABLE
 from indexprop.ir import (
@@ -118,7 +118,7 @@ def latex_slot(slot: Slot) -> str:
     """
     if isinstance(slot, str):
         return latex_index(slot)
-    text = re.sub(r"([-+])", r" \1 ", notation.format_slot(slot)).replace("*", " ").strip()
+    text = re.sub(r"([-+])", r" \1 ", printing.format_slot(slot)).replace("*", " ").strip()
     text = re.sub(r"\|(\w+)\|", lambda found: rf"\lvert {latex_index(found[1])} \rvert", text)
     return re.sub(r"_(?=\w)", r"\_", text)
 
@@ -145,9 +145,9 @@ def _latex_joined(parts: Sequence[tuple[bool, str]]) -> str:
     return ("-" if first[0] else "") + first[1] + "".join((" - " if neg else " + ") + text for neg, text in rest)
 
 
-def _latex_fractional(parts: notation.Fractional, access: AccessReading) -> str:
+def _latex_fractional(parts: printing.Fractional, access: AccessReading) -> str:
     def level(factors: Sequence[Expr], others: bool) -> str:
-        wanted = notation.POWER_LEVEL if len(factors) > 1 or others else notation.SUM_LEVEL
+        wanted = printing.POWER_LEVEL if len(factors) > 1 or others else printing.SUM_LEVEL
         return r" \, ".join(latex_expr(part, access, wanted) for part in factors)
 
     if not parts.below:
@@ -163,52 +163,52 @@ def _latex_signed(expr: Expr, access: AccessReading) -> tuple[bool, str]:
         case Number(value):
             return value < 0, latex_expr(Number(abs(value)), access)
         case Product(factors):
-            parts = notation.fractional(factors)
+            parts = printing.fractional(factors)
             return parts.negative, _latex_fractional(parts, access)
         case _:
-            return False, latex_expr(expr, access, notation.PRODUCT_LEVEL)
+            return False, latex_expr(expr, access, printing.PRODUCT_LEVEL)
 
 
-def latex_expr(expr: Expr, access: AccessReading = latex_access, level: int = notation.SUM_LEVEL) -> str:
+def latex_expr(expr: Expr, access: AccessReading = latex_access, level: int = printing.SUM_LEVEL) -> str:
     """An expression in LaTeX, in parentheses where its surroundings bind more tightly than `level` allows."""
     match expr:
         case Number(value):
-            plain = notation.format_number(abs(value))
+            plain = printing.format_number(abs(value))
             text = rf"\frac{{{abs(value).numerator}}}{{{value.denominator}}}" if "/" in plain else plain
-            text, own = ("-" + text, notation.SUM_LEVEL) if value < 0 else (text, notation.POWER_LEVEL)
+            text, own = ("-" + text, printing.SUM_LEVEL) if value < 0 else (text, printing.POWER_LEVEL)
         case Size(index):
-            text, own = rf"\lvert {latex_index(index)} \rvert", notation.ATOM_LEVEL
+            text, own = rf"\lvert {latex_index(index)} \rvert", printing.ATOM_LEVEL
         case Access():
             text = access(expr)
-            own = notation.POWER_LEVEL if text.startswith(r"\frac") else notation.ATOM_LEVEL
+            own = printing.POWER_LEVEL if text.startswith(r"\frac") else printing.ATOM_LEVEL
         case Sum(terms):
-            text, own = _latex_joined([_latex_signed(part, access) for part in terms]), notation.SUM_LEVEL
+            text, own = _latex_joined([_latex_signed(part, access) for part in terms]), printing.SUM_LEVEL
         case Product():
             negative, text = _latex_signed(expr, access)
-            text, own = ("-" + text, notation.SUM_LEVEL) if negative else (text, notation.PRODUCT_LEVEL)
+            text, own = ("-" + text, printing.SUM_LEVEL) if negative else (text, printing.PRODUCT_LEVEL)
         case Call() if ir.is_divisor(expr):
-            text, own = _latex_fractional(notation.fractional([expr]), access), notation.PRODUCT_LEVEL
+            text, own = _latex_fractional(printing.fractional([expr]), access), printing.PRODUCT_LEVEL
         case Call("^", (base, exponent)):
-            text = f"{latex_expr(base, access, notation.ATOM_LEVEL)}^{{{latex_expr(exponent, access)}}}"
-            own = notation.POWER_LEVEL
+            text = f"{latex_expr(base, access, printing.ATOM_LEVEL)}^{{{latex_expr(exponent, access)}}}"
+            own = printing.POWER_LEVEL
         case Call(function, arguments):
             record = TABLE[function]
             inside = [latex_expr(part, access) for part in arguments]
             text = re.sub(r"#(\d)", lambda found: inside[int(found[1]) - 1], record.latex)
-            own = notation.SUM_LEVEL if record.infix else notation.POWER_LEVEL
+            own = printing.SUM_LEVEL if record.infix else printing.POWER_LEVEL
         case Reduce(operation, names, body):
             sign = {"sum": r"\sum", "prod": r"\prod", "max": r"\max", "min": r"\min"}[operation]
-            text = rf"{sign}_{{{latex_indices(names)}}} {latex_expr(body, access, notation.PRODUCT_LEVEL)}"
-            own = notation.SUM_LEVEL
+            text = rf"{sign}_{{{latex_indices(names)}}} {latex_expr(body, access, printing.PRODUCT_LEVEL)}"
+            own = printing.SUM_LEVEL
         case Apply(function, names, arguments):
             inside = [latex_expr(part, access) for part in arguments]
             name = INDEXED[function].latex
             text = rf"{name}_{{{latex_indices(names)}}}\left({', '.join(inside)}\right)"
-            own = notation.POWER_LEVEL
+            own = printing.POWER_LEVEL
         case Guard(operation, left, right):
             relation = {"<=": r"\le", ">=": r"\ge", "==": "=", "!=": r"\ne"}.get(operation, operation)
             said = access(left) if isinstance(left, Access) else f"{latex_slot(left)} {relation} {latex_slot(right)}"
-            text, own = rf"\left[ {said} \right]", notation.ATOM_LEVEL
+            text, own = rf"\left[ {said} \right]", printing.ATOM_LEVEL
         case _:
             assert_never(expr)
     return text if own >= level else rf"\left({text}\right)"
@@ -217,12 +217,12 @@ def latex_expr(expr: Expr, access: AccessReading = latex_access, level: int = no
 def _latex_term(one: Term, access: AccessReading) -> tuple[bool, str]:
     if not one.bound:
         factors = one.body.factors if isinstance(one.body, Product) else (one.body,)
-        parts = notation.fractional(factors if factors != (ir.ONE,) else (), one.factor)
+        parts = printing.fractional(factors if factors != (ir.ONE,) else (), one.factor)
         return parts.negative, _latex_fractional(parts, access)
     summed = latex_expr(Reduce("sum", one.bound, one.body), access)
     if one.factor in (ir.Factor(), ir.Factor(ir.MINUS_ONE.value)):
         return one.factor.number < 0, summed
-    parts = notation.fractional((), one.factor)
+    parts = printing.fractional((), one.factor)
     return parts.negative, f"{_latex_fractional(parts, access)} {summed}"
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import combinations
 
-from indexprop import Gradient, ir, notation
+from indexprop import Gradient, ir, printing, validation
 from indexprop.errors import NotationError
 
 
@@ -231,7 +231,7 @@ def gradient_mutants(gradient: Gradient) -> Iterator[tuple[str, Gradient]]:
             if instead.operation == "=" != step.operation:  # what was written before is overwritten
                 steps = tuple(one for one in steps[:k] if one.name != step.name) + steps[k:]
             try:
-                whole = notation.assemble(steps, inputs=program.inputs, outputs=program.outputs, batch=program.batch)
+                whole = validation.assemble(steps, inputs=program.inputs, outputs=program.outputs, batch=program.batch)
             except NotationError:
                 continue
-            yield f"{kind}: {notation.format_step(instead)}", replace(gradient, program=whole)
+            yield f"{kind}: {printing.format_step(instead)}", replace(gradient, program=whole)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import indexprop as ip
-from indexprop import algebra, notation, testing
+from indexprop import algebra, testing, validation
 from indexprop.ir import Reduce, walk
 from tests.exact import values
 
@@ -45,7 +45,7 @@ def test_what_is_needed_has_the_same_values(program, data):
     inputs = draw_inputs(data, program)
     chosen = data.draw(st.lists(st.sampled_from([step.name for step in program.steps]), min_size=1, unique=True))
     small = algebra.needed(program, tuple(chosen))
-    notation.validate(small)
+    validation.validate(small)
     assert small.outputs == tuple(chosen)
     assert set(small.steps) <= set(program.steps)
     assert set(small.inputs) <= set(program.inputs)

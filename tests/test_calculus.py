@@ -8,7 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import indexprop as ip
-from indexprop import notation, testing
+from indexprop import printing, testing
 from indexprop.errors import DerivationError, NameProblem, SizeError
 from tests.exact import inner, partial, plain, values, with_partials
 
@@ -199,7 +199,7 @@ def test_two_thousand_layers():
 
 
 def lines(derived) -> list[str]:
-    return [notation.format_step(step) for step in derived.backward]
+    return [printing.format_step(step) for step in derived.backward]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import indexprop as ip
-from indexprop import codegen, definitions, notation
+from indexprop import codegen, definitions, printing
 from indexprop.errors import NotationError
 from indexprop.functions import INDEXED
 from indexprop.semantics import Table, evaluate
@@ -222,7 +222,7 @@ def test_latex_names_the_function(record):
 
 def test_softmax_has_two_backward_lines():
     back = ip.vjp(ip.parse("P[b,k] = softmax[k](Z[b,k])"))
-    assert [notation.format_step(step) for step in back.backward] == [
+    assert [printing.format_step(step) for step in back.backward] == [
         "P_s[b] = dP[b,k] P[b,k]",
         "dZ[b,k] = P[b,k] (dP[b,k] - P_s[b])",
     ]
@@ -372,7 +372,7 @@ def test_derivatives_of_a_product_agree_with_numbers(text):
 
 def test_a_product_is_one_line_back():
     whole = ip.parse("Y[b] = prod[k](X[b,k])")
-    assert [notation.format_step(step) for step in ip.vjp(whole).backward] == [
+    assert [printing.format_step(step) for step in ip.vjp(whole).backward] == [
         "dX[b,k] = dY[b] prod[k2]([k2 != k] X[b,k2])"
     ]
     told = " ".join(str(ip.explain(ip.gradient(ip.parse(PRODUCTS["over one index"]), wrt="X"))).split())
@@ -396,12 +396,12 @@ def test_products_with_zeros(style, dtype):
 
 def test_a_product_over_an_index_that_nothing_has_is_a_power():
     whole = ip.parse("Y[b] = prod[k](c[b]) sum[k](X[k])")
-    assert notation.format_step(whole.steps[0]) == "Y[b] = c[b]^|k| sum[k](X[k])"
+    assert printing.format_step(whole.steps[0]) == "Y[b] = c[b]^|k| sum[k](X[k])"
 
 
 def test_argmax_has_no_cotangent():
     back = ip.vjp(ip.parse("Y[b] = argmax[k](X[b,k])"))
-    assert [notation.format_step(step) for step in back.backward] == ["dX[b,k] = 0"]
+    assert [printing.format_step(step) for step in back.backward] == ["dX[b,k] = 0"]
 
 
 def test_a_cosine_with_nothing():

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from indexprop import execution, layers, layouts, listing, notation, numerics, roles, semantics, symbols
+from indexprop import execution, layers, layouts, listing, notation, numerics, printing, roles, semantics, symbols
 from indexprop.errors import IndexpropError, LayoutError, NameProblem, NotationError, SizeError, TypeProblem
 from indexprop.functions import TABLE, named
 from indexprop.layers import Activation, Layer, Linear, ReLU, Sequential, Sigmoid, SquaredLoss, Tanh
@@ -249,7 +249,7 @@ def test_a_layer_may_be_called_like_a_function() -> None:
 
 def test_default_layers_reuse_their_index_names() -> None:
     program = Sequential(Linear(), Sigmoid(), Linear(), Sigmoid(), Linear()).program()
-    assert [notation.format_step(step) for step in program.steps] == [
+    assert [printing.format_step(step) for step in program.steps] == [
         "Z1[o,b] = W1[o,i] X[i,b] + b1[o]",
         "H1[o,b] = sigmoid(Z1[o,b])",
         "Z2[o2,b] = W2[o2,o] H1[o,b] + b2[o2]",
@@ -260,19 +260,19 @@ def test_default_layers_reuse_their_index_names() -> None:
 
 def test_an_axis_keeps_its_first_name() -> None:
     program = Sequential(Linear("pixel -> h", batch="n"), Sigmoid(), Linear("feature -> class_", batch="m")).program()
-    assert notation.format_step(program.steps[-1]) == "Z2[class_,n] = W2[class_,h] H1[h,n] + b2[class_]"
+    assert printing.format_step(program.steps[-1]) == "Z2[class_,n] = W2[class_,h] H1[h,n] + b2[class_]"
     assert program.batch == "n"
 
 
 def test_two_indices_of_one_layer_stay_two_names() -> None:
     program = LAYERS["residual"]().program()
-    assert notation.format_step(program.steps[1]) == "R2[h,b] = Z1[h,b] + U2[h,i2] Z1[i2,b]"
+    assert printing.format_step(program.steps[1]) == "R2[h,b] = Z1[h,b] + U2[h,i2] Z1[i2,b]"
 
 
 def test_two_names_of_one_axis_stay_two_names() -> None:
     own = Layer("P[h,b] = 2 X[h,b]\nQ[g,b] = P[g,b]^2")
     program = Sequential(Linear("i -> h"), own, Linear("g -> o")).program()
-    assert [notation.format_step(step) for step in program.steps[1:]] == [
+    assert [printing.format_step(step) for step in program.steps[1:]] == [
         "P1[h,b] = 2 Z1[h,b]",
         "Q1[g,b] = P1[g,b]^2",
         "Z2[o,b] = W2[o,g] Q1[g,b] + b2[o]",

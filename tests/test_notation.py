@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import indexprop as ip
-from indexprop import ir, notation, testing
+from indexprop import ir, notation, testing, validation
 from indexprop.errors import NameProblem, NotationError
 from indexprop.functions import TABLE, named
 from indexprop.ir import Access, Factor, Step
@@ -36,7 +36,7 @@ def test_declarations_survive(program, data):
     index = data.draw(st.sampled_from([None, *program.indices]))
     inputs = data.draw(st.permutations(program.inputs))
     outputs = data.draw(st.lists(st.sampled_from(program.names), min_size=1, unique=True))
-    made = notation.assemble(program.steps, inputs=inputs, outputs=outputs, batch=index)
+    made = validation.assemble(program.steps, inputs=inputs, outputs=outputs, batch=index)
     assert ip.parse(str(made)) == made
 
 
@@ -118,8 +118,8 @@ def test_long_sums_are_no_depth():
 
 @given(testing.names(), testing.index_names())
 def test_drawn_names_are_names(tensor, index):
-    assert notation.check_name(tensor) == tensor
-    assert notation.check_name(index, index=True) == index
+    assert validation.check_name(tensor) == tensor
+    assert validation.check_name(index, index=True) == index
     program = ip.parse(f"out.{tensor}[{index}] = 2 {tensor}[{index}]")
     assert ip.parse(str(program)) == program
 
@@ -130,19 +130,20 @@ def test_drawn_names_are_names(tensor, index):
 )
 def test_what_cannot_name_a_tensor(name):
     with pytest.raises(NameProblem) as caught:
-        notation.check_name(name)
+        validation.check_name(name)
     assert (
-        str(caught.value) == f"{notation.name_problem(name)}\n    Choose another name, such as 'W1' or 'encoder.2.Wq'."
+        str(caught.value)
+        == f"{validation.name_problem(name)}\n    Choose another name, such as 'W1' or 'encoder.2.Wq'."
     )
 
 
 @pytest.mark.parametrize("name", ["x; import os", "x]\nimport os#", "__class__", "a.b", "for"])
 def test_what_cannot_name_an_index(name):
     """Nothing that is not a plain name may reach generated code, from Python either."""
-    assert notation.name_problem(name, index=True)
+    assert validation.name_problem(name, index=True)
     step = Step(Access("y", (name,)), (ir.term((), Access("x", (name,))),))
     with pytest.raises(NotationError):
-        notation.assemble([step])
+        validation.assemble([step])
 
 
 # --- einsum strings -------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import indexprop as ip
-from indexprop import ir, notation, numerics, testing
+from indexprop import ir, numerics, testing, validation
 from indexprop.errors import CheckError, NameProblem, SizeError, TypeProblem
 from indexprop.numerics import CENTRAL, COMPLEX, EXACT, TRANSPOSED, check_functions
 
@@ -114,7 +114,7 @@ def changed(gradient, name, factor):
         for step in gradient.program.steps
     ]
     return ip.Gradient(
-        notation.assemble(steps, inputs=gradient.program.inputs, outputs=gradient.program.outputs),
+        validation.assemble(steps, inputs=gradient.program.inputs, outputs=gradient.program.outputs),
         gradient.forward,
         gradient.of,
         gradient.wrt,

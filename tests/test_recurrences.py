@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import indexprop as ip
-from indexprop import ir, notation
+from indexprop import ir, printing
 from indexprop.errors import NotationError
 from indexprop.semantics import Field, evaluate
 
@@ -95,7 +95,7 @@ def test_text_and_program_are_inverse(name):
     assert ip.parse(str(program)) == program
     assert pickle.loads(pickle.dumps(program)) == program
     derived = ip.vjp(program).program
-    assert ip.parse(notation.format_program(derived)) == derived
+    assert ip.parse(printing.format_program(derived)) == derived
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -194,7 +194,7 @@ def test_the_source_is_a_loop():
 def test_what_is_done_once_stands_above_the_block():
     derived = ip.vjp(program_of("a part that needs to be done once")).program
     first = derived.steps[0]
-    assert (notation.format_step(first), first.loop) == ("s_sigmoid[h] = sigmoid(w[h])", None)
+    assert (printing.format_step(first), first.loop) == ("s_sigmoid[h] = sigmoid(w[h])", None)
 
 
 @pytest.mark.parametrize("layout", [{"X": "b t i", "Y": "b t o", "H0": "g b"}, {"X": "t i b", "Y": "t o b"}])
@@ -247,7 +247,7 @@ def test_any_recurrence(text):
     program = ip.parse(text)
     assert ip.parse(str(program)) == program
     grad = ip.vjp(program)
-    assert ip.parse(notation.format_program(grad.program)) == grad.program
+    assert ip.parse(printing.format_program(grad.program)) == grad.program
     ip.check(grad).assert_ok()
 
 

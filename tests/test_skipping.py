@@ -8,7 +8,7 @@ from hypothesis import given, reject
 from hypothesis import strategies as st
 
 import indexprop as ip
-from indexprop import calculus, codegen, definitions, notation, testing
+from indexprop import calculus, codegen, definitions, testing, validation
 from indexprop.errors import SizeError
 from indexprop.semantics import evaluate
 from tests.exact import partial, values, with_partials
@@ -64,7 +64,7 @@ def test_what_is_not_a_number_enters_where_it_is_chosen_and_nowhere_else(style, 
     for name, array in arrays.items():
         if name not in back.truths:
             arrays[name] = np.where(rng.random(array.shape) < 0.25, np.nan, array)
-    both = notation.with_steps(back, back.steps, dict.fromkeys(step.name for step in back.steps))
+    both = validation.with_steps(back, back.steps, dict.fromkeys(step.name for step in back.steps))
     with np.errstate(all="ignore"):
         found = ip.compile(both, style=style)(**arrays)
     for name, table in evaluate(both, arrays).items():

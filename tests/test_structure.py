@@ -65,6 +65,8 @@ ORDER = [
         "semantics",
         "definitions",
         "notation",
+        "validation",
+        "printing",
         "dialects",
         "functions",
         "ir",

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from indexprop import calculus, notation, semantics, symbols
+from indexprop import calculus, notation, printing, semantics, symbols
 from indexprop.errors import IndexpropError, NameProblem, NotationError, TypeProblem
 from indexprop.functions import TABLE
 from indexprop.ir import Program
@@ -27,7 +27,7 @@ def evaluated(net: Program, arrays: dict[str, Any]) -> dict[str, np.ndarray]:
 
 
 def lines(net: Program) -> list[str]:
-    return [notation.format_step(step) for step in net.steps]
+    return [printing.format_step(step) for step in net.steps]
 
 
 # --- what is written -------------------------------------------------------------------------------------------------
@@ -275,7 +275,7 @@ def test_two_thousand_layers() -> None:
     net = program(hidden)
     assert len(net.steps) == 2000
     assert len(net.indices) == 2002
-    assert notation.format_step(net.steps[-1]) == "H1999[o2000,b] = tanh(sum[o1999](W1999[o2000,o1999] H1998[o1999,b]))"
+    assert printing.format_step(net.steps[-1]) == "H1999[o2000,b] = tanh(sum[o1999](W1999[o2000,o1999] H1998[o1999,b]))"
 
 
 # --- laws ------------------------------------------------------------------------------------------------------------

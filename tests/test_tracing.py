@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from indexprop import notation, rewriting, semantics
+from indexprop import printing, rewriting, semantics
 from indexprop.rewriting import LiftError
 from indexprop.tracing import lift
 
@@ -20,7 +20,7 @@ SCRIPTS = sorted(path.name for path in ZOO.glob("*") if path.suffix in (".py", "
 def steps(code: str, **options: object) -> list[str]:
     """The steps of a script that has numpy."""
     lifted = lift("import numpy as np\n" + textwrap.dedent(code), **options)  # type: ignore[arg-type]
-    return [notation.format_step(step) for step in lifted.program.steps]
+    return [printing.format_step(step) for step in lifted.program.steps]
 
 
 def stopped(code: str) -> str:
@@ -34,7 +34,7 @@ def stopped(code: str) -> str:
 
 def test_the_first_document_is_lifted_without_hints() -> None:
     lifted = lift(ZOO / "column_document.py")
-    assert [notation.format_step(step) for step in lifted.program.steps][:4] == [
+    assert [printing.format_step(step) for step in lifted.program.steps][:4] == [
         "hid_1[h,b] = sigmoid(sum[i](W1[h,i] X[i,b]) + b1[h])",
         "hid_2[g,b] = sigmoid(sum[h](W2[g,h] hid_1[h,b]) + b2[g])",
         "outputs[o,b] = W3[o,g] hid_2[g,b] + b3[o]",
@@ -58,7 +58,7 @@ def test_hidden_layers_of_one_size_stay_apart() -> None:
 def test_the_second_document_is_lifted_as_a_script_and_as_a_notebook() -> None:
     script, notebook = lift(ZOO / "row_document.py"), lift(ZOO / "row_document.ipynb")
     assert script.program == notebook.program
-    assert [notation.format_step(step) for step in script.program.steps][:6] == [
+    assert [printing.format_step(step) for step in script.program.steps][:6] == [
         "Z_1[b,h] = X[b,i] W_1[i,h] + b_1[h]",
         "A_1[b,h] = sigmoid(Z_1[b,h])",
         "Z_2[b,o] = A_1[b,h] W_2[h,o] + b_2[o]",
@@ -201,7 +201,7 @@ def test_sizes_are_called_after_their_words() -> None:
 def test_a_literal_is_a_size_only_where_one_axis_has_it_and_it_is_said() -> None:
     code = "m = {}\nX = np.array([[1.0, 2.0], [3.0, 5.0], [4.0, 7.0]])\nZ = X / m\n"
     lifted = lift("import numpy as np\n" + code.format(3))
-    assert notation.format_step(lifted.program.steps[0]) == "Z[b,i] = X[b,i] / |b|"
+    assert printing.format_step(lifted.program.steps[0]) == "Z[b,i] = X[b,i] / |b|"
     assert lifted.notes == ("m = 3 is taken for the size that X has; it is a plain number in the code",)
     assert steps(code.format(4)) == ["Z[i,o] = X[i,o] / 4"]
     assert steps(code.replace("m =", "scale =").replace("/ m", "/ scale").format(3)) == ["Z[i,o] = X[i,o] / 3"]
@@ -233,7 +233,7 @@ def test_a_function_is_lifted_at_arguments() -> None:
 
     rng = np.random.default_rng(0)
     lifted = lift(forward, [[rng.normal(size=(3, 4)), rng.normal(size=4)], rng.normal(size=(5, 3))])
-    assert [notation.format_step(step) for step in lifted.program.steps] == [
+    assert [printing.format_step(step) for step in lifted.program.steps] == [
         "hidden[b,o] = tanh(sum[i](X[b,i] W[i,o]) + c[o])",
         "result = hidden[b,o] / |b|",
     ]
