@@ -25,6 +25,7 @@ def factor_expression(factor: ir.Factor) -> Expr:
 def in_one_dimension(expr: Expr) -> Expr:
     """The expression for single numbers: no indices, no sums.
 
+    >>> from indexprop import notation, printing
     >>> step = notation.parse("Y[o,b] = W[o,h] H[h,b]").steps[0]
     >>> printing.format_expr(in_one_dimension(expression(step.terms)))
     'W H'
@@ -63,6 +64,7 @@ def tensors(expr: Expr) -> set[str]:
 def spread(expr: Expr) -> Expr:
     """The expression with products of sums written out, and with what stands above and below a line left out.
 
+    >>> from indexprop import notation, printing
     >>> expr = notation.parse("y[k] = p[k] (t[k] / p[k] - s)").steps[0].terms[0].body
     >>> printing.format_expr(spread(expr))
     't[k] - p[k] s'
