@@ -92,6 +92,7 @@ def format(source: Program | Gradient | Tangent | Step, style: Style = "index", 
 def code(writer: Writer, step: Step) -> str:
     """A step as it is computed; where it writes at computed positions, the left side says at which.
 
+    >>> from indexprop import notation
     >>> net = notation.parse("input x[i] \\n y[p] = x[p+r] w[r] where |p| = |i| - |r| + 1")
     >>> from indexprop.calculus import vjp
     >>> pulled = vjp(net, wrt="x")
