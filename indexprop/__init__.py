@@ -7,7 +7,7 @@ dY[o,b] = (Y[o,b] - T[o,b]) / |b|
 dW[o,i] = dY[o,b] X[i,b]
 """
 
-from indexprop import auditing, conventions, errors, ir, layouts, notation, pages, reviewing, weights
+from indexprop import auditing, conventions, conversions, errors, ir, layouts, notation, pages, reviewing, weights
 from indexprop.annotating import annotate
 from indexprop.auditing import audit
 from indexprop.backends import compile, source
@@ -49,6 +49,7 @@ __all__ = [
     "compare",
     "compile",
     "conventions",
+    "conversions",
     "convert",
     "einsum",
     "errors",

@@ -21,10 +21,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from indexprop import conventions, ir, printing
+from indexprop import conventions, conversions, ir, printing
 from indexprop.calculus import Gradient, Tangent, program_of
 from indexprop.errors import LayoutError, NameProblem, Problem, TypeProblem, did_you_mean, expect
 from indexprop.ir import Access, Index, Program, Size
+from indexprop.patterns import fit, read_pattern, rearrange
 
 CONVENTIONS = ("column", "row")
 """The two that stories and pages show."""
@@ -349,7 +350,7 @@ def convert(
 
     With a program, layouts are those of `arrange`. Inputs, intermediates and gradients alike: `dW`, and a `W` in a
     dictionary of gradients, travel with `W`. With a kind of layer, they are conventions such as "torch" and "keras",
-    and the options are those of `conventions.convert_kind`:
+    and the options are those of `conversions.convert_kind`:
 
     >>> convert({"weight": np.ones((4, 3))}, kind="dense", from_="torch", to="keras")["kernel"].shape
     (3, 4)
@@ -383,7 +384,7 @@ def convert(
                     way_out=f"Name two of: {', '.join(conventions.CONVENTIONS)}",
                 )
             )
-        return conventions.convert_kind(arrays, kind, from_=from_, to=to, contiguous=contiguous, **options)
+        return conversions.convert_kind(arrays, kind, from_=from_, to=to, contiguous=contiguous, **options)
     if program is None:
         result = _convert_patterns(arrays, from_, to, **options)
     elif options:
@@ -467,7 +468,7 @@ def _convert_patterns(
     result = {}
     for name, array in arrays.items():
         pattern, wanted = before.patterns[name], after.patterns[name]
-        axes = [sorted(axis for group in conventions.read_pattern(one) for axis in group) for one in (pattern, wanted)]
+        axes = [sorted(axis for group in read_pattern(one) for axis in group) for one in (pattern, wanted)]
         if axes[0] != axes[1] or len(set(axes[0])) != len(axes[0]):
             problems.append(
                 Problem(
@@ -478,8 +479,8 @@ def _convert_patterns(
                 )
             )
             continue
-        found = conventions.fit({name: shapes[name]}, {name: pattern}, sizes or {})
-        result[name] = conventions.rearrange(array, pattern, wanted, found)
+        found = fit({name: shapes[name]}, {name: pattern}, sizes or {})
+        result[name] = rearrange(array, pattern, wanted, found)
     if problems:
         raise LayoutError(*problems)
     return result

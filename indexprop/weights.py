@@ -33,9 +33,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from indexprop import conventions, layouts
-from indexprop.conventions import KINDS, SEPARATOR, Arrays, Conversion, Loss, Record, Refusal, Slot
+from indexprop import conventions, conversions, layouts
+from indexprop.conventions import KINDS, SEPARATOR, Arrays, Loss, Record, Refusal, Slot
+from indexprop.conversions import Conversion
 from indexprop.errors import IndexpropError, LayoutError, NameProblem, NotationError, Problem, TypeProblem, did_you_mean
+from indexprop.patterns import as_array, fit, in_order, read_pattern
 
 EXAMPLES = """\
 examples:
@@ -319,7 +321,7 @@ def _convert_entry(
     conversion = _conversion(entry, from_, to, accept)
     prefix = _prefix(entry.path, from_)
     names = {prefix + name for name in _slot_names(conversion.source, entry.number)}
-    own = {name.removeprefix(prefix): conventions.as_array(arrays[name]) for name in arrays if name in names}
+    own = {name.removeprefix(prefix): as_array(arrays[name]) for name in arrays if name in names}
     if not own:
         raise NameProblem(
             Problem(
@@ -368,7 +370,7 @@ def _conversion(entry: Entry, from_: str, to: str, accept: tuple[str, ...]) -> C
                 for name in unknown
             )
         )
-    made = conventions.conversion(
+    made = conversions.conversion(
         entry.kind, from_=from_, to=to, sizes=sizes, settings=settings, target=others, accept=accept
     )
     return Conversion(made.source, made.target, made.sizes, made.given, made.wanted, (entry.number, "0"), made.accept)
@@ -382,7 +384,7 @@ def _axis_sizes(own: Arrays, conversion: Conversion) -> dict[str, int]:
     slots = {slot.name.replace("{n}", conversion.number[0]): slot.pattern for slot in conversion.source.slots}
     shapes = {name: tuple(array.shape) for name, array in own.items() if name in slots}
     labels = {axis: len(order.split()) for axis, order in conversion.kind.labels.items()}
-    return conventions.fit(shapes, slots, {**labels, **conversion.sizes}, conversion.kind.same)
+    return fit(shapes, slots, {**labels, **conversion.sizes}, conversion.kind.same)
 
 
 def _convert_array(
@@ -392,14 +394,14 @@ def _convert_array(
         raise NameProblem(
             Problem(f"there is no array {entry.path}", place=entry.name, way_out=did_you_mean(entry.path, list(arrays)))
         )
-    array = conventions.as_array(arrays[entry.path])
+    array = as_array(arrays[entry.path])
     done = "as it is"
     moved = array
     if entry.patterns is not None:
         one, other = ({entry.path: pattern} for pattern in entry.patterns)
         moved = layouts.convert({entry.path: array}, from_=one, to=other)[entry.path]
         done = " -> ".join(entry.patterns)
-    moved = conventions.in_order(moved) if contiguous else moved
+    moved = in_order(moved) if contiguous else moved
     row = Row(entry.path, tuple(array.shape), done, target, tuple(moved.shape))
     return Layer(entry, target, (row,)), {target: moved}, {entry.path}
 
@@ -502,7 +504,7 @@ def draft(arrays: Arrays, *, from_: str) -> str:
 def _length(weight: Any, kind: str, axis: str, convention: str) -> int:
     """Of a weight, the length of an axis."""
     pattern = conventions.record(kind, convention).slots[0].pattern
-    return int(weight.shape[conventions.read_pattern(pattern).index([axis])])
+    return int(weight.shape[read_pattern(pattern).index([axis])])
 
 
 def _full(own: Arrays, name: str, convention: str) -> set[str]:
@@ -531,12 +533,12 @@ def _groups(arrays: Arrays, record: Record, convention: str) -> dict[str, dict[s
 
 def _fits(own: Arrays, slots: Mapping[str, Slot], kind: conventions.Kind) -> bool:
     shapes = {name: tuple(array.shape) for name, array in own.items() if name in slots}
-    if any(len(shape) != len(conventions.read_pattern(slots[name].pattern)) for name, shape in shapes.items()):
+    if any(len(shape) != len(read_pattern(slots[name].pattern)) for name, shape in shapes.items()):
         return False
     labels = {axis: len(order.split()) for axis, order in kind.labels.items()}
     open_sizes = dict.fromkeys(_open(kind, slots.values()), 1)
     try:
-        conventions.fit(shapes, {name: slots[name].pattern for name in shapes}, {**labels, **open_sizes}, kind.same)
+        fit(shapes, {name: slots[name].pattern for name in shapes}, {**labels, **open_sizes}, kind.same)
     except LayoutError:
         return False
     return True
@@ -544,7 +546,7 @@ def _fits(own: Arrays, slots: Mapping[str, Slot], kind: conventions.Kind) -> boo
 
 def _open(kind: conventions.Kind, slots: Iterable[Slot]) -> list[str]:
     """Sizes that shapes never tell: of axes that stand together in one group, all but one."""
-    groups = [group for slot in slots for group in conventions.read_pattern(slot.pattern.replace("~", ""))]
+    groups = [group for slot in slots for group in read_pattern(slot.pattern.replace("~", ""))]
     alone = {group[0] for group in groups if len(group) == 1} | set(kind.labels)
     found: dict[str, None] = {}
     for group in groups:
@@ -695,17 +697,17 @@ def arrays_of(model: Any) -> dict[str, Any]:
     """
     match _framework(model):
         case "torch":
-            return {name: conventions.as_array(tensor) for name, tensor in model.state_dict().items()}
+            return {name: as_array(tensor) for name, tensor in model.state_dict().items()}
         case "keras":
-            return {_keras_name(one): conventions.as_array(one.value) for one in _keras_variables(model)}
+            return {_keras_name(one): as_array(one.value) for one in _keras_variables(model)}
         case "nnx":
-            return {name: conventions.as_array(leaf) for name, _, leaf in _nnx_leaves(model)}
+            return {name: as_array(leaf) for name, _, leaf in _nnx_leaves(model)}
         case "sklearn":
             names = [name for name in ("coefs_", "intercepts_") if hasattr(model, name)]
             several = {f"{name}.{n}": one for name in names for n, one in enumerate(getattr(model, name))}
-            return several or {name: conventions.as_array(getattr(model, name)) for name in ("coef_", "intercept_")}
+            return several or {name: as_array(getattr(model, name)) for name in ("coef_", "intercept_")}
         case "mapping":
-            return {name: conventions.as_array(leaf) for name, leaf in _flat(model).items()}
+            return {name: as_array(leaf) for name, leaf in _flat(model).items()}
     raise _no_model(model)
 
 
@@ -719,7 +721,7 @@ class _Writing(dict[str, Any]):
         import numpy as np
 
         with self.archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-            np.lib.format.write_array(member, conventions.in_order(conventions.as_array(array)), allow_pickle=False)
+            np.lib.format.write_array(member, in_order(as_array(array)), allow_pickle=False)
         super().__setitem__(name, None)
 
 
@@ -748,7 +750,7 @@ def writing(path: str | Path) -> Iterator[MutableMapping[str, Any]]:
             save = _safetensors().numpy.save_file
             whole: dict[str, Any] = {}
             yield whole
-            save({name: conventions.in_order(conventions.as_array(one)) for name, one in whole.items()}, unfinished)
+            save({name: in_order(as_array(one)) for name, one in whole.items()}, unfinished)
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
@@ -925,7 +927,7 @@ CHECKED = ("eps", "epsilon", "stride", "strides", "padding", "dilation", "dilati
 
 def _differ(own: Any, value: Any) -> bool:
     """A word and numbers can mean the same padding, so only like is compared with like."""
-    return isinstance(own, str) == isinstance(value, str) and not conventions.alike(own, value)
+    return isinstance(own, str) == isinstance(value, str) and not conversions.alike(own, value)
 
 
 def _find_layer(model: Any, framework: str, name: str) -> Any:

@@ -17,14 +17,13 @@ from indexprop import conventions
 from indexprop.conventions import (
     KINDS,
     RECORDS,
-    Conversion,
     Record,
     Refusal,
-    conversion,
-    convert_kind,
     show_part,
 )
+from indexprop.conversions import Conversion, conversion, convert_kind
 from indexprop.errors import IndexpropError, LayoutError, NameProblem, TypeProblem
+from indexprop.patterns import axes_of, in_order, read_pattern
 
 # --- pictures -------------------------------------------------------------------------------------
 # The digits of an entry are its indices: 110 is the entry o=1, i=1, kx=0 of weight[o,i,kx].
@@ -337,11 +336,11 @@ def test_column_and_row_by_their_rules(kind: str) -> None:
     column, row = (conventions.record(kind, one) for one in ("column", "row"))
     for data in ("x", "y"):
         assert column.data[data].split()[-1] == row.data[data].split()[0] == "b"
-    features = conventions.read_pattern(column.data["y"])[0]
-    assert features == conventions.read_pattern(row.data["y"])[-1]
+    features = read_pattern(column.data["y"])[0]
+    assert features == read_pattern(row.data["y"])[-1]
     for mine, theirs in zip(column.slots, row.slots, strict=True):
         assert (mine.name, mine.part) == (theirs.name, theirs.part)
-        if len(conventions.read_pattern(mine.pattern)) == 1:
+        if len(read_pattern(mine.pattern)) == 1:
             assert theirs.pattern == f"1 {mine.pattern}"
 
 
@@ -391,7 +390,7 @@ def layers(
     arrays = {}
     for slot in record.slots:
         if with_bias or slot.tensor not in kind.optional:
-            groups = conventions.read_pattern(slot.pattern.replace("~", ""))
+            groups = read_pattern(slot.pattern.replace("~", ""))
             shape = [int(np.prod([(sizes | labels)[axis] for axis in group])) for group in groups]
             arrays[slot.name.replace("{n}", "0")] = np.asarray(integers(draw).integers(-9, 10, size=shape), "float32")
     return arrays, sizes
@@ -576,7 +575,7 @@ def entries(record: Record, sizes: dict[str, int]) -> Iterator[tuple[str, Places
         at = [grid.ravel() for grid in np.meshgrid(*ranges, indexing="ij")]
         index = dict(zip(kind.axes(slot.tensor), at, strict=True))
         where = []
-        for group in conventions.read_pattern(slot.pattern):
+        for group in read_pattern(slot.pattern):
             number = np.zeros(len(at[0]), int)
             for word in group:
                 axis = word.removeprefix("~")
@@ -668,7 +667,7 @@ def test_data_goes_there_and_back(record: Record) -> None:
     kind = KINDS[record.kind]
     sizes = dict.fromkeys((axis for data in kind.data for axis in kind.axes(data)), 0)
     sizes = {axis: number + 2 for number, axis in enumerate(sizes)}
-    names = [name for name in kind.data if sorted(kind.axes(name)) == sorted(conventions._axes(record.data[name]))]
+    names = [name for name in kind.data if sorted(kind.axes(name)) == sorted(axes_of(record.data[name]))]
     whole = Record(record.kind, "torch", record.tensors, data=dict(kind.data), fixed=record.fixed)
     for name in names:
         x = np.random.default_rng(0).normal(size=[sizes[axis] for axis in kind.axes(name)])
@@ -692,7 +691,7 @@ def test_views_where_possible_and_copies_on_request() -> None:
 @pytest.mark.parametrize("shape", [(), (300,), (257, 300), (2, 300), (300, 4, 260)])
 def test_the_order_of_memory(shape: tuple[int, ...]) -> None:
     array = np.random.default_rng(0).normal(size=shape).T
-    found = conventions.in_order(array)
+    found = in_order(array)
     assert found.flags.c_contiguous
     assert found.shape == array.shape
     assert np.array_equal(found, array)

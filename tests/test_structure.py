@@ -64,6 +64,8 @@ ORDER = [
         "layouts",
     ),
     *(
+        "conversions",
+        "patterns",
         "conventions",
         "calculus",
         "algebra",

@@ -14,7 +14,8 @@ import torch
 from flax import nnx
 
 from indexprop import conventions
-from indexprop.conventions import KINDS, RECORDS, Refusal, conversion, convert_kind
+from indexprop.conventions import KINDS, RECORDS, Refusal
+from indexprop.conversions import conversion, convert_kind
 from tests.integration.frameworks import SIZES, layer
 
 TOLERANCE = {"float32": 1e-6, "float64": 1e-12}
