@@ -203,7 +203,7 @@ class Gradient(ir.Shown):
 def gradient(program: Program, of: str | None = None, wrt: Sequence[str] | str | None = None) -> Gradient:
     """The backward program of a scalar: every cotangent, line by line, in the program's own names.
 
-    >>> from indexprop import parse
+    >>> from indexprop import parse, printing
     >>> net = parse("Y[o] = W[o,i] x[i] \\n L = Y[o]^2 / 2")
     >>> for step in gradient(net, of="L", wrt=["W"]).backward:
     ...     print(printing.format_step(step))

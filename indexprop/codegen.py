@@ -1162,7 +1162,8 @@ def right_side(
 ) -> str:
     """The right-hand side of one step as an expression; `bare` is the textbook spelling.
 
-    >>> net = notation.parse("Z[h,b] = W[h,i] X[i,b] + c[h] \\n batch b")
+    >>> from indexprop import parse
+    >>> net = parse("Z[h,b] = W[h,i] X[i,b] + c[h] \\n batch b")
     >>> right_side(net, net.steps[0], "row"), right_side(net, net.steps[0], style="einsum", bare=True)
     ('X @ W + c', 'einsum("hi,ib->hb", W, X) + c[:, None]')
     """
@@ -1175,7 +1176,8 @@ def right_side(
 def source(program: Derived, layout: LayoutLike = None, style: str = "matmul", dialect: str = "numpy") -> str:
     """A program as a module with one function, for people to keep.
 
-    >>> print(source(notation.parse("Y[o,b] = W[o,i] X[i,b] + c[o]")))
+    >>> from indexprop import parse
+    >>> print(source(parse("Y[o,b] = W[o,i] X[i,b] + c[o]")))
     import numpy as np
     <BLANKLINE>
     <BLANKLINE>

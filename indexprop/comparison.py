@@ -110,8 +110,9 @@ def compare(
 ) -> Comparison:
     """What changes between two layouts of a program or of its derivative, and why.
 
+    >>> from indexprop import parse
     >>> from indexprop import notation
-    >>> print(compare(notation.parse("Z[h,b] = W[h,i] X[i,b] + c[h] \\n batch b")))
+    >>> print(compare(parse("Z[h,b] = W[h,i] X[i,b] + c[h] \\n batch b")))
     column and row: tensor by tensor
     <BLANKLINE>
         W  h i -> i h  turned

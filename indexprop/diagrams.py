@@ -235,7 +235,8 @@ def _batch(program: Program) -> Index | None:
 def step(step: Step, program: Program, *, styled: bool = True) -> str:
     """A line as a picture: its tensors with their legs, those that are summed joined, those of the result loose.
 
-    >>> net = notation.parse("Y[o,b] = W[o,h] H[h,b]")
+    >>> from indexprop import parse
+    >>> net = parse("Y[o,b] = W[o,h] H[h,b]")
     >>> picture = step(net.steps[0], net)
     >>> picture[:25], picture.count("<rect"), picture.count('data-i="h"')
     ('<svg xmlns="http://www.w3', 2, 1)
@@ -269,8 +270,9 @@ def _alternative(step: Step) -> str:
 def swap(derived: Step, gradient: Gradient, *, styled: bool = True) -> str:
     """How a derived line comes about: the forward line, the upstream at its loose legs, one node taken out.
 
+    >>> from indexprop import parse
     >>> from indexprop import gradient
-    >>> grad = gradient(notation.parse("Y[o,b] = W[o,h] H[h,b] \\n L = sum[o,b](Y[o,b]^2)"), wrt="W")
+    >>> grad = gradient(parse("Y[o,b] = W[o,h] H[h,b] \\n L = sum[o,b](Y[o,b]^2)"), wrt="W")
     >>> picture = swap(grad.backward[1], grad)
     >>> "take W out: its legs o, h are left" in picture
     True
@@ -340,8 +342,9 @@ CELL, LINE, BOX = 62, 62, 28
 def flow(gradient: Gradient, *, styled: bool = True, links: bool = False) -> str:
     """A network forward, from left to right, and backward, from right to left.
 
+    >>> from indexprop import parse
     >>> from indexprop import gradient
-    >>> net = notation.parse("Y[o,b] = W[o,h] H[h,b] \\n L = sum[o,b](Y[o,b]^2)")
+    >>> net = parse("Y[o,b] = W[o,h] H[h,b] \\n L = sum[o,b](Y[o,b]^2)")
     >>> picture = flow(gradient(net, wrt="W"))
     >>> picture.count("<rect"), picture.count('class="edge"')
     (6, 5)
@@ -453,8 +456,9 @@ def blocks(
 ) -> str:
     """A line of code with a block for every matrix, rows and columns to proportion, every side with its index.
 
+    >>> from indexprop import parse
     >>> from indexprop import layouts
-    >>> net = notation.parse("Y[o,b] = W[o,h] H[h,b]")
+    >>> net = parse("Y[o,b] = W[o,h] H[h,b]")
     >>> picture = blocks(net.steps[0], "W @ H", layouts.arrange(net), {"o": 2, "h": 4, "b": 5}, net)
     >>> picture.count("<rect")
     3

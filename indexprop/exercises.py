@@ -68,8 +68,9 @@ def _parts(text: str) -> list[str]:
 class Exercise(ir.Shown):
     """Questions about the derived lines, one group for each. Printed, it shows the questions; `answers` has the rest.
 
+    >>> from indexprop import parse
     >>> from indexprop import gradient
-    >>> grad = gradient(notation.parse("Y[o,b] = W[o,h] H[h,b] \\n L = sum[o,b](Y[o,b]^2) / (2 |b|)"), wrt="W")
+    >>> grad = gradient(parse("Y[o,b] = W[o,h] H[h,b] \\n L = sum[o,b](Y[o,b]^2) / (2 |b|)"), wrt="W")
     >>> task = exercise(grad)
     >>> print(str(task)[str(task).index("2.") :])
     2. Y[o,b] = W[o,h] H[h,b]
@@ -122,8 +123,9 @@ class Exercise(ir.Shown):
 def exercise(gradient: Gradient) -> Exercise:
     """The derived lines with operands, transposes and sums left out, for somebody who learns to derive them.
 
+    >>> from indexprop import parse
     >>> from indexprop import gradient
-    >>> task = exercise(gradient(notation.parse("L = sum[b](x[b]^2)"), wrt="x"))
+    >>> task = exercise(gradient(parse("L = sum[b](x[b]^2)"), wrt="x"))
     >>> print(task)
     1. L = x[b]^2
        Wanted: dx[b].
@@ -193,8 +195,9 @@ def _questions(step: Step, upstream: str, gradient: Gradient) -> Iterator[Questi
 def notebook(gradient: Gradient) -> str:
     """The exercise as a notebook: for every line a cell with its questions, and one that checks the answers.
 
+    >>> from indexprop import parse
     >>> from indexprop import gradient
-    >>> net = notation.parse("Y[o,b] = W[o,h] H[h,b] \\n L = sum[o,b](Y[o,b]^2) / (2 |b|)")
+    >>> net = parse("Y[o,b] = W[o,h] H[h,b] \\n L = sum[o,b](Y[o,b]^2) / (2 |b|)")
     >>> cells = json.loads(notebook(gradient(net, wrt="W")))["cells"]
     >>> print("".join(cells[-1]["source"]))
     task.check(2, a="", b="", c="", d="", e="")

@@ -125,7 +125,8 @@ Derived: TypeAlias = Program | Gradient | Tangent
 def arrange(source: Derived, layout: LayoutLike = None) -> Arrangement:
     """The order of the axes of every tensor of a program, or of a derived program, in a layout.
 
-    >>> net = notation.parse("Z[h,b] = W[h,i] X[i,b] + c[h] \\n L = sum[h,b](Z[h,b]^2) / |b|")
+    >>> from indexprop import parse
+    >>> net = parse("Z[h,b] = W[h,i] X[i,b] + c[h] \\n L = sum[h,b](Z[h,b]^2) / |b|")
     >>> print(arrange(net, "row"))
     layout: row
     W  i h
@@ -231,7 +232,8 @@ def parse_pattern(pattern: str, axes: tuple[Index, ...], name: str) -> Order:
 def batch_index(program: Program) -> Index:
     """The declared batch index, or the one the loss averages over.
 
-    >>> batch_index(notation.parse("L = sum[o,b](Y[o,b]^2) / (2 |b|)"))
+    >>> from indexprop import parse
+    >>> batch_index(parse("L = sum[o,b](Y[o,b]^2) / (2 |b|)"))
     'b'
 
     Raises LayoutError when there is none, or more than one.
@@ -342,8 +344,9 @@ def convert(
 ) -> dict[str, Any]:
     """The same tensors in another layout, as views where einops can.
 
+    >>> from indexprop import parse
     >>> import numpy as np
-    >>> net = notation.parse("Z[h,b] = W[h,i] X[i,b] + c[h] \\n L = sum[h,b](Z[h,b]^2) / |b|")
+    >>> net = parse("Z[h,b] = W[h,i] X[i,b] + c[h] \\n L = sum[h,b](Z[h,b]^2) / |b|")
     >>> row = convert({"W": np.ones((4, 3)), "c": np.ones(4)}, from_="column", to="row", program=net)
     >>> row["W"].shape, row["c"].shape
     ((3, 4), (1, 4))
@@ -503,8 +506,9 @@ def adapt(
 ) -> Callable[..., Any]:
     """A function written in one layout, to be called in another.
 
+    >>> from indexprop import parse
     >>> import numpy as np
-    >>> net = notation.parse("Z[h,b] = W[h,i] X[i,b] \\n batch b")
+    >>> net = parse("Z[h,b] = W[h,i] X[i,b] \\n batch b")
     >>> def forward(W, X):
     ...     return W @ X
     >>> forward_row = adapt(forward, from_="column", to="row", program=net, returns="Z")

@@ -617,6 +617,7 @@ def _and(names: Sequence[str]) -> str:
 def parse_expression(text: str) -> Expr:
     """One expression, for the records of the table: every name is a scalar.
 
+    >>> from indexprop.printing import format_expr
     >>> format_expr(parse_expression("d y (1 - y)"))
     'd y (1 - y)'
     """

@@ -507,7 +507,8 @@ def _applies(gradient: Gradient, layout: str) -> bool:
 def some_sizes(program: Program) -> dict[Index, int]:
     """Sizes to draw with, where none are known: small, and different as far as the eye can tell.
 
-    >>> some_sizes(notation.parse("Y[o,b] = W[o,i] X[i,b]"))
+    >>> from indexprop import parse
+    >>> some_sizes(parse("Y[o,b] = W[o,i] X[i,b]"))
     {'o': 2, 'i': 3, 'b': 4}
     """
     roots = {root: 2 + number % 7 for number, root in enumerate(dict.fromkeys(program.same_size.values()))}
@@ -519,8 +520,9 @@ def page(
 ) -> str:
     """A gradient as one HTML file: both passes, the story of every line, pictures, source, and the check.
 
+    >>> from indexprop import parse
     >>> from indexprop import gradient
-    >>> text = page(gradient(notation.parse("Y[o,b] = W[o,h] H[h,b] \\n L = sum[o,b](Y[o,b]^2) / (2 |b|)"), wrt="W"))
+    >>> text = page(gradient(parse("Y[o,b] = W[o,h] H[h,b] \\n L = sum[o,b](Y[o,b]^2) / (2 |b|)"), wrt="W"))
     >>> text.startswith("<!DOCTYPE html>"), "://" in text
     (True, False)
 
@@ -739,8 +741,9 @@ def report_html(report: Report) -> str:
 def table_html(source: Gradient | Tangent) -> str:
     """The derivation table, for a notebook: every line in index form, as einsum, as matrices, axes as written.
 
+    >>> from indexprop import parse
     >>> from indexprop import gradient
-    >>> text = table_html(gradient(notation.parse("Y[o,b] = W[o,h] H[h,b] \\n L = sum[o,b](Y[o,b]^2)"), wrt="W"))
+    >>> text = table_html(gradient(parse("Y[o,b] = W[o,h] H[h,b] \\n L = sum[o,b](Y[o,b]^2)"), wrt="W"))
     >>> text.count("<tr>"), "<code>einsum(&quot;ob,hb-&gt;oh&quot;, dY, H)</code>" in text
     (6, True)
     """
