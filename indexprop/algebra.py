@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -185,23 +185,33 @@ def _constant_power(expr: Expr) -> bool:
 
 def sources(program: Program, tensors: Iterable[str]) -> set[str]:
     """The tensors, and everything that they are computed from."""
-    found: set[str] = set(tensors)
-    known = -1
-    while known != len(found):  # once, but for blocks, where a line may read what a later line has written
-        known = len(found)
-        for step in reversed(program.steps):
-            if step.name in found:
-                found.update(access.tensor for access in step.reads)
-    return found
+
+    def behind(step: Step, found: set[str]) -> Iterable[str]:
+        return (access.tensor for access in step.reads) if step.name in found else ()
+
+    return _reached(program.steps[::-1], tensors, behind)
 
 
 def readers(program: Program, tensors: Iterable[str]) -> set[str]:
     """The tensors, and everything that is computed from them."""
-    found: set[str] = set(tensors)
+
+    def ahead(step: Step, found: set[str]) -> Iterable[str]:
+        return (step.name,) if any(access.tensor in found for access in step.reads) else ()
+
+    return _reached(program.steps, tensors, ahead)
+
+
+def _reached(steps: Sequence[Step], start: Iterable[str], more: Callable[[Step, set[str]], Iterable[str]]) -> set[str]:
+    """The names that steps lead to, one after the other: again only for blocks, where a line may read a later one."""
+    found = set(start)
+    blocks = any(step.loop for step in steps)
     known = -1
-    while known != len(found):
+    while known < len(found):
         known = len(found)
-        found.update(step.name for step in program.steps if any(access.tensor in found for access in step.reads))
+        for step in steps:
+            found.update(more(step, found))
+        if not blocks:
+            break
     return found
 
 
@@ -300,5 +310,6 @@ def magnitudes(program: Program, names: Iterable[str]) -> tuple[Program, dict[st
             ]
             size = Access(sizes[step.name], step.target.slots)
             steps.append(Step(size, ir.collect(terms), step.operation, loop=step.loop))
-    written = {name: size for name, size in sizes.items() if name in {step.name for step in program.steps}}
+    computed = {step.name for step in program.steps}
+    written = {name: size for name, size in sizes.items() if name in computed}
     return validation.with_steps(program, steps, written.values()), written

@@ -78,13 +78,12 @@ def contributions(
             for k, factor in enumerate(factors):
                 swapped = ir.multiply(*factors[:k], upstream, *factors[k + 1 :])
                 yield from contributions(factor, swapped, held, rule=rule)
-        case Call("where", (condition, yes, no)):
-            for one in contributions(yes, upstream, rule="map"):
-                guards, body = ir.split_guards(one.body)
-                yield replace(one, body=ir.multiply(*guards, ir.call("where", condition, body, ir.ZERO)))
-            for one in contributions(no, upstream, rule="map"):
-                guards, body = ir.split_guards(one.body)
-                yield replace(one, body=ir.multiply(*guards, ir.call("where", condition, ir.ZERO, body)))
+        case Call("where", (condition, *branches)):
+            for k, branch in enumerate(branches):
+                for one in contributions(branch, upstream, rule="map"):
+                    guards, body = ir.split_guards(one.body)
+                    chosen = (body, ir.ZERO) if k == 0 else (ir.ZERO, body)
+                    yield replace(one, body=ir.multiply(*guards, ir.call("where", condition, *chosen)))
         case Call(function, arguments):
             for k, argument in enumerate(arguments):
                 local = derivative(function, k, arguments, upstream, value or expr)
@@ -534,9 +533,8 @@ class _Sweep:
             return Access(name, leaf.slots), {}
         wanted, slots = plain[0].names, leaf.names
         names = dict(zip(slots, wanted, strict=True))
-        used = {*ir.slot_indices(step.target), *ir.indices(term.body), *term.bound}
-        for index in used - set(slots):  # whoever holds a wanted name makes room
-            if index in wanted:
+        for index in dict.fromkeys([*ir.slot_indices(step.target), *ir.indices(term.body), *term.bound]):
+            if index in wanted and index not in slots:  # whoever holds a wanted name makes room
                 spare = [old for old in slots if old not in wanted and old not in names.values()]
                 same = [old for old in spare if self._size(old) == self._size(index)]
                 names[index] = same[0] if same else ir.fresh(index, set(self.program.indices) | set(names.values()))

@@ -931,9 +931,9 @@ class Writer:
 
     def among(self, guards: Sequence[Expr], operands: Sequence[Code], out: tuple[Index, ...]) -> Code:
         """The contraction over what conditions choose."""
-        own = set().union(*map(ir.free_indices, guards))
+        own = dict.fromkeys(index for part in guards for index in ir.free_indices(part))
         order = tuple(dict.fromkeys(axis for operand in operands for axis in operand.named if axis in own))
-        order += tuple(own.difference(order))
+        order += tuple(index for index in own if index not in order)
         mask = self.both([self.guard(part, order) for part in guards if isinstance(part, Guard)])
         if mask.level == ATOM:
             mask = Code(f"{mask.text} != 0", mask.axes)

@@ -1,7 +1,11 @@
 """Laws of derivation, exact over the rationals; the text of derived programs and of errors."""
 
 import gc
+import os
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import assume, given
@@ -193,6 +197,28 @@ def test_two_thousand_layers():
     assert twice.values == {"W1": "d2W1"}
     del net, grad, again, ahead, twice
     gc.collect()
+
+
+def test_two_runs_of_python_derive_the_same_lines():
+    """Whichever way sets are ordered in them: here two indices change places at once."""
+    code = (
+        "import indexprop as ip\n"
+        "net = ip.parse('Y[b,i] = sum[j,k](A[j,b,i] W[j,i] W[k,b]) \\n D[i] = W[i,i]')\n"
+        "print(ip.vjp(net, wrt='W').program)"
+    )
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=Path(__file__).parent.parent,
+            env=os.environ | {"PYTHONHASHSEED": seed},
+        ).stdout
+        for seed in "012"
+    }
+    [text] = told
+    assert text.endswith("dW[j,i] += sum[b,k](A[j,b,i] dY[b,i] W[k,b]) + A[b,i,k] W[b,k] dY[i,k]\n")
 
 
 # --- the text of derived programs -----------------------------------------------------------------------------------
