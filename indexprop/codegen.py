@@ -138,6 +138,7 @@ class Writer:
         self.uses: set[str] = set()
         self.counters: dict[Index, str] = {}
         self.filled = {step.name for step in program.steps if step.loop}
+        self.given = program.inputs  # what the function that is written takes
 
     @cached_property
     def names(self) -> Mapping[str, str]:
@@ -235,11 +236,11 @@ class Writer:
     def size_source(self, root: Index) -> str:
         """Where a size comes from: the shape of an input, a fact, or a group."""
         same = self.program.same_size
-        for access in self.program.inputs:
+        for access in self.given:
             for axis, index in enumerate(self.arrangement.memory(access)):
                 if isinstance(index, str) and same[index] == root:
                     return f"{self.names[access.tensor]}.shape[{axis}]"
-        steps = validation.sized_indices(self.program)
+        steps = validation.sized_indices(replace(self.program, inputs=self.given))
         before = {index for index, count in steps.items() if count < steps.get(root, 0)}
         for fact in self.program.facts:
             if same[fact.index] == root and {same[index] for index in ir.count_indices(fact.value)} <= before:
@@ -1202,10 +1203,11 @@ def function(writer: Writer, name: str, steps: Iterable[Step], result: str, para
     """Steps as a function that returns `result`; of the program's inputs, by name, unless parameters are given."""
     program, names, spoken = writer.program, writer.names, writer.dialect
     writer.sizes, writer.places, writer.uses = {}, {}, writer.uses - {"dtype", "device"}
+    writer.given = tuple(one for one in program.inputs if not parameters or names[one.tensor] in parameters)
     lines = [line for loop, run in ir.blocks(tuple(steps)) for line in writer.lines(loop, run)]
     lines[:0] = [f"{name} = {text}  # {printing.format_slot(value)}" for value, (name, text) in writer.places.items()]
-    inputs = [names[name] for name in program.input_names]
-    numbers = [names[name] for name in program.input_names if name not in {*program.truths, *program.positions}]
+    inputs = [names[one.tensor] for one in writer.given]
+    numbers = [names[one.tensor] for one in writer.given if one.tensor not in {*program.truths, *program.positions}]
     found = {"arrays": ", ".join(numbers), "first": next(iter([*numbers, *inputs]), "")}
     if "device" in writer.uses:
         lines.insert(0, f"device = {(spoken.place if inputs else spoken.nowhere).format(**found)}")

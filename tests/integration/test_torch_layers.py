@@ -647,3 +647,15 @@ def test_layouts_and_styles_are_the_same_numbers(case: Case) -> None:
         for name, array in to({first.values[name]: array for name, array in expected.items()}).items():
             wanted = next(key for key, value in first.values.items() if value == name)
             np.testing.assert_allclose(found[wanted], array, rtol=1e-9, atol=1e-11)
+
+
+@every_case
+def test_as_a_node_that_torch_differentiates(case: Case) -> None:
+    """The generated torch code: its values, and its backward pass where autograd asks for it."""
+    drawn = Drawn(case, 11)
+    step = ip.compile(drawn.derived.first, backend="torch", differentiable=True)
+    found = step(**drawn.tensors)
+    value = found[drawn.layer.output] if isinstance(found, dict) else found
+    assert close({drawn.layer.output: value.numpy(force=True)}, {drawn.layer.output: drawn.expected})
+    pulled = drawn.gradients(torch.sum(value * torch.from_numpy(drawn.upstream)))
+    assert close({name: one.numpy() for name, one in pulled.items()}, drawn.pull())
