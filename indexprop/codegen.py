@@ -80,6 +80,8 @@ class Code:
         return tuple(axis for axis in self.axes if axis is not None)
 
 
+ONE = Code("1", (), number=True)
+
 Factors = tuple[set[Index], list[Expr], list[Expr]]
 """Factors that are one operand of a contraction: their indices, what stands above the line, and what below."""
 
@@ -728,31 +730,45 @@ class Writer:
         return Code(text, broadcast((code for _, code in parts), want), ADDED, number=number)
 
     def fraction(self, above: Sequence[Expr], below: Sequence[Expr], want: Axes) -> Code:
-        """A product of expressions, skipped where a condition among them or a position below the line says so."""
+        """A product of expressions, skipped where a condition says so, and 0 where there is nothing below the line."""
         guards = tuple(part for part in above if isinstance(part, Guard))
         masks = [self.guard(part, want) for part in guards]
         chosen, self.chosen = self.chosen, tuple(dict.fromkeys([*self.chosen, *guards]))
         over = [self.expression(part, want) for part in above if not isinstance(part, Guard)]
-        inside = (
-            []
-            if self.bare
-            else [mask for part in below for read in _reads(part) for mask in self.inside(self.slots(read), want)]
-        )
-        masks += [] if self.masked else inside
-        kept = self.skipped, self.masked
-        if inside:
-            self.skipped, self.masked = "1", True  # divided by one, and skipped
-        under = [self.defined(part, self.expression(part, want), want) for part in below]
-        self.skipped, self.masked = kept
+        under = []
+        for part in below:
+            inside = [] if self.masked else self.within(part, want)
+            code = self.defined(part, want)
+            if inside:
+                over.append(self.where(inside, self.quotient([ONE], [code], want), want))
+            else:
+                under.append(code)
         self.chosen = chosen
-        return self.where(masks, self.quotient(over or [Code("1", (), number=True)], under, want), want)
+        return self.where(masks, self.quotient(over or [ONE], under, want), want)
 
-    def defined(self, expr: Expr, code: Code, want: Axes) -> Code:
-        """An argument that is 1 where a condition leaves it out, so that nothing overflows or divides by 0 there."""
-        guards = [guard for guard in self.chosen if ir.free_indices(guard).keys() <= set(code.axes)]
-        if self.bare or not guards or not any(ir.accesses(expr)):
+    def within(self, expr: Expr, want: Axes) -> list[Code]:
+        """For every slot of an expression that may leave its axis, where it does not; where it does, all is nothing."""
+        if self.bare:
+            return []
+        return [mask for access in _reads(expr) for mask in self.inside(self.slots(access), want)]
+
+    def defined(self, expr: Expr, want: Axes) -> Code:
+        """What a function, or a quotient, sees: 1 where a condition or a slot leaves it out, so that nothing overflows
+        or divides by 0 there.
+        """
+        base = expr.arguments[0] if isinstance(expr, Call) and expr.function == "^" else expr
+        filled = isinstance(base, Access)  # with 1 on the way, and 1 to a power is 1
+        masks = [] if filled else self.within(expr, want)
+        kept = self.skipped, self.masked
+        self.skipped, self.masked = "1" if filled else "0", self.masked or filled or bool(masks)
+        code = self.expression(expr, want)
+        self.skipped, self.masked = kept
+        if not self.bare and any(ir.accesses(expr)):
+            chosen = (guard for guard in self.chosen if ir.free_indices(guard).keys() <= set(code.axes))
+            masks += [self.guard(guard, want) for guard in chosen]
+        if not masks:
             return code
-        mask = self.both([self.guard(guard, want) for guard in guards])
+        mask = self.both(masks)
         return Code(f"{self.np('where')}({self.truth(mask)}, {code.text}, 1)", broadcast((mask, code), want))
 
     def quotient(self, above: Sequence[Code], below: Sequence[Code], want: Axes) -> Code:
@@ -773,10 +789,8 @@ class Writer:
         asked = (
             arguments[:1] if function == "where" else arguments
         )  # a branch that leaves its axis is nothing, if chosen
-        partial = [
-            mask for argument in asked for access in _reads(argument) for mask in self.inside(self.slots(access), want)
-        ]
-        if partial and not self.bare and not self.masked:
+        partial = [mask for argument in asked for mask in self.within(argument, want)]
+        if partial and not self.masked:
             skipped, self.skipped, self.masked = self.skipped, "0", True
             code = self.entry(function, arguments, want)
             self.skipped, self.masked = skipped, False
@@ -785,10 +799,9 @@ class Writer:
 
     def entry(self, function: str, arguments: Sequence[Expr], want: Axes) -> Code:
         """A function at every entry, wherever its arguments are read."""
-        codes = [self.expression(argument, want) for argument in arguments]
         record, spelling = lookup(function), self.dialect.spelling(lookup(function))
-        if not (record.condition or function in EVERYWHERE):
-            codes = [self.defined(one, code, want) for one, code in zip(arguments, codes, strict=True)]
+        seen = self.expression if record.condition or function in EVERYWHERE else self.defined
+        codes = [seen(argument, want) for argument in arguments]
         axes = broadcast(codes, want)
         if function == "^":
             return Code(f"{codes[0].at(ATOM)}**{codes[1].at(ATOM)}", axes, POWERED)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cache
@@ -290,7 +290,7 @@ class Graph:
             case Sum(terms):
                 return self.added([self.signed(part) for part in terms])
             case Product(factors):
-                return self.multiplied(Fraction(1), factors)
+                return self.multiplied(Fraction(1), factors, self.expression)
             case Call("^", (base, Number(value))):
                 return self.power(self.expression(base), value)
             case Call(function, arguments):
@@ -319,9 +319,9 @@ class Graph:
             total = self.map("add" if minus == negative else "subtract", total, ref)
         return self.map("negative", total) if negative else total
 
-    def multiplied(self, number: Fraction, factors: Sequence[Expr]) -> Ref:
-        """A product entry by entry, what has fewer entries first."""
-        above = [self.factor(part) for part in factors if not ir.is_divisor(part)]
+    def multiplied(self, number: Fraction, factors: Sequence[Expr], factor: Callable[[Expr], Ref] | None = None) -> Ref:
+        """A product entry by entry, what has fewer entries first; `factor` if it is not a part of a sum."""
+        above = [(factor or self.factor)(part) for part in factors if not ir.is_divisor(part)]
         below = [self.expression(ir.power(part, ir.MINUS_ONE)) for part in factors if ir.is_divisor(part)]
         return self.quotient(float(number), above, below)
 

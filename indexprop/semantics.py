@@ -488,7 +488,11 @@ class Duals(Field):
 
 
 class _Skip(Exception):
-    """A guard that does not hold, or a position outside an axis whose slot allows it: the term does not count."""
+    """A condition that does not hold: the term does not count."""
+
+
+class _Outside(_Skip):
+    """A position outside an axis whose slot allows it: what is read there is nothing, and so is a function of it."""
 
 
 class Evaluation:
@@ -515,7 +519,7 @@ class Evaluation:
                 total = self.numbers.constant(Fraction(0))
                 for part in terms:
                     with suppress(_Skip):
-                        total = total + self.expression(part, at)
+                        total = total + self.summand(part, at)
                 return total
             case Product(factors):
                 first, *rest = (self.expression(part, at) for part in factors)
@@ -524,7 +528,7 @@ class Evaluation:
                 return first
             case Call("where", (condition, yes, no)):
                 chosen = self.expression(condition, at)
-                return self.numbers.choose(chosen, lambda: self.expression(yes, at), lambda: self.expression(no, at))
+                return self.numbers.choose(chosen, lambda: self.summand(yes, at), lambda: self.summand(no, at))
             case Call(function, arguments):
                 return self.numbers.call(function, [self.expression(part, at) for part in arguments])
             case Reduce("sum", names, body):
@@ -554,8 +558,22 @@ class Evaluation:
         total = self.numbers.constant(Fraction(0))
         for inner in self._inner(names, at):
             with suppress(_Skip):
-                total = total + self.expression(body, inner)
+                total = total + self.summand(body, inner)
         return total
+
+    def summand(self, expr: Expr, at: Mapping[Index, int]) -> Scalar:
+        """A part of a sum. A factor that is nothing is 0 there, as if it had a line and a name of its own."""
+        factors = expr.factors if isinstance(expr, Product) else (expr,)
+        first, *rest = (self.factor(part, at) for part in factors)
+        for value in rest:
+            first = first * value
+        return first
+
+    def factor(self, expr: Expr, at: Mapping[Index, int]) -> Scalar:
+        try:
+            return self.expression(expr, at)
+        except _Outside:
+            return self.numbers.constant(Fraction(0))
 
     # positions
 
@@ -567,7 +585,7 @@ class Evaluation:
 
     def holds(self, guard: Guard, at: Mapping[Index, int]) -> bool:
         if isinstance(guard.left, Access):
-            return bool(self.expression(guard.left, at))
+            return bool(self.factor(guard.left, at))
         return bool(lookup(guard.operation)(self.whole(guard.left, at), self.whole(guard.right, at)))
 
     def slot(self, slot: Slot, at: Mapping[Index, int]) -> int:
@@ -598,7 +616,7 @@ class Evaluation:
         for axis, (slot, number, size) in enumerate(zip(access.slots, place, self.shapes(access.tensor), strict=True)):
             if not 0 <= number < size:
                 if isinstance(slot, Partial):
-                    raise _Skip
+                    raise _Outside
                 text = printing.format_access(access)
                 raise SizeError(
                     Problem(

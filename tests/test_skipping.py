@@ -8,7 +8,7 @@ from hypothesis import given, reject
 from hypothesis import strategies as st
 
 import indexprop as ip
-from indexprop import calculus, codegen, definitions, testing, validation
+from indexprop import calculus, codegen, definitions, ir, testing, validation
 from indexprop.errors import SizeError
 from indexprop.semantics import evaluate
 from tests.exact import partial, values, with_partials
@@ -38,7 +38,44 @@ LEFT_OUT = [
     ("S[i] = [j <= i] B[j] exp(sum[k](A[k,j] A[i,k]) / A[i,j])", 0.0),
     ("S[i,d] = [j <= i] C[j,d] sqrt(A[i,j])", -1.0),
 ]
+OUTSIDE = [
+    "input x[i], w[r] \n y[p] = x[(p+r-1)?] w[r]  where |p| = |i|",
+    "input x[i,c], w[r,c,o] \n y[p,o] = x[(2*p+r-1)?,c] w[r,c,o]  where |p| = (|i| + 1) // 2",
+    "input x[i], w[p] \n y[p] = x[(p-1)?] w[p]",
+    "input x[i], w[p] \n y[p] = 2 log(x[(p-1)?]) w[p] - 1",
+    "input x[i], w[p] \n y[p] = w[p] / x[(p+1)?] + w[p]",
+    "input x[i], w[p] \n y[p] = w[p] / (x[(p-1)?] w[p]) - x[(p+1)?]^2 w[p]",
+    "input x[i], w[p] \n y[p] = w[p] / (1 + x[(p-1)?] w[p])",
+    "input x[i], w[p] \n y[p] = w[p] exp(-x[(p-1)?] w[p])",
+    "input x[i], w[r] \n y[p] = w[r] / x[(p+r-1)?]^2  where |p| = |i|",
+    "input x[i], w[r] \n y[p] = w[r] exp(x[(p+r-1)?])  where |p| = |i|",
+    "input x[i] \n y[p] = max[r](x[(p+r-1)?])  where |p| = |i|, |r| = 3",
+    "input A[i], B[k], u[j], v[j] \n C[j] = A[j?] u[j] + B[(j-|i|)?] v[j]  where |j| = |i| + |k|",
+    "input A[i], u[q], v[q] \n C[q] = A[at[q]?] u[q] v[q]",
+    "input A[i], m[q], u[q], w[q,k] \n C[q] = [m[q]] [k <= q] A[(q+k-2)?] u[q] w[q,k]",
+    "input A[i], m[n], u[q] \n C[q] = [m[(q+1)?]] A[(q-1)?] u[q]",
+    "input x[q,k], w[q], U[k,l] \n for q: \n   h[q,l] = w[q] h[(q-1)?,k] U[k,l] + x[q,l]",
+    "input x[i], w[p], c[p] \n y[p] = where(c[p] > 0, x[(p-1)?] w[p], w[p]) c[p]",
+    "input x[i], w[p] \n y[p] = (1 + x[(p-1)?] w[p]) w[p] - x[(p+1)?]^2 w[p]",
+]
 styles = pytest.mark.parametrize("style", codegen.STYLES)
+
+
+def outside(program, seed: int, bad: float) -> dict:
+    """Arrays for programs with slots that leave, with something bad among their numbers."""
+    sizes = {"i": 5, "p": 4, "r": 3, "c": 2, "o": 4, "k": 3, "j": 8, "q": 4, "l": 3, "n": 6}
+    sizes |= {fact.index: ir.count(fact.value, sizes) for fact in program.facts}
+    rng = np.random.default_rng(seed)
+    arrays = {}
+    for one in program.inputs:
+        shape = [sizes[program.same_size[name]] for name in one.names]
+        if one.tensor in program.truths:
+            arrays[one.tensor] = rng.random(shape) < 0.6
+        elif one.tensor in program.positions:
+            arrays[one.tensor] = rng.integers(-2, 7, shape)
+        else:
+            arrays[one.tensor] = np.where(rng.random(shape) < 0.3, bad, rng.uniform(0.5, 2.0, shape))
+    return arrays
 
 
 def drawn(program, seed: int = 0) -> dict:
@@ -95,6 +132,63 @@ def test_what_is_left_out_leaves_no_trace(style, text, outside, bad):
             found, right = (step(**{name: source[name] for name in names}) for source in (given, expected))
             for name in found:
                 np.testing.assert_allclose(found[name], right[name], rtol=1e-12)
+
+
+@pytest.mark.parametrize("style", ["lowered", *codegen.STYLES])
+@pytest.mark.parametrize("text", OUTSIDE)
+def test_outside_an_axis_is_nothing_in_every_reading(style, text):
+    """0 as a factor, also beside NaN; left out of a maximum; nothing through a function."""
+    program = ip.parse(text)
+    for part in (program, ip.vjp(program).program, ip.jvp(program).program):
+        step = ip.compile(part) if style == "lowered" else ip.compile(part, None, style)
+        for seed in range(4):
+            arrays = outside(part, seed, np.nan)
+            meant = evaluate(part, arrays)
+            found = step(**arrays)
+            for name in part.outputs:
+                wanted = np.array(meant[name].tolist(), float)
+                np.testing.assert_allclose(found[name], wanted, rtol=1e-10, atol=1e-12, err_msg=f"{name} in {part}")
+
+
+@pytest.mark.parametrize("style", ["lowered", *codegen.STYLES])
+@pytest.mark.parametrize("text", [text for text in OUTSIDE if "^2" in text or "log" in text or "exp" in text])
+def test_a_function_of_nothing_gives_no_warning(style, text):
+    program = ip.parse(text)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for part in (program, ip.vjp(program).program, ip.jvp(program).program):
+            step = ip.compile(part) if style == "lowered" else ip.compile(part, None, style)
+            found = step(**outside(part, 0, 1.5))
+            assert all(np.isfinite(found[name]).all() for name in part.outputs)
+
+
+def test_what_nothing_is():
+    x, w = np.array([2.0, 4.0]), np.array([3.0, 5.0, 7.0])
+    for term, value in {
+        "x[(p-1)?] w[p]": [0, 10, 28],
+        "x[(p-1)?] + w[p]": [3, 7, 11],
+        "exp(x[(p-1)?]) w[p]": [0, 5 * np.exp(2), 7 * np.exp(4)],
+        "w[p] / x[(p-1)?]": [0, 2.5, 1.75],
+        "w[p] / (1 + x[(p-1)?])": [3, 5 / 3, 7 / 5],
+    }.items():
+        program = ip.parse(f"input x[i], w[p] \n y[p] = {term}")
+        np.testing.assert_allclose(ip.compile(program)(x=x, w=w)["y"], value)
+        np.testing.assert_allclose(evaluate(program, {"x": x, "w": w})["y"].tolist(), value)
+    for bad in (np.nan, np.inf):
+        program = ip.parse("input x[i], w[p] \n y[p] = x[(p-1)?] w[p]")
+        with np.errstate(invalid="ignore"):
+            found = ip.compile(program)(x=x, w=np.array([bad, 5.0, 7.0]))["y"]
+        assert np.isnan(found).tolist() == [True, False, False]
+
+
+def test_a_part_that_leaves_its_axis_means_the_same_with_a_name():
+    whole = ip.parse("input x[i], w[r] \n y[p] = x[(p+r-1)?] w[r]  where |p| = |i|")
+    named = ip.parse("input x[i], w[r] \n T[p,r] = x[(p+r-1)?]  where |p| = |i| \n y[p] = T[p,r] w[r]")
+    arrays = {"x": np.array([1.0, 2.0, 3.0, 5.0]), "w": np.array([np.nan, 2.0, 4.0])}
+    for one in (whole, named):
+        found = evaluate(one, arrays)["y"].tolist()
+        assert np.isnan(found).all()
+        np.testing.assert_array_equal(ip.compile(one)(**arrays)["y"], found)
 
 
 def test_a_matrix_product_with_a_condition_reads_as_one():

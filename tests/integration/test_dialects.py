@@ -18,7 +18,7 @@ import indexprop as ip
 from indexprop import codegen, testing
 from indexprop.errors import NameProblem, SizeError, TypeProblem
 from indexprop.functions import INDEXED, TABLE
-from tests import test_codegen, test_recurrences, test_slots
+from tests import test_codegen, test_recurrences, test_skipping, test_slots
 from tests.test_codegen import draw_arrays, patterns
 
 pytestmark = pytest.mark.integration
@@ -96,6 +96,15 @@ def test_slots_and_conditions(text, style, backend):
     program = ip.parse(text)
     for derived in (program, ip.gradient(program).program, ip.jvp(program).program):
         assert_same(derived, test_slots.drawn(derived, 3), backend, style=style)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("style", codegen.STYLES)
+@pytest.mark.parametrize("text", test_skipping.OUTSIDE)
+def test_what_leaves_its_axis(text, style, backend):
+    program = ip.parse(text)
+    for derived in (program, ip.vjp(program).program):
+        assert_same(derived, test_skipping.outside(derived, 1, np.nan), backend, style=style)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
