@@ -409,7 +409,7 @@ def _new(path: Path) -> Path:
     return path
 
 
-COLOURS = {"31": r"^ *(?:WRONG|first wrong line|then: line).*", "32": r"^ *right: .*", "2": r"^ *#.*|^note: .*"}
+COLOURS = {"31": r"^ *(?:WRONG|first wrong line:|a new mistake:).*", "32": r"^ *right: .*", "2": r"^ *#.*|^note: .*"}
 
 
 def _coloured(text: str) -> str:

@@ -8,6 +8,7 @@ line is the first one whose *repair* makes gradients right that were wrong, and 
 from __future__ import annotations
 
 import itertools
+import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -38,7 +39,7 @@ NEGATED = "right, as the direction of descent"
 KINK = "right; at a kink it follows another convention"
 HELPER = "a helper, not a gradient"
 WRONG = "WRONG"
-FOLLOWS = "follows from an earlier mistake"
+FOLLOWS = "follows from"
 
 MISSING = "no gradient with respect to"
 
@@ -48,7 +49,8 @@ class Entry:
     """One line of the backward pass, and what it was found to be.
 
     `meaning` is the tensor whose gradient the line holds; `ratio` what it has to be divided by; `said` the tensor that
-    its name says, where that is another one.
+    its name says, where that is another one. `proven` tells that it is the derived line by algebra, given what it
+    reads; otherwise its values are, up to rounding. `causes` are the wrong lines that a line follows from.
     """
 
     line: Line
@@ -58,6 +60,12 @@ class Entry:
     ratio: str = ""
     said: str = ""
     derived: tuple[Step, ...] = ()
+    proven: bool = False
+    causes: tuple[Line, ...] = ()
+
+    @property
+    def fine(self) -> bool:
+        return self.verdict in (RIGHT, PART, SCALED, NEGATED, KINK)
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,10 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Report(ir.Shown):
-    """What an audit found. `ok` is the verdict, `first` the first wrong line; printed, it is the audit line by line."""
+    """What an audit found. `ok` is the verdict, `first` the first wrong line; printed, it is the audit line by line.
+
+    `resized` tells that the data was of other sizes than that of the code, all different.
+    """
 
     name: str
     loss: str
@@ -83,6 +94,7 @@ class Report(ir.Shown):
     entries: tuple[Entry, ...]
     mistakes: tuple[Mistake, ...]
     notes: tuple[str, ...]
+    resized: bool
     lifted: Lifted = field(repr=False)
     gradient: Gradient = field(repr=False)
 
@@ -179,15 +191,20 @@ def audit(
 
 def of_recording(recording: Recording, loss: str, pairs: Mapping[str, str], name: str) -> Report:
     """The report on recorded code, with what excuses it."""
-    report = Audit(recording.lifted, evidence.data_of(recording), loss, pairs, name).report()
-    for attribute, note in excuses(recording, loss) if not report.ok else ():
-        setattr(recording, attribute, True)
+
+    def audited() -> Audit:
         data = evidence.data_of(recording)
-        other = Audit(recording.lifted, data, loss, pairs, name, guarded=recording.guarded).report()
+        return Audit(recording.lifted, data, loss, pairs, name, guarded=recording.guarded)
+
+    audit = audited()
+    for attribute, note in excuses(recording, loss) if audit.wrong else ():
+        setattr(recording, attribute, True)
+        other = audited()
         setattr(recording, attribute, False)
-        if len(other.mistakes) < len(report.mistakes):
-            report = replace(other, notes=(*other.notes, note))
-    return report
+        if len(other.wrong) < len(audit.wrong):
+            audit = other
+            audit.excuse = note
+    return audit.report()
 
 
 def of_programs(forward: pairs.Written, backward: pairs.Written, loss: str | None) -> Report:
@@ -232,8 +249,8 @@ def excuses(recording: Recording, loss: str) -> Iterator[tuple[str, str]]:
     values = recording.lifted.values
     truths = [name for name in forward.input_names if holds_truths(values[name])]
     if truths:
-        names = " and ".join(truths)
-        yield "truths", f"{names} holds zeros and ones only, and is audited so: a mask times itself is the mask"
+        names, hold = " and ".join(truths), "hold" if len(truths) > 1 else "holds"
+        yield "truths", f"{names} {hold} zeros and ones only, and so on all data here: a mask times itself is the mask"
 
 
 class Audit:
@@ -263,6 +280,7 @@ class Audit:
         }
         self.sign = ONE
         self.sign = self.find_sign()
+        self.excuse = ""
 
     def of_interest(self) -> list[Step]:
         """The lines of the backward pass that the gradients are made of."""
@@ -340,9 +358,13 @@ class Audit:
         rights = self.ledger.right(Claim(tensor, self.sign))
         return all(a is not None and fits(a, b) for a, b in zip(own, rights, strict=True))
 
+    @cached_property
+    def wrong(self) -> list[str]:
+        """The tensors whose gradient is wrong."""
+        return [tensor for tensor in self.pairs if not self.fine(tensor)]
+
     def report(self) -> Report:
-        self.found  # noqa: B018  (what every line is, before anything is repaired)
-        wrong = [tensor for tensor in self.pairs if not self.fine(tensor)]
+        wrong = self.wrong  # before anything is repaired, as is what every line was found to be
         if self.sign == MINUS:
             self.notes.append("the gradients have the opposite sign: they are the direction of descent, to be added")
         mistakes = self.mistakes(wrong)
@@ -362,9 +384,11 @@ class Audit:
         others = [name for name in others if not naming.DATA.fullmatch(name) and name not in plain]
         if others:
             self.notes.append(f"{MISSING} {', '.join(others)} was found in the code")
+        if self.excuse:
+            self.notes.append(self.excuse)
         return Report(
             self.name, self.loss, tuple(self.pairs.items()), entries, tuple(mistakes), tuple(dict.fromkeys(self.notes)),
-            self.lifted, self.ledger.gradient,
+            self.ledger.resized, self.lifted, self.ledger.gradient,
         )  # fmt: skip
 
     def left_out(self) -> Iterator[str]:
@@ -398,22 +422,32 @@ class Audit:
         if step.name in bad:
             return Entry(line, step, WRONG)
         if self.grads.get(step.name) in wrong or (claim is None and self.depends(bad, step.name)):
-            return Entry(line, step, FOLLOWS)
+            reaching = [mistake.line for mistake in mistakes if self.depends({mistake.step.name}, step.name)]
+            return Entry(line, step, FOLLOWS, causes=tuple(dict.fromkeys(reaching)))
         if claim is None:
             return Entry(line, step, HELPER)
-        derived = self.derived(claim)
         said = self.said[step.name]
-        if said in ("", claim.tensor) or self.ledger.same(
-            self.ledger.right(Claim(said)), self.ledger.right(Claim(claim.tensor))
+        names = self.lifted.names
+        if said and (
+            names.get(said) == names.get(claim.tensor)  # in a loop, or in a function that is called again
+            or self.ledger.same(self.ledger.right(Claim(said)), self.ledger.right(Claim(claim.tensor)))
         ):
             said = ""
+        verdict = RIGHT
         if claim.part is not None:
-            return Entry(line, step, PART, claim.tensor, "", said, derived)
-        if claim.factor == ONE:
-            verdict = KINK if step.name in self.conventions else RIGHT
-            return Entry(line, step, verdict, claim.tensor, "", said, derived)
-        verdict = NEGATED if claim.factor == self.sign else SCALED
-        return Entry(line, step, verdict, claim.tensor, show_factor(claim.factor), said, derived)
+            verdict = PART
+        elif claim.factor != ONE:
+            verdict = NEGATED if claim.factor == self.sign else SCALED
+        elif step.name in self.conventions:
+            verdict = KINK
+        ratio = show_factor(claim.factor) if verdict in (NEGATED, SCALED) else ""
+        proven = self.rewording(step).proven(step, claim)
+        return Entry(line, step, verdict, claim.tensor, ratio, said, self.derived(claim), proven)
+
+    def rewording(self, step: Step) -> Rewording:
+        """Derived lines in the words of the lines before one."""
+        before = self.lines[: self.lines.index(step)] if step in self.lines else []
+        return Rewording(self.ledger, {one.name: self.found[one.name] for one in before if one.name in self.found})
 
     @cached_property
     def conventions(self) -> dict[str, str]:
@@ -453,9 +487,7 @@ class Audit:
         while remaining:
             option = self.first_wrong(remaining)
             step, claim = option.step, option.claim
-            before = self.lines[: self.lines.index(step)] if step in self.lines else []
-            known = {one.name: self.found[one.name] for one in before if one.name in self.found}
-            rewording = Rewording(self.ledger, known)
+            rewording = self.rewording(step)
             local = self.wrong_local(step, claim)
             if local is None:
                 kind, shown, fixed = Diagnosis(self.ledger, step, claim).classify()
@@ -682,20 +714,22 @@ def show_report(report: Report) -> str:
     head = f"audit of {report.name}: "
     head += f"{count} gradient{'s' * (count != 1)} right" if report.ok else f"{len(wrong)} of {count} gradients wrong"
     lines = textwrap.wrap(head, WIDTH, break_long_words=False)
-    lines += [*wrapped(f"loss: {printing.format_step(loss_step(report))}", ""), ""]
-    passes: dict[tuple[Line, bool, str], list[Entry]] = {}
+    lines += wrapped(f"loss: {printing.format_step(loss_step(report))}", "")
+    lines += [*textwrap.wrap(counted(report), WIDTH), ""]
+    passes: dict[tuple[Line, str, str], list[Entry]] = {}
     for entry in report.entries:
-        fine = entry.verdict in (RIGHT, PART, SCALED, NEGATED, KINK)
-        passes.setdefault((entry.line, fine, "" if fine else entry.verdict), []).append(entry)
+        key = entry.line, RIGHT if entry.fine else entry.verdict, written_as(entry, report)
+        passes.setdefault(key, []).append(entry)
+    shown = None
     for first, *more in passes.values():  # the steps of a loop, folded
-        lines.extend(show_entry(first, report))
+        lines.extend(show_entry(first, report, again=first.line == shown))
+        shown = first.line
         if more:
-            times = f"{len(more)} more time{'s' * (len(more) != 1)}"
-            lines.append(f"{' ' * (len(str(first.line.number)) + 7)}and {times} alike, in a loop")
+            lines.append(f"{margin(first)}and {len(more)} more time{'s' * (len(more) != 1)} alike")
     if report.mistakes:
         lines.append("")
     for number, mistake in enumerate(report.mistakes):
-        lines.extend(show_mistake(mistake, "first wrong line" if not number else "then"))
+        lines.extend(show_mistake(mistake, "first wrong line" if not number else "a new mistake"))
     if report.notes:
         lines.append("")
     for note in report.notes:
@@ -718,21 +752,49 @@ def wrapped(text: str, indent: str) -> list[str]:
     return textwrap.wrap(text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False) or [""]
 
 
-def show_entry(entry: Entry, report: Report) -> Iterator[str]:
-    label = f"line {entry.line.number}  "
-    yield from wrapped(f"{label}{entry.line.text.strip()}", " " * (len(label) + 4))
+def counted(report: Report) -> str:
+    """How many lines are right, and how that is known."""
+    proven = sum(entry.proven for entry in report.entries)
+    rest = sum(entry.fine for entry in report.entries) - proven
+    data = f"on {evidence.DRAWS} random data sets of {'other' if report.resized else 'the same'} sizes"
+    ways = [f"{proven} equal by algebra"] * bool(proven) + [f"{rest} equal by value {data}"] * bool(rest)
+    return f"lines: {', '.join(ways)}" if ways else ""
+
+
+def verdict(entry: Entry, report: Report) -> str:
+    """What a line was found to be, in words."""
+    if entry.causes:
+        numbers = [str(line.number) for line in entry.causes]
+        return f"{FOLLOWS} line{'s' * (len(numbers) > 1)} {' and '.join(numbers)}"
+    if entry.verdict == FOLLOWS:
+        return f"{FOLLOWS} an earlier mistake"
+    if not entry.fine:
+        return entry.verdict
+    scale = f", times {entry.ratio}" if entry.ratio else ""
+    known = "algebra" if entry.proven else "value"
+    return f"{entry.verdict}: the gradient of {readable(entry.meaning, report)}{scale} (by {known})"
+
+
+def written_as(entry: Entry, report: Report) -> str:
+    """The name that the line itself gives to what it makes, if it says one: in a loop one line makes many."""
+    name = report.lifted.names[entry.step.name].rpartition(".")[2]
+    return name if re.search(rf"\b{re.escape(name)}\b", entry.line.text) else ""
+
+
+def margin(entry: Entry) -> str:
+    return " " * len(f"line {entry.line.number}  ")
+
+
+def show_entry(entry: Entry, report: Report, *, again: bool) -> Iterator[str]:
+    indent = margin(entry)
+    if not again:
+        yield from wrapped(f"line {entry.line.number}  {entry.line.text.strip()}", indent + "    ")
     notated = isinstance(report.lifted, Notated)
     if not notated:
-        yield from wrapped(f"{' ' * len(label)}{printing.format_step(entry.step)}", " " * (len(label) + 4))
-    indent = " " * len(label)
+        yield from wrapped(f"{indent}{printing.format_step(entry.step)}", indent + "    ")
     for step in () if notated and entry.derived == (entry.step,) else entry.derived:
         yield from wrapped(f"{indent}derived: {printing.format_step(step)}", indent + "    ")
-    text = entry.verdict
-    if entry.verdict in (RIGHT, PART, SCALED, NEGATED, KINK):
-        text = f"{entry.verdict}: the gradient of {readable(entry.meaning, report)}"
-        if entry.ratio:
-            text += f", times {entry.ratio}"
-    yield from wrapped(f"{indent}{text}", indent + "  ")
+    yield from wrapped(f"{indent}{verdict(entry, report)}", indent + "  ")
     if entry.said:
         yield from wrapped(
             f"{indent}misnamed: {report.lifted.names[entry.step.name]} says {entry.said}, "

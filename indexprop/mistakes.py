@@ -6,10 +6,10 @@ import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TypeAlias
 
-from indexprop import algebra, codegen, formulas, ir, layouts, printing, validation
+from indexprop import algebra, codegen, formulas, identities, ir, layouts, printing, validation
 from indexprop.evidence import ONE, Array, Claim, Column, Ledger, Notated, farthest, show_factor
 from indexprop.ir import Access, Call, Expr, Index, Number, Step
 
@@ -30,6 +30,9 @@ EXTRA = "a factor too many"
 MISSING = "a factor is missing"
 OPERAND = "wrong operand"
 UNKNOWN = "of no known class"
+
+ROUNDS = 12
+"""How many names are replaced by what they stand for, until a line is seen to be the derived one."""
 
 Finding: TypeAlias = tuple[str, str, Step | None]
 """The class, the evidence, and the author's line with the smallest change that makes it right, if that is known."""
@@ -67,8 +70,7 @@ class Diagnosis:
         return self.ledger.same(self.ledger.compute(step), self.right)
 
     def times(self, factor: ir.Factor) -> Step:
-        sizes = [ir.power(ir.Size(index), ir.number(power)) for index, power in factor.sizes]
-        body = ir.multiply(Number(factor.number), *sizes, formulas.expression(self.step.terms))
+        body = ir.multiply(scaling(factor), formulas.expression(self.step.terms))
         return replace(self.step, terms=(ir.term((), body),))
 
     def by_factor(self) -> Finding | None:
@@ -509,6 +511,12 @@ def inverse(factor: ir.Factor) -> ir.Factor:
     return ir.Factor(1 / factor.number, tuple((index, -power) for index, power in factor.sizes))
 
 
+def scaling(factor: ir.Factor) -> Expr:
+    """A factor as an expression."""
+    sizes = [ir.power(ir.Size(index), ir.number(power)) for index, power in factor.sizes]
+    return ir.multiply(Number(factor.number), *sizes)
+
+
 def kind_of(factor: ir.Factor, batch: Index | None) -> str:
     """The class of a wrong factor: the size of the batch once, other sizes, or a number."""
     if len(factor.sizes) == 1 and factor.sizes[0][0] == batch and abs(factor.sizes[0][1]) == 1:
@@ -609,6 +617,8 @@ class Rewording:
         for one in self.gradient.program.steps:
             self.definitions.setdefault(one.name, []).append(one)
         self.taken = {*self.gradient.program.indices, *own.indices}
+        self.roots = dict(own.same_size)
+        self.scattered = False
 
     def best(self, claim: Claim, fixed: Step | None) -> str:
         """The shorter of the derived line and the author's line with the smallest change."""
@@ -623,21 +633,66 @@ class Rewording:
 
     def derived(self, claim: Claim) -> str:
         """The right-hand side of a cotangent as numpy."""
+        return self.source(*self.terms(claim), claim.tensor)
+
+    def terms(self, claim: Claim) -> tuple[tuple[Index, ...], tuple[ir.Term, ...]]:
+        """The axes and the terms of a cotangent, with what the code has names for under those names."""
         if claim.part is None:
             steps = self.definitions[self.gradient.cotangents[claim.tensor]]
         else:
             lines = self.ledger.contributions(claim.tensor)
             steps = [lines[claim.part]] if claim.part < len(lines) else lines
         slots = steps[0].target.names
-        size = [ir.power(ir.Size(index), ir.number(power)) for index, power in claim.factor.sizes]
-        scale = ir.multiply(Number(claim.factor.number), *size)
+        scale = scaling(claim.factor)
         terms = []
         for step in steps:
             expr = self.inlined(self.apart(step, slots))
             for part in expr.terms if isinstance(expr, ir.Sum) else (expr,):
                 one = ir.term((), part)
                 terms.append(ir.term(one.bound, ir.multiply(scale, one.body), one.factor))
-        return self.source(slots, ir.collect(terms), claim.tensor)
+        return slots, ir.collect(terms)
+
+    def proven(self, step: Step, claim: Claim) -> bool:
+        """Whether a line is what it claims to be by algebra: both in the same tensors.
+
+        What only one side reads is replaced by what it is, the last line first.
+        """
+        if claim.part is not None and claim.part >= len(self.ledger.contributions(claim.tensor)):
+            return False
+        slots, terms = self.terms(claim)
+        right = formulas.expression(terms)
+        own = self.apart(step, step.target.names)
+        if self.scattered or len(slots) != len(step.target.slots) or step.operation != "=":
+            return False
+        right = ir.rename(right, dict(zip(slots, step.target.names, strict=True)))
+        for _ in range(ROUNDS):
+            mine, other = ({access.tensor for access in ir.accesses(side)} for side in (own, right))
+            lone = [name for name in self.written if name in mine ^ other]
+            if not lone:
+                return identities.equal([ir.term((), own)], [ir.term((), right)], self.roots, self.ones)
+            own, right = self.put_in(own, lone[-1]), self.put_in(right, lone[-1])
+        return False
+
+    @cached_property
+    def written(self) -> dict[str, Step]:
+        """The lines that say what a tensor is, each the only one of its tensor."""
+        steps = [*self.gradient.forward.steps, *self.ledger.hand]
+        plain = {step.name: step for step in steps if step.operation == "=" and ir.is_plain(step.target)}
+        return {name: step for name, step in plain.items() if [one.name for one in steps].count(name) == 1}
+
+    @cached_property
+    def ones(self) -> list[Index]:
+        """The indices whose size is one on all data."""
+        tables = [draw.sizes for draw in self.ledger.draws]
+        return [index for index in self.roots if all(table.get(index) == 1 for table in tables)]
+
+    def put_in(self, expr: Expr, name: str) -> Expr:
+        """With a tensor replaced by what it is."""
+        match expr:
+            case Access(tensor) if tensor == name and ir.is_plain(expr):
+                return self.apart(self.written[tensor], expr.names)
+            case _:
+                return ir.rebuild(expr, lambda part: self.put_in(part, name))
 
     def slope(self, name: str) -> str:
         """The derivative of a function of the forward pass as numpy."""
@@ -686,20 +741,20 @@ class Rewording:
             return ir.rebuild(expr, self.inlined)
         if expr.tensor in self.names:
             own, factor = self.names[expr.tensor]
-            back = inverse(factor)
-            sizes = [ir.power(ir.Size(index), ir.number(power)) for index, power in back.sizes]
-            return ir.multiply(Number(back.number), *sizes, Access(own, expr.names))
+            return ir.multiply(scaling(inverse(factor)), Access(own, expr.names))
         if expr.tensor in self.ledger.lifted.values and expr.tensor not in self.ledger.cotangent_of:
             return expr
         return self.inlined(ir.add(*(self.apart(step, expr.names) for step in self.definitions[expr.tensor])))
 
     def apart(self, step: Step, slots: Sequence[Index]) -> Expr:
         """A definition whose sums have indices that nothing else has."""
+        self.scattered |= not ir.is_plain(step.target)
         names = dict(zip(step.target.names, slots, strict=True))
         for term in step.terms:
             for bound, _ in sums(term):
                 for index in bound:
                     if index not in names:
                         names[index] = ir.fresh(index, self.taken)
+                        self.roots[names[index]] = self.roots.get(index, index)
                         self.taken.add(names[index])
         return ir.rename(formulas.expression(step.terms), names)

@@ -166,10 +166,7 @@ class _Review:
         if entry is None:
             return ""
         kind = {WRONG: "wrong", FOLLOWS: "after", HELPER: "soft"}.get(entry.verdict, "ok")
-        text = entry.verdict
-        if kind == "ok" and self.report:
-            text += f": the gradient of {auditing.readable(entry.meaning, self.report)}"
-            text += f", times {entry.ratio}" if entry.ratio else ""
+        text = auditing.verdict(entry, self.report) if self.report else entry.verdict
         if entry.said:
             text += f"; the name says {entry.said}"
         return f'<span class="verdict {kind}">{escape(text)}</span> '

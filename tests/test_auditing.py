@@ -99,7 +99,7 @@ def test_a_small_number_in_a_logarithm_is_said_and_is_no_mistake() -> None:
 
 def test_a_mask_of_zeros_and_ones_may_be_left_out_of_its_square() -> None:
     report = auditing.audit(ZOO / "matrix_factorisation.py")
-    assert report.notes[-1] == "M holds zeros and ones only, and is audited so: a mask times itself is the mask"
+    assert report.notes[-1] == ("M holds zeros and ones only, and so on all data here: a mask times itself is the mask")
     text, number = changed("matrix_factorisation", "dV = err.T @ U + lam * V", "dV = 3 * err.T @ U + lam * V")
     wrong = auditing.audit(text)
     assert [(mistake.line.number, mistake.kind) for mistake in wrong.mistakes] == [(number, CONSTANT)]
@@ -129,6 +129,28 @@ def test_what_follows_from_a_mistake_is_not_another_one() -> None:
     assert verdicts["d_Z1"] == auditing.WRONG
     assert verdicts["d_W1"] == verdicts["d_b1"] == auditing.FOLLOWS
     assert verdicts["d_W2"] == verdicts["d_A1"] == auditing.RIGHT
+    assert str(report).count(f"follows from line {number}\n") == 2
+
+
+def test_a_line_is_equal_by_algebra_or_by_value_and_that_is_said() -> None:
+    report = auditing.audit(ZOO / "layer_norm.py")
+    assert {entry.step.name: entry.proven for entry in report.entries} == {
+        "dgamma": True, "dbeta": True, "dx_hat": True, "dx": False,
+    }  # fmt: skip
+    head, _, body = str(report).partition("\n\n")
+    assert head.endswith("lines: 3 equal by algebra, 1 equal by value on 3 random data sets of other sizes")
+    assert "right: the gradient of x (by value)" in body
+    assert "right: the gradient of gamma (by algebra)" in body
+    batch = auditing.audit(ZOO / "batch_norm_steps.py")  # names are replaced by what they are until both sides agree
+    assert all(entry.proven for entry in batch.entries if entry.fine)
+
+
+def test_several_values_of_one_line_are_shown_and_the_passes_of_a_loop_counted() -> None:
+    text = str(auditing.audit(ZOO / "softmax_dict.py"))
+    assert text.count('line 20  grads = {"W": X.T @ G') == 1
+    assert "right: the gradient of W (by" in text
+    assert "right: the gradient of b (by" in text
+    assert "and 2 more times alike" in str(auditing.audit(ZOO / "dropout_deep.py"))
 
 
 def test_two_mistakes_are_two() -> None:
@@ -136,6 +158,9 @@ def test_two_mistakes_are_two() -> None:
     text = text.replace("d_b1 = np.sum(d_Z1, axis=0, keepdims=True)", "d_b1 = np.mean(d_Z1, axis=0, keepdims=True)")
     report = auditing.audit(text)
     assert [(mistake.line.number, mistake.kind) for mistake in report.mistakes] == [(first, CONSTANT), (51, BATCH)]
+    assert "\na new mistake: line 51\n" in str(report)
+    [entry] = [entry for entry in report.entries if entry.step.name == "d_b1"]
+    assert entry.verdict == auditing.WRONG
 
 
 def test_code_without_a_loss_or_without_gradients_says_what_to_do() -> None:

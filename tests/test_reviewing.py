@@ -75,7 +75,7 @@ def test_the_first_wrong_line_is_open_with_its_story() -> None:
     assert "<dt>right</dt><dd><code>dY = (Y - T) / X.shape[1]</code>" in found[7]
     assert found[7].count(" open>") == 2 == text.count(" open>")
     assert "Upstream times local" in found[7]
-    assert "follows from an earlier mistake" in found[8]
+    assert "follows from line 7" in found[8]
     assert '<div class="row is-wrong" id=line-7>' in text
 
 

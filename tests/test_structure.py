@@ -21,6 +21,7 @@ ORDER = [
         "auditing",
         "pairs",
         "mistakes",
+        "identities",
         "claims",
         "evidence",
         "layers",
