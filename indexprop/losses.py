@@ -161,16 +161,16 @@ class KLDivergence(Layer):
     >>> print(KLDivergence().program())
     input Y[k,b], T[k,b]
     batch b
-    L = sum[k,b](where(T[k,b] > 0, T[k,b] (log(where(T[k,b] > 0, T[k,b], 1)) - Y[k,b]), 0)) / |b|
+    L = T[k,b] (log(where(T[k,b] > 0, T[k,b], 1)) - where(T[k,b] > 0, Y[k,b], 0)) / |b|
 
-    Where a target is 0 its part is 0.
+    Where a target is 0 its part is 0, even beside a logarithm of -inf.
     """
 
     def __init__(self, axes: str = "k", *, batch: str = "b", name: str = "") -> None:
         own, rest = axes_of(axes, batch)
         slots = bracketed(own, rest)
-        t = f"T{slots}"
+        t, positive = f"T{slots}", f"T{slots} > 0"
         below = " ".join(f"|{index}|" for index in rest)
-        text = f"L = sum{slots}(where({t} > 0, {t} (log(where({t} > 0, {t}, 1)) - Y{slots}), 0))"
+        text = f"L = sum{slots}({t} (log(where({positive}, {t}, 1)) - where({positive}, Y{slots}, 0)))"
         text += f" / ({below})" if below else ""
         super().__init__(text, data="Y", batch=rest[0] if rest else None, name=name)

@@ -125,6 +125,14 @@ SHAPED = {
 }
 
 
+def test_every_layer_that_can_be_imported_is_here() -> None:
+    made = {type(make()) for make in (*LAYERS.values(), *SHAPED.values())}
+    for name in layers.__all__:
+        kind = getattr(layers, name)
+        kind = kind.func if isinstance(kind, partial) else kind
+        assert not isinstance(kind, type) or kind in made, name
+
+
 def draw_shaped(layer: Layer, seed: int = 0) -> dict[str, Any]:
     """Arrays for a layer whose sizes have to fit its facts."""
     program = layer.program()
@@ -353,7 +361,7 @@ def test_forward_and_backward_are_the_program_and_its_vjp(name: str) -> None:
 
 @pytest.mark.parametrize("name", SHAPED)
 def test_layers_with_slots_agree_with_the_meaning_and_with_numbers(name: str) -> None:
-    """The halves are the program, checked by every method there is; they run in single precision too."""
+    """The halves are the program, checked by every method there is."""
     layer = SHAPED[name]()
     arrays = draw_shaped(layer)
     params, x, others = split(layer, arrays)
