@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -88,33 +89,65 @@ def drawn(case: str, sizes: dict[str, int], seed: int = 0) -> dict[str, np.ndarr
     }
 
 
-@every_case
-@pytest.mark.parametrize("style", codegen.STYLES)
-@settings(max_examples=6, deadline=None)
-@given(data=st.data())
-def test_values_and_both_derivatives(case: str, style: str, data: st.DataObject) -> None:
-    """On drawn sizes, of which some are one and zero: <u, J v> is linear in every operand, so it is known exactly."""
-    sizes = {
+def sizes_of(case: str, data: st.DataObject) -> dict[str, int]:
+    return {
         letter: data.draw(st.sampled_from([size, size, 1, 0]), label=letter)
         for letter, size in SIZES.items()
         if letter in "".join(operands(case))
     }
+
+
+@every_case
+@pytest.mark.parametrize("style", codegen.STYLES)
+@settings(max_examples=6)
+@given(data=st.data())
+def test_values_and_both_derivatives(case: str, style: str, data: st.DataObject) -> None:
+    """On drawn sizes, of which some are one and zero: <u, J v> is linear in every operand, so it is known exactly."""
+    sizes = sizes_of(case, data)
     arrays, moved = drawn(case, sizes), drawn(case, sizes, seed=1)
     whole = program(case)
     expected = by_definition(case, arrays, sizes)
-    np.testing.assert_allclose(ip.compile(whole, None, style)(**arrays)["Y"], expected, rtol=1e-11, atol=1e-12)
+    compiled = partial(ip.compile, style=style, specialise=data.draw(st.booleans(), label="specialise"))
+    np.testing.assert_allclose(compiled(whole)(**arrays)["Y"], expected, rtol=1e-11, atol=1e-12)
     tangent = sum(by_definition(case, {**arrays, name: moved[name]}, sizes) for name in arrays)
     forth, known = ip.jvp(whole), {**arrays, **{f"t{name}": moved[name] for name in arrays}}
-    pushed = ip.compile(forth, None, style)(**{name: known[name] for name in forth.program.input_names})["tY"]
+    pushed = compiled(forth)(**{name: known[name] for name in forth.program.input_names})["tY"]
     np.testing.assert_allclose(pushed, tangent, rtol=1e-11, atol=1e-12)
     back = ip.vjp(whole)
     upstream = np.random.default_rng(2).standard_normal(expected.shape)
     given_ = {name: {**arrays, "dY": upstream}[name] for name in back.program.input_names}
-    pulled = ip.compile(back, None, style)(**given_)
+    pulled = compiled(back)(**given_)
     for name in arrays:
         assert pulled[name].shape == arrays[name].shape
         only = by_definition(case, {**arrays, name: moved[name]}, sizes)
         np.testing.assert_allclose(np.sum(pulled[name] * moved[name]), np.sum(upstream * only), rtol=1e-10, atol=1e-11)
+
+
+@every_case
+@pytest.mark.parametrize("style", codegen.STYLES)
+@pytest.mark.parametrize("specialise", [True, False])
+@settings(max_examples=2)
+@given(data=st.data())
+def test_the_second_derivative_runs(case: str, style: str, specialise: bool, data: st.DataObject) -> None:
+    """The cotangents of `sum(dA tA) + ...` for fixed `tA`: again linear, so known exactly from the definition."""
+    sizes = sizes_of(case, data)
+    arrays, moved, other = (drawn(case, sizes, seed) for seed in range(3))
+    upstream = np.random.default_rng(3).standard_normal(by_definition(case, arrays, sizes).shape)
+    first = ip.vjp(program(case))
+    second = ip.vjp(first.program, of=list(first.values.values()))
+    known = {**arrays, "dY": upstream, **{second.received[first.values[name]]: moved[name] for name in arrays}}
+    step = ip.compile(second, None, style, specialise=specialise)
+    found = step(**{name: known[name] for name in second.program.input_names})
+
+    def form(*changed: tuple[str, np.ndarray]) -> float:
+        """<dY, Y> with some operands replaced; it is linear in each."""
+        return float(np.sum(upstream * by_definition(case, {**arrays, **dict(changed)}, sizes)))
+
+    for name in arrays:
+        expected = sum(form((name, other[name]), (two, moved[two])) for two in arrays if two != name)
+        np.testing.assert_allclose(np.sum(found.get(name, 0) * other[name]), expected, rtol=1e-9, atol=1e-10)
+    bilinear = sum(by_definition(case, {**arrays, name: moved[name]}, sizes) for name in arrays)
+    np.testing.assert_allclose(found["dY"], bilinear, rtol=1e-10, atol=1e-11)
 
 
 @every_case
