@@ -13,21 +13,36 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from training import adam, train
+
+try:
+    from training import adam, count, picture, train
+except ModuleNotFoundError as missing:
+    raise SystemExit(f'This example needs {missing.name}: pip install "indexprop[examples]"') from None
 
 from indexprop.layers import LSTM, CrossEntropy, Embedding, Linear, Sequential
 
-TEXT = Path(__file__).resolve().parents[1] / "docs" / "explanation" / "design.md"
+TEXT = str(Path(__file__).resolve().parents[1] / "docs" / "explanation" / "design.md")
 LENGTH, BATCH, UNITS = 40, 32, 96
+
+
+def long_text(name: str) -> str:
+    """What a file says, if that is more than the characters that are read at a time."""
+    try:
+        text = Path(name).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise argparse.ArgumentTypeError(f"cannot read {name!r}: {error}") from None
+    if len(text) <= LENGTH + 1:
+        raise argparse.ArgumentTypeError(f"{name!r} has {len(text)} characters; {LENGTH + 2} are the least")
+    return text
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--text", type=Path, default=TEXT)
-    parser.add_argument("--out", type=Path, default=Path("characters.png"), help="where the picture of the loss goes")
+    parser.add_argument("--steps", type=count, default=600, help="how many batches are seen (default: 600)")
+    parser.add_argument("--text", type=long_text, default=TEXT, help="a file (default: a page of this documentation)")
+    parser.add_argument("--out", type=picture, default="characters.png", help="where the picture of the loss goes")
     given = parser.parse_args()
-    text = given.text.read_text(encoding="utf-8")
+    text = given.text
     letters = sorted(set(text))
     codes = np.array([letters.index(letter) for letter in text])
 

@@ -12,8 +12,12 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from sklearn.datasets import load_digits
-from training import adam, batches, train
+
+try:
+    from sklearn.datasets import load_digits
+    from training import adam, batches, count, picture, train
+except ModuleNotFoundError as missing:
+    raise SystemExit(f'This example needs {missing.name}: pip install "indexprop[examples]"') from None
 
 from indexprop.layers import (
     Conv2d,
@@ -69,8 +73,8 @@ def transformer() -> Model:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", choices=["mlp", "cnn", "transformer"])
-    parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--out", type=Path, help="where the picture of the loss goes")
+    parser.add_argument("--epochs", type=count, default=20, help="how often every image is seen (default: 20)")
+    parser.add_argument("--out", type=picture, help="where the picture of the loss goes")
     given = parser.parse_args()
     layers, sizes, data = {"mlp": mlp, "cnn": cnn, "transformer": transformer}[given.model]()
     guess, net = Sequential(*layers), Sequential(*layers, CrossEntropy())

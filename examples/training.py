@@ -1,7 +1,8 @@
-"""What the training examples share: Adam in ten lines, a progress bar, the loss curve as a picture."""
+"""What the training examples share: Adam in ten lines, a progress bar, the loss curve as a picture, their arguments."""
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -60,3 +61,23 @@ def train(
     pyplot.close(figure)
     print(f"{title}: loss {losses[0]:.3f}, at the end {np.mean(losses[-10:]):.3f}, {seconds:.1f} s; curve in {picture}")
     return losses
+
+
+# --- arguments, refused before any work is done ----------------------------------------------------------------------
+
+
+def count(text: str) -> int:
+    """A whole number above 0."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return int(text)
+
+
+def picture(text: str) -> Path:
+    """Where a PNG can be written."""
+    path = Path(text)
+    if path.suffix != ".png":
+        raise argparse.ArgumentTypeError(f"{text!r} is not the name of a picture: it ends in .png")
+    if not path.absolute().parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is in no folder that exists")
+    return path
