@@ -66,6 +66,8 @@ class _Namer:
 
     def take_apart(self, step: Step) -> list[Step]:
         """The step, after the steps that its parts were given."""
+        if not any(isinstance(part, Call | Reduce | Apply) for one in step.terms for part in ir.walk(one.body)):
+            return [step]
         self.step, self.steps = step, []
         terms = []
         for term in step.terms:
@@ -223,7 +225,7 @@ def needed(program: Program, outputs: tuple[str, ...]) -> Program:
     wanted = set(outputs)
     while True:
         wanted = sources(program, wanted)
-        kept = replace(program, steps=tuple(step for step in program.steps if step.name in wanted), outputs=outputs)
+        kept = ir.altered(program, steps=tuple(step for step in program.steps if step.name in wanted), outputs=outputs)
         sized = validation.sized_indices(kept)
         lost = {index for step in kept.steps for index in step.indices if kept.same_size[index] not in sized}
         if not lost:
@@ -235,7 +237,9 @@ def needed(program: Program, outputs: tuple[str, ...]) -> Program:
         wanted.add(ties[0])
     spare = [access for access in kept.inputs if access.tensor not in wanted]
     while True:  # an input that nothing reads stays while it is the first to say how large something is
-        trial = replace(kept, inputs=tuple(access for access in kept.inputs if access.tensor in wanted))
+        trial = ir.altered(kept, inputs=tuple(access for access in kept.inputs if access.tensor in wanted))
+        if not spare:
+            break
         sized = validation.sized_indices(trial)
         unknown = any(trial.same_size[index] not in sized for step in kept.steps for index in step.indices)
         telling = next(
@@ -246,7 +250,7 @@ def needed(program: Program, outputs: tuple[str, ...]) -> Program:
         spare.remove(telling)
         wanted.add(telling.tensor)
     known = set(kept.indices)
-    return replace(trial, facts=tuple(fact for fact in kept.facts if fact.index in known))
+    return ir.altered(trial, facts=tuple(fact for fact in kept.facts if fact.index in known))
 
 
 def expand_definitions(program: Program) -> Program:

@@ -331,15 +331,21 @@ def _prefix(program: Program, tensors: Iterable[str], start: str) -> tuple[str, 
     return prefix, note
 
 
+def _with_names(program: Program, of: tuple[str, ...], wrt: tuple[str, ...]) -> tuple[Program, set[str]]:
+    """The program in which every part that is referred to again has a line, and the tensors that are active in it."""
+    active = _active(program, of, wrt)
+    named = algebra.name_parts(program, active.__contains__)
+    active = active if named is program else _active(named, of, wrt)
+    plain = definitions.expand(named, keep=lambda applied: _has_adjoint(applied, active))
+    if plain is named:
+        return named, active
+    again = algebra.name_parts(plain, _active(plain, of, wrt).__contains__)
+    return again, _active(again, of, wrt)
+
+
 def _reverse(program: Program, of: tuple[str, ...], wrt: Sequence[str] | str | None, *, seeded: bool) -> Gradient:
     targets = _targets(program, of, wrt)
-    active = _active(program, of, targets)
-    named = algebra.name_parts(program, active.__contains__)
-    active = _active(named, of, targets)
-    named = definitions.expand(named, keep=lambda applied: _has_adjoint(applied, active))
-    active = _active(named, of, targets)
-    named = algebra.name_parts(named, active.__contains__)
-    active = _active(named, of, targets)
+    named, active = _with_names(program, of, targets)
     asked = dict.fromkeys([*of, *targets])
     prefix, note = _prefix(named, [*asked, *sorted(active - set(asked))], "d")
     sweep = _Sweep(named, active, prefix)
@@ -370,9 +376,8 @@ def _reverse(program: Program, of: tuple[str, ...], wrt: Sequence[str] | str | N
     whole = algebra.needed(both, tuple(dict.fromkeys(outputs)))
     stay = {*whole.inputs, *seeds}
     inputs = tuple(one for one in both.inputs if one in stay)
-    whole = replace(whole, inputs=inputs)
     return Gradient(
-        whole,
+        ir.altered(whole, inputs=inputs),
         program,
         of,
         targets,

@@ -24,6 +24,7 @@ from fractions import Fraction
 from functools import cached_property
 from html import escape
 from itertools import groupby
+from math import prod
 from typing import Any, TypeAlias, assert_never
 
 Index: TypeAlias = str
@@ -252,12 +253,12 @@ class Step:
     @cached_property
     def indices(self) -> tuple[Index, ...]:
         """Every index of the line, each once: first the target's, then by appearance."""
-        seen = dict.fromkeys(slot_indices(self.target))
+        seen = slot_indices(self.target)
         for term in self.terms:
-            seen.update(dict.fromkeys(indices(term.body)))
-            seen.update(dict.fromkeys(part.index for part in walk(term.body) if isinstance(part, Size)))
-            seen.update(dict.fromkeys(term.bound))
-            seen.update(dict.fromkeys(index for index, _ in term.factor.sizes))
+            seen |= indices(term.body)
+            seen |= dict.fromkeys(part.index for part in walk(term.body) if isinstance(part, Size))
+            seen |= dict.fromkeys(term.bound)
+            seen |= dict.fromkeys(index for index, _ in term.factor.sizes)
         return tuple(seen)
 
 
@@ -339,8 +340,10 @@ class Program(Shown):
 
         found = {access.tensor: access.names for access in self.inputs}
         for step in self.steps:
-            if step.name not in found or told(step.target.names) > told(found[step.name]):
-                found[step.name] = step.target.names
+            names = step.target.names
+            known = found.setdefault(step.name, names)
+            if names != known and told(names) > told(known):
+                found[step.name] = names
         return found
 
     @cached_property
@@ -373,21 +376,18 @@ class Program(Shown):
     @cached_property
     def truths(self) -> frozenset[str]:
         """The tensors that are read as conditions, and never as numbers."""
+        bodies = [one.body for step in self.steps for one in step.terms]
         conditions: set[str] = set()
-        numbers: set[str] = set()
-        for step in self.steps:
-            for one in step.terms:
-                for part in walk(one.body):
-                    match part:
-                        case Guard("is", Access(tensor)) | Call("where", (Access(tensor), _, _)):
-                            conditions.add(tensor)
-                    chosen = (
-                        part.arguments[1:] if isinstance(part, Call) and part.function == "where" else children(part)
-                    )
-                    numbers.update(child.tensor for child in chosen if isinstance(child, Access))
-                if isinstance(one.body, Access):
-                    numbers.add(one.body.tensor)
-        return frozenset(conditions - numbers)
+        for part in (part for body in bodies for part in walk(body)):
+            match part:
+                case Guard("is", Access(tensor)) | Call("where", (Access(tensor), _, _)):
+                    conditions.add(tensor)
+        if not conditions:
+            return frozenset()
+        for part in (part for body in bodies for part in walk(body)):
+            chosen = part.arguments[1:] if isinstance(part, Call) and part.function == "where" else children(part)
+            conditions.difference_update(child.tensor for child in chosen if isinstance(child, Access))
+        return frozenset(conditions.difference(body.tensor for body in bodies if isinstance(body, Access)))
 
     @cached_property
     def positions(self) -> Mapping[str, Index]:
@@ -416,7 +416,7 @@ class Program(Shown):
         for step in self.steps:
             for access in (step.target, *step.reads):
                 for one, other in zip(access.slots, self.axes.get(access.tensor, ()), strict=False):
-                    if not isinstance(one, str):
+                    if one == other or not isinstance(one, str):
                         continue
                     first, second = sorted((find(one), find(other)), key=rank.__getitem__)
                     parent[second] = first
@@ -466,6 +466,12 @@ def _elsewhere(access: Access, step: Step) -> bool:
     return any(shift(slot, step.loop.index) not in (0, None) for slot in access.slots)
 
 
+def altered(program: Program, **parts: Any) -> Program:
+    """The program with other parts; itself where nothing is other, so that what it knows of itself is kept."""
+    same = all(getattr(program, name) == part for name, part in parts.items())
+    return program if same else replace(program, **parts)
+
+
 # --- normal form ----------------------------------------------------------------------------------
 
 _UNIT = Fraction(1)
@@ -513,7 +519,7 @@ def split_guards(expr: Expr) -> tuple[tuple[Expr, ...], Expr]:
     """The conditions in front of an expression, and the rest."""
     factors = expr.factors if isinstance(expr, Product) else (expr,)
     guards = tuple(part for part in factors if isinstance(part, Guard))
-    return guards, multiply(*(part for part in factors if not isinstance(part, Guard)))
+    return guards, multiply(*(part for part in factors if not isinstance(part, Guard))) if guards else expr
 
 
 def is_selected(expr: Expr) -> bool:
@@ -536,7 +542,7 @@ def multiply(*factors: Expr) -> Expr:
     >>> multiply(Access("x"), number(2), ONE, number(3))
     Product(factors=(Number(value=Fraction(6, 1)), Access(tensor='x', slots=())))
     """
-    coefficient = _UNIT
+    numbers: list[Fraction] = []
     guards: dict[Expr, None] = {}
     above: list[Expr] = []
     below: list[Expr] = []
@@ -545,15 +551,16 @@ def multiply(*factors: Expr) -> Expr:
             if isinstance(part, Access):
                 above.append(part)
             elif isinstance(part, Number):
-                coefficient *= part.value
+                numbers.append(part.value)
             elif isinstance(part, Guard):
                 guards[part] = None
             else:
                 (below if is_divisor(part) else above).append(part)
+    coefficient = prod(numbers, start=_UNIT)
     if not coefficient:
         return ZERO
     rest = [*guards, *above, *below]
-    if coefficient != 1 or not rest:
+    if not rest or (numbers and coefficient != 1):
         rest.insert(0, Number(coefficient))
     return rest[0] if len(rest) == 1 else Product(tuple(rest))
 
@@ -653,8 +660,9 @@ def term(bound: Iterable[Index], body: Expr, factor: Factor | None = None) -> Te
     factor = factor or Factor()
     wanted = dict.fromkeys(bound)
     while True:
+        parts = body.factors if isinstance(body, Product) else (body,)
         rest: list[Expr] = []
-        for part in body.factors if isinstance(body, Product) else (body,):
+        for part in parts:
             match part:
                 case Number(value):
                     factor *= Factor(value)
@@ -664,14 +672,15 @@ def term(bound: Iterable[Index], body: Expr, factor: Factor | None = None) -> Te
                     factor *= Factor(sizes=((index, int(value)),))
                 case _:
                     rest.append(part)
-        body = multiply(*rest)
+        if len(rest) < len(parts):
+            body = multiply(*rest)
         if not (isinstance(body, Reduce) and body.operation == "sum" and wanted.keys().isdisjoint(body.indices)):
             break
         wanted.update(dict.fromkeys(body.indices))
         body = body.body
     if not factor.number:
         return Term(Factor(Fraction(0)), (), ONE)
-    present = indices(body)
+    present = indices(body) if wanted else {}
     for index in wanted:
         if index not in present:
             factor *= Factor(sizes=((index, 1),))
@@ -680,6 +689,9 @@ def term(bound: Iterable[Index], body: Expr, factor: Factor | None = None) -> Te
 
 def collect(terms: Iterable[Term]) -> tuple[Term, ...]:
     """Terms with equal bodies joined by adding their factors, zeros dropped; one zero if nothing is left."""
+    terms = tuple(terms)
+    if len(terms) == 1 and terms[0].factor.number:
+        return terms
     sums: dict[tuple[tuple[Index, ...], Expr, tuple[tuple[Index, int], ...]], Fraction] = {}
     for one in terms:
         key = (one.bound, one.body, one.factor.sizes)
@@ -711,7 +723,8 @@ def walk(expr: Expr) -> Iterator[Expr]:
     while stack:
         top = stack.pop()
         yield top
-        stack.extend(reversed(children(top)))
+        if inside := children(top):
+            stack.extend(reversed(inside))
 
 
 def accesses(expr: Expr) -> Iterator[Access]:
@@ -775,6 +788,14 @@ def count(value: Count | Size | int, sizes: Mapping[Index, int]) -> int:
 def slot_indices(where: Access | Slot) -> dict[Index, None]:
     """The indices in a slot, or in the slots of an access, in the order of writing."""
     match where:
+        case Access(_, slots):
+            found: dict[Index, None] = {}
+            for slot in slots:
+                if isinstance(slot, str):
+                    found[slot] = None
+                else:
+                    found |= slot_indices(slot)
+            return found
         case str():
             return {where: None}
         case Affine(names):
@@ -785,8 +806,6 @@ def slot_indices(where: Access | Slot) -> dict[Index, None]:
             return slot_indices(access)
         case Partial(slot):
             return slot_indices(slot)
-        case Access(_, slots):
-            return {index: None for slot in slots for index in slot_indices(slot)}
         case _:
             assert_never(where)
 
@@ -980,6 +999,8 @@ def rebuild(expr: Expr, change: Callable[[Expr], Expr]) -> Expr:
 def rename(expr: Expr, names: Mapping[Index, Index], tensors: Mapping[str, str] | None = None) -> Expr:
     """The expression with indices, and tensors, renamed."""
     tensors = tensors or {}
+    if not names and not tensors:
+        return expr
     match expr:
         case Size(index):
             return Size(names.get(index, index))
