@@ -66,7 +66,7 @@ class _Namer:
 
     def take_apart(self, step: Step) -> list[Step]:
         """The step, after the steps that its parts were given."""
-        if not any(isinstance(part, Call | Reduce | Apply) for one in step.terms for part in ir.walk(one.body)):
+        if all(ir.is_flat(one.body) for one in step.terms):
             return [step]
         self.step, self.steps = step, []
         terms = []

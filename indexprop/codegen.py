@@ -98,10 +98,12 @@ def squeeze(code: Code) -> Code:
 
 def broadcast(parts: Iterable[Code], want: Axes) -> Axes:
     """The axes that aligned parts have together."""
-    parts = list(parts)
-    length = max((len(part.axes) for part in parts), default=0)
+    every = [part.axes for part in parts]
+    if want in every:
+        return want
+    length = max(map(len, every), default=0)
     return tuple(
-        want[-k] if any(len(part.axes) >= k and part.axes[-k] is not None for part in parts) else None
+        want[-k] if any(len(axes) >= k and axes[-k] is not None for axes in every) else None
         for k in range(length, 0, -1)
     )
 
@@ -286,6 +288,8 @@ class Writer:
         spelling = self.dialect.spelling(lookup(name))
         if not spelling:
             return self.np(name)
+        if name in self.helpers:
+            return name
         for other in TABLE:
             if other in self.helpers or not self.dialect.spelling(TABLE[other]).startswith("\ndef"):
                 continue
@@ -315,7 +319,10 @@ class Writer:
         """The indices of an access in the order of memory; what stands in one slot stands together."""
         axes: list[Index | None] = []
         for slot in self.arrangement.memory(access):
-            axes.extend([None] if slot is None else ir.slot_indices(slot))
+            if slot is None or isinstance(slot, str):
+                axes.append(slot)
+            else:
+                axes.extend(ir.slot_indices(slot))
         return tuple(axes)
 
     # index expressions: reading is gathering, writing is scattering
@@ -773,9 +780,9 @@ class Writer:
 
     def quotient(self, above: Sequence[Code], below: Sequence[Code], want: Axes) -> Code:
         """Codes multiplied, divided by codes."""
-        axes = broadcast((*above, *below), want)
         if len(above) == 1 and not below:
             return above[0]
+        axes = broadcast((*above, *below), want)
         text = above[0].at(MULTIPLIED) if len(above) == 1 else " * ".join(code.at(POWERED) for code in above)
         if len(below) == 1:
             text += f" / {below[0].at(POWERED)}"
@@ -940,6 +947,9 @@ class Writer:
         return ()
 
     def operand(self, over: Sequence[Expr], under: Sequence[Expr]) -> Code:
+        match over, under:
+            case [Access() as access], []:
+                return squeeze(self.read(access))
         order = self.order_for(ir.multiply(*over, *(ir.power(part, ir.MINUS_ONE) for part in under)))
         return squeeze(self.fraction(over, under, order))
 

@@ -57,7 +57,8 @@ def _applications(step: Step) -> list[tuple[Apply, tuple[Expr, ...]]]:
             look(child, inside)
 
     for one in step.terms:
-        look(one.body, ())
+        if not ir.is_flat(one.body):
+            look(one.body, ())
     return found[::-1]
 
 

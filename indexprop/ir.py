@@ -717,6 +717,11 @@ def children(expr: Expr) -> tuple[Expr, ...]:
             assert_never(expr)
 
 
+def is_flat(expr: Expr) -> bool:
+    """Whether an expression is a tensor, a number, a size, a condition, or a product of such: nothing stands inside."""
+    return not any(map(children, expr.factors)) if isinstance(expr, Product) else not children(expr)
+
+
 def walk(expr: Expr) -> Iterator[Expr]:
     """The expression and everything inside it, in the order of writing."""
     stack = [expr]

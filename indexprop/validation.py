@@ -84,6 +84,8 @@ Place = Callable[[int, Access | None, int | None], str]
 
 def validate(program: Program, place: Place | None = None) -> None:
     """Raises NotationError with everything that keeps a list of steps from being a program."""
+    if "valid" in vars(program):  # it does not change, so that once is enough
+        return
     steps = program.steps
     at: Place = place or (lambda number, access, slot: show(steps[number], access, slot))
     problems: list[Problem] = []
@@ -94,6 +96,7 @@ def validate(program: Program, place: Place | None = None) -> None:
     problems.extend(_size_problems(program, at, alone=not problems))
     if problems:
         raise NotationError(*problems)
+    vars(program)["valid"] = True
 
 
 def _name_problems(program: Program, at: Place) -> Iterable[Problem]:
@@ -109,13 +112,13 @@ def _name_problems(program: Program, at: Place) -> Iterable[Problem]:
             if problem := name_problem(text, index=is_index):
                 yield Problem(problem, f"input {format_access(access)}", way_out="Choose another name.")
     seen: set[str] = set()
+    unfit = {index: problem for index in program.indices if (problem := name_problem(index, index=True))}
     for number, step in enumerate(program.steps):
         if step.name not in seen and (problem := name_problem(step.name)):
             yield Problem(problem, at(number, step.target, None), way_out="Choose another name.")
         seen.add(step.name)
-        for index in step.indices:
-            if problem := name_problem(index, index=True):
-                yield Problem(problem, at(number, None, None), way_out="Choose another name for the index.")
+        for index in (index for index in step.indices if index in unfit):
+            yield Problem(unfit[index], at(number, None, None), way_out="Choose another name for the index.")
         called = (part.function for one in step.terms for part in ir.walk(one.body) if isinstance(part, Call))
         for function in called:
             if function not in TABLE:
@@ -313,6 +316,8 @@ def _index_problems(program: Program, at: Place) -> Iterable[Problem]:
                     at(number, None, None),
                     way_out=f"Give the summed one another name: sum[{index}2](...).",
                 )
+            if ir.is_flat(one.body):
+                continue
             yield from _shadow_problems(one.body, left | set(one.bound), at, number)
             for unclear in dict.fromkeys(_skip_problems(one.body)):
                 yield Problem(unclear, at(number, None, None), way_out="Give that part a line and a name of its own.")
