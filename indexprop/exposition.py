@@ -7,14 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, overload
 
-from indexprop import pitfalls, reasoning, spelling, summing
+from indexprop import ir, pitfalls, reasoning, scattering, spelling, summing
 from indexprop.calculus import Gradient
 from indexprop.comparison import Comparison, compare
 from indexprop.errors import Problem, TypeProblem, one_of
 from indexprop.formulas import applied, factor_expression
 from indexprop.ir import Access, Number, Size, Step
 from indexprop.layouts import Derived, LayoutLike
-from indexprop.spelling import SPELLINGS
 from indexprop.stories import READERS, Block, Chapter, Code, Form, Items, Paragraph, Story, Words, listed, say
 from indexprop.subjects import Share, Subject
 
@@ -84,14 +83,19 @@ def _tell(about: Subject, derived: str) -> Story:
         chapters.append(_origin(about, steps, derived, tensor))
     if told:
         chapters += [_where(about, tensor, told), _upstream(about, told)]
-        for one in told:
-            chapters += _contribution(about, one, f" (through {about.f(one.source.name)})" if len(told) > 1 else "")
-        first = next(k for k, chapter in enumerate(chapters) if str(chapter.title).startswith(SPELLINGS))
-        chapters.insert(first, spelling.shape(about, derived, tensor, told))
+        through = [f" (through {about.f(one.source.name)})" if len(told) > 1 else "" for one in told]
+        for one, path in zip(told, through, strict=True):
+            chapters += _derivation(about, one, path)
+        chapters.append(spelling.shape(about, derived, tensor, told))
+        for one, path in zip(told, through, strict=True):
+            chapters.append(spelling.spellings(about, one.step, path, about.parts_of(one) if one.adjoint else ()))
+            chapters += spelling.reasons(about, one, path)
     wrong = tuple(row for one in told for row in pitfalls.mistakes(about, one))
     if wrong:
         title = f"What would be wrong{f', in {next(iter(about.matrix))} layout' if len(about.matrix) > 1 else ''}"
         chapters.append(Chapter(say(title), (Items(tuple(dict(wrong).items())),)))
+    if told and derived not in about.gradient.seeds:
+        chapters.append(_check(about, tensor))
     return Story(say(f"{Code(derived)}, {about.whose(tensor, about.axes[tensor])}"), tuple(chapters))
 
 
@@ -167,6 +171,8 @@ def _where(about: Subject, tensor: str, told: Sequence[Share]) -> Chapter:
     blocks: list[Block] = [about.lines(lines), Paragraph(say(text))]
     if len(about.readers.get(tensor, ())) > len(lines):
         blocks.append(Paragraph(say("Other lines read it too, but nothing flows back through those reads.")))
+    for line, read in dict.fromkeys((one.source, one.leaf) for one in told):
+        blocks += scattering.windows(about, line, read)
     for name in dict.fromkeys([tensor, *(line.name for line in lines)]):
         because = about.forward[name].because if name in about.forward else None
         if because and because.rule == "name" and because.step:
@@ -196,6 +202,15 @@ def _upstream(about: Subject, told: Sequence[Share]) -> Chapter:
             read = {access.tensor for line in lines for access in line.reads}
             parts = [step for step in about.parts if step.name in read]
             blocks.append(about.lines([*parts, *lines]))
+            for part in parts:
+                assert part.because is not None
+                assert part.because.step is not None
+                function = applied(part.because.step)[0]
+                text = (
+                    f"{about.f(part.name)} belongs to the way back through {Code(function.function)}: the entries of "
+                    f"{Code(upstream)} along {about.each(function.indices)} share it."
+                )
+                blocks.append(Paragraph(say(text)))
             earlier = [name for name in about.tensor_of if name in read and name != upstream]
             blocks += [
                 Paragraph(say(f"{Code(name)} is in turn {about.whose(about.tensor_of[name])}.")) for name in earlier
@@ -234,21 +249,34 @@ def _division(about: Subject, upstream: str) -> Iterator[Block]:
         yield Paragraph(say(f"The derivative brings a factor {brought}, which cancels the {cancelled} there."))
 
 
-def _contribution(about: Subject, told: Share, through: str) -> Iterator[Chapter]:
-    adjoint = told.step.because is not None and told.step.because.rule == "adjoint"
-    title = f"The adjoint of {applied(told.source)[0].function}" if adjoint else "Upstream times local"
-    yield Chapter(
-        say(f"{title}{through}"), tuple(reasoning.adjoint(about, told) if adjoint else reasoning.rule(about, told))
-    )
+def _derivation(about: Subject, told: Share, through: str) -> Iterator[Chapter]:
+    """Why a line is what it is: the rule, the order in a block, and the indices."""
+    if told.adjoint:
+        yield Chapter(
+            say(f"The adjoint of {applied(told.source)[0].function}{through}"), tuple(reasoning.adjoint(about, told))
+        )
+    else:
+        yield Chapter(say(f"Upstream times local{through}"), tuple(reasoning.rule(about, told)))
     if told.source.loop:
         yield Chapter(say(f"In which order{through}"), (Paragraph(reasoning.order(about, told)),))
     yield Chapter(say(f"Which indices stay, which are summed{through}"), tuple(summing.indices(about, told)))
-    yield spelling.spellings(about, told.step, through, about.parts_of(told) if adjoint else ())
-    reasons = {name: spelling.reason(about, told.step, writer) for name, writer in about.matrix.items()}
-    rows = tuple((say(name), words) for name, words in reasons.items() if words)
-    if rows:
-        codes = " ".join(writer.right_side(told.step).text for writer in about.matrix.values())
-        turn = ".mT" if ".mT" in codes else ".T"
-        title = f"Why {turn}, and where" if turn in codes else "Why this axis" if "axis=" in codes else "Why no .T"
-        turning = [Paragraph(spelling.turning(about, told.step))] if len(rows) > 1 else []
-        yield Chapter(say(f"{title}{through}"), (Items(rows), *turning))
+
+
+def _check(about: Subject, tensor: str) -> Chapter:
+    """How to see that the gradient is right."""
+    named, cotangent = about.f(tensor), Code(about.gradient.cotangents[tensor])
+    number = about.scalar
+    text = ""
+    if number is None:
+        number = ir.fresh("L", about.program.names)
+        fixed = listed(map(Code, about.gradient.seeds))
+        sums = " + ".join(f"sum({seed} * {about.tensor_of[seed]})" for seed in about.gradient.seeds)
+        text = f"For a number to look at take {Code(f'{number} = {sums}')}, with {fixed} held fixed. "
+    quotient = Code(f"({number}({tensor} + e) - {number}({tensor} - e)) / (2 * e)")
+    after = ", after the line that makes it" if tensor in about.forward else ""
+    text += (
+        f"Move one entry of {named} by a small e, 1e-6 say, up and down{after}: {quotient} must come close to that "
+        f"entry of {cotangent}. {Code('ip.check(gradient)')} compares every gradient that was asked for with such "
+        "differences, on random arrays whose sizes all differ."
+    )
+    return Chapter(say("How to check it"), (Paragraph(say(text)),))

@@ -87,6 +87,22 @@ def spread(expr: Expr) -> Expr:
     return ir.multiply(*factors)
 
 
+def divisors(expr: Expr) -> set[str]:
+    """The tensors that something is divided by.
+
+    >>> from indexprop import notation
+    >>> sorted(divisors(notation.parse("y[k] = t[k] / (p[k] s) + u[k]").steps[0].terms[0].body))
+    ['p', 's']
+    """
+    return {access.tensor for part in ir.walk(expr) if ir.is_divisor(part) for access in ir.accesses(part)}
+
+
+def positive_first(expr: Expr) -> Expr:
+    """A sum with what is added before what is subtracted."""
+    terms = expr.terms if isinstance(expr, Sum) else (expr,)
+    return ir.add(*sorted(terms, key=lambda part: ir.split_number(part)[0] < 0))
+
+
 def one_fraction(expr: Expr) -> Expr:
     """A sum over one divisor, what is added before what is subtracted: `-T / |b| + P / |b|` is `(P - T) / |b|`."""
     terms = [ir.term((), part) for part in (expr.terms if isinstance(expr, Sum) else (expr,))]
@@ -94,8 +110,7 @@ def one_fraction(expr: Expr) -> Expr:
         return expr
     shared = ir.Factor(sizes=terms[0].factor.sizes)
     parts = [ir.multiply(ir.Number(one.factor.number), one.body) for one in terms]
-    ordered = sorted(parts, key=lambda part: ir.split_number(part)[0] < 0)
-    return ir.multiply(ir.add(*ordered), factor_expression(shared))
+    return ir.multiply(positive_first(ir.add(*parts)), factor_expression(shared))
 
 
 def exchange(expr: Expr, old: Expr, new: Expr) -> Expr:

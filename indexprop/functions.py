@@ -432,9 +432,10 @@ _INDEXED = (
         masks=True,
         convention="the largest argument is subtracted first, so nothing overflows; where all are below -10^9, "
         "as in a row that is masked throughout, the result is 0",
-        why="y[k] is exp(x[k]) divided by the sum of all exponentials. Above the line x[k] stands in its own y only: "
-        "that gives y[k] d[k]. Below the line it stands in all of them: that takes y[k] s away. In one formula, the "
-        "derivative of y[j] by x[k] is y[k] ([j == k] - y[j]), the bracket 1 where j is k and 0 elsewhere.",
+        why="y[j] is exp(x[j]) divided by the sum of all exponentials, and x[k] stands below the line of every y[j]: "
+        "by the quotient rule the derivative of y[j] by x[k] is y[j] ([j == k] - y[k]), the bracket 1 where j is k and "
+        "0 elsewhere. Times d[j], and summed over j: the bracket leaves d[k] y[k], and the rest takes away y[k] times "
+        "s, the sum of all d[j] y[j].",
     ),
     Indexed(
         "log_softmax",

@@ -32,7 +32,7 @@ from indexprop.errors import LayoutError
 from indexprop.ir import Index, Program, Step
 from indexprop.layouts import Arrangement
 from indexprop.numerics import Report
-from indexprop.stories import Block, Display, Formula, Items, Paragraph, Story, Words
+from indexprop.stories import Block, Display, Formula, Items, Lines, Paragraph, Story, Words
 
 # --- LaTeX as MathML ----------------------------------------------------------------------------------------------
 
@@ -352,6 +352,9 @@ class Html:
                 inside = "".join(f"<dt>{self.words(label)}</dt><dd>{self.words(words)}</dd>" for label, words in rows)
                 long = any(len(_plain(self.words(label))) > 14 for label, _ in rows)
                 return f'<dl class="long">{inside}</dl>' if long else f"<dl>{inside}</dl>"
+            case Lines(lines):
+                text = "\n".join(lines)
+                return f"<pre>{escape(text, quote=False)}</pre>"
             case _:
                 assert_never(block)
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from indexprop import calculus, ir, notation, printing
+from indexprop import calculus, ir, notation
 from indexprop.formulas import (
     applied,
     calls_around,
+    divisors,
     exchange,
     expression,
     in_one_dimension,
     one_fraction,
+    positive_first,
     spread,
     tensors,
     term_expression,
@@ -20,10 +22,9 @@ from indexprop.formulas import (
 )
 from indexprop.functions import INDEXED, TABLE
 from indexprop.ir import Access, Call, Expr, Product, Reduce, Size, Step
+from indexprop.listing import code
 from indexprop.stories import Block, Code, Display, Equation, Formula, Items, Paragraph, Words, listed, say
 from indexprop.subjects import Share, Subject
-
-SHORT = 64
 
 
 def rule(about: Subject, told: Share) -> Iterator[Block]:
@@ -57,7 +58,7 @@ def rule(about: Subject, told: Share) -> Iterator[Block]:
 
 def _kept(about: Subject, told: Share) -> Iterator[Block]:
     """Which values of the forward pass the line uses again."""
-    lines = [told.step, *(about.parts_of(told) if told.step.because and told.step.because.rule == "adjoint" else ())]
+    lines = [told.step, *(about.parts_of(told) if told.adjoint else ())]
     read = dict.fromkeys(read.tensor for line in lines for read in line.reads)
     again = [about.f(name) for name in read if name in about.forward]
     if again:
@@ -75,44 +76,92 @@ def adjoint(about: Subject, told: Share) -> Iterator[Block]:
     name, over = Code(record.name), listed(about.i(index) for index in function.indices)
     place = next(k for k, argument in enumerate(function.arguments) if told.leaf in ir.accesses(argument))
     parameter = record.parameters[place]
+    value = f"every entry of {about.f(source.target)}" if record.keeps else about.f(source.target)
     text = (
-        f"{name} runs over {over}: every entry of {about.f(told.leaf)} along {over} has a part in "
-        f"{f'every entry of {about.f(source.target)}' if record.keeps else about.f(source.target)} along it, so no "
-        "single local derivative says it all. The table of functions has the lines that add up all the parts "
-        f"(d is the upstream, y the value, k the index {name} runs over):"
+        f"{name} runs over {over}: every entry of {about.f(told.leaf)} along {over} goes into {value} along it, and "
+        f"what comes back has to be added up. The lines that do so are the adjoint of {name}: they lead from the "
+        f"gradient d with respect to its value y back to that with respect to its argument "
+        f"{Formula(parameter, parameter)}, along k:"
     )
     yield Paragraph(say(text))
     yield Display(tuple(map(about.equation, notation.parse_lines(record.adjoint[parameter]))))
     if record.why:
         yield Paragraph(say(record.why))
-    yield Paragraph(say("They follow from the definition by the one rule. Here they are"))
+    yield Paragraph(say("Here they are"))
     yield about.lines([*about.parts_of(told), told.step])
     yield from _kept(about, told)
-    text = f"{name} is not in numpy: {Code('ip.source')} writes it out from its definition."
+    text = f"numpy has no {name}: {Code('ip.source(gradient)')}, the numpy code of all lines, writes it out."
     yield Paragraph(say(f"{text} By convention: {record.convention}." if record.convention else text))
-    yield from _put_in(about, told)
+    yield from _collapsing(about, told)
 
 
-def _put_in(about: Subject, told: Share) -> Iterator[Block]:
-    """The lines of an adjoint as one formula, where the upstream comes from a loss and the formula is short."""
-    upstream = about.upstream_of(told.step)
-    lines = about.derived.get(upstream or "", [])
-    parts = {part.name: part for part in about.parts_of(told)}
-    read = {access.tensor for line in (*lines, told.step, *parts.values()) for access in line.reads}
-    one = lines[0].terms[0] if len(lines) == 1 and len(lines[0].terms) == 1 else None
-    if one is None or one.bound or read & about.tensor_of.keys() - {upstream}:
+@dataclass(frozen=True)
+class Collapse:
+    """The lines of an adjoint with that of the upstream put in, where a division goes away: the tensors that cancel,
+    the lines, the sum that is often one, and the lines where it is."""
+
+    cancelled: tuple[str, ...]
+    lines: tuple[tuple[Access, Expr], ...]
+    total: Expr | None
+    where_one: tuple[tuple[Access, Expr], ...]
+
+    def step(self, told: Share) -> Step:
+        """The short formula as a line, right where the total is one."""
+        return replace(told.step, terms=(ir.term((), self.where_one[-1][1]),))
+
+
+def collapse(about: Subject, told: Share) -> Collapse | None:
+    """The lines of an adjoint with the upstream put in, where that comes from a loss and something cancels."""
+    upstream = about.upstream_of(told.step) or ""
+    lines, parts = about.derived.get(upstream, []), about.parts_of(told)
+    terms = lines[0].terms if len(lines) == 1 else ()
+    if len(terms) != 1 or terms[0].bound or {read.tensor for read in lines[0].reads} & about.tensor_of.keys():
+        return None
+    known = {upstream: lines[0]}
+    put_in = [
+        (part.target, positive_first(spread(_inserted(about, expression(part.terms), known))))
+        for part in (*parts, told.step)
+    ]
+    sums = [part for _, expr in put_in for part in ir.walk(expr) if isinstance(part, Reduce)]
+    total = sums[0] if len(set(sums)) == 1 and isinstance(sums[0].body, Access) else None
+    values: dict[str, Step] = {}
+    where_one = []
+    for target, expr in put_in:
+        short = _inserted(about, exchange(expr, total, ir.ONE) if total else expr, values)
+        short = one_fraction(spread(short))
+        if short != expr:
+            values[target.tensor] = Step(target, (ir.term((), short),))
+            where_one.append((target, short))
+    cancelled = divisors(terms[0].body) - {tensor for _, expr in put_in for tensor in divisors(expr)}
+    if not (cancelled or total) or not where_one or where_one[-1][0] != told.step.target:
+        return None
+    last = where_one[-1][1]
+    left = tensors(last) & (about.tensor_of.keys() | values.keys())
+    if left or any(isinstance(part, Reduce) for part in ir.walk(last)):
+        return None
+    return Collapse(tuple(sorted(cancelled)), tuple(put_in), total, tuple(where_one))
+
+
+def _collapsing(about: Subject, told: Share) -> Iterator[Block]:
+    found = collapse(about, told)
+    if found is None:
         return
-    known = {line.name: line for line in (*lines, *parts.values())}
-    whole = spread(_inserted(about, expression(told.step.terms), known))
-    sums = [part for part in ir.walk(whole) if isinstance(part, Reduce) and isinstance(part.body, Access)]
-    if len(printing.format_expr(whole)) > SHORT or any(name in known for name in tensors(whole)):
-        return
-    yield Paragraph(say(f"With the lines of {listed(map(Code, known))} put in, that is by algebra"))
-    yield Display((Equation(about.f(told.step.target), told.step.operation, about.f(whole)),))
-    for total in dict.fromkeys(sums):
-        short = exchange(whole, total, ir.ONE)
-        text = f"Where {about.f(total)} is 1, as for labels, it is {about.f(one_fraction(short))}"
-        yield Paragraph(say(f"{text}, and may be written so."))
+    divided, upstream = found.cancelled, Code(about.upstream_of(told.step) or "")
+    cancels = f", {listed(map(about.f, divided))} stands above and below the line, and cancels" if divided else ""
+    yield Paragraph(say(f"With the line of {upstream} put in{cancels}:"))
+    yield Display(tuple(Equation(about.f(target), "=", about.f(expr)) for target, expr in found.lines))
+    step = found.step(told)
+    written = listed(Code(text) for text in dict.fromkeys(code(writer, step) for writer in about.matrix.values()))
+    said = listed(f"{about.f(target)} is {about.f(expr)}" for target, expr in found.where_one)
+    where = f"Where {about.f(found.total)} is 1, as for labels and for probabilities, " if found.total else "So "
+    text = f"{where}{said}: in numpy {written}."
+    for name in map(about.f, divided):
+        text += (
+            f" Wherever {name} is not 0 that is the same number. It is the safer line: an entry of {name} that is "
+            f"rounded to 0 would make 0 / 0, or 0 times infinity, above, which is NaN; here nothing is divided by "
+            f"{name}."
+        )
+    yield Paragraph(say(text))
 
 
 def _inserted(about: Subject, expr: Expr, known: Mapping[str, Step]) -> Expr:

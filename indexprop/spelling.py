@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from indexprop import ir, printing
 from indexprop.codegen import Writer
 from indexprop.ir import Access, Index, Step
 from indexprop.listing import SPEC, code
-from indexprop.stories import Chapter, Code, Formula, Items, Paragraph, Words, listed, say
+from indexprop.scattering import told_by_hand
+from indexprop.stories import Block, Chapter, Code, Formula, Items, Paragraph, Words, listed, say
 from indexprop.subjects import Share, Subject
 from indexprop.typesetting import SIGN, latex_terms
 
-SPELLINGS = "The line in every spelling"
 LYING = "How the arrays lie"
 
 _PRODUCT = re.compile(r"(-?|-?.+ \* \()([\w.]+?)(\.m?T)? @ ([\w.]+?)(\.m?T)?(\)?(?: / .+)?)")
@@ -32,6 +32,7 @@ class MatrixProduct:
     summed: Index
     around: tuple[str, str] = ("", "")
     front: tuple[Index, ...] = ()
+    operator: str = "@"
 
     @property
     def turn(self) -> str:
@@ -53,7 +54,7 @@ class MatrixProduct:
     def code(self, *turned: bool) -> str:
         before, after = self.around
         factors = (name + self.turn * turn for name, turn in zip(self.names, turned, strict=True))
-        return f"{before}{' @ '.join(factors)}{after}"
+        return f"{before}{f' {self.operator} '.join(factors)}{after}"
 
     def meeting(self, *turned: bool) -> str:
         """The shapes by names: `(o,b) @ (b,g)`."""
@@ -94,7 +95,10 @@ def shape(about: Subject, derived: str, tensor: str, told: Sequence[Share]) -> C
         places = f"{about.i(*next(iter(lies.values())))}"
     else:
         places = " and ".join(f"{about.i(*lie)} in {name}" for name, lie in lies.items())
-    text = f"A gradient lies as its tensor: {cotangent} must lie as {named} does: {places}."
+    text = (
+        f"A gradient lies as its tensor, because an update takes it away entry by entry: {cotangent} must lie as "
+        f"{named} does: {places}."
+    )
     return Chapter(say(LYING), (Items(tuple(rows)), Paragraph(say(text))))
 
 
@@ -112,7 +116,7 @@ def spellings(about: Subject, step: Step, through: str = "", parts: Sequence[Ste
     if list(codes.values()) == [codes["einsum"]] * 2:  # one layout, where nothing is a matrix product
         del codes[next(iter(about.matrix))]
     rows += [(say(name), say(f"{Code(text)}")) for name, texts in codes.items() for text in texts]
-    notes = []
+    notes: list[Block] = []
     summed = dict.fromkeys(index for line in lines for term in line.terms for index in term.bound)
     if summed:
         text = (
@@ -123,17 +127,29 @@ def spellings(about: Subject, step: Step, through: str = "", parts: Sequence[Ste
     if len(about.matrix) > 1 and len({tuple(codes[name]) for name in about.matrix}) == 1:
         notes.append(Paragraph(say("The line is the same in both layouts: all its tensors are transposed alike.")))
     if not ir.is_plain(step.target) and about.moving(step):
-        text = (
-            f"The left side is not numpy: {Code('ip.source')}, which writes the program as numpy, makes the array "
-            f"on the right, with the axes {about.each(about.moving(step))}, and adds each of its entries at its "
-            f"place in {Code(step.name)}. By hand that is {Code('np.add.at')}, for the places inside: += at an "
-            "array of places keeps one share of those that meet, and -1 is the last entry to numpy."
-        )
-        notes.append(Paragraph(say(text)))
-    return Chapter(
-        say(f"{SPELLINGS}{through}"),
-        (Items(tuple(rows)), *notes),
+        notes += told_by_hand(about, step, next(iter(about.matrix.values())))
+    return Chapter(say(f"The line in every spelling{through}"), (Items(tuple(rows)), *notes))
+
+
+def reasons(about: Subject, told: Share, through: str) -> Iterator[Chapter]:
+    """Why the line looks as it does in each layout."""
+    step = told.step
+    found = {name: _reason(about, told, writer) for name, writer in about.matrix.items()}
+    rows = tuple((say(name), words) for name, words in found.items() if words)
+    if not rows:
+        return
+    codes = " ".join(writer.right_side(step).text for writer in about.matrix.values())
+    known = any(
+        matrix_product(about, step, writer) or axis_sum(about, step, writer) for writer in about.matrix.values()
     )
+    if known:
+        turn = ".mT" if ".mT" in codes else ".T"
+        title = f"Why {turn}, and where" if turn in codes else "Why this axis" if "axis=" in codes else "Why no .T"
+    else:
+        title = "Why None, and where" if "None" in codes else "Why no None"
+    first = [] if known else [Paragraph(say("numpy aligns axes from the right, and repeats an axis of size one."))]
+    last = [Paragraph(_turning(about, step))] if len(rows) > 1 and known else []
+    yield Chapter(say(f"{title}{through}"), (*first, Items(rows), *last))
 
 
 def matrix_product(about: Subject, step: Step, writer: Writer) -> MatrixProduct | None:
@@ -165,8 +181,9 @@ def axis_sum(about: Subject, step: Step, writer: Writer) -> Total | None:
     return Total(read.tensor, about.lie(writer, read), int(found[2]), bool(found[3]))
 
 
-def reason(about: Subject, step: Step, writer: Writer) -> Words | None:
+def _reason(about: Subject, told: Share, writer: Writer) -> Words | None:
     """Why the line looks as it does in a layout; None where there is nothing to say."""
+    step = told.step
     product, total = matrix_product(about, step, writer), axis_sum(about, step, writer)
     want = about.lie(writer, step.target)
     if total:
@@ -179,7 +196,7 @@ def reason(about: Subject, step: Step, writer: Writer) -> Words | None:
             text += f" {kept} leaves an axis of size one there, because {Code(step.name)} lies as {about.i(*want)}."
         return say(text)
     if product is None:
-        return None
+        return _alignment(about, told, writer)
     left, right = map(Code, product.names)
     if left == right:
         left, right = Code(f"{left.text} (left)"), Code(f"{right.text} (right)")
@@ -211,7 +228,46 @@ def reason(about: Subject, step: Step, writer: Writer) -> Words | None:
     return say(f"{text} {shapes}")
 
 
-def turning(about: Subject, step: Step) -> Words:
+def new_axis(writer: Writer, step: Step, read: Access) -> str:
+    """The axes of size one that a read is given in a line, as in `P_s[:, None]`; empty without any."""
+    if not ir.is_plain(step.target) or not ir.is_plain(read):
+        return ""
+    found = re.search(rf"(?<![\w.]){re.escape(read.tensor)}(\[[:, ]*None[^\]]*\])", writer.right_side(step).text)
+    return found[0] if found else ""
+
+
+def _alignment(about: Subject, told: Share, writer: Writer) -> Words | None:
+    """How tensors that lack an index stand beside the others."""
+    step, want = told.step, about.lie(writer, told.step.target)
+    plain = ir.is_plain(step.target)
+    reads = [read for read in dict.fromkeys(step.reads) if plain and ir.is_plain(read) and read.slots]
+    text = ""
+    for read in reads:
+        missing = [index for index in want if index not in read.slots]
+        own = about.lie(writer, read)
+        if len(missing) != 1 or len(own) != len(want) - 1 or "einsum" in writer.right_side(step).text:
+            continue
+        start = f"{' ' if text else ''}{Code(read.tensor)} is {about.i(*own)}, beside {about.i(*want)}: "
+        over = about.i(*missing)
+        if added := new_axis(writer, step, read):
+            made = tuple(index if index in own else "1" for index in want)
+            under = f"{about.i(own[-1])} would stand under {about.i(want[-1])}"
+            text += f"{start}{under}. {Code(added)} is {about.i(*made)}, and its 1 is repeated along {over}."
+            text += _kept(about, told, read, writer)
+        elif own == want[1:]:
+            text += f"{start}{about.i(own[-1])} stands under {about.i(want[-1])}, and all is repeated along {over}."
+    return say(text) if text else None
+
+
+def _kept(about: Subject, told: Share, read: Access, writer: Writer) -> str:
+    """The other way to an axis of size one, where a sum makes the tensor."""
+    made = next((part for part in about.parts_of(told) if part.name == read.tensor), None)
+    if made is None or not re.search(r"\.sum\(axis=\d+\)$", writer.right_side(made).text):
+        return ""
+    return f" {Code('keepdims=True')} in the sum of {Code(made.name)} leaves the same axis."
+
+
+def _turning(about: Subject, step: Step) -> Words:
     """What changes from one layout to the other."""
     specs = [Code(" + ".join(SPEC.findall(one.right_side(step).text))) for one in about.einsum.values()]
     product = any(matrix_product(about, step, writer) for writer in about.matrix.values())

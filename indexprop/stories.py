@@ -89,7 +89,14 @@ class Items:
     rows: tuple[tuple[Words, Words], ...]
 
 
-Block: TypeAlias = Paragraph | Display | Items
+@dataclass(frozen=True)
+class Lines:
+    """Lines of code."""
+
+    lines: tuple[str, ...]
+
+
+Block: TypeAlias = Paragraph | Display | Items | Lines
 
 
 @dataclass(frozen=True)
@@ -191,8 +198,16 @@ def _text_block(block: Block) -> list[str]:
                     start = f"{label:{width}}  ".replace(" ", _STUCK)
                     lines += _wrap(start + _flat(words), "  ", " " * (width + 4))
             return lines
+        case Lines(code):
+            return [part for line in code for part in _wrap_code(line)]
         case _:
             assert_never(block)
+
+
+def _wrap_code(line: str) -> list[str]:
+    """A line of code, indented; what does not fit goes on below, further in."""
+    indent = " " * (6 + len(line) - len(line.lstrip()))
+    return _wrap(line.lstrip(), indent, indent + " " * 8)
 
 
 def _text(story: Story) -> str:
@@ -236,6 +251,8 @@ def _latex_block(block: Block) -> str:
         case Items(rows):
             items = [rf"\item[{{{_latex_words(label)}}}] {_latex_words(words)}" for label, words in rows]
             return "\n".join([r"\begin{description}", *items, r"\end{description}"])
+        case Lines(lines):
+            return "\n".join([r"\begin{verbatim}", *lines, r"\end{verbatim}"])
         case _:
             assert_never(block)
 
@@ -272,6 +289,8 @@ def _markdown_block(block: Block) -> str:
             return f"$$\n\\begin{{aligned}}\n{inside}\n\\end{{aligned}}\n$$"
         case Items(rows):
             return "\n".join(f"- {_markdown_words(label)}: {_markdown_words(words)}" for label, words in rows)
+        case Lines(lines):
+            return "\n".join(["```python", *lines, "```"])
         case _:
             assert_never(block)
 

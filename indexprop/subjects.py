@@ -26,6 +26,11 @@ class Share:
     source: Step
     leaf: Access
 
+    @property
+    def adjoint(self) -> bool:
+        """Whether the line comes from the table, as the adjoint of a function over indices."""
+        return self.step.because is not None and self.step.because.rule == "adjoint"
+
     @cached_property
     def term(self) -> Term:
         """The term of the forward line that holds the read."""

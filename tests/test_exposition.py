@@ -143,8 +143,9 @@ def test_cotangents_that_are_given() -> None:
 def test_the_gradient_everybody_knows_comes_out() -> None:
     """Softmax with cross entropy: P - T, by algebra from the derived lines, and only for targets that add up to one."""
     text = paragraphs(explain(classifier(), "Z"))
-    assert "dZ[b,k] = -T[b,k] / |b| + P[b,k] sum[j](T[b,j]) / |b|" in text
-    assert "Where sum[j](T[b,j]) is 1, as for labels, it is (P[b,k] - T[b,k]) / |b|, and may be written so." in text
+    assert "P_s[b] = -sum[k](T[b,k]) / |b| dZ[b,k] = -T[b,k] / |b| - P[b,k] P_s[b]" in text
+    assert "Where sum[k](T[b,k]) is 1, as for labels and for probabilities, P_s[b] is -1 / |b| and dZ[b,k] is" in text
+    assert "(P[b,k] - T[b,k]) / |b|: in numpy dZ = (P - T) / |b|." in text
     assert "dZ = P * dP leaves out P_s[b], as if what the entries along k share did not depend on them." in text
 
 
@@ -161,8 +162,8 @@ def test_how_arrays_lie_is_said() -> None:
 @pytest.mark.parametrize(
     ("slot", "said"),
     [
-        ("2*p+r", "entry 2, say, was read at p=0, r=2 and at p=1, r=0"),
-        ("p+3*r", "entry 3, say, was read at p=0, r=1 and at p=3, r=0"),
+        ("2*p+r", "entry 2, say, at p=0, r=2 and at p=1, r=0"),
+        ("p+3*r", "entry 3, say, at p=0, r=1 and at p=3, r=0"),
     ],
 )
 def test_entries_that_are_read_twice_are_named(slot: str, said: str) -> None:

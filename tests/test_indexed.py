@@ -234,17 +234,18 @@ def test_the_story_of_an_adjoint_shows_the_lines_of_the_table():
     assert (
         """
 The adjoint of softmax
-  softmax runs over k: every entry of Z[b,k] along k has a part in every entry
-  of P[b,k] along it, so no single local derivative says it all. The table of
-  functions has the lines that add up all the parts (d is the upstream, y the
-  value, k the index softmax runs over):
+  softmax runs over k: every entry of Z[b,k] along k goes into every entry of
+  P[b,k] along it, and what comes back has to be added up. The lines that do so
+  are the adjoint of softmax: they lead from the gradient d with respect to its
+  value y back to that with respect to its argument x, along k:
       s     = sum[k](d[k] y[k])
       dx[k] = y[k] (d[k] - s)
-  y[k] is exp(x[k]) divided by the sum of all exponentials. Above the line x[k]
-  stands in its own y only: that gives y[k] d[k]. Below the line it stands in
-  all of them: that takes y[k] s away. In one formula, the derivative of y[j] by
-  x[k] is y[k] ([j == k] - y[j]), the bracket 1 where j is k and 0 elsewhere.
-  They follow from the definition by the one rule. Here they are
+  y[j] is exp(x[j]) divided by the sum of all exponentials, and x[k] stands
+  below the line of every y[j]: by the quotient rule the derivative of y[j] by
+  x[k] is y[j] ([j == k] - y[k]), the bracket 1 where j is k and 0 elsewhere.
+  Times d[j], and summed over j: the bracket leaves d[k] y[k], and the rest
+  takes away y[k] times s, the sum of all d[j] y[j].
+  Here they are
       P_s[b]  = sum[k](dP[b,k] P[b,k])
       dZ[b,k] = P[b,k] (dP[b,k] - P_s[b])
 """

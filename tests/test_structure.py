@@ -51,6 +51,7 @@ ORDER = [
         "spelling",
         "reasoning",
         "summing",
+        "scattering",
         "subjects",
         "listing",
         "stories",
