@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,7 @@ from indexprop import execution, ir, validation
 from indexprop.completion import Lifted
 from indexprop.errors import IndexpropError, Problem
 from indexprop.ir import Access, Expr, Number, Program, Size
+from indexprop.operations import Traced
 from indexprop.rewriting import LiftError
 
 
@@ -40,11 +42,12 @@ def agree(lifted: Lifted, run: Lifted, where: str) -> None:
             results = everything(program)(**arrays)
     except (IndexpropError, ValueError, LookupError, AssertionError) as error:
         raise LiftError(Problem(f"the program does not run {where}", evidence=str(error))) from error
+    tolerance = precision(*run.values.values())
     expected = {name: np.asarray(lifted.squeezed(name, np.asarray(run.values[name])), dtype=float) for name in results}
     differences = {
         name: value - expected[name]
         for name, value in results.items()
-        if value.shape == expected[name].shape and not close(value, expected[name])
+        if value.shape == expected[name].shape and not close(value, expected[name], tolerance)
     }
     lost = cancelled(program, {**arrays, **results}, differences) if differences else set()
     for name, value in results.items():
@@ -68,6 +71,25 @@ def outcome(result: Any) -> Any:
             return [outcome(value) for value in result]
         case _:
             return result if isinstance(result, str) else None
+
+
+def differing(recorded: Any, given: Any, name: str = "") -> str | None:
+    """Where the arrays of a recorded run are not those that the code gives on its own: ` for W`; or None."""
+    import numpy as np
+
+    if isinstance(recorded, (Traced, np.ndarray, np.generic)):
+        one, other = (np.asarray(value.data if isinstance(value, Traced) else value) for value in (recorded, given))
+        fits = one.shape == other.shape and other.dtype.kind == one.dtype.kind
+        return (
+            None if fits and (one.dtype.kind not in "fiub" or close(one.astype(float), other.astype(float))) else name
+        )
+    pairs: Iterable[tuple[Any, Any, str]] = ()
+    if isinstance(recorded, Mapping) and isinstance(given, Mapping):
+        pairs = ((value, given[key], f" for {key}") for key, value in recorded.items() if key in given)
+    elif isinstance(recorded, (list, tuple)) and isinstance(given, (list, tuple)):
+        pairs = zip(recorded, given, itertools.repeat(name), strict=False)
+    found = (differing(one, other, word) for one, other, word in pairs)
+    return next((word for word in found if word is not None), None)
 
 
 def everything(program: Program) -> execution.Compiled:
@@ -129,6 +151,14 @@ def magnitude(term: ir.Term) -> ir.Term:
                 return ir.call("abs", expr)
 
     return ir.term(term.bound, positive(term.body), replace(term.factor, number=abs(term.factor.number)))
+
+
+def precision(*arrays: Any) -> float:
+    """How well arrays can agree that some code computed: as well as the coarsest of them."""
+    import numpy as np
+
+    kinds = [array.dtype for array in map(np.asarray, arrays) if array.dtype.kind == "f"]
+    return max((1e5 * float(np.finfo(kind).eps) for kind in kinds if kind.itemsize < 8), default=1e-9)
 
 
 def close(one: Any, other: Any, tolerance: float = 1e-9) -> bool:

@@ -102,6 +102,11 @@ def finish(
     steps = [ir.rename_step(step, names.of_step(step)) for step in complete]
     batch = names.chosen[names.batch] if names.batch is not None else None
     used = {index for step in steps for index in step.indices}
+    notes += [
+        f"{access.tensor} is an input: positions that the code computes in line {record.lines[access.tensor].number}"
+        for access in inputs
+        if access.tensor in record.computed
+    ]
     if not steps:
         raise LiftError(Problem("the code computes nothing from its arrays", way_out="Give it arrays to work on."))
     try:
@@ -297,6 +302,7 @@ class Ending:
             members = one.members
             words = {record.written_as.get(member.partition("~")[0], member) for member in members}
             base = words.pop() if len(words) == 1 else re.sub(r"(_\d+)+$", "", min(words))
+            base = f"{base}_value" if validation.name_problem(base) else base
             if name not in used:
                 continue
             used.discard(name)

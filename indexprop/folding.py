@@ -103,7 +103,7 @@ class Folding:
         self, lines: Sequence[Entry], positions: Sequence[int], outer: Passes, place: int
     ) -> dict[int, Entry | None]:
         """What becomes of the lines of one loop, by their positions: folded, gone, or as they were."""
-        count = self.runs[outer, place]
+        count = self.runs.get((outer, place), 0)
         seen: Counter[tuple[tuple[int, ...], int]] = Counter()
         found: dict[tuple[int, ...], list[tuple[int, Entry]]] = {}
         for position in positions:

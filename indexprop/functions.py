@@ -351,6 +351,7 @@ _RECORDS = (
         "where the base is not positive; below an exponent of 1 the derivative by the base is inf at 0",
     ),
     Function("pi", (), r"\pi", parameters=(), value=lambda: math.pi, numpy="np.pi", domain=()),
+    Function("inf", (), r"\infty", parameters=(), value=lambda: math.inf, numpy="np.inf", domain=()),
     *(
         Function(
             sign,

@@ -174,6 +174,23 @@ class Traced:
     def __len__(self) -> int:
         return len(self.data)
 
+    def __copy__(self) -> Any:
+        return self.tracer.apply("copy", type(self.data).copy, (self,), {})
+
+    def __deepcopy__(self, _: Any) -> Any:
+        return self.__copy__()
+
+
+class Selection(Traced):
+    """The entries of a whole array where a mask is true: how many there are depends on the data, so that only what is
+    done to each of them, and put back where they were, has a meaning of its own.
+    """
+
+    def __init__(self, tracer: Recorder, data: Any, whole: Traced, mask: Traced) -> None:
+        super().__init__(tracer, data, (None,) * data.ndim, whole.expr)
+        self.whole = whole
+        self.mask = mask
+
 
 INDEXED = "Entries are not followed yet: write the step on whole axes, or give the notation."
 
@@ -312,6 +329,18 @@ def _power(t: Recorder, one: Any, other: Any) -> Symbol:
     if isinstance(base, Call) and base.function == "sqrt" and exponent == ir.number(2):
         return axes, base.arguments[0]  # a norm, squared again
     return axes, ir.power(base, exponent)
+
+
+@rule("isfinite")
+def _isfinite(t: Recorder, one: Any) -> Symbol:
+    axes, (part,) = t.broadcast((one,))
+    return axes, ir.call("<", ir.call("abs", part), ir.call("inf"))
+
+
+@rule("isnan")
+def _isnan(t: Recorder, one: Any) -> Symbol:
+    axes, (part,) = t.broadcast((one,))
+    return axes, ir.call("!=", part, part)
 
 
 @rule("reciprocal")
@@ -575,9 +604,14 @@ def _reshape(t: Recorder, one: Any, *shape: Any, order: str = "C", newshape: Any
     one = t.traced(one)
     if newshape is not None:
         shape = (newshape,)
-    if order not in ("C", "A", "K"):
+    if order not in ("C", "A", "K", "F"):
         raise t.stop(f"a reshape in the order {order!r}", way_out="Transpose before and after it.")
     wanted = list(shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape or (-1,))
+    if order == "F":  # the first axis runs fastest: turned, reshaped and turned back
+        turned = t.make((one,), (one.axes[::-1], one.expr), one.data.T)
+        reshaped = _reshape(t, turned, wanted[::-1])
+        reshaped.axes = reshaped.axes[::-1]
+        return reshaped
     sizes = [int(size) for size in wanted]
     if -1 in sizes:
         open_size = one.data.size // max(math.prod(size for size in sizes if size != -1), 1)
@@ -668,6 +702,15 @@ for _name, _value in (("zeros", Fraction(0)), ("ones", Fraction(1)), ("empty", F
     RULES[_name + "_like"] = _filled_like(_value)
 
 # --- parts put together -----------------------------------------------------------------------------------------------
+
+
+def numbers(value: Any) -> Iterator[Any]:
+    """The numbers in tuples of tuples."""
+    if isinstance(value, (tuple, list)):
+        for part in value:
+            yield from numbers(part)
+    else:
+        yield value
 
 
 def _size(t: Recorder, mark: Index | None) -> Affine:
@@ -805,6 +848,23 @@ def _append(t: Recorder, one: Any, other: Any, axis: Any = None) -> Traced:
     return _concatenate(t, (one, other), axis)
 
 
+@rule("insert")
+def _insert(t: Recorder, one: Any, position: int, value: Any, axis: Any = None) -> Traced:
+    """One number again and again at a position of an axis: between what is before it and what is behind it."""
+    one, entry = t.traced(one), t.traced(value)
+    if (axis is None and len(one.axes) > 1) or entry.axes:
+        raise t.stop("np.insert of this kind has no rule", way_out="Give an axis and a single number.")
+    axis = int(axis or 0) % len(one.axes)
+    place = int(position) % (one.data.shape[axis] + 1)
+    entry = t.make((entry,), ((None,) * len(one.axes), entry.expr), entry.data.reshape([1] * len(one.axes)))
+    if place == 0:
+        return _concatenate(t, (entry, one), axis)
+    if place == one.data.shape[axis]:
+        return _concatenate(t, (one, entry), axis)
+    before, behind = ((slice(None),) * axis + (cut,) for cut in (slice(None, place), slice(place, None)))
+    return _concatenate(t, (t.part(one, before), entry, t.part(one, behind)), axis)
+
+
 @rule("split", "array_split", "hsplit", "vsplit")
 def _split(t: Recorder, one: Any, *_: Any, **__: Any) -> Symbol:
     raise t.stop("np.split of this kind has no rule")
@@ -812,7 +872,7 @@ def _split(t: Recorder, one: Any, *_: Any, **__: Any) -> Symbol:
 
 @rule("pad")
 def _pad(t: Recorder, one: Any, width: Any, mode: str = "constant", *, constant_values: Any = 0) -> Traced:
-    if mode != "constant" or t.plain(constant_values) not in (0, ((0, 0),)):
+    if mode != "constant" or any(numbers(t.plain(constant_values))):
         raise t.stop(f"padding in the mode {mode!r} has no rule", way_out="Zeros have one.")
     one = _tensor(t, one, "inner")
     count = len(one.axes)
@@ -1099,6 +1159,16 @@ def _softmax(t: Recorder, one: Any, axis: Any = None) -> Symbol:
     over = tuple(mark for mark in marks if mark is not None)
     return one.axes, ir.Apply("softmax", over, (one.expr,), True)
 
+
+POINTWISE = frozenset(
+    [
+        *(name for name, record in TABLE.items() if record.parameters),
+        *SPELLED,
+        *("add", "subtract", "multiply", "divide", "true_divide", "reciprocal", "negative", "positive"),
+        *("copy", "astype", "float64", "float32"),
+    ]
+)
+"""What is done to every entry on its own."""
 
 FILLS = frozenset({"zeros", "ones", "empty", "full", "zeros_like", "ones_like", "full_like", "empty_like"})
 MADE = frozenset({"arange", "eye", "identity", "tri"})

@@ -50,8 +50,9 @@ class Record:
     name in the code, `aliases` are further names. `inputs` are the data, by their names, `origins` the names that they
     had first; `fills` those that start as one constant, `changed` those of them that the code writes to, `constants`
     those that stay it. `positions` are the axes that data is read as positions of, `fixed` positions that the code
-    spells out. `scalars` are named numbers, `literals` plain integers; `path` are the choices that were made, `trips`
-    the ranges of loops and `runs` the numbers of their passes.
+    spells out, `computed` those that it computes, from `whole_numbers` among others. `scalars` are named numbers,
+    `literals` plain integers; `path` are the choices that were made, `trips` the ranges of loops and `runs` the numbers
+    of their passes.
     """
 
     def __init__(self, plan: Plan | None = None) -> None:
@@ -76,6 +77,8 @@ class Record:
         self.constants: dict[str, Expr] = {}
         self.positions: dict[str, list[Index]] = {}
         self.fixed: set[str] = set()
+        self.computed: set[str] = set()
+        self.whole_numbers: set[str] = set()
         self.literals: list[tuple[str, int, Index]] = []
         self.path: dict[tuple[int, bool], Branch] = {}
         self.loops: list[list[int]] = []

@@ -170,10 +170,11 @@ class Rewriter(ast.NodeTransformer):
         return self.ask("get", node, node.value, self.constant(node.attr))
 
     def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
+        name = name_of(node)
         self.generic_visit(node)
         if not isinstance(node.ctx, ast.Load):
             return node
-        return self.ask("item", node, node.value, self.key(node.slice))
+        return self.ask("item", node, node.value, self.key(node.slice), self.constant(name))
 
     def key(self, node: ast.expr) -> ast.expr:
         """A subscript as a value: slices become calls of `slice`."""
@@ -228,11 +229,13 @@ class Rewriter(ast.NodeTransformer):
     def visit_Assign(self, node: ast.Assign) -> Any:
         outer, self.owner = self.owner, next((target.id for target in node.targets if isinstance(target, ast.Name)), "")
         plain = isinstance(node.value, ast.Name)
-        node.value = self.visit(node.value)
-        before: list[ast.stmt] = []
+        value = self.visit(node.value)
+        if len(node.targets) == 1 and isinstance(node.targets[0], ast.Subscript):
+            made = ast.Expr(self.stored(node, node.targets[0], value))
+            self.owner = outer
+            return ast.copy_location(made, node)
         after: list[ast.stmt] = []
-        value = node.value
-        for target in node.targets:
+        for k, target in enumerate(node.targets):
             match target:
                 case ast.Name(name):
                     value = self.ask("bind", node, self.constant(name), value, self.constant(plain))
@@ -241,13 +244,18 @@ class Rewriter(ast.NodeTransformer):
                     value = self.ask("bind", node, self.constant(name), value)
                 case ast.Tuple() | ast.List():
                     after.extend(self.rebind(node, target))
-        if len(node.targets) == 1 and isinstance(node.targets[0], ast.Subscript):
-            made = ast.Expr(self.stored(node, node.targets[0], value))
-            self.owner = outer
-            return ast.copy_location(made, node)
+                case ast.Subscript():
+                    node.targets[k], spared = self.spare(target, k)
+                    after.append(ast.copy_location(ast.Expr(self.stored(node, target, spared)), node))
         node.value = value
         self.owner = outer
-        return [*before, node, *after]
+        return [node, *after]
+
+    @staticmethod
+    def spare(target: ast.expr, number: int) -> tuple[ast.Name, ast.Name]:
+        """A variable that stands for a part of a target: to be stored to, and to be read."""
+        name = f"{TRACER}_{number}"
+        return ast.copy_location(ast.Name(name, ast.Store()), target), ast.Name(name, ast.Load())
 
     def rebind(self, node: ast.stmt, target: ast.Tuple | ast.List) -> Iterator[ast.stmt]:
         """After `a, d["b"] = ...`: every part gets its name; what is no plain name goes through a variable first."""
@@ -260,9 +268,7 @@ class Rewriter(ast.NodeTransformer):
                     yield from self.rebind(node, part)
                     continue
                 case ast.Subscript() | ast.Attribute():
-                    spare = f"{TRACER}_{k}"
-                    target.elts[k] = ast.copy_location(ast.Name(spare, ast.Store()), part)
-                    spared = ast.Name(spare, ast.Load())
+                    target.elts[k], spared = self.spare(part, k)
                     if isinstance(part, ast.Subscript):
                         made = ast.Expr(self.stored(node, part, spared))
                     else:

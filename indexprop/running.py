@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import copy
 import inspect
 import math
 import operator
@@ -20,7 +21,7 @@ from typing import Any
 
 from indexprop import ir, validation
 from indexprop.ir import Access, Count, Size
-from indexprop.operations import FILLS, INDEXED, MADE, METHODS, RULES, Dim, Method, Scalar, Traced
+from indexprop.operations import FILLS, INDEXED, MADE, METHODS, RULES, Dim, Method, Scalar, Selection, Traced
 from indexprop.records import Branch, Plan
 from indexprop.rewriting import TRACER, Code, LiftError, Rewriter, stored_names
 from indexprop.subscripts import counted, quotient
@@ -53,6 +54,8 @@ class Tracer(Values):
         np = self.np
         self.wanted = frozenset(wanted)  # numbers that are inputs, although they look like constants
         self.numbers: dict[tuple[str, float], str] = {}
+        self.arguments: frozenset[str] = frozenset()  # they keep the names that the function gives them
+        self.settings: dict[tuple[int, str, int], tuple[Any, int]] = {}
         self.calls: list[str] = []
         self.translated: dict[types.CodeType, Any] = {}
         self.codes: list[Code] = []
@@ -127,11 +130,7 @@ class Tracer(Values):
             value = getattr(owner, name)
             if isinstance(owner, types.ModuleType):
                 return value
-            if isinstance(value, self.np.ndarray):
-                value = self.wrap(value)
-            if isinstance(value, Traced) and value.raw and not value.fill:
-                self.source(value, self.fresh_name(name))
-            return value
+            return self.outside(name, value, owner)
         match name:
             case "T" | "mT":
                 return self.apply(
@@ -153,6 +152,8 @@ class Tracer(Values):
         return Dim.of(math.prod(sizes), ir.multiply(*exprs))
 
     def shape(self, value: Traced) -> tuple[int, ...]:
+        if isinstance(value, Selection):
+            raise self.chosen()
         return tuple(
             size if mark is None else Dim.of(size, Size(mark))
             for mark, size in zip(value.axes, value.data.shape, strict=True)
@@ -162,15 +163,36 @@ class Tracer(Values):
     def slice(*parts: Any) -> slice:
         return slice(*parts)
 
-    def item(self, place: int, owner: Any, key: Any) -> Any:
+    def item(self, place: int, owner: Any, key: Any, name: str) -> Any:
         self.at(place)
-        return self.part(owner, key)
+        value = self.part(owner, key)
+        if isinstance(owner, Mapping) and isinstance(key, str):
+            return self.outside(key, value, owner)
+        if isinstance(owner, (Mapping, list, tuple)) and isinstance(value, Traced):
+            return self.outside(self.entry_name(name, owner, plain(key)), value, owner)
+        return value
+
+    def outside(self, name: str, value: Any, owner: Any = None) -> Any:
+        """What the code finds in an object, in a container or in its module: arrays there are data, under this name,
+        and whole numbers may stand for sizes.
+        """
+        if isinstance(value, int) and not isinstance(value, (bool, Dim)) and owner is not None:
+            key = id(owner), name, value
+            if key not in self.settings:
+                self.settings[key] = owner, self.bind_integer(name, value)
+            return self.settings[key][1]
+        if isinstance(value, self.np.ndarray):
+            value = self.wrap(value)
+        if isinstance(value, Traced) and value.raw and not value.fill:
+            self.given.add(tensor := self.fresh_name(re.sub(r"\W+", "_", name)))
+            self.source(value, tensor)
+        return value
 
     def branch(self, place: int, test: Any) -> Any:
         self.at(place)
         data = isinstance(test, Traced)
         if data and test.data.size != 1:
-            raise self.stop("an array decides a branch")
+            raise self.stop("an array decides a branch", way_out="Use np.where.")
         line = self.line()
         taken = bool(test)
         if data or isinstance(test, bool):
@@ -178,8 +200,11 @@ class Tracer(Values):
         return taken if data else test
 
     def loop(self, place: int, values: Any) -> Iterator[Any]:
-        """What a loop runs over, with a count of its passes."""
+        """What a loop runs over, with a count of its passes; a generator of the code counts those of its own loops."""
         self.at(place)
+        if isinstance(values, types.GeneratorType):
+            yield from values
+            return
         if isinstance(values, range):
             known = self.ranges.get(id(values))
             ends = known[1] if known is not None else (values.start, values.stop, values.step)
@@ -206,11 +231,22 @@ class Tracer(Values):
             if name == "tolist":
                 return [self.part(owner, k) for k in range(len(owner.data))] if owner.data.ndim else owner
             return self.apply(name, getattr(type(owner.data), name), (owner, *args), kwargs)
+        if "out" in kwargs and isinstance(kwargs["out"], Traced):
+            target = kwargs.pop("out")
+            result = self.step(self.called_by(target), self.traced(self.call(place, function, *args, **kwargs)))
+            self.overwrite(target, result)
+            return target
+        if isinstance(function, np.vectorize) and self.involved(*args):
+            return self.vectorized(place, function, *args, **kwargs)
+        if function in (np.shape, np.ndim, np.size) and isinstance(args[0], Traced):
+            return self.measured(function, *args, **kwargs)
         if function in (np.split, np.array_split, np.hsplit, np.vsplit, np.add.at, np.subtract.at):
             return self.special(function, *args, **kwargs)
         known = self.by_id.get(id(function))
         if known in MADE and known != "arange" and not self.steps_only:
             known = None  # in a script, data like any other
+        if known is not None and getattr(math, known, None) is function and self.involved(*args):
+            function = getattr(np, known, function)
         if known is not None and not (known in ("float64", "abs") and not self.involved(*args)):
             sizes = any(isinstance(part, Scalar if known in ("array", "asarray") else (Dim, Scalar)) for part in args)
             if self.involved(*flatten((args, kwargs))) or known in FILLS | MADE or sizes:
@@ -233,6 +269,11 @@ class Tracer(Values):
             args = (list(args[0]), *args[1:])
         if function in (builtins.sum, builtins.max, builtins.min) and args and isinstance(args[0], Iterator):
             args = (list(args[0]), *args[1:])
+        whole = len(args) == 1 and isinstance(args[0], Traced) and args[0].data.ndim
+        if function is builtins.sum and whole:
+            return self.apply("sum", np.sum, (args[0], 0), {})
+        if function in (builtins.max, builtins.min) and whole and args[0].data.ndim == 1:
+            return self.apply(function.__name__, getattr(np, function.__name__), args, {})
         if function in (builtins.max, builtins.min) and self.holds_traced(args):
             name = "maximum" if function is builtins.max else "minimum"
             parts = list(args[0]) if len(args) == 1 else list(args)
@@ -271,6 +312,23 @@ class Tracer(Values):
         label = _label(function)
         arrays = [part for part in flatten((args, kwargs)) if isinstance(part, Traced)]
         return self.apply(label, function, args, kwargs) if arrays else function(*args, **kwargs)
+
+    def vectorized(self, place: int, function: Any, *args: Any, **kwargs: Any) -> Any:
+        """What np.vectorize calls for every entry, called once for the whole array: the same where it is pointwise."""
+        result = self.traced(self.call(place, function.pyfunc, *args, **kwargs))
+        given = function(*plain(args), **{key: plain(value) for key, value in kwargs.items()})
+        if not (result.data.shape == given.shape and self.np.allclose(result.data, given, equal_nan=True)):
+            raise self.stop("np.vectorize of a function that is not the same for whole arrays")
+        return result
+
+    def measured(self, function: Any, one: Traced, axis: Any = None) -> Any:
+        """`np.shape`, `np.ndim` and `np.size`."""
+        if function is self.np.ndim:
+            return one.data.ndim
+        sizes = self.shape(one)
+        if function is self.np.shape:
+            return sizes
+        return self.product(sizes) if axis is None else sizes[axis]
 
     def special(self, function: Any, *args: Any, **kwargs: Any) -> Any:
         """Functions that give several arrays, or change one."""
@@ -332,7 +390,7 @@ class Tracer(Values):
             )
         if isinstance(value, self.np.ndarray):
             value = self.wrap(value)
-        if not isinstance(value, Traced):
+        if not isinstance(value, Traced) or isinstance(value, Selection):
             return value
         if value.writing is not None:
             value.called = value.called or name
@@ -354,7 +412,7 @@ class Tracer(Values):
             if not value.axes and not any(True for _ in ir.accesses(value.expr)):
                 return value  # a number
             return self.step(name, value)
-        if value.name in self.inputs and not value.used and not plain:
+        if value.name in self.inputs and value.name not in self.arguments and not value.used and not plain:
             if name != value.name and not validation.name_problem(name):
                 self.rename(value, name)
         elif plain and name != value.name:
@@ -424,7 +482,7 @@ class Tracer(Values):
             return self.bind_integer(name, value)
         if isinstance(value, float) and not isinstance(value, (Scalar, self.np.generic)):
             return self.bind_number(name, value)
-        if not isinstance(value, Traced) or value.raw:
+        if not isinstance(value, Traced) or isinstance(value, Selection) or value.raw:
             return value
         if not value.name and many and any(isinstance(part, ir.Reduce) for part in ir.walk(value.expr)):
             owner = self.calls[-1] if self.calls else ""
@@ -437,11 +495,7 @@ class Tracer(Values):
         """An argument of the function: every array in it is an input."""
         np = self.np
         if isinstance(value, np.ndarray):
-            made = self.wrap(np.array(value))
-            if isinstance(made, Traced):
-                self.given.add(tensor := self.fresh_name(name))
-                self.source(made, tensor)
-            return made
+            return self.outside(name, np.array(value))
         if isinstance(value, Mapping):
             return {key: self.argument(str(key), part) for key, part in value.items()}
         if isinstance(value, (list, tuple)):
@@ -482,26 +536,25 @@ class Tracer(Values):
             if owner.name in self.fills:
                 self.changed.add(owner.name)
             if not new.raw:
-                new = self.step(self.written_as.get(owner.name, owner.name) or called or "value", new)
+                new = self.step(self.called_by(owner) if owner.name else called or "value", new)
             self.overwrite(owner, new)
             return owner
         return new
+
+    def called_by(self, owner: Traced, name: str = "") -> str:
+        """What the code calls an array."""
+        return self.written_as.get(owner.name, owner.name) or owner.called or name or "value"
 
     def overwrite(self, owner: Traced, new: Traced) -> None:
         """numpy changes the array itself: everybody who holds it sees the new value."""
         if new.data.shape != owner.data.shape:
             raise self.stop(f"shape {new.data.shape} does not fit into {owner.data.shape}")
         old = owner.data
+        self.refresh(old, new.data, self.np.arange(old.size))
         for other in list(self.alive):
             if other.data is old:
                 other.data, other.axes, other.expr, other.writing = new.data, new.axes, new.expr, None
                 other.name, other.raw, other.fill = new.name, new.raw, new.fill
-            elif other.data is not None and self.np.may_share_memory(other.data, old):
-                raise self.stop(
-                    "an array is changed while a view of it is in use",
-                    evidence=f"The view is {other.name or 'an expression'}.",
-                    way_out="Write x = x + ... instead of x += ..., or copy the view.",
-                )
 
     def augment_item(self, place: int, word: str, owner: Any, key: Any, value: Any, name: str) -> None:
         self.at(place)
@@ -518,9 +571,9 @@ class Tracer(Values):
         operation, function = BINARY[word]
         if owner.raw and not owner.fill and all(map(self.is_raw, flatten((key, value)))):
             self.fill_data(owner, key, function(owner.data[plain(key)], plain(value)))
-        elif self.is_mask(owner, key):
-            new = self.apply(operation, function, (owner, value), {})
-            self.store_masked(owner, key, new, name)
+        elif (mask := self.mask_of(owner, key)) is not None:
+            new = self.apply(operation, function, (owner, self.unmasked(value, mask)), {})
+            self.store_masked(owner, mask, new, name)
         elif word in ("Add", "Sub"):
             signed = value if word == "Add" else self.apply("negative", operator.neg, (self.traced(value),), {})
             self.write(owner, key, signed, name, adds=True)
@@ -547,23 +600,14 @@ class Tracer(Values):
         symbolic = self.steps_only and (owner.fill or owner.writing is not None or not all(map(self.is_raw, parts)))
         if self.is_data(owner) and all(map(self.is_data, parts)) and not symbolic:
             self.fill_data(owner, key, value)
-        elif self.is_mask(owner, key):
-            value = self.traced(value)
-            if value.axes:
-                raise self.stop("values are put where a mask is true, one by one", way_out="Use np.where.")
-            self.store_masked(owner, key, value, name)
+        elif (mask := self.mask_of(owner, key)) is not None:
+            self.store_masked(owner, mask, self.unmasked(value, mask), name)
         else:
             self.write(owner, key, value, name, adds=False)
 
-    @staticmethod
-    def is_mask(owner: Traced, key: Any) -> bool:
-        return isinstance(key, Traced) and key.data.dtype == bool and key.data.shape == owner.data.shape
-
-    def store_masked(self, owner: Traced, key: Traced, value: Any, name: str) -> None:
-        new = self.apply("where", self.np.where, (key, value, owner), {})
-        self.overwrite(
-            owner, self.step(self.written_as.get(owner.name, owner.name) or owner.called or name or "value", new)
-        )
+    def store_masked(self, owner: Traced, mask: Traced, value: Any, name: str) -> None:
+        new = self.apply("where", self.np.where, (mask, value, owner), {})
+        self.overwrite(owner, self.step(self.called_by(owner, name), new))
 
     def is_data(self, value: Traced) -> bool:
         """An array of the code's data, before anything is computed from it."""
@@ -623,8 +667,10 @@ class Tracer(Values):
             raise self.stop(f"{function.__name__} is not a plain function", way_out="Write it with def.")
         node.decorator_list = []  # the function was found behind them
         self.written.update(stored_names(tree))
-        names = inspect.getclosurevars(function).nonlocals
-        space = {**function.__globals__, **names, TRACER: self}
+        space = {**function.__globals__, **inspect.getclosurevars(function).nonlocals, TRACER: self}
+        used = {part.id for part in ast.walk(tree) if isinstance(part, ast.Name)}
+        used = {name for name in used & space.keys() if not name.startswith("_")}
+        space |= {name: self.outside(name, space[name], function.__globals__) for name in sorted(used)}
         compiled = self.compiled(tree, code)
         exec(compiled, space)
         made = space[node.name]
@@ -644,10 +690,16 @@ class Tracer(Values):
         self.written.update(stored_names(tree))
         space: dict[str, Any] = {"__name__": "__main__", "__file__": filename, TRACER: self}
         self.guarded(lambda: exec(self.compiled(tree, code), space))
-        self.guarded(
-            lambda: [self.traced(value) for value in flatten(space) if isinstance(value, Traced) and value.writing]
-        )
+        self.guarded(lambda: self.complete(value for value in flatten(space) if isinstance(value, Traced)))
         return {name: value for name, value in space.items() if not name.startswith("_")}
+
+    def complete(self, values: Iterable[Traced]) -> None:
+        """What a script leaves behind is recorded to the end."""
+        for value in values:
+            if isinstance(value, Selection):
+                self.here = value.made
+            if value.writing is not None or isinstance(value, Selection):
+                self.traced(value)
 
     def after(self, space: dict[str, Any], name: str, expression: str) -> Any:
         """An expression over the names that a script leaves behind, as one more line of it."""
@@ -680,7 +732,8 @@ class Tracer(Values):
             self.flush(value)
         if value.name or (value.raw and name == "asked"):
             return value
-        return self.step(name, self.traced(value) if value.raw or value.lazy else value)
+        plain = not (value.raw or value.lazy or isinstance(value, Selection))
+        return self.step(name, value if plain else self.traced(value))
 
     def guarded(self, action: Callable[[], Any]) -> Any:
         """An action of the author's code: what goes wrong in it is shown where it stands."""
@@ -717,7 +770,7 @@ def _label(function: Any) -> str:
 
 HARMLESS = (
     len, zip, enumerate, reversed, isinstance, list, tuple, dict, type, hasattr, getattr, setattr, callable, range,
-    iter, next, map, filter,
+    iter, next, map, filter, copy.copy, copy.deepcopy,
 )  # fmt: skip
 
 

@@ -404,6 +404,8 @@ class Analytic(Field):
                 return cmath.atan(arguments[0])
             case "pi":
                 return complex(math.pi)
+            case "inf":
+                return complex(math.inf)
         native = getattr(cmath, function, None)
         if native is None:
             raise TypeProblem(Problem(f"{function} has no analytic definition, so the complex step cannot be taken"))

@@ -11,19 +11,25 @@ against the program: on the data of the code, on fresh data, and at other sizes 
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import inspect
+import io
+import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from indexprop import variation
-from indexprop.agreement import agree
+from indexprop.agreement import agree, differing
 from indexprop.completion import Lifted, finish
+from indexprop.errors import Problem
 from indexprop.ir import Index
 from indexprop.records import Plan
 from indexprop.rewriting import LiftError, read
 from indexprop.running import Tracer
+from indexprop.values import flatten
 
 
 def lift(
@@ -80,22 +86,16 @@ class Recording:
         self.larger = False
         self.text, self.filename = ("", "") if callable(subject) else read(subject)
         self.tracer, self.lifted = self.record(None)
+        self.compare()
         agree(self.lifted, self.lifted, "on the data of the code")
         self.lifted = replace(self.lifted, notes=(*self.lifted.notes, *self.again()))
 
     def record(self, plan: Plan | None) -> tuple[Tracer, Lifted]:
-        import numpy as np
-
         tracer = Tracer(plan, self.inputs)
-        state = np.random.get_state()
-        np.random.seed(0)
-        try:
-            with np.errstate(all="ignore"):
-                result = self.run(tracer)
-        finally:
-            np.random.set_state(state)
+        with repeatable(self.subject):
+            self.result = self.run(tracer)
         text = self.text or tracer.text()
-        return tracer, finish(tracer, self.hints, self.inputs, self.constants, text, result)
+        return tracer, finish(tracer, self.hints, self.inputs, self.constants, text, self.result)
 
     def run(self, tracer: Tracer) -> Any:
         if not callable(self.subject):
@@ -103,17 +103,49 @@ class Recording:
             for name, expression in self.after:
                 space[name] = tracer.after(space, name, expression)
             return space
-        function = self.subject
         tracer.steps_only = True
-        parameters = list(inspect.signature(function).parameters)
-        given = (
-            dict(self.arguments)
-            if isinstance(self.arguments, Mapping)
-            else dict(zip(parameters, self.arguments, strict=False))
-        )
-        wrapped = {name: tracer.argument(name, value) for name, value in given.items()}
-        result = tracer.guarded(lambda: tracer.translate(function)(**wrapped))
+        function, bound = self.called()
+        tracer.arguments = frozenset(bound.arguments)
+        for name, value in bound.arguments.items():
+            bound.arguments[name] = tracer.argument(name, value)
+        result = tracer.guarded(lambda: tracer.translate(function)(*bound.args, **bound.kwargs))
         return tracer.settle(result, "result")
+
+    def called(self) -> tuple[Callable[..., Any], inspect.BoundArguments]:
+        """The function and its arguments, copied: the code may change them, and the object that it belongs to."""
+        assert callable(self.subject)
+        function, arguments = copied((followed(self.subject), self.arguments))
+        signature = inspect.signature(function)
+        try:
+            if isinstance(arguments, Mapping):
+                return function, signature.bind(**arguments)
+            return function, signature.bind(*arguments)
+        except TypeError as error:
+            name = getattr(function, "__name__", "the function")
+            raise LiftError(Problem(f"{name}{signature} is not called like this: {error}")) from None
+
+    def compare(self) -> None:
+        """Runs the code as it is: what was recorded are its own arrays, unless it is different every time."""
+        given = self.original()
+        found = differing(self.result, given)
+        if found is not None and differing(given, self.original()) is None:
+            raise LiftError(
+                Problem(
+                    f"the code gives another array{found} when it runs on its own",
+                    way_out="This is a mistake of the lift: nothing was returned.",
+                )
+            )
+
+    def original(self) -> Any:
+        """What the code leaves when it runs on its own."""
+        with repeatable(self.subject), contextlib.redirect_stdout(io.StringIO()):
+            if callable(self.subject):
+                function, bound = self.called()
+                return function(*bound.args, **bound.kwargs)
+            space: dict[str, Any] = {"__name__": "__main__", "__file__": self.filename}
+            with contextlib.suppress(SystemExit):
+                exec(compile(self.text, self.filename, "exec"), space)
+            return space
 
     def again(self) -> Iterator[str]:
         """Runs the code at other sizes, or on other data, and compares; what could not be done is said."""
@@ -133,3 +165,42 @@ class Recording:
     def plan(self, resized: bool, seed: int) -> Plan:
         """Fresh data for every input, as `variation.plan` draws it."""
         return variation.plan(self.tracer, seed, resized=resized, larger=self.larger, truths=self.truths)
+
+
+def followed(subject: Callable[..., Any]) -> Callable[..., Any]:
+    """The function behind a callable: a plain function, a method, or the `__call__` of an object."""
+    if isinstance(subject, types.FunctionType | types.MethodType):
+        return subject
+    inner: Any = getattr(subject, "__call__", None)  # noqa: B004
+    if isinstance(inner, types.MethodType):
+        return inner
+    raise LiftError(
+        Problem(f"a {type(subject).__name__} is no function whose code can be read", way_out="Give a plain function.")
+    )
+
+
+def copied(value: Any) -> Any:
+    """A deep copy, or the value itself where it cannot be copied."""
+    try:
+        return copy.deepcopy(value)
+    except Exception:  # whatever an object of the author raises
+        return value
+
+
+@contextlib.contextmanager
+def repeatable(subject: Any) -> Iterator[None]:
+    """Runs code with the same random numbers every time, and without a trace in the arrays of its module."""
+    import numpy as np
+
+    state = np.random.get_state()
+    np.random.seed(0)
+    space = getattr(getattr(subject, "__func__", subject), "__globals__", {})
+    arrays = [(value, value.copy()) for value in flatten(list(space.values())) if isinstance(value, np.ndarray)]
+    try:
+        with np.errstate(all="ignore"):
+            yield
+    finally:
+        np.random.set_state(state)
+        for array, before in arrays:
+            if array.flags.writeable:
+                array[...] = before

@@ -16,11 +16,23 @@ from typing import Any
 from indexprop import ir
 from indexprop.functions import TABLE
 from indexprop.ir import Access, Affine, Call, Expr, Group, Index, Lookup, Number, Partial, Size, Slot, Step
-from indexprop.operations import FILLS, MADE, RULES, Dim, Scalar, Slots, Symbol, Traced, recognise
+from indexprop.operations import (
+    FILLS,
+    MADE,
+    POINTWISE,
+    RULES,
+    Dim,
+    Scalar,
+    Selection,
+    Slots,
+    Symbol,
+    Traced,
+    recognise,
+)
 from indexprop.records import Plan, Record
 from indexprop.rewriting import TRACER, LiftError
 from indexprop.subscripts import AT, NotPlain, counted, linear, narrow, put, put_whole, region, whole
-from indexprop.writing import Patch, Writing, chain, regions, simple
+from indexprop.writing import Patch, Writing, ancestry, chain, regions, simple
 
 
 class Values(Record):
@@ -42,6 +54,8 @@ class Values(Record):
         """A value as it takes part in an operation: arrays get a name, numbers are exact."""
         np = self.np
         match value:
+            case Selection():
+                raise self.chosen()
             case Traced():
                 if value.lazy:
                     self.look(value)
@@ -88,8 +102,10 @@ class Values(Record):
     def real(self, value: float) -> Expr:
         if value == math.pi:
             return ir.call("pi")
-        if not math.isfinite(value):
-            raise self.stop(f"the constant {value} has no place in the notation")
+        if math.isinf(value):
+            return ir.call("inf") if value > 0 else ir.negate(ir.call("inf"))
+        if math.isnan(value):
+            raise self.stop("the constant nan has no place in the notation")
         return Number(Fraction(repr(float(value))))
 
     def number(self, value: Traced) -> Expr:
@@ -138,11 +154,7 @@ class Values(Record):
         if isinstance(key, np.ndarray):
             key = self.wrap(key)
         if key.data.dtype.kind == "b":
-            raise self.stop(
-                "entries are chosen by a condition",
-                evidence="How many there are depends on the data.",
-                way_out="Use np.where, or multiply by the condition.",
-            )
+            raise self.chosen()
         if key.data.size and key.data.min() < 0:
             raise self.stop("positions are counted from the end", evidence=f"The smallest is {key.data.min()}.")
         if key.place is not None:
@@ -159,19 +171,56 @@ class Values(Record):
             if constant:
                 self.fixed.add(name)
             self.source(key, name)
-        known = self.fresh(self.traced(key))
-        if not isinstance(known.expr, Access) or known.expr.tensor not in self.inputs:
-            raise self.stop(
-                "computed numbers are used as positions",
-                evidence="Positions are data in the notation.",
-                way_out="Give the positions as an argument.",
-            )
         if key.data.dtype.kind not in "iu":
             raise self.stop("positions are no integers")
+        known = self.fresh(self.given_positions(self.traced(key)))
+        assert isinstance(known.expr, Access)
         key.used = True
         if mark is not None:
             self.positions.setdefault(known.expr.tensor, []).append(mark)
         return known.axes, Lookup(known.expr)
+
+    def given_positions(self, key: Traced) -> Traced:
+        """Positions as an input: read from one where the code only picks them, otherwise computed ones as they are."""
+        while isinstance(key.expr, Access) and key.expr.tensor not in self.inputs:
+            made = [step for step in self.steps if step.name == key.expr.tensor]
+            match made:
+                case [Step(Access(_, marks), (ir.Term(factor, (), Access() as source),))] if factor == ir.Factor():
+                    slots: dict[Index, Slot] = {}
+                    for mark, slot in zip(marks, key.expr.slots, strict=True):
+                        if isinstance(mark, str):
+                            slots[mark] = slot
+                    if len(slots) < len(marks):
+                        break
+                    key = Traced(self, key.data, key.axes, put(source, slots))
+                case _:
+                    break
+        if not isinstance(key.expr, Access):
+            value = Traced(self, key.data, key.axes, key.expr)
+            self.source(value, self.fresh_name(f"{self.key_name().removesuffix('positions')}_positions".strip("_")))
+            self.computed.add(value.name)
+            self.origins_of({access.tensor for access in ir.accesses(key.expr)})
+            return value
+        name = key.expr.tensor
+        if name not in self.inputs:  # its line goes: positions are data in the notation
+            self.origins_of({name})
+            kept = [number for number, step in enumerate(self.steps) if step.name != name]
+            self.steps, self.passes = [self.steps[k] for k in kept], [self.passes[k] for k in kept]
+            axes = self.tensors[name]
+            value = Traced(
+                self, self.values[name], axes, Access(name, tuple(mark for mark in axes if mark is not None))
+            )
+            value.name, value.used = name, True
+            self.inputs[name], self.origins[name] = value, name
+            self.computed.add(name)
+        return key
+
+    def origins_of(self, names: set[str]) -> None:
+        """Whole numbers that positions are computed from stay whole numbers when they are drawn again."""
+        for step in reversed(self.steps):
+            if step.name in names:
+                names |= {access.tensor for access in step.reads}
+        self.whole_numbers |= {name for name in names & self.inputs.keys() if self.values[name].dtype.kind in "iu"}
 
     def key_name(self) -> str:
         """What the positions of the subscript at hand are called."""
@@ -283,6 +332,8 @@ class Values(Record):
         """An operation: numpy computes the array, the rule says what it is."""
         np = self.np
         arrays = [part for part in flatten((args, kwargs)) if isinstance(part, (Traced, np.ndarray))]
+        if any(isinstance(part, Selection) for part in arrays):
+            return self.on_selections(name, function, args, kwargs)
         arrays = [part for part in arrays if not self.is_constant(part)] or arrays
         if any(not part.raw for part in arrays if isinstance(part, Traced)):
             used: list[Traced] = []
@@ -402,7 +453,7 @@ class Values(Record):
     def step(self, name: str, value: Traced) -> Traced:
         """A step of the program: the value is read by its name from now on."""
         tensor = self.fresh_name(name)
-        made_at = value.made
+        made_at, parent = value.made, value.parent
         value = self.fresh(value)
         value.made = made_at
         groups: Mapping[Index, Slot] = {mark: Group(parts) for mark, parts in value.groups.items()}
@@ -418,7 +469,7 @@ class Values(Record):
         if tensor != name:
             self.aliases.setdefault(name, tensor)
         made = Traced(self, value.data, value.axes, target)
-        made.name = tensor
+        made.name, made.parent = tensor, parent
         self.tensors[tensor] = made.axes
         return made
 
@@ -454,7 +505,10 @@ class Values(Record):
             if (kept := self.written_part(root, keys, data)) is not None:
                 return kept
         arrays = [part for part in flatten(key) if isinstance(part, (Traced, np.ndarray, list))]
-        if owner.raw and not owner.fill and not (self.steps_only and any(not self.is_raw(part) for part in arrays)):
+        recorded = not owner.raw or owner.fill or (self.steps_only and not all(map(self.is_raw, arrays)))
+        if recorded and (mask := self.mask_of(owner, key)) is not None:
+            return Selection(self, data, self.traced(owner), mask)
+        if not recorded:
             if arrays:
                 self.looked_up(key, owner.axes[0])
                 return self.wrap(data)
@@ -474,6 +528,63 @@ class Values(Record):
             made = self.make((owner,), (found.axes, self.at_slots(owner, found.slots)), data)
         made.parent = (owner, key) if looks else None
         return made
+
+    def chosen(self) -> LiftError:
+        return self.stop(
+            "entries are chosen by a condition",
+            evidence="How many there are depends on the data.",
+            way_out="Use np.where, or multiply by the condition.",
+        )
+
+    def mask_of(self, owner: Traced, key: Any) -> Traced | None:
+        """The truth values in a subscript that picks entries by them alone, with axes that fit those of the owner."""
+        parts = list(map(self.wrap, key)) if isinstance(key, tuple) else [self.wrap(key)]
+        masks = [part for part in parts if isinstance(part, Traced) and part.data.ndim and part.data.dtype == bool]
+        if len(masks) != 1 or isinstance(owner, Selection):
+            return None
+        (mask,) = masks
+        if any(part is not mask and part is not Ellipsis and part != slice(None) for part in parts):
+            return None
+        if mask.data.ndim == owner.data.ndim:
+            return mask
+        rest = owner.data.ndim - mask.data.ndim - sum(part is not mask and part is not Ellipsis for part in parts)
+        aligned: list[Any] = []
+        for part in parts if Ellipsis in [part for part in parts if part is not mask] else [*parts, Ellipsis]:
+            if part is mask:
+                aligned += [slice(None)] * mask.data.ndim
+            else:
+                aligned += [None] * (rest if part is Ellipsis else 1)
+        found: Traced = self.part(mask, tuple(aligned))
+        return found
+
+    def unmasked(self, value: Any, mask: Traced) -> Any:
+        """A value that is put, entry by entry, where a mask is true: as it is for all entries."""
+        if isinstance(value, Selection):
+            if value.mask.data.shape != mask.data.shape or not self.np.array_equal(value.mask.data, mask.data):
+                raise self.stop("entries that one condition chose meet those of another", way_out="Use np.where.")
+            return value.whole
+        behind = next((k for k, mark in enumerate(reversed(mask.axes)) if mark is not None), len(mask.axes))
+        if self.traced(value).data.ndim > behind:
+            raise self.stop("values are put where a mask is true, one by one", way_out="Use np.where.")
+        return value
+
+    def on_selections(
+        self, name: str, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Any:
+        """An operation on entries that a mask chose: on every entry, or their sum."""
+        found = [part for part in flatten((args, kwargs)) if isinstance(part, Selection)]
+        mask = found[0].mask
+        if name in ("sum", "mean") and len(args) == 1 and not kwargs:
+            kept = self.apply("where", self.np.where, (mask, found[0].whole, 0), {})
+            total = self.apply("sum", self.np.sum, (kept,), {})
+            if name == "sum":
+                return total
+            return self.apply("divide", self.np.divide, (total, self.apply("sum", self.np.sum, (mask,), {})), {})
+        if name not in POINTWISE:
+            raise self.chosen()
+        wholes = [self.unmasked(part, mask) if isinstance(part, (Traced, self.np.ndarray)) else part for part in args]
+        whole = self.apply(name, function, wholes, kwargs)
+        return Selection(self, self.np.asarray(function(*plain(args), **kwargs)), whole, mask)
 
     def read(self, owner: Traced, key: Any) -> Symbol:
         """The axes and the expression of a part."""
@@ -495,7 +606,7 @@ class Values(Record):
             root = self.traced(root)
             part = regions(self, root.axes, keys)
             found = self.make((root,), (part.axes, self.at_slots(root, part.slots)), view.data)
-        view.axes, view.expr, view.parent = found.axes, found.expr, None
+        view.axes, view.expr = found.axes, found.expr
 
     def written_part(self, owner: Traced, keys: Sequence[Any], data: Any) -> Traced | None:
         """A part of an array that is being written, as it was written there; None where the whole is needed."""
@@ -584,7 +695,7 @@ class Values(Record):
             new.flat[cells.ravel()] = np.broadcast_to(plain(value), cells.shape).ravel()
         else:
             np.add.at(new.reshape(-1), cells.ravel(), np.broadcast_to(plain(value), cells.shape).ravel())
-        self.check_views(owner, cells)
+        self.refresh(owner.data, new, cells)
         if not owner.writing.fits(cells, adds):
             self.flush(owner)
             self.begin(owner, name)
@@ -627,23 +738,26 @@ class Values(Record):
         self.counts[name] = 1
         owner.name, owner.raw, owner.fill = "", True, True
 
-    def check_views(self, owner: Traced, cells: Any) -> None:
-        """Nobody may look at what is changed: numpy would show the new values there."""
-        np, old = self.np, owner.data
+    def refresh(self, old: Any, new: Any, cells: Any) -> None:
+        """An array is changed at some cells: whoever looks at a part of it sees the new values, as in numpy."""
+        np = self.np
         for other in list(self.alive):
-            if other.data is None or other.data is old or not np.may_share_memory(other.data, old):
+            if other.data is None or other.data is old:
                 continue
-            looked = owner
-            if other.parent is not None and other.parent[0].data is old and old.flags.c_contiguous:
-                looked = other
-                seen = np.arange(old.size).reshape(old.shape)[plain(other.parent[1])]
-                if not np.isin(seen, cells).any() or not other.name:
-                    continue
-            raise self.stop(
-                "an array is changed while a view of it is in use",
-                evidence=f"The view is {looked.name or 'an expression'}.",
-                way_out="Copy the view.",
-            )
+            root, keys = ancestry(other)
+            if keys and root.data is old:
+                seen, shown = np.arange(old.size).reshape(old.shape), new
+                for key in keys:
+                    seen, shown = seen[plain(key)], shown[plain(key)]
+                other.data = np.asarray(shown)
+                if np.isin(seen, cells).any():
+                    other.lazy, other.name, other.fill, other.writing = True, "", False, None
+            elif np.may_share_memory(other.data, old):
+                raise self.stop(
+                    "an array is changed while a view of it is in use",
+                    evidence=f"The view is {other.name or 'an expression'}.",
+                    way_out="Copy the view, or change the array before the view is made.",
+                )
 
     def flush(self, owner: Traced) -> None:
         """The whole array is read: every part of it becomes a line."""

@@ -26,12 +26,14 @@ def plan(record: Record, seed: int, *, resized: bool, larger: bool = False, trut
     sizes = own_sizes(record) | (other_sizes(record, seed, larger) if resized else {})
     arrays = {}
     for name, value in record.inputs.items():
-        if name in record.constants:
+        if name in record.constants or name in record.computed:
             continue
         shape = tuple(1 if mark is None else sizes[axes.find(mark)] for mark in value.axes)
         old = record.values[name]
         if name in record.fixed:
             drawn = old
+        elif name in record.whole_numbers:
+            drawn = rng.integers(np.min(old, initial=np.max(old, initial=0)), old.max(initial=0) + 1, shape)
         elif name in record.positions:
             looked = [axes.find(mark) for mark in record.positions[name] if mark]
             limit = min((sizes[root] for root in looked if root in sizes), default=old.max(initial=0) + 1)

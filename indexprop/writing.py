@@ -13,7 +13,7 @@ from typing import Any
 from indexprop import ir
 from indexprop.ir import Access, Affine, Expr, Guard, Index, Slot, Step
 from indexprop.operations import ZERO, Recorder, Slots, Traced
-from indexprop.subscripts import Region, plus, put_slot, region, wide
+from indexprop.subscripts import Region, plus, put, put_slot, region, wide
 
 
 @dataclass
@@ -105,8 +105,7 @@ class Writing:
             if not patch.adds and not self.zero:
                 bounds = box(patch, own)
                 if bounds is None:
-                    there = ir.rename(self.base, {})
-                    value = ir.add(value, ir.negate(at(there, patch.slots)))
+                    value = ir.add(value, ir.negate(put(self.base, patch.slots)))
                 else:
                     base = ir.add(*(ir.multiply(*guards, base) for guards in outside(bounds, names)))
             extra.append((line(where, value, "+="), patch))
@@ -118,12 +117,6 @@ class Writing:
         marks = [mark for mark in self.axes if mark is not None]
         found = [patch.slots.get(mark, mark) for mark in marks]
         return all(isinstance(slot, str) for slot in found) and len(set(found)) == len(found)
-
-
-def at(expr: Expr, slots: Mapping[Index, Slot]) -> Expr:
-    from_slots = dict(slots)
-    assert isinstance(expr, Access)
-    return Access(expr.tensor, tuple(put_slot(slot, from_slots) for slot in expr.slots))
 
 
 def line(target: Access, value: Expr, operation: str = "=") -> Step:
@@ -179,6 +172,15 @@ def chain(owner: Traced) -> tuple[Traced, list[Any]]:
         owner, key = owner.parent
         keys.insert(0, key)
     return owner, keys
+
+
+def ancestry(view: Traced) -> tuple[Traced, list[Any]]:
+    """The array that a view looks at in the end, and the subscripts that lead there."""
+    keys: list[Any] = []
+    while view.parent is not None:
+        view, key = view.parent
+        keys.insert(0, key)
+    return view, keys
 
 
 def regions(t: Recorder, axes: Slots, keys: Sequence[Any]) -> Region:

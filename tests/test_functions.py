@@ -78,6 +78,7 @@ HIGH = {
     "abs": mpmath.fabs,
     "relu": lambda x: max(x, mpmath.mpf(0)),
     "pi": lambda: mpmath.pi,
+    "inf": lambda: mpmath.inf,
     "leaky_relu": lambda x, slope: x if x > 0 else slope * x,
     "elu": lambda x, a: x if x > 0 else a * mpmath.expm1(x),
     "maximum": max,
