@@ -39,7 +39,7 @@ class Node(torch.autograd.Function):
     @staticmethod
     def backward(ctx, {seeds}, *_):
         {saved} = ctx.saved_tensors
-        if torch.is_grad_enabled():  # to be differentiated again: every value from the inputs
+        if torch.is_grad_enabled():  # to be differentiated again
             {made} = forward({inputs})
 {missing}        return backward({saved}, {seeds})
 '''

@@ -20,6 +20,7 @@ from string import ascii_letters
 from typing import assert_never
 
 from indexprop import definitions, dialects, ir, printing, validation
+from indexprop.breaking import WIDTH, broken
 from indexprop.calculus import Gradient, Tangent, program_of
 from indexprop.dialects import NUMPY, Dialect
 from indexprop.errors import NotationError, Problem, one_of
@@ -1247,7 +1248,7 @@ def function(writer: Writer, name: str, steps: Iterable[Step], result: str, para
 def module(writer: Writer, blocks: Sequence[str]) -> str:
     """A file with the blocks, and everything that they use."""
     imports, helpers = surroundings(writer, blocks)
-    return "\n\n\n".join(["\n".join(imports), *helpers, *blocks]) + "\n"
+    return broken("\n\n\n".join(["\n".join(imports), *helpers, *blocks]) + "\n")
 
 
 def surroundings(writer: Writer, body: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -1266,7 +1267,7 @@ def surroundings(writer: Writer, body: Sequence[str]) -> tuple[list[str], list[s
 def _wrapped(parts: Sequence[str]) -> list[str]:
     lines: list[str] = []
     for part in parts:
-        if lines and len(lines[-1]) + len(part) < 90:
+        if lines and len(lines[-1]) + len(part) < WIDTH - 8:
             lines[-1] += f", {part}"
         else:
             lines.append(part)

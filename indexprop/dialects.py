@@ -19,7 +19,7 @@ from indexprop.functions import Function
 
 NUMPY_PICK = '''
 def pick(x, at, axis, outside=0):
-    """x at positions along an axis; a position outside the axis gives `outside`."""
+    """x at positions along an axis; outside the axis it is `outside`."""
     at = np.asarray(at)
     inside = (at >= 0) & (at < x.shape[axis])
     if not inside.any():
@@ -30,7 +30,7 @@ def pick(x, at, axis, outside=0):
 
 NUMPY_PUT = '''
 def put(x, at, axis, size):
-    """Zeros of a size along an axis, with x added at positions; what falls outside is dropped."""
+    """Zeros of a size along an axis, with x added at positions that it has."""
     x, at = np.asarray(x), np.asarray(at)
     inside = ((at >= 0) & (at < size)).ravel()
     flat = x.reshape(x.shape[:axis] + (at.size,) + x.shape[axis + at.ndim :])
@@ -59,7 +59,7 @@ def among(spec, chosen, *operands):
 
 TORCH_PICK = '''
 def pick(x, at, dim, outside=0):
-    """x at positions along a dimension; a position outside the dimension gives `outside`."""
+    """x at positions along a dimension; outside of it, `outside`."""
     at = torch.as_tensor(at, device=x.device)
     size = x.shape[dim]
     if size == 0:
@@ -71,7 +71,7 @@ def pick(x, at, dim, outside=0):
 
 TORCH_PUT = '''
 def put(x, at, dim, size):
-    """Zeros of a size along a dimension, with x added at positions; what falls outside is dropped."""
+    """Zeros of a size along a dimension, with x added at its positions."""
     at = torch.as_tensor(at, device=x.device)
     place = torch.where((at >= 0) & (at < size), at, size).reshape(-1)  # one place more, for what is dropped
     flat = x.reshape(x.shape[:dim] + (at.numel(),) + x.shape[dim + at.ndim :])
@@ -98,7 +98,7 @@ def among(spec, chosen, *operands):
 
 JAX_PICK = '''
 def pick(x, at, axis, outside=0):
-    """x at positions along an axis; a position outside the axis gives `outside`."""
+    """x at positions along an axis; outside the axis it is `outside`."""
     size = x.shape[axis]
     inside = jnp.where((at >= 0) & (at < size), at, size)  # a negative position would count from the end
     return jnp.take(x, inside, axis, mode="fill", fill_value=outside)
@@ -106,7 +106,7 @@ def pick(x, at, axis, outside=0):
 
 JAX_PUT = '''
 def put(x, at, axis, size):
-    """Zeros of a size along an axis, with x added at positions; what falls outside is dropped."""
+    """Zeros of a size along an axis, with x added at positions that it has."""
     at = jnp.asarray(at)
     inside = jnp.where((at >= 0) & (at < size), at, size)  # a negative position would count from the end
     result = jnp.zeros(x.shape[:axis] + (size,) + x.shape[axis + at.ndim :], x.dtype)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import re
+import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from string import ascii_lowercase
@@ -18,6 +19,7 @@ from indexprop.errors import NameProblem, Problem
 from indexprop.ir import Step
 
 BLANK = "____"
+ROOM = 80 - len("   a) ")
 
 
 @dataclass(frozen=True)
@@ -115,9 +117,25 @@ class Exercise(ir.Shown):
         parts = []
         for number, (head, questions) in enumerate(self.groups, 1):
             lines = [f"{number}. {head}".replace("\n", "\n   ")]
-            lines += [f"   {letter}) {read(one)}" for letter, one in zip(ascii_lowercase, questions, strict=False)]
+            for letter, one in zip(ascii_lowercase, questions, strict=False):
+                first, *rest = shown(read(one))
+                lines += [f"   {letter}) {first}", *(f"      {row}" for row in rest)]
             parts.append("\n".join(lines))
         return "\n\n".join(parts)
+
+
+def shown(text: str) -> list[str]:
+    """A question or an answer in lines that fit: what is asked stands below a line that is too long for both.
+
+    >>> print("\\n".join(shown("dY_of_the_block[b,t,h] += ____ - dZ_of_the_gate[b,t,h] Q[b,t,h]  operand and indices?")))
+    dY_of_the_block[b,t,h] += ____ - dZ_of_the_gate[b,t,h] Q[b,t,h]
+        operand and indices?
+    """
+    if len(text) <= ROOM:
+        return [text]
+    line, _, what = text.rpartition("  ") if text.endswith("?") else (text, "", "")
+    rows = textwrap.wrap(line.strip(), ROOM, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+    return [*rows, *([f"    {what}"] if what else [])]
 
 
 def exercise(gradient: Gradient) -> Exercise:
@@ -221,8 +239,8 @@ def notebook(gradient: Gradient) -> str:
     cells = [_cell("markdown", intro), _cell("code", setup)]
     for number, (head, questions) in enumerate(task.groups, 1):
         lines = [f"{letter}) {one.text}" for letter, one in zip(ascii_lowercase, questions, strict=False)]
-        shown = "\n".join([head, "", *lines])
-        cells.append(_cell("markdown", f"## {number}\n\n```text\n{shown}\n```"))
+        text = "\n".join([head, "", *lines])
+        cells.append(_cell("markdown", f"## {number}\n\n```text\n{text}\n```"))
         blanks = ", ".join(f'{letter}=""' for letter, _ in zip(ascii_lowercase, questions, strict=False))
         cells.append(_cell("code", f"task.check({number}, {blanks})"))
     for number, cell in enumerate(cells):

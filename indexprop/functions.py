@@ -99,20 +99,20 @@ def _gelu_tanh(x: float) -> float:
 
 SIGMOID = '''
 def sigmoid(x):
-    """1 / (1 + exp(-x)); the exponential only ever sees -|x|, so nothing overflows."""
+    """1 / (1 + exp(-x)); exp only ever sees -|x|, so nothing overflows."""
     small = np.exp(-np.abs(x))
     return np.where(x >= 0, 1, small) / (1 + small)
 '''
 
 SOFTPLUS = '''
 def softplus(x):
-    """log(1 + exp(x)); the exponential only ever sees -|x|, so nothing overflows."""
+    """log(1 + exp(x)); exp only ever sees -|x|, so nothing overflows."""
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 '''
 
 LOGSIGMOID = '''
 def logsigmoid(x):
-    """log(sigmoid(x)); the exponential only ever sees -|x|, so nothing overflows."""
+    """log(sigmoid(x)); exp only ever sees -|x|, so nothing overflows."""
     return np.minimum(x, 0) - np.log1p(np.exp(-np.abs(x)))
 '''
 

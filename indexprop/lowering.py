@@ -19,6 +19,7 @@ from string import ascii_letters
 from typing import Any
 
 from indexprop import ir, printing
+from indexprop.breaking import broken
 from indexprop.calculus import Gradient, program_of
 from indexprop.codegen import Code, Writer, surroundings, title
 from indexprop.dataflow import Graph, Tensor, Value
@@ -1001,7 +1002,7 @@ class Lowering:
             f"    return {title(self.program)}, [{buffers}]",
         ]
         head = "\n".join([*imports, "", f'dtype = np.dtype("{self.dtype}")'])
-        return "\n\n\n".join([head, *helpers, "\n".join(body)]) + "\n"
+        return broken("\n\n\n".join([head, *helpers, "\n".join(body)]) + "\n")
 
     def plan(self) -> Plan:
         steps = tuple(printing.format_step(step) for step in self.whole.steps)

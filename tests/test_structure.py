@@ -64,6 +64,7 @@ ORDER = [
         "dataflow",
         "codegen",
         "layouts",
+        "breaking",
     ),
     *(
         "conversions",

@@ -2,7 +2,7 @@ import numpy as np
 
 
 def sigmoid(x):
-    """1 / (1 + exp(-x)); the exponential only ever sees -|x|, so nothing overflows."""
+    """1 / (1 + exp(-x)); exp only ever sees -|x|, so nothing overflows."""
     small = np.exp(-np.abs(x))
     return np.where(x >= 0, 1, small) / (1 + small)
 
@@ -28,4 +28,7 @@ def gradient(*, W1, X, b1, W2, b2, W3, b3, T):
     dW1 = np.einsum("hb,ib->hi", dZ1, X)  # h i
     dX = np.einsum("hi,hb->ib", W1, dZ1)  # i b
     db1 = np.einsum("hb->h", dZ1)  # h
-    return L, {"W1": dW1, "X": dX, "b1": db1, "W2": dW2, "b2": db2, "W3": dW3, "b3": db3}
+    return L, {
+        "W1": dW1, "X": dX, "b1": db1, "W2": dW2, "b2": db2, "W3": dW3,
+        "b3": db3,
+    }

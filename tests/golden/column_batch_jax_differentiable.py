@@ -15,7 +15,8 @@ def forward(W1, X, b1, W2, b2, W3, b3, T):
 
 
 def backward(W1, X, b1, W2, b2, W3, b3, T, L, Y, H2, H1, dL):
-    # W1: h i, X: i b, b1: h, W2: g h, b2: g, W3: o g, b3: o, T: o b, Y: o b, H2: g b, H1: h b
+    # W1: h i, X: i b, b1: h, W2: g h, b2: g, W3: o g, b3: o, T: o b, Y: o b
+    # H2: g b, H1: h b
     n_b = X.shape[1]  # |b|
     dY = dL * (Y - T) / n_b  # o b
     dW3 = dY @ H2.T  # o g

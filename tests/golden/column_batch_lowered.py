@@ -80,6 +80,9 @@ def workspace():
         dX = W1.T.dot(dZ1)
         # db1 = dZ1.sum(axis=1)  # h
         db1 = dZ1.dot(ones_5)
-        return L, {"W1": dW1, "X": dX, "b1": db1, "W2": dW2, "b2": db2, "W3": dW3, "b3": db3, "T": dT}
+        return L, {
+            "W1": dW1, "X": dX, "b1": db1, "W2": dW2, "b2": db2, "W3": dW3,
+            "b3": db3, "T": dT,
+        }
 
     return gradient, [Z1, Z2, Y, dH2, dZ2, dH1, dZ1]

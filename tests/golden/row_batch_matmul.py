@@ -2,7 +2,7 @@ import numpy as np
 
 
 def sigmoid(x):
-    """1 / (1 + exp(-x)); the exponential only ever sees -|x|, so nothing overflows."""
+    """1 / (1 + exp(-x)); exp only ever sees -|x|, so nothing overflows."""
     small = np.exp(-np.abs(x))
     return np.where(x >= 0, 1, small) / (1 + small)
 

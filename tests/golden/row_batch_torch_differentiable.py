@@ -40,7 +40,7 @@ class Node(torch.autograd.Function):
     @staticmethod
     def backward(ctx, dL, *_):
         X, W1, b1, W2, b2, T, L, Y, H1 = ctx.saved_tensors
-        if torch.is_grad_enabled():  # to be differentiated again: every value from the inputs
+        if torch.is_grad_enabled():  # to be differentiated again
             L, Y, H1 = forward(X, W1, b1, W2, b2, T)
         if dL is None:
             dL = torch.zeros_like(L)
