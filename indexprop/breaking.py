@@ -101,13 +101,11 @@ def _inside(text: str, indent: str, after: str = "") -> list[str]:
     """An expression, or several between commas, inside brackets: it may be broken anywhere."""
     if len(indent + text + after) <= WIDTH:
         return [indent + text + after]
-    parts = _cut(text.removesuffix(","))
-    if text.endswith(","):
-        return _listed([part.removeprefix(",").strip() for part in parts], indent)
+    if items := _items(text):
+        return _listed(items, indent)
+    parts = _cut(text)
     if len(parts) == 1:
         return _opened(text, indent, after) or [indent + text + after]
-    if parts[1].startswith(","):
-        return _listed([part.removeprefix(",").strip() for part in parts], indent)
     rows: list[str] = []
     for number, part in enumerate(parts, 1):
         end = after if number == len(parts) else ""
@@ -116,11 +114,19 @@ def _inside(text: str, indent: str, after: str = "") -> list[str]:
     return rows
 
 
+def _items(text: str) -> list[str]:
+    """What stands between commas; nothing if there is no comma."""
+    parts = _cut(text.removesuffix(","))
+    if len(parts) == 1 or not parts[1].startswith(","):
+        return [text.removesuffix(",")] if text.endswith(",") else []
+    return [part.removeprefix(",").strip() for part in parts]
+
+
 def _listed(items: list[str], indent: str) -> list[str]:
     """Items with commas, as many in a line as it holds."""
     rows: list[str] = []
     whole = False  # whether the last row holds whole items
-    for item in filter(None, items):
+    for item in items:
         if whole and len(f"{rows[-1]} {item},") <= WIDTH:
             rows[-1] += f" {item},"
         else:

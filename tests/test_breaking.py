@@ -43,6 +43,7 @@ def joined(parts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     return st.one_of(
         few.map(lambda items: f"np.where({', '.join(items)})"),
         few.map(lambda items: f"({', '.join(items)},)"),
+        few.map(lambda items: f"({' + '.join(items)},)"),
         few.map(lambda items: "{" + ", ".join(f'"k{n}": {item}' for n, item in enumerate(items)) + "}"),
         st.tuples(parts, signs, parts).map(lambda made: f"({''.join(made)})"),
         st.tuples(parts, signs, parts).map("".join),
