@@ -150,4 +150,5 @@ def _opened(text: str, indent: str, after: str = "") -> list[str]:
     start, end = found
     if not end:
         return []
-    return [f"{indent}{text[: start + 1]}", *_inside(text[start + 1 : end], indent + _STEP), f"{indent}{text[end:]}{after}"]
+    inside = _inside(text[start + 1 : end], indent + _STEP)
+    return [f"{indent}{text[: start + 1]}", *inside, f"{indent}{text[end:]}{after}"]

@@ -127,7 +127,8 @@ class Exercise(ir.Shown):
 def shown(text: str) -> list[str]:
     """A question or an answer in lines that fit: what is asked stands below a line that is too long for both.
 
-    >>> print("\\n".join(shown("dY_of_the_block[b,t,h] += ____ - dZ_of_the_gate[b,t,h] Q[b,t,h]  operand and indices?")))
+    >>> line = "dY_of_the_block[b,t,h] += ____ - dZ_of_the_gate[b,t,h] Q[b,t,h]"
+    >>> print("\\n".join(shown(f"{line}  operand and indices?")))
     dY_of_the_block[b,t,h] += ____ - dZ_of_the_gate[b,t,h] Q[b,t,h]
         operand and indices?
     """

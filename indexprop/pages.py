@@ -552,9 +552,10 @@ class _Page:
         self.readings = readings(gradient)
         self.title = title
         self.backward = gradient.backward
-        derived = {step.name for step in self.backward} | set(gradient.seeds)
+        given = [name for name in gradient.seeds if name in gradient.cotangents.values()]
+        derived = {step.name for step in self.backward} | set(given)
         self.forward = [step for step in self.program.steps if step.name not in derived]
-        self.derived = list(dict.fromkeys([*gradient.seeds, *(step.name for step in self.backward)]))
+        self.derived = list(dict.fromkeys([*given, *(step.name for step in self.backward)]))
         self.of = ", ".join(gradient.of)
 
     @cached_property

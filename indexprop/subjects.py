@@ -51,7 +51,7 @@ class Subject:
             if tensor not in self.axes and name in self.axes:
                 self.axes[tensor] = self.axes[name]
         self.reading = reading_of(gradient)
-        self.derived: dict[str, list[Step]] = {name: [] for name in gradient.seeds}
+        self.derived: dict[str, list[Step]] = {name: [] for name in gradient.seeds if name in self.tensor_of}
         for step in gradient.backward:
             self.derived.setdefault(step.name, []).append(step)
         self.forward = {step.name: step for step in self.program.steps if step.name not in self.derived}

@@ -81,7 +81,7 @@ def _lying_along(about: Subject, part: Step, bound: Sequence[Index]) -> str:
 
 
 def _summed(about: Subject, told: Share, tensor: Access, index: Index) -> Words:
-    holders = (part for term in told.step.terms for part in ir.accesses(term.body) if index in part.slots)
+    holders = (part for term in told.step.terms for part in ir.accesses(term.body) if index in ir.slot_indices(part))
     named, whole = about.f(tensor.tensor), about.f(tensor)
     text = f"is summed: it stands in {listed(map(about.f, dict.fromkeys(holders)))}, but not in {whole}. "
     if index in told.source.target.slots:
