@@ -39,7 +39,7 @@ from indexprop import (
     weights,
 )
 from indexprop.calculus import Gradient
-from indexprop.errors import CheckError, IndexpropError, NameProblem, NotationError, Problem, did_you_mean
+from indexprop.errors import CheckError, IndexpropError, NameProblem, NotationError, Problem, did_you_mean, unreadable
 from indexprop.ir import Program
 from indexprop.numerics import Report
 
@@ -164,13 +164,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(_printable(text), flush=True)
     except BrokenPipeError:  # the reader has seen enough, as in `indexprop ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:  # a full disk
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"indexprop: cannot write: {error.strerror}", file=sys.stderr)
+        return IMPOSSIBLE
     return int(code)
 
 
 def _printable(text: str) -> str:
-    """What the terminal can show: signs that its encoding does not have are spelled out."""
-    encoding = sys.stdout.encoding or "ascii"
+    """What the terminal can show. What indexprop says is ASCII; signs of the user's that it lacks become escapes."""
+    encoding = getattr(sys.stdout, "encoding", None) or "ascii"
     return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def _write(path: Path, text: str) -> None:
+    """Writes a file that was asked for, in UTF-8 whatever the terminal speaks."""
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        fact = f"cannot write {str(path)!r}: {error.strerror}"
+        raise NameProblem(Problem(fact, way_out="Correct the path.")) from None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -256,7 +269,16 @@ def _words(text: str) -> list[str]:
 
 
 def _program(file: str) -> Program:
-    return notation.parse(sys.stdin.read() if file == "-" else Path(file))
+    return notation.parse(_standard_input() if file == "-" else Path(file))
+
+
+def _standard_input() -> str:
+    """The text that is piped in, which is UTF-8 like every file, whatever the terminal speaks."""
+    piped = getattr(sys.stdin, "buffer", None)
+    try:
+        return sys.stdin.read() if piped is None else piped.read().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise NotationError(unreadable(Path("-"), error)) from None
 
 
 def _gradient(arguments: argparse.Namespace) -> Gradient:
@@ -283,7 +305,7 @@ def _explain(arguments: argparse.Namespace) -> Outcome:
     if arguments.html or arguments.open:
         return _page(arguments, gradient)
     if arguments.notebook:
-        arguments.notebook.write_text(exercises.notebook(gradient), encoding="utf-8")
+        _write(arguments.notebook, exercises.notebook(gradient))
         return f"wrote {arguments.notebook}", FINE
     if arguments.exercise or arguments.answers:
         exercise = exercises.exercise(gradient)
@@ -297,7 +319,7 @@ def _page(arguments: argparse.Namespace, gradient: Gradient) -> Outcome:
     """Writes the page, with the outcome of the check on it; what is wrong is shown there, and in the exit code."""
     report = numerics.check(gradient)
     path: Path = arguments.html or Path(tempfile.mkdtemp(prefix="indexprop-")) / "page.html"
-    path.write_text(pages.page(gradient, report=report), encoding="utf-8")
+    _write(path, pages.page(gradient, report=report))
     if arguments.open:
         webbrowser.open(path.resolve().as_uri())
     return f"wrote {path}", FINE if report.ok else WRONG
@@ -348,7 +370,7 @@ def _audit(arguments: argparse.Namespace) -> Outcome:
     code = FINE if report.ok else WRONG
     if arguments.html is None or isinstance(report, pairs.Judgement):
         return _coloured(str(report)), code
-    arguments.html.write_text(reviewing.review(report.lifted, report), encoding="utf-8")
+    _write(arguments.html, reviewing.review(report.lifted, report))
     return f"wrote {arguments.html}", code
 
 
@@ -384,18 +406,18 @@ def _pair(arguments: argparse.Namespace) -> auditing.Report | pairs.Judgement:
 def _annotate(arguments: argparse.Namespace) -> Outcome:
     if arguments.html is not None:
         lifted, report = annotating.study(arguments.file, **_told(arguments))
-        arguments.html.write_text(reviewing.review(lifted, report, opened=True), encoding="utf-8")
+        _write(arguments.html, reviewing.review(lifted, report, opened=True))
         if arguments.output is None:
             return f"wrote {arguments.html}", FINE
     if arguments.test is not None:
         written = trials.trial(arguments.file, **_told(arguments))
-        _new(arguments.test).write_text(written, encoding="utf-8")
+        _write(_new(arguments.test), written)
         if arguments.output is None:
             return f"{arguments.test} written: pytest {arguments.test}", FINE
     text = annotating.annotate(arguments.file, **_told(arguments))
     if arguments.output is None:
         return text.rstrip("\n"), FINE
-    _new(arguments.output).write_text(text, encoding="utf-8")
+    _write(_new(arguments.output), text)
     return f"{arguments.output} written", FINE
 
 

@@ -126,7 +126,10 @@ def shortly(value: object) -> str:
 
 def unreadable(path: Path, error: Exception) -> Problem:
     """A file that cannot be read, and those beside it that could be meant."""
-    why = error.strerror if isinstance(error, OSError) and error.strerror else "it is not text in UTF-8"
+    if isinstance(error, UnicodeDecodeError):
+        fact = f"cannot read {str(path)!r}: it is not text in UTF-8"
+        return Problem(fact, way_out="Save it as UTF-8.")
+    why = getattr(error, "strerror", None) or str(error)
     try:
         beside = sorted(other.name for other in path.parent.iterdir() if other.suffix == path.suffix)
     except OSError:

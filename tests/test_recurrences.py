@@ -184,8 +184,8 @@ def test_the_derivation_reads_as_a_person_would_write_it():
 
 def test_the_source_is_a_loop():
     text = ip.source(ip.parse(RNN))
-    assert "    for t in range(n_t):\n        # P[t,b,g]\n" in text
-    assert "        P[t] = (H[t - 1] if t >= 1 else np.zeros_like(H[0]))\n" in text
+    assert "    for t in range(n_t):\n        P[t] = (  # P[t,b,g]\n" in text
+    assert "            (H[t - 1] if t >= 1 else np.zeros_like(H[0]))\n" in text
     assert "        Z[t] = X[t] @ W.T + P[t] @ U.T + c  # Z[t,b,h]\n" in text
     back = ip.source(ip.vjp(ip.parse(RNN)))
     assert "    for t in reversed(range(n_t)):\n" in back
