@@ -10,7 +10,8 @@ Every layer is a text in the notation, and a layer of your own is one as well: `
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 
@@ -189,6 +190,12 @@ _PLANE = (("y", "p", "r"), ("x", "q", "s"))
 """For every axis of an image: the index that is read, the one that is written, the one of the window."""
 
 
+def _names(axes: int) -> tuple[str, str, str]:
+    """The indices that are read, written and of the window, for that many axes."""
+    read, written, window = (",".join(one) for one in zip(*_PLANE[:axes], strict=True))
+    return read, written, window
+
+
 def _times(count: int, index: str) -> str:
     return index if count == 1 else f"{count}*{index}"
 
@@ -197,25 +204,43 @@ def _scaled(count: int, size: str) -> str:
     return size if count == 1 else f"{count} * {size}"
 
 
-def _shift(count: int) -> str:
-    return f"{count:+d}" if count else ""
+def _signed(count: int, between: str = "") -> str:
+    """A number that is added, or taken away; nothing for 0."""
+    return f"{between}{'+' if count > 0 else '-'}{between}{abs(count)}" if count else ""
 
 
-def _windows(axes: int, stride: int, padding: int, dilation: int, size: str = "") -> tuple[list[str], list[str]]:
-    """Slots that slide a window over an image, and what the sizes of the result are."""
-    whole(1, stride=stride, dilation=dilation)
-    whole(0, padding=padding)
-    slots, facts = [], []
-    for read, written, window in _PLANE[:axes]:
-        slot = f"{_times(stride, written)}+{_times(dilation, window)}{_shift(-padding)}"
-        slots.append(f"({slot})?" if padding else slot)
-        extent = size or f"|{window}|"
-        covered = extent if dilation == 1 else f"{dilation} * ({extent} - 1) - 1"
-        inner = f"|{read}|{f' + {2 * padding}' if padding else ''} - {covered}"
-        facts.append(f"|{written}| = {f'({inner}) // {stride}' if stride > 1 else inner} + 1")
-        if size:
-            facts.append(f"|{window}| = {size}")
-    return slots, facts
+def _where(facts: Sequence[str]) -> str:
+    return f"  where {', '.join(facts)}" if facts else ""
+
+
+@dataclass(frozen=True)
+class _Window:
+    """How a window slides over an image: a step of `stride`, over zeros that one may think of, with gaps or without."""
+
+    stride: int = 1
+    padding: int = 0
+    dilation: int = 1
+
+    def __post_init__(self) -> None:
+        whole(1, stride=self.stride, dilation=self.dilation)
+        whole(0, padding=self.padding)
+
+    def slot(self, at: str, window: str) -> str:
+        """An entry of the window that stands at a position."""
+        slot = f"{_times(self.stride, at)}+{_times(self.dilation, window)}{_signed(-self.padding)}"
+        return f"({slot})?" if self.padding else slot
+
+    def positions(self, read: str, extent: str) -> str:
+        """How often it fits into an axis."""
+        covered = extent if self.dilation == 1 else f"{self.dilation} * ({extent} - 1) - 1"
+        inner = f"|{read}|{_signed(2 * self.padding, ' ')} - {covered}"
+        return f"{f'({inner}) // {self.stride}' if self.stride > 1 else inner} + 1"
+
+    def reach(self, read: str, extent: str) -> str:
+        """How far it gets when it stands at every position of an axis."""
+        covered = extent if self.dilation == 1 else _scaled(self.dilation, f"({extent} - 1)")
+        rest = (self.dilation > 1) - 2 * self.padding
+        return f"{_scaled(self.stride, f'(|{read}| - 1)')} + {covered}{_signed(rest, ' ')}"
 
 
 class _Convolution(Layer):
@@ -233,38 +258,30 @@ class _Convolution(Layer):
         name: str = "",
     ) -> None:
         whole(1, groups=groups)
+        sliding = _Window(stride, padding, dilation)
         plane = _PLANE[: self.axes]
-        read, written, window = (",".join(one[k] for one in plane) for k in range(3))
-        into, out = ("(g c)", "(g o)") if groups > 1 else ("c", "o")
-        joined, channels = ("gc", "go") if groups > 1 else ("c", "o")
-        slots, facts = _windows(self.axes, stride, padding, dilation)
-        split = [f"|g| = {groups}"] if groups > 1 else []
-        added = f" + b[{out}]" if bias else ""
-        declared = f"input X[b,{joined},{read}]"
+        read, written, window = _names(self.axes)
+        split = groups > 1
+        into, out = ("(g c)", "(g o)") if split else ("c", "o")
+        channels, made = ("gc", "go") if split else ("c", "o")
+        facts = [f"|g| = {groups}"] if split else []
         if transposed:
-            offset = (dilation > 1) - 2 * padding
-            last = "" if not offset else f" {'+' if offset > 0 else '-'} {abs(offset)}"
-            size = [
-                f"|{p}| = {_scaled(stride, f'(|{y}| - 1)')} + "
-                f"{f'|{r}|' if dilation == 1 else _scaled(dilation, f'(|{r}| - 1)')}{last}"
-                for y, p, r in plane
-            ]
-            moved = [f"{_times(stride, y)}+{_times(dilation, r)}{_shift(-padding)}" for y, _, r in plane]
-            moved = [f"({slot})?" if padding else slot for slot in moved]
-            text = (
-                f"{declared}, K[{joined},o,{window}]" + (f", b[{channels}]" if bias else "") + "\n"
-                f"Y[b,{channels},{written}] = {f'b[{channels}]' if bias else '0'}  where {', '.join(size)}\n"
-                f"Y[b,{out},{','.join(moved)}] += X[b,{into},{read}] K[{into},o,{window}]"
-                + (f"  where {split[0]}" if split else "")
-            )
-            if groups > 1:
-                text = text.replace(f"|{plane[0][1]}| =", f"|go| = {groups} * |o|, |{plane[0][1]}| =", 1)
+            reach = [f"|{p}| = {sliding.reach(y, f'|{r}|')}" for y, p, r in plane]
+            slots = ",".join(sliding.slot(y, r) for y, _, r in plane)
+            start = f"b[{made}]" if bias else "0"
+            text = f"""
+                input X[b,{channels},{read}], K[{channels},o,{window}]{f", {start}" if bias else ""}
+                Y[b,{made},{written}] = {start}{_where([*([f"|go| = {groups} * |o|"] if split else []), *reach])}
+                Y[b,{out},{slots}] += X[b,{into},{read}] K[{into},o,{window}]{_where(facts)}
+                """
         else:
-            text = (
-                f"{declared}, K[{channels},c,{window}]\n"
-                f"Y[b,{out},{written}] = X[b,{into},{','.join(slots)}] K[{out},c,{window}]{added}"
-                f"  where {', '.join([*facts, *split])}"
-            )
+            fitting = [f"|{p}| = {sliding.positions(y, f'|{r}|')}" for y, p, r in plane]
+            slots = ",".join(sliding.slot(p, r) for _, p, r in plane)
+            added = f" + b[{out}]" if bias else ""
+            text = f"""
+                input X[b,{channels},{read}], K[{made},c,{window}]
+                Y[b,{out},{written}] = X[b,{into},{slots}] K[{out},c,{window}]{added}{_where([*fitting, *facts])}
+                """
         super().__init__(text, parameters="K b" if bias else "K", output="Y", batch="b", name=name)
 
 
@@ -295,7 +312,28 @@ class Conv1d(_Convolution):
     axes = 1
 
 
-class MaxPool(Layer):
+class _Pool(Layer):
+    value = ""
+
+    def __init__(
+        self, size: int, *, stride: int | None = None, padding: int = 0, axes: int = 2, name: str = ""
+    ) -> None:
+        whole(1, size=size)
+        if axes not in (1, 2):
+            raise TypeProblem(Problem(f"axes is {axes!r}", way_out="Give 1 or 2: how many axes a window has."))
+        sliding = _Window(size if stride is None else stride, padding)
+        plane = _PLANE[:axes]
+        read, written, window = _names(axes)
+        slots = ",".join(sliding.slot(p, r) for _, p, r in plane)
+        facts = [
+            fact for y, p, r in plane for fact in (f"|{p}| = {sliding.positions(y, str(size))}", f"|{r}| = {size}")
+        ]
+        below = " ".join(f"|{r}|" for _, _, r in plane)
+        value = self.value.format(window=window, entry=f"X[b,c,{slots}]", below=f"({below})")
+        super().__init__(f"input X[b,c,{read}]\nM[b,c,{written}] = {value}{_where(facts)}", name=name)
+
+
+class MaxPool(_Pool):
     """The largest entry of every window: `M[b,c,p,q] = max[r,s](X[b,c,2*p+r,2*q+s])`.
 
     >>> print(MaxPool(2, axes=1).program())
@@ -307,13 +345,10 @@ class MaxPool(Layer):
     entries share the cotangent evenly. `axes` is 1 or 2.
     """
 
-    def __init__(
-        self, size: int, *, stride: int | None = None, padding: int = 0, axes: int = 2, name: str = ""
-    ) -> None:
-        super().__init__(_pool("max[{}]({})", size, stride, padding, axes), name=name)
+    value = "max[{window}]({entry})"
 
 
-class AvgPool(Layer):
+class AvgPool(_Pool):
     """The mean of every window, where padding counts as zeros.
 
     >>> print(AvgPool(3, stride=2, padding=1, axes=1).program())
@@ -324,19 +359,7 @@ class AvgPool(Layer):
     The options are those of `MaxPool`.
     """
 
-    def __init__(
-        self, size: int, *, stride: int | None = None, padding: int = 0, axes: int = 2, name: str = ""
-    ) -> None:
-        below = "|r|" if axes == 1 else "(|r| |s|)"
-        super().__init__(_pool(f"sum[{{}}]({{}}) / {below}", size, stride, padding, axes), name=name)
-
-
-def _pool(what: str, size: int, stride: int | None, padding: int, axes: int) -> str:
-    whole(1, size=size, axes=axes)
-    slots, facts = _windows(axes, stride or size, padding, 1, str(size))
-    read, written, window = (",".join(one[k] for one in _PLANE[:axes]) for k in range(3))
-    value = what.format(window, f"X[b,c,{','.join(slots)}]")
-    return f"input X[b,c,{read}]\nM[b,c,{written}] = {value}  where {', '.join(facts)}"
+    value = "sum[{window}]({entry}) / {below}"
 
 
 class Flatten(Layer):
@@ -657,24 +680,29 @@ class GRUCell(Layer):
         super().__init__(text, parameters="W U c e", output="Y", states="H", name=name)
 
 
-def _over_time(outside: str, states: Mapping[str, str], inside: str, *, initial: bool, down: bool) -> str:
-    """A recurrent layer: lines for all times at once, then a block, which reads its states of the time before.
+class _OverTime(Layer):
+    """A recurrent layer: a line for all times at once, then a block, which reads its states of the time before.
 
-    `states` says for each state of the block what its own name is, and what the time before is called.
+    `remembered` says for each state of the block what it is called at the time before.
     """
-    sign, first = ("+", "|t|-1") if down else ("-", "0")
-    lines = [
-        f"{before}[b,t,g] = {state}[b,(t{sign}1)?,g]" + (f" + [t == {first}] {state}0[b,g]" if initial else "")
-        for state, before in states.items()
-    ]
-    body = [line.strip() for line in inside.strip().splitlines()]
-    return "\n".join(
-        [*(line.strip() for line in outside.strip().splitlines()), f"for t{' down' * down}:"]
-        + [f"    {line}" for line in [*lines, *body]]
-    )
+
+    outside, inside = "", ""
+    remembered: Mapping[str, str] = {"Y": "Q"}
+    weights = "W U c"
+
+    def __init__(self, *, initial: bool = False, down: bool = False, name: str = "") -> None:
+        sign, first = ("+", "|t|-1") if down else ("-", "0")
+        before = [
+            f"{last}[b,t,g] = {state}[b,(t{sign}1)?,g]" + (f" + [t == {first}] {state}0[b,g]" if initial else "")
+            for state, last in self.remembered.items()
+        ]
+        block = [f"    {line.strip()}" for line in [*before, *self.inside.strip().splitlines()]]
+        text = "\n".join([self.outside, f"for t{' down' * down}:", *block])
+        states = " ".join(f"{state}0" for state in self.remembered) if initial else ""
+        super().__init__(text, parameters=self.weights, output="Y", states=states, batch="b", name=name)
 
 
-class RNN(Layer):
+class RNN(_OverTime):
     """A simple recurrent network over the times of a sequence.
 
     >>> print(RNN().program())
@@ -690,21 +718,14 @@ class RNN(Layer):
     cotangent `backward` gives with the others. `down` goes from the last time to the first.
     """
 
-    def __init__(self, *, initial: bool = False, down: bool = False, name: str = "") -> None:
-        text = _over_time(
-            "A[b,t,h] = W[h,i] X[b,t,i] + c[h]",
-            {"Y": "Q"},
-            """
-            Z[b,t,h] = A[b,t,h] + U[h,g] Q[b,t,g]
-            Y[b,t,h] = tanh(Z[b,t,h])
-            """,
-            initial=initial,
-            down=down,
-        )
-        super().__init__(text, parameters="W U c", output="Y", states="Y0" if initial else "", batch="b", name=name)
+    outside = "A[b,t,h] = W[h,i] X[b,t,i] + c[h]"
+    inside = """
+        Z[b,t,h] = A[b,t,h] + U[h,g] Q[b,t,g]
+        Y[b,t,h] = tanh(Z[b,t,h])
+        """
 
 
-class LSTM(Layer):
+class LSTM(_OverTime):
     """A long short-term memory over the times of a sequence.
 
     >>> print(LSTM().program())
@@ -726,26 +747,20 @@ class LSTM(Layer):
     shown) and `C0[b,g]` (what is kept). `down` goes from the last time to the first.
     """
 
-    def __init__(self, *, initial: bool = False, down: bool = False, name: str = "") -> None:
-        text = _over_time(
-            "A[k,b,t,h] = W[k,h,i] X[b,t,i] + c[k,h]  where |k| = 4",
-            {"Y": "Q", "C": "R"},
-            """
-            Z[k,b,t,h] = A[k,b,t,h] + U[k,h,g] Q[b,t,g]
-            I[b,t,h] = sigmoid(Z[0,b,t,h])
-            F[b,t,h] = sigmoid(Z[1,b,t,h])
-            G[b,t,h] = tanh(Z[2,b,t,h])
-            O[b,t,h] = sigmoid(Z[3,b,t,h])
-            C[b,t,h] = F[b,t,h] R[b,t,h] + I[b,t,h] G[b,t,h]
-            Y[b,t,h] = O[b,t,h] tanh(C[b,t,h])
-            """,
-            initial=initial,
-            down=down,
-        )
-        super().__init__(text, parameters="W U c", output="Y", states="Y0 C0" if initial else "", batch="b", name=name)
+    outside = "A[k,b,t,h] = W[k,h,i] X[b,t,i] + c[k,h]  where |k| = 4"
+    inside = """
+        Z[k,b,t,h] = A[k,b,t,h] + U[k,h,g] Q[b,t,g]
+        I[b,t,h] = sigmoid(Z[0,b,t,h])
+        F[b,t,h] = sigmoid(Z[1,b,t,h])
+        G[b,t,h] = tanh(Z[2,b,t,h])
+        O[b,t,h] = sigmoid(Z[3,b,t,h])
+        C[b,t,h] = F[b,t,h] R[b,t,h] + I[b,t,h] G[b,t,h]
+        Y[b,t,h] = O[b,t,h] tanh(C[b,t,h])
+        """
+    remembered: Mapping[str, str] = {"Y": "Q", "C": "R"}
 
 
-class GRU(Layer):
+class GRU(_OverTime):
     """A gated recurrent unit over the times of a sequence.
 
     >>> print(GRU().program())
@@ -764,21 +779,15 @@ class GRU(Layer):
     from the last time to the first.
     """
 
-    def __init__(self, *, initial: bool = False, down: bool = False, name: str = "") -> None:
-        text = _over_time(
-            "A[k,b,t,h] = W[k,h,i] X[b,t,i] + c[k,h]  where |k| = 3",
-            {"Y": "Q"},
-            """
-            B[k,b,t,h] = U[k,h,g] Q[b,t,g] + e[k,h]
-            R[b,t,h] = sigmoid(A[0,b,t,h] + B[0,b,t,h])
-            Z[b,t,h] = sigmoid(A[1,b,t,h] + B[1,b,t,h])
-            N[b,t,h] = tanh(A[2,b,t,h] + R[b,t,h] B[2,b,t,h])
-            Y[b,t,h] = (1 - Z[b,t,h]) N[b,t,h] + Z[b,t,h] Q[b,t,h]
-            """,
-            initial=initial,
-            down=down,
-        )
-        super().__init__(text, parameters="W U c e", output="Y", states="Y0" if initial else "", batch="b", name=name)
+    outside = "A[k,b,t,h] = W[k,h,i] X[b,t,i] + c[k,h]  where |k| = 3"
+    inside = """
+        B[k,b,t,h] = U[k,h,g] Q[b,t,g] + e[k,h]
+        R[b,t,h] = sigmoid(A[0,b,t,h] + B[0,b,t,h])
+        Z[b,t,h] = sigmoid(A[1,b,t,h] + B[1,b,t,h])
+        N[b,t,h] = tanh(A[2,b,t,h] + R[b,t,h] B[2,b,t,h])
+        Y[b,t,h] = (1 - Z[b,t,h]) N[b,t,h] + Z[b,t,h] Q[b,t,h]
+        """
+    weights = "W U c e"
 
 
 class TransformerBlock(Sequential):

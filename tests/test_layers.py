@@ -843,6 +843,21 @@ ERRORS: dict[str, tuple[Any, type[IndexpropError], str]] = {
         "    Did you mean 'slope'? There are: slope.",
     ),
     "a constant that is no number": (lambda: Activation("elu", a=float("nan")), NotationError, "nan is not a number"),
+    "a window of three axes": (
+        lambda: layers.MaxPool(2, axes=3),
+        TypeProblem,
+        "axes is 3\n    Give 1 or 2: how many axes a window has.",
+    ),
+    "a window that stands still": (
+        lambda: layers.AvgPool(2, stride=0),
+        TypeProblem,
+        "stride is 0\n    Give a whole number, 1 or more.",
+    ),
+    "a convolution in no groups": (
+        lambda: layers.Conv1d(groups=0, padding=-1),
+        TypeProblem,
+        "groups is 0\n    Give a whole number, 1 or more.",
+    ),
     "no layers": (
         Sequential,
         TypeProblem,
