@@ -15,6 +15,7 @@ import tempfile
 import traceback
 import webbrowser
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -42,6 +43,7 @@ from indexprop.calculus import Gradient
 from indexprop.errors import CheckError, IndexpropError, NameProblem, NotationError, Problem, did_you_mean, unreadable
 from indexprop.ir import Program
 from indexprop.numerics import Report
+from indexprop.roles import Layer
 
 Outcome: TypeAlias = tuple[str, int]
 FINE, WRONG, IMPOSSIBLE = 0, 1, 2
@@ -61,6 +63,8 @@ FILE is a network in index notation, or - for standard input:
 
   Y[o,b] = W[o,i] X[i,b] + c[o]
   L      = sum[o,b]((Y[o,b] - T[o,b])^2) / (2 |b|)
+
+or a layer or a program that a file of Python has under a name: my.py:NAME.
 """
 
 EPILOG = "Exit codes: 0 fine, 1 a gradient is wrong, 2 what was asked for cannot be done."
@@ -95,10 +99,11 @@ CHECK = """\
 examples:
   indexprop check net.ixp                      the gradient, on random data
   indexprop check net.ixp --examples 500       on 500 draws of sizes and data
+  indexprop check my.py:layer                  a layer of my own
   indexprop check my.py:forward --backward my.py:backward \\
             --axes "X=i b, W=o i, T=o b" --without T
 
-The second kind runs the file my.py and checks its functions:
+The last kind runs the file my.py and checks its functions:
 
   forward(X=..., W=..., T=...)    gives a number or an array; of a tuple, the
                                   first entry counts
@@ -210,9 +215,11 @@ def _parser() -> argparse.ArgumentParser:
     annotate = command("annotate", _annotate, "a numpy file with its indices in comments", ANNOTATE)
     weights.add_arguments(command("convert", weights.run, "the weights of a model in another layout", CONVERT))
     for made in (derive, explain, source):
-        made.add_argument("file", metavar="FILE", help="a network in index notation, or - for standard input")
+        made.add_argument("file", metavar="FILE", help="a network in index notation, -, or a layer, my.py:NAME")
     explain.add_argument("names", metavar="NAME", nargs="*", help="a tensor or its gradient: W3, dW3 (default: all)")
-    check.add_argument("file", metavar="FILE", help="a network in index notation, -, or my.py:forward")
+    check.add_argument(
+        "file", metavar="FILE", help="a network in index notation, -, a layer, my.py:NAME, or a function"
+    )
     for made in (derive, explain, source, check):
         derivative(made)
     for made in (derive, source):
@@ -268,7 +275,14 @@ def _words(text: str) -> list[str]:
     return text.replace(",", " ").split()
 
 
+_NAMED = re.compile(r"(?P<file>.+\.py):(?P<name>\w+)")
+"""Something in a file of Python."""
+
+
 def _program(file: str) -> Program:
+    """A network in the notation, or a layer or a program in a file of Python."""
+    if named := _NAMED.fullmatch(file):
+        return _made(Path(named["file"]), named["name"])
     return notation.parse(_standard_input() if file == "-" else Path(file))
 
 
@@ -337,11 +351,11 @@ def _source(arguments: argparse.Namespace) -> Outcome:
 
 
 def _check(arguments: argparse.Namespace) -> Outcome:
-    function = re.fullmatch(r"(?P<file>.+\.py):(?P<name>\w+)", arguments.file)
-    if function:
-        return _check_functions(arguments, Path(function["file"]), function["name"])
+    named = _NAMED.fullmatch(arguments.file)
     for option in ("backward", "axes", "without"):
         if getattr(arguments, option):
+            if named:
+                return _check_functions(arguments, Path(named["file"]), named["name"])
             raise NotationError(
                 Problem(
                     f"--{option} belongs to functions, and {arguments.file} is a network",
@@ -351,8 +365,9 @@ def _check(arguments: argparse.Namespace) -> Outcome:
     if arguments.file.endswith(".py"):
         raise NotationError(
             Problem(
-                f"{arguments.file} is a file of Python, and it is not said which functions to check",
-                way_out=f"Write {arguments.file}:forward --backward {arguments.file}:backward --axes 'X=i b, W=o i'.",
+                f"{arguments.file} is a file of Python, and it is not said what to check",
+                way_out=f"Write {arguments.file}:NAME for a layer, and for functions {arguments.file}:forward "
+                f"--backward {arguments.file}:backward --axes 'X=i b, W=o i'.",
             )
         )
     gradient = _gradient(arguments)
@@ -390,17 +405,10 @@ def _pair(arguments: argparse.Namespace) -> auditing.Report | pairs.Judgement:
         return auditing.audit(Path(names[0]), Path(names[1]), loss=arguments.loss)
     if arguments.axes is None:
         raise NotationError(Problem("--axes must be given for functions", way_out="See: indexprop audit --help."))
-    try:
+    with _theirs(*files):
         modules = {path: _load(path) for path in files}
         forward, backward = (_function(modules, Path(one["file"]), one["name"]) for one in found if one)
         return auditing.audit(forward, backward, axes=_axes(arguments.axes), without=_words(arguments.without))
-    except IndexpropError:
-        raise
-    except Exception as error:
-        problem = _their_fault(error, files)
-        if not problem.place:  # ours
-            raise
-        raise NotationError(problem) from None
 
 
 def _annotate(arguments: argparse.Namespace) -> Outcome:
@@ -470,7 +478,25 @@ def _progress(seeds: Sequence[int]) -> Iterator[tuple[int, int]]:
         print(f"\r{' ' * 60}\r", end="", file=sys.stderr, flush=True)
 
 
-# --- functions of a file --------------------------------------------------------------------------
+# --- layers, programs and functions of a file -----------------------------------------------------
+
+
+def _made(path: Path, name: str) -> Program:
+    """A layer or a program that a file makes."""
+    with _theirs(path):
+        known = _load(path)
+    found = known.get(name)
+    if isinstance(found, Layer | Program):
+        return found.program() if isinstance(found, Layer) else found
+    if callable(found):
+        raise NotationError(
+            Problem(
+                f"{path}:{name} is a function or a class, and not a layer or a program",
+                way_out=f"Give a name to the layer that it makes. To check functions, see {HELP}.",
+            )
+        )
+    layers = [key for key, value in known.items() if isinstance(value, Layer | Program)]
+    raise NameProblem(Problem(f"{path} has no layer {name!r}", way_out=did_you_mean(name, layers)))
 
 
 def _check_functions(arguments: argparse.Namespace, file: Path, name: str) -> Outcome:
@@ -486,24 +512,18 @@ def _check_functions(arguments: argparse.Namespace, file: Path, name: str) -> Ou
     files = dict.fromkeys((file, Path(other) if other else file))
     axes = _axes(arguments.axes)
     without = _words(arguments.without)
-    try:
+    with _theirs(*files):
         modules = {path: _load(path) for path in files}
         forward = _function(modules, file, name)
         backward = _function(modules, Path(other) if other else file, backward_name)
-        report = numerics.check_functions(forward, backward, axes, without=without, seed=arguments.seed)
-        if report.ok and arguments.examples > 1:
-            _kit().assert_gradients(forward, backward, axes, without=without, examples=arguments.examples)
-            return f"{report}{_all_fine(arguments.examples)}", FINE
+        try:
+            report = numerics.check_functions(forward, backward, axes, without=without, seed=arguments.seed)
+            if report.ok and arguments.examples > 1:
+                _kit().assert_gradients(forward, backward, axes, without=without, examples=arguments.examples)
+                return f"{report}{_all_fine(arguments.examples)}", FINE
+        except CheckError as error:
+            return str(error), WRONG
         return str(report), FINE if report.ok else WRONG
-    except CheckError as error:
-        return str(error), WRONG
-    except IndexpropError:
-        raise
-    except Exception as error:
-        problem = _their_fault(error, files)
-        if not problem.place:  # ours
-            raise
-        raise NotationError(problem) from None
 
 
 HELP = "indexprop check --help"
@@ -558,6 +578,20 @@ def _function(modules: Mapping[Path, Mapping[str, Any]], path: Path, name: str) 
         functions = [key for key, value in known.items() if callable(value) and not key.startswith("_")]
         raise NameProblem(Problem(f"{path} has no function {name!r}", way_out=did_you_mean(name, functions)))
     return found  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _theirs(*files: Path) -> Iterator[None]:
+    """Where somebody's files run: what they raise is shown at their lines."""
+    try:
+        yield
+    except IndexpropError:
+        raise
+    except Exception as error:
+        problem = _their_fault(error, files)
+        if not problem.place:  # ours
+            raise
+        raise NotationError(problem) from None
 
 
 def _their_fault(error: Exception, files: Iterable[Path]) -> Problem:

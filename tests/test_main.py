@@ -42,6 +42,11 @@ def divides_by_zero(X, W, T):
     return 1 / 0
 
 not_a_function = 3
+
+from indexprop.layers import Layer
+
+layer = Layer("Y[o,b] = W[o,i] tanh(X[i,b])", parameters="W")
+whole = layer.program()
 """
 AXES = ["--axes", "X=i b, W=o i, T=o b", "--without", "T"]
 
@@ -157,7 +162,27 @@ def test_check_fails(capsys, monkeypatch):
     assert out.endswith("This was draw 2 of 9: --seed 5 repeats it.\n")
 
 
-# --- functions of a file --------------------------------------------------------------------------
+# --- layers, programs and functions of a file -----------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["layer", "whole"])
+def test_a_layer_of_ones_own(capsys, layer, name):
+    """Every command that takes a network takes a layer."""
+    code, out, err = run(capsys, "check", f"{layer}:{name}", "--examples", "3")
+    assert (code, err) == (0, "")
+    assert out.endswith("verdict: ok\n\n3 draws of sizes and data, all of them ok.\n")
+    assert "\ndY_tanh[b,i] = W[o,i] dY[o,b]" in run(capsys, "derive", f"{layer}:{name}")[1]
+    assert "W[o,i]" in run(capsys, "explain", f"{layer}:{name}", "W")[1]
+    assert "def gradient(*, X, W, dY):" in run(capsys, "source", f"{layer}:{name}")[1]
+
+
+def test_a_layer_that_is_not_there(capsys, layer, tmp_path):
+    assert "my.py has no layer 'layr'\n    Did you mean 'layer'?" in run(capsys, "check", f"{layer}:layr")[2]
+    broken = tmp_path / "broken.py"
+    broken.write_text("1 / 0\n", encoding="utf-8")
+    err = run(capsys, "derive", f"{broken}:layer")[2]
+    assert "ZeroDivisionError: division by zero" in err
+    assert f"{broken}, line 1" in err
 
 
 def test_check_functions(capsys, layer):
@@ -198,7 +223,8 @@ def test_functions_of_two_files(capsys, layer, tmp_path):
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ([], "--backward and --axes must be given for functions"),
+        (["--axes", "X=i b"], "--backward must be given for functions"),
+        ([], "my.py:forward is a function or a class, and not a layer or a program\n    Give a name to the layer"),
         (["--backward", "backward"], "--axes must be given for functions"),
         (["--backward", "backward", *AXES, "--wrt", "W"], "--wrt belong to networks"),
         (["--backward", "back", *AXES], "my.py has no function 'back'\n    Did you mean 'backward'?"),
