@@ -29,12 +29,12 @@ from indexprop import (
     dialects,
     exercises,
     exposition,
+    judging,
     layouts,
     listing,
     notation,
     numerics,
     pages,
-    pairs,
     reviewing,
     trials,
     weights,
@@ -383,13 +383,17 @@ def _told(arguments: argparse.Namespace) -> dict[str, Any]:
 def _audit(arguments: argparse.Namespace) -> Outcome:
     report = auditing.audit(arguments.file, **_told(arguments)) if arguments.backward is None else _pair(arguments)
     code = FINE if report.ok else WRONG
-    if arguments.html is None or isinstance(report, pairs.Judgement):
+    if arguments.html is None:
         return _coloured(str(report)), code
-    _write(arguments.html, reviewing.review(report.lifted, report))
+    if isinstance(report, judging.Judgement):
+        page = reviewing.judgement(report)
+    else:
+        page = reviewing.review(report.lifted, report)
+    _write(arguments.html, page)
     return f"wrote {arguments.html}", code
 
 
-def _pair(arguments: argparse.Namespace) -> auditing.Report | pairs.Judgement:
+def _pair(arguments: argparse.Namespace) -> auditing.Report | judging.Judgement:
     """The audit of a forward and a backward pass that are given apart."""
     names = [str(arguments.file), arguments.backward]
     found = [re.fullmatch(r"(?P<file>.+\.py):(?P<name>\w+)", name) for name in names]

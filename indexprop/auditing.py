@@ -17,10 +17,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, overload
 
-from indexprop import algebra, evidence, ir, naming, numerics, pairs, printing
+from indexprop import algebra, evidence, ir, judging, naming, numerics, pairs, printing, reruns
 from indexprop.agreement import close
 from indexprop.calculus import Gradient
-from indexprop.claims import find_loss, find_pairs, first_pass, meanings, prepare, said_by
+from indexprop.claims import ClaimError, find_loss, find_pairs, first_pass, meanings, prepare, said_by
 from indexprop.completion import Lifted
 from indexprop.errors import CheckError, Problem
 from indexprop.evidence import MINUS, ONE, Claim, Column, Ledger, Notated, Values, fits, show_factor, without_guards
@@ -137,7 +137,7 @@ def audit(
     axes: Mapping[str, str] | None = None,
     arrays: Mapping[str, Any] | None = None,
     without: Sequence[str] = (),
-) -> Report | pairs.Judgement: ...
+) -> Report | judging.Judgement: ...
 
 
 def audit(
@@ -150,7 +150,7 @@ def audit(
     axes: Mapping[str, str] | None = None,
     arrays: Mapping[str, Any] | None = None,
     without: Sequence[str] = (),
-) -> Report | pairs.Judgement:
+) -> Report | judging.Judgement:
     """Whether the hand-written gradients of a script or notebook are right, line by line.
 
     >>> code = '''
@@ -185,8 +185,28 @@ def audit(
         if callable(subject) and callable(backward):
             return of_functions(subject, backward, axes, arrays, without)
         return of_programs(subject, backward, loss)
-    recording, name, found = prepare(subject, loss, grads, wrt, axes)
+    try:
+        recording, name, found = prepare(subject, loss, grads, wrt, axes)
+    except ClaimError:
+        raise
+    except LiftError as error:
+        return of_script(subject, loss, grads, wrt, error)
     return of_recording(recording, name, found, str(subject))
+
+
+def of_script(
+    subject: str | Path,
+    loss: str | None,
+    grads: str | Sequence[str] | None,
+    wrt: str | Sequence[str] | None,
+    error: LiftError,
+) -> judging.Judgement:
+    """What values alone say about a script that could not be lifted; the error again where they say nothing."""
+    try:
+        return reruns.judged(subject, loss, grads, wrt, judging.reason_of(error))
+    except LiftError as other:
+        fact = f"its gradients cannot be judged by values either: {other.problems[0].fact}"
+        raise LiftError(*error.problems, replace(other.problems[0], fact=fact)) from None
 
 
 def of_recording(recording: Recording, loss: str, pairs: Mapping[str, str], name: str) -> Report:
@@ -224,16 +244,16 @@ def of_functions(
     axes: Mapping[str, str] | None,
     arrays: Mapping[str, Any] | None,
     without: Sequence[str],
-) -> Report | pairs.Judgement:
+) -> Report | judging.Judgement:
     """The report on two functions, line by line if they can be lifted."""
     hints = numerics.named_axes(axes, arrays, without)
     given, _ = numerics.arguments_for(hints, arrays=arrays)
     try:
         recording, loss, found = pairs.recorded(forward, backward, given, hints, without)
     except LiftError as error:
-        reason = pairs.reason_of(error)
-        return pairs.judged(forward, backward, axes, reason, arrays=arrays, without=without)
-    report = of_recording(recording, loss, found, pairs.named(forward, backward))
+        reason = judging.reason_of(error)
+        return judging.judged(forward, backward, axes, reason, arrays=arrays, without=without)
+    report = of_recording(recording, loss, found, judging.named(forward, backward))
     said = tuple(note for note in report.notes if not note.startswith(MISSING))  # `without` says what has none
     return replace(report, notes=said)
 

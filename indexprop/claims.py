@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,10 @@ PREFIXES = (
     r"d[LJE]_?d_?", r"d[LJE]_", r"d?loss_d?", r"partial_", r"grad(ient)?s?[_.]d?", r"g_", r"delta_?", r"dd_?", r"d_?",
 )  # fmt: skip
 SUFFIXES = (r"_grads?", r"_gradient", r"_delta", r"_error", r"_d", r"_?grad")
+
+
+class ClaimError(LiftError):
+    """Code that was lifted, and of which it is not known what its loss or its gradients are."""
 
 
 def plain(name: str) -> str:
@@ -77,7 +81,7 @@ def prepare(
 ) -> tuple[Recording, str, dict[str, str]]:
     """The lifted code, its loss, and for every tensor asked for the line that claims to be its gradient."""
     hints = {name: tuple(words.split()) for name, words in (axes or {}).items()}
-    wanted = tuple(_words(wrt)) if wrt is not None else ()
+    wanted = tuple(parts_of(wrt)) if wrt is not None else ()
     inputs = tuple(name for name in wanted if name.isidentifier())
     recording = Recording(subject, (), hints, inputs)
     zeros = starting_at_zero(recording)
@@ -97,9 +101,9 @@ def prepare(
         after.append(("L_" if "L" in recording.lifted.values else "L", expression))
     for label, value in (("grads", grads), ("wrt", wrt)):
         if value is not None and (
-            len(_words(value)) > 1 or not isinstance(value, str) or recording.lifted.tensor(value) is None
+            len(parts_of(value)) > 1 or not isinstance(value, str) or recording.lifted.tensor(value) is None
         ):
-            after.append((f"{label}_asked", f"[{', '.join(_words(value))}]"))
+            after.append((f"{label}_asked", f"[{', '.join(parts_of(value))}]"))
         elif value is not None:
             after.append((f"{label}_asked", f"[{value}]"))
     if after:
@@ -113,7 +117,7 @@ def prepare(
         recording = Recording(subject, (), hints, inputs, after, starts)
     lifted = recording.lifted
     if not name or lifted.program.axes.get(name) != () or name in lifted.program.input_names:
-        raise LiftError(
+        raise ClaimError(
             Problem(
                 f"{expression or name!r} is not a computed scalar",
                 way_out='Say what the loss is: audit(file, loss="np.mean((A - Y) ** 2)").',
@@ -122,7 +126,7 @@ def prepare(
     return recording, name, find_pairs(lifted, name, wanted=wrt is not None, given=grads is not None)
 
 
-def _words(value: str | Sequence[str]) -> list[str]:
+def parts_of(value: str | Sequence[str]) -> list[str]:
     """The parts of `"W1, b1"`, commas inside brackets left alone."""
     if not isinstance(value, str):
         return list(value)
@@ -164,7 +168,19 @@ def find_loss(lifted: Lifted) -> tuple[str, str]:
         if not any(other != name and name in used_by(lifted.program, other) for other in named):
             return name, name
     space = lifted.result if isinstance(lifted.result, dict) else {}
-    known = {*lifted.values, *lifted.aliases}
+    if call := loss_call(space, {*lifted.values, *lifted.aliases}):
+        return "", call
+    raise ClaimError(
+        Problem(
+            "no loss was found",
+            evidence=f"Scalars that the code computes: {', '.join(computed) or 'none'}.",
+            way_out='Say what the loss is: audit(file, loss="np.mean((A - Y) ** 2)").',
+        )
+    )
+
+
+def loss_call(space: Mapping[str, Any], known: Container[str]) -> str:
+    """The call of a function named like a loss on arguments that are known by the names of its parameters."""
     for name, value in space.items():
         if (
             callable(value)
@@ -174,14 +190,8 @@ def find_loss(lifted: Lifted) -> tuple[str, str]:
         ):
             arguments = value.__code__.co_varnames[: value.__code__.co_argcount]
             if arguments and all(argument in known for argument in arguments):
-                return "", f"{name}({', '.join(arguments)})"
-    raise LiftError(
-        Problem(
-            "no loss was found",
-            evidence=f"Scalars that the code computes: {', '.join(computed) or 'none'}.",
-            way_out='Say what the loss is: audit(file, loss="np.mean((A - Y) ** 2)").',
-        )
-    )
+                return f"{name}({', '.join(arguments)})"
+    return ""
 
 
 def used_by(program: Program, name: str) -> set[str]:
@@ -199,7 +209,7 @@ def find_pairs(lifted: Lifted, loss: str, *, wanted: bool, given: bool) -> dict[
     hand = [step.name for step in lifted.program.steps if step.name not in {one.name for one in forward.steps}]
     if wanted and given:
         if len(asked) != len(claimed) or None in asked or None in claimed:
-            raise LiftError(
+            raise ClaimError(
                 Problem(
                     f"{len(claimed)} gradients are named for {len(asked)} tensors",
                     evidence=f"Computed: {', '.join(hand) or 'nothing beside the forward pass'}.",
@@ -214,7 +224,7 @@ def find_pairs(lifted: Lifted, loss: str, *, wanted: bool, given: bool) -> dict[
         if tensor and (not wanted or tensor in asked):
             pairs[tensor] = name  # the last one that has the name
     if not pairs:
-        raise LiftError(
+        raise ClaimError(
             Problem(
                 "no hand-written gradient was found",
                 evidence=f"Inputs of the loss: {', '.join(inputs)}. Beside it: {', '.join(hand) or 'nothing'}.",

@@ -1,7 +1,4 @@
-"""Pairs: a forward and a backward pass that are given apart, as two functions or in the notation, made into one.
-
-Two functions that cannot be lifted are judged by values: `Judgement`.
-"""
+"""Pairs: a forward and a backward pass that are given apart, as two functions or in the notation, made into one."""
 
 from __future__ import annotations
 
@@ -9,13 +6,13 @@ import inspect
 import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from indexprop import evidence, ir, notation, numerics, printing, validation
-from indexprop.errors import CheckError, NotationError, Problem, did_you_mean
+from indexprop.errors import NotationError, Problem, did_you_mean
 from indexprop.ir import Program, Step
 from indexprop.rewriting import LiftError, Line
 from indexprop.running import Tracer
@@ -23,11 +20,6 @@ from indexprop.tracing import Recording
 
 Written: TypeAlias = Program | str | Path
 Function: TypeAlias = Callable[..., Any]
-
-WIDTH = 80
-
-DATA_SETS = 3
-"""On how many data sets functions are judged that cannot be lifted."""
 
 
 # --- in the notation --------------------------------------------------------------------------------------------------
@@ -178,106 +170,3 @@ def recorded(
     if missing:
         raise LiftError(Problem(f"backward returned no gradient for {', '.join(missing)}"))
     return recording, loss, pairs
-
-
-@dataclass(frozen=True)
-class Judgement(ir.Shown):
-    """What values alone say about a backward pass that could not be lifted: which gradients are wrong, not which line.
-
-    `reason` is what stopped the lift, `checks` are the comparisons with the differences of the loss, one per data set.
-    """
-
-    name: str
-    reason: str
-    data: str
-    checks: tuple[numerics.Report, ...]
-
-    @property
-    def wrong(self) -> tuple[numerics.Row, ...]:
-        """For every wrong gradient the worst entry of all data sets.
-
-        Where data stands at a kink, differences do not decide, and the other data sets do.
-        """
-        failed = [(row, check) for check in self.checks for row in check.worst if not row.ok]
-        smooth = {row.tensor for row, check in failed if not at_kink(row.tensor, check)}
-        bad = [row for row, _ in failed if row.tensor in smooth or self.never_smooth(row.tensor)]
-        names = dict.fromkeys(row.tensor for row in bad)
-        return tuple(max((row for row in bad if row.tensor == name), key=lambda row: row.error) for name in names)
-
-    def never_smooth(self, tensor: str) -> bool:
-        return all(at_kink(tensor, check) for check in self.checks)
-
-    @property
-    def ok(self) -> bool:
-        return all(check.rows for check in self.checks) and not self.wrong
-
-    def assert_ok(self) -> None:
-        if not self.ok:
-            raise CheckError(Problem("the hand-written gradient is wrong", str(self)))
-
-    def __str__(self) -> str:
-        gradients = self.checks[0].gradients
-        count, wrong = len(gradients), {row.tensor: row for row in self.wrong}
-        head = f"audit of {self.name}: "
-        head += f"{len(wrong)} of {count} gradients wrong" if wrong else f"{count} gradient{'s' * (count != 1)} right"
-        lines = [*wrapped(head), *wrapped(f"lifted: no, {self.reason}")]
-        lines += [*wrapped(f"judged by values alone, {self.data}: no line can be blamed"), ""]
-        width = max(len(name) for _, name in gradients)
-        for tensor, name in gradients:
-            text = "right"
-            if row := wrong.get(tensor):
-                text = f"WRONG at {row.place}: it is {row.got:.6g}, and {row.expected:.6g} is right"
-            lines += wrapped(f"{name:{width}}  {text}", " " * (width + 4))
-        return "\n".join(lines)
-
-
-def at_kink(tensor: str, check: numerics.Report) -> bool:
-    """Whether the differences of a check met a kink of the loss along a tensor."""
-    return any(re.search(rf"; (.*, )?{re.escape(tensor)}(, .*)? at a kink", status) for _, status in check.methods)
-
-
-def wrapped(text: str, indent: str = "  ") -> list[str]:
-    return textwrap.wrap(text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
-
-
-def judged(
-    forward: Function,
-    backward: Function,
-    axes: Mapping[str, str] | None,
-    reason: str,
-    *,
-    arrays: Mapping[str, Any] | None = None,
-    without: Sequence[str] = (),
-) -> Judgement:
-    """The gradients that backward gives against differences of forward, on several data sets."""
-    checks = []
-    for seed in range(DATA_SETS):
-        given = perturbed(arrays, seed) if arrays and seed else arrays
-        checks.append(numerics.check_functions(forward, backward, axes, without=without, seed=seed, arrays=given))
-    data = f"on {DATA_SETS} random data sets"
-    if arrays:
-        data = f"on the code's own data and on {DATA_SETS - 1} perturbed data sets"
-    return Judgement(named(forward, backward), reason, data, tuple(checks))
-
-
-def perturbed(arrays: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    """Data of the same shapes and about the same size; positions and truths stay."""
-    import numpy as np
-
-    rng = np.random.default_rng(seed)
-    moved = {}
-    for name, array in arrays.items():
-        old = np.asarray(array)
-        moved[name] = old + (rng.normal(size=old.shape) * (np.std(old) or 1.0) / 4 if old.dtype.kind == "f" else 0)
-    return moved
-
-
-def named(forward: Function, backward: Function) -> str:
-    return " and ".join(str(getattr(one, "__qualname__", one)).rpartition(".")[2] for one in (forward, backward))
-
-
-def reason_of(error: LiftError) -> str:
-    """What stopped a lift, on one line."""
-    problem = error.problems[0]
-    found = re.search(r"line (\d+)", problem.place)
-    return f"line {found[1]}: {problem.fact}" if found else problem.fact

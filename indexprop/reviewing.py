@@ -7,11 +7,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from html import escape
 
-from indexprop import auditing, exposition, pages, printing
+from indexprop import auditing, exposition, judging, pages, printing
 from indexprop.annotating import Annotator
 from indexprop.auditing import FOLLOWS, HELPER, PART, WRONG, Entry, Mistake, Report
 from indexprop.completion import Lifted
 from indexprop.ir import Access, Step
+from indexprop.judging import Judgement
 
 _SAID_ABOVE = ("the gradient of", "a part of the gradient of", "misnamed:")
 """What the comments of an annotation say, and the verdict says here."""
@@ -35,6 +36,29 @@ def review(lifted: Lifted, report: Report | None = None, *, opened: bool = False
     is. The page loads nothing. The code on it is the author's, character by character.
     """
     return _Review(lifted, report, opened).whole()
+
+
+def judgement(found: Judgement) -> str:
+    """A judgement by values alone as a page: every gradient with its verdict, and why no line can be blamed."""
+    title = f"Audit of {found.name}"
+    wrong = {row.tensor: row for row in found.wrong}
+    rows = "".join(
+        f'<tr><th scope="row"><code>{escape(tensor)}</code></th><td><code>{escape(name)}</code></td>'
+        f'<td class="{"wrong" if tensor in wrong else "ok"}">{escape(found.verdict(tensor))}</td></tr>'
+        for tensor, name in found.checks[0].gradients
+    )
+    body = [
+        f'<header><h1>{escape(title)}</h1><p class="lead">{escape(found.summary)}</p></header>',
+        f"<main><section><p>Judged by values alone, {escape(found.data)}: no line can be blamed.</p>"
+        f"<p>The code was not lifted: {escape(found.reason)}.</p></section>",
+        f'<section aria-label="verdicts">{table(("tensor", "its gradient", "verdict"), rows)}</section></main>',
+    ]
+    return pages.document(title, body, [], pages.Formulas())
+
+
+def table(head: Iterable[str], rows: str) -> str:
+    cells = "".join(f'<th scope="col">{one}</th>' for one in head)
+    return f'<div class="scroll"><table><thead><tr>{cells}</tr></thead><tbody>{rows}</tbody></table></div>'
 
 
 class _Review:
@@ -77,13 +101,7 @@ class _Review:
         """The verdict, and the loss."""
         if self.report is None:
             return '<p class="lead">What every line means, in index notation.</p>'
-        count, wrong = len(self.report.pairs), len(auditing.wrong_tensors(self.report))
-        if count == 1:
-            said = f"The gradient is {'wrong' if wrong else 'right'}."
-        elif not wrong:
-            said = f"All {count} gradients are right."
-        else:
-            said = f"{wrong} of {count} gradients {'is' if wrong == 1 else 'are'} wrong."
+        said = judging.summary(len(self.report.pairs), len(auditing.wrong_tensors(self.report)))
         if first := self.report.first:
             said += f" The first wrong line is {line.format(first.line.number)}."
         loss = pages.marked(printing.format_step(auditing.loss_step(self.report)), self.known)
@@ -101,11 +119,7 @@ class _Review:
             f'<td class="{"wrong" if tensor in wrong else "ok"}">{"WRONG" if tensor in wrong else "right"}</td></tr>'
             for tensor, name in self.report.pairs
         )
-        head = "".join(f'<th scope="col">{one}</th>' for one in ("tensor", "its gradient", "line", "verdict"))
-        return (
-            '<section aria-label="verdicts"><div class="scroll"><table>'
-            f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div></section>"
-        )
+        return f'<section aria-label="verdicts">{table(("tensor", "its gradient", "line", "verdict"), rows)}</section>'
 
     def rows(self) -> Iterator[str]:
         inputs: dict[int, list[Access]] = {}

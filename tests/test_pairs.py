@@ -11,8 +11,8 @@ import indexprop as ip
 from indexprop import auditing
 from indexprop.__main__ import main
 from indexprop.errors import CheckError, NameProblem, NotationError
+from indexprop.judging import Judgement
 from indexprop.mistakes import CONSTANT, FUNCTION
-from indexprop.pairs import Judgement
 from indexprop.rewriting import LiftError
 
 NET = """Z[h,b] = W[h,i] X[i,b] + c[h]

@@ -20,6 +20,8 @@ ORDER = [
         "annotating",
         "auditing",
         "pairs",
+        "reruns",
+        "judging",
         "mistakes",
         "identities",
         "claims",

@@ -1,0 +1,169 @@
+"""Scripts that cannot be lifted, run again with other numbers: judged by values, or stopped with the reason."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+import indexprop as ip
+from indexprop import auditing
+from indexprop.__main__ import main
+from indexprop.judging import Judgement
+from indexprop.rewriting import LiftError
+from tests.test_pages import Reader
+
+ELSEWHERE = """import json
+import numpy as np
+
+def elsewhere(array):
+    return np.array(json.loads(json.dumps(array.tolist())))
+
+"""
+TRAINING = f"""{ELSEWHERE}rng = np.random.default_rng(0)
+X, T = rng.normal(size=(4, 6)), rng.normal(size=(2, 6))
+W1, b1 = rng.normal(size=(3, X.shape[0])), np.zeros((3, 1))
+W2, b2 = rng.normal(size=(2, 3)), np.zeros((2, 1))
+for epoch in range(3):
+    Z = elsewhere(W1) @ X + b1
+    H = np.tanh(Z)
+    Y = W2 @ H + b2
+    L = np.sum((Y - T) ** 2) / (2 * X.shape[1])
+    print("loss", L)
+    dY = (Y - T) / X.shape[1]
+    dW2 = dY @ H.T
+    db2 = dY.sum(axis=1, keepdims=True)
+    dZ = W2.T @ dY * (1 - H ** 2)
+    dW1 = dZ @ X.T
+    db1 = dZ.sum(axis=1, keepdims=True)
+    W1 -= 0.1 * dW1
+    W2 = W2 - 0.1 * dW2
+"""
+DICTS = f"""{ELSEWHERE}np.random.seed(1)
+def init(n):
+    return {{"W": np.random.randn(n, 3), "b": np.zeros(3), "scale": 2.0}}
+X = np.random.randn(7, 4)
+y = np.array([0, 1, 2, 1, 0, 2, 1])
+params = init(X.shape[1])
+def forward(params, X):
+    s = elsewhere(params["scale"] * (X @ params["W"] + params["b"]))
+    e = np.exp(s - s.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+def cross_entropy(p, y):
+    return -np.mean(np.log(p[np.arange(len(y)), y]))
+def backward(params, p, y):
+    d = p.copy()
+    d[np.arange(len(y)), y] -= 1
+    d /= len(y)
+    scores = X @ params["W"] + params["b"]
+    s = params["scale"]
+    return {{"dW": s * X.T @ d, "db": s * d.sum(0), "dscale": np.sum(d * scores)}}
+if __name__ == "__main__":
+    p = forward(params, X)
+    grads = backward(params, p, y)
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "old", "new", "wrong"),
+    [
+        (TRAINING, "1 - H ** 2", "1 - Z ** 2", ["W1", "b1"]),
+        (TRAINING, "dW2 = dY @ H.T", "dW2 = Y @ H.T", ["W2"]),
+        (TRAINING, "W1 -= 0.1 * dW1", "dW1 += 1e-4 * W1", ["W1"]),
+        (DICTS, "    d /= len(y)\n", "", ["params['W']", "params['b']", "params['scale']"]),
+        (DICTS, "s * d.sum(0)", "d.sum(0)", ["params['b']"]),
+        (DICTS, "np.sum(d * scores)", "np.sum(d)", ["params['scale']"]),
+    ],
+)
+def test_scripts_that_cannot_be_lifted_are_judged_by_values(code, old, new, wrong) -> None:
+    right = ip.audit(code)
+    assert isinstance(right, Judgement)
+    right.assert_ok()
+    assert "judged by values alone, on the script's own data and on 2 perturbed data sets" in str(right)
+    assert code.count(old) == 1
+    found = ip.audit(code.replace(old, new))
+    assert sorted(row.tensor for row in found.wrong) == sorted(wrong)
+    assert all(len(line) <= auditing.WIDTH for line in str(found).splitlines())
+
+
+def test_nothing_of_the_script_is_printed_and_the_reason_is_said(capsys) -> None:
+    text = str(ip.audit(TRAINING))
+    assert capsys.readouterr().out == ""
+    assert text.startswith("audit of the code: 4 gradients right\nlifted: no, line 12: the code raises TypeError")
+    assert text.endswith("\n\ndW2  right\ndb2  right\ndW1  right\ndb1  right")
+
+
+def test_a_notebook_is_judged_like_a_script(tmp_path: Path) -> None:
+    cells = [{"cell_type": "code", "source": part.splitlines(keepends=True)} for part in TRAINING.split("\nfor ")]
+    cells[1]["source"][0] = "for " + cells[1]["source"][0]
+    file = tmp_path / "net.ipynb"
+    file.write_text(json.dumps({"cells": [*cells, {"cell_type": "code", "source": ["%matplotlib inline\n"]}]}))
+    ip.audit(file).assert_ok()
+
+
+def test_friendly_data_does_not_make_a_wrong_gradient_right() -> None:
+    code = f"{ELSEWHERE}X, W = np.eye(3), np.arange(9.0).reshape(3, 3)\nY = elsewhere(X) @ W\nL = np.sum(Y ** 2)\n"
+    ip.audit(f"{code}dW = 2 * X.T @ Y\n").assert_ok()
+    found = ip.audit(f"{code}dW = 2 * X @ Y\n")  # X is symmetric there
+    assert [check.ok for check in found.checks] == [True, False, False]
+    assert not found.ok
+
+
+def test_what_is_no_parameter_has_no_gradient_and_what_is_asked_for_has() -> None:
+    code = f"{ELSEWHERE}x = np.array([1.0, 2.0, 4.0])\nh = elsewhere(x) ** 2\nloss = np.sum(np.sin(h))\n"
+    code += "dh = np.cos(h) * 2 * x\ndx = dh\nstep = -dx\n"  # dh is misnamed
+    found = ip.audit(code)
+    assert found.checks[0].gradients == (("x", "dx"),)
+    found.assert_ok()
+    away = ip.audit(code, wrt="x", grads="step")
+    away.assert_ok()
+    assert "they are the direction of descent" in str(away).replace("\n  ", " ")
+    assert not ip.audit(code.replace("np.cos(h) * 2", "-np.cos(h) * 2")).ok
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (
+            "def train():\n    W = np.arange(6.0).reshape(3, 2)\n    Y = elsewhere(W)\n"
+            "    return W, np.sum(Y ** 2), 2 * Y\nW, loss, dW = train()\n",
+            "other numbers in W do not change the loss loss of line 11",
+        ),
+        ("W = np.arange(3.0)\nloss = np.sum(elsewhere(W) ** 2)\ng = 2 * W\n", "no gradient is named after a parameter"),
+        ("W = np.arange(3.0)\nv = np.sum(elsewhere(W) ** 2)\ndW = 2 * W\n", "no loss was found"),
+        (
+            "W = np.arange(3.0)\nr = np.random.default_rng().normal()\nloss = r * np.sum(elsewhere(W) ** 2)\n"
+            "dW = 2 * r * W\n",
+            "it computes something else in every run",
+        ),
+        ("W = np.arange(3.0)\nloss = np.sum(elsewhere(W))\ndW = 1 / 0\n", "the script raises ZeroDivisionError"),
+    ],
+)
+def test_a_script_that_is_no_function_of_its_arrays_stops_with_both_reasons(code, reason) -> None:
+    with pytest.raises(LiftError) as caught:
+        ip.audit(ELSEWHERE + code)
+    first, second = caught.value.problems
+    assert "line " in first.place
+    assert second.fact.startswith(f"its gradients cannot be judged by values either: {reason}")
+
+
+def test_a_gradient_of_another_shape_stops() -> None:
+    code = f"{ELSEWHERE}W = np.ones((2, 3))\nloss = np.sum(elsewhere(W) ** 2)\ng = (2 * W).T\n"
+    with pytest.raises(LiftError, match=re.escape("g has shape (3, 2), and W has (2, 3)")):
+        ip.audit(code, wrt="W", grads="g")
+
+
+def test_a_judgement_as_a_page(tmp_path: Path, capsys) -> None:
+    file, page = tmp_path / "net.py", tmp_path / "net.html"
+    file.write_text(TRAINING.replace("dW2 = dY", "dW2 = Y"))
+    assert main(["audit", str(file), "--html", str(page)]) == 1
+    assert capsys.readouterr().out == f"wrote {page}\n"
+    text = page.read_text(encoding="utf-8")
+    Reader(text)
+    assert "1 of 4 gradients is wrong." in text
+    assert text.count("<td class=wrong>WRONG at W2[") == 1
+    assert text.count("<td class=ok>right") == 3
+    assert "no line can be blamed" in text
+    assert "://" not in text
