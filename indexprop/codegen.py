@@ -32,7 +32,6 @@ from indexprop.ir import (
     Call,
     Count,
     Expr,
-    Factor,
     Group,
     Guard,
     Index,
@@ -871,9 +870,9 @@ class Writer:
             return not ir.free_indices(part) and not (guards and any(ir.accesses(part)))
 
         scalars = [part for part in parts.above if outside(part)]
-        above = [part for part in parts.above if not outside(part) and part not in guards]
+        above = [part for part in parts.above if part not in guards and part not in scalars]
         divisors = [part for part in parts.below if outside(part)]
-        below = [part for part in parts.below if not outside(part)]
+        below = [part for part in parts.below if part not in divisors]
         groups = self.groups(above, below)
         together = self.selecting(groups, guards)
         chosen, self.chosen = self.chosen, (*self.chosen, *(part for part in factors if isinstance(part, Guard)))
@@ -1041,19 +1040,16 @@ class Writer:
 
     def term(self, one: Term, want: Axes) -> tuple[bool, Code]:
         """A term aligned to the axes of its target, and whether it is subtracted."""
-        scale = printing.fractional((), Factor(abs(one.factor.number), one.factor.sizes))
-        above = [self.expression(part, ()) for part in scale.above if part != ir.ONE]
-        below = [self.expression(part, ()) for part in scale.below]
-        negative = one.factor.number < 0
         factors = _factors(one.body)
-        tensors = [part for part in factors if ir.free_indices(part) and not isinstance(part, Guard)]
-        contracted = one.bound or (self.einsums and len(tensors) > 1 and not any(map(_reduces, factors)))
-        if not contracted:
+        if not (one.bound or (self.einsums and _multiplies(factors))):
             parts = printing.fractional(factors, one.factor)
             return parts.negative, self.fraction(parts.above, parts.below, want)
+        scale = printing.fractional((), one.factor)
+        above = [self.expression(part, ()) for part in scale.above if part != ir.ONE]
+        below = [self.expression(part, ()) for part in scale.below]
         core = self.contraction(factors, one.bound, want)
         core = core if core.axes == want else self.align(core, want)
-        return negative, self.quotient([*above, core], below, want)
+        return scale.negative, self.quotient([*above, core], below, want)
 
     def value(self, step: Step, want: Axes) -> Code:
         """The right-hand side of a step with exactly the axes of its target."""
@@ -1167,8 +1163,10 @@ def _factors(body: Expr) -> tuple[Expr, ...]:
     return body.factors if isinstance(body, Product) else (body,)
 
 
-def _reduces(expr: Expr) -> bool:
-    return any(isinstance(part, Reduce) for part in ir.walk(expr))
+def _multiplies(factors: Sequence[Expr]) -> bool:
+    """Whether arrays are multiplied, and nothing among the factors is a reduction."""
+    arrays = [part for part in factors if not isinstance(part, Guard) and ir.free_indices(part)]
+    return len(arrays) > 1 and not any(isinstance(part, Reduce) for one in factors for part in ir.walk(one))
 
 
 def _fill(template: str, codes: Mapping[str, Code]) -> str:

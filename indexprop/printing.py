@@ -161,8 +161,8 @@ def fractional(factors: Iterable[Expr], factor: Factor | None = None) -> Fractio
                 below.append(ir.power(base, Number(-value)))
             case _:
                 above.append(part)
-    if coefficient == 1 and above:
-        return Fractional(False, above, below)
+    if coefficient == 1:
+        return Fractional(False, above or [ir.ONE], below)
     size = abs(coefficient)
     if "." in format_number(size) or (ir.ZERO in below and size.denominator != 1):  # 3 0 is 0
         above.insert(0, Number(size))
