@@ -149,7 +149,7 @@ def _part(about: Subject, step: Step) -> Story:
 
 
 def _where(about: Subject, tensor: str, told: Sequence[Share]) -> Chapter:
-    lines = list(dict.fromkeys(one.source for one in told))
+    lines = list(dict.fromkeys(one.source for one in reversed(told)))  # told from the last to the first
     reads = [read for read in lines[0].reads if read.tensor == tensor]
     named, cotangent = about.f(tensor), Code(told[0].step.name)
     second = "Were it read in a second line, that line would add its share, with +=."
@@ -195,7 +195,11 @@ def _upstream(about: Subject, told: Sequence[Share]) -> Chapter:
         if upstream in about.gradient.seeds:
             text += "It is given."
         else:
-            text += "It is known by now, because the backward pass takes the lines from the last to the first:"
+            story = Code(f'ip.explain(gradient, "{source.name}")')
+            text += (
+                "It is known by now, because the backward pass takes the lines from the last to the first "
+                f"({story} tells how it comes about):"
+            )
         blocks.append(Paragraph(say(text)))
         lines = about.derived.get(upstream, [])
         if lines:
@@ -217,7 +221,7 @@ def _upstream(about: Subject, told: Sequence[Share]) -> Chapter:
             ]
         if upstream in about.divided:
             blocks += _division(about, upstream)
-    return Chapter(say("What comes in from upstream"), tuple(blocks))
+    return Chapter(say("What comes in from upstream"), tuple(dict.fromkeys(blocks)))
 
 
 def _meaning(about: Subject, upstream: str, source: Step) -> Words:

@@ -436,7 +436,7 @@ _INDEXED = (
         why="y[j] is exp(x[j]) divided by the sum of all exponentials, and x[k] stands below the line of every y[j]: "
         "by the quotient rule the derivative of y[j] by x[k] is y[j] ([j == k] - y[k]), the bracket 1 where j is k and "
         "0 elsewhere. Times d[j], and summed over j: the bracket leaves d[k] y[k], and the rest takes away y[k] times "
-        "s, the sum of all d[j] y[j].",
+        "s, the sum of all d[j] y[j]. With a single k, y is 1 and the gradient 0.",
     ),
     Indexed(
         "log_softmax",

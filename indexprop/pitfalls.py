@@ -65,7 +65,7 @@ def _wrong_products(about: Subject, step: Step, product: MatrixProduct) -> Itera
             start + exchanged.code(*exchanged.turned),
             f"is {shapes}: the transpose of what is wanted. The line itself runs. Where {about.i(one)} and "
             f"{about.i(other)} are equal in size nothing complains later either; where one of them is 1, "
-            f"{update} broadcasts.{_elsewhere(about, step)}",
+            f"an update such as {update} broadcasts.{_elsewhere(about, step)}",
         )
     entries = [f"({','.join(lie)})" for lie in product.lie]
     if entries[0] != entries[1]:
@@ -86,6 +86,12 @@ def _wrong_products(about: Subject, step: Step, product: MatrixProduct) -> Itera
             start + product.code(False, False),
             f"forgets {product.turn}: in {Code(product.meeting(False, False))} {meet}. It is an error, or, where "
             "these sizes are equal, a wrong array and no error.",
+        )
+    if any(product.turned) and product.front:
+        yield _wrong(
+            start + product.code(*product.turned).replace(".mT", ".T"),
+            f"turns all axes round, {about.each(product.front)} as well: an error, or, where the sizes are equal, a "
+            "wrong array and no error.",
         )
 
 
@@ -176,8 +182,7 @@ def _wrong_adjoints(about: Subject, told: Share, writer: Writer) -> Iterator[Mis
         up = positive_first(ir.add(*(ir.negate(part) for part in (body.terms if isinstance(body, Sum) else (body,)))))
         yield _wrong(
             code(writer, replace(step, terms=(replace(step.terms[0], body=up),))),
-            "has the wrong sign: an update takes the gradient away, and with this one "
-            f"{about.f(about.goal)} would grow.",
+            f"has the wrong sign: steps that go against it make {about.f(about.goal)} grow.",
         )
         if sizes := [index for index, k in step.terms[0].factor.sizes if k < 0]:
             whole = replace(step, terms=tuple(replace(one, factor=ir.Factor(one.factor.number)) for one in step.terms))

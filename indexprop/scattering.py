@@ -183,10 +183,15 @@ def _gathered(about: Subject, step: Step) -> str:
         body = exchange(body, read, replace(read, slots=moved))
     bound = body.indices if isinstance(body, Reduce) else ()
     whole = ir.reduce("sum", (*bound, one), body.body if isinstance(body, Reduce) else body)
-    backwards = f": {about.i(other)} runs backwards as {about.i(one)} grows, the flipped kernel of textbooks"
+    extent = about.f(ir.Size(other))
+    backwards = (
+        f": {about.i(other)} runs backwards as {about.i(one)} grows, which textbooks call the flipped kernel, and "
+        "frameworks a transposed convolution"
+    )
     return (
         f" Seen from entry {about.i(entry)}, the {about.i(other)} that meets it is {formula(solved)}, so the entry "
-        f"collects {about.f(whole)}, where there is such an {about.i(other)}{backwards if a > 0 else ''}."
+        f"collects {about.f(whole)} over every {about.i(one)} for which that {about.i(other)} lies between 0 and "
+        f"{extent} - 1{backwards if a > 0 else ''}."
     )
 
 
@@ -346,7 +351,8 @@ def told_by_hand(about: Subject, step: Step, writer: Writer) -> Iterator[Block]:
         yield Paragraph(say("The left side is not numpy. By hand it is a loop:"))
         yield Lines(found.lines)
         summed = dict.fromkeys(index for term in step.terms for index in term.bound)
-        text = f"In it {listed(found.axes)}{f', and {about.each(summed)} is summed' if summed else ''}. {source}."
+        be = "are" if len(summed) > 1 else "is"
+        text = f"In it {listed(found.axes)}; {about.each(summed)} {be} summed. {source}." if summed else f"{source}."
     if step.operation == "+=":
         text += f" So does {Code('np.add.at')}; += at an array of places keeps one share of those that meet."
     yield Paragraph(say(text))

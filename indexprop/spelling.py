@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from indexprop import ir, printing
+from indexprop import ir, layouts, printing
 from indexprop.codegen import Writer
 from indexprop.ir import Access, Index, Step
 from indexprop.listing import SPEC, code
@@ -87,6 +87,8 @@ def shape(about: Subject, derived: str, tensor: str, told: Sequence[Share]) -> C
         lies = {array: about.lie(writer, Access(held[array], about.axes[array])) for array in arrays}
         said = "; ".join(f"{about.f(array)} is {about.i(*lie)}" for array, lie in lies.items())
         head = writer.arrangement.layout.meaning
+        if len(about.matrix) == 1 and any(len(lie) > 2 for lie in lies.values()) and name not in layouts.CONVENTIONS:
+            head += " (column and row are for matrices)"
         ones = " (1 is an axis of size one)" if any("1" in lie for lie in lies.values()) else ""
         rows.append((say(name), say(f"{head}: {said}{ones}.")))
     access = Access(derived, about.axes[derived])
@@ -96,8 +98,8 @@ def shape(about: Subject, derived: str, tensor: str, told: Sequence[Share]) -> C
     else:
         places = " and ".join(f"{about.i(*lie)} in {name}" for name, lie in lies.items())
     text = (
-        f"A gradient lies as its tensor, because an update takes it away entry by entry: {cotangent} must lie as "
-        f"{named} does: {places}."
+        f"A gradient has an entry for every entry of its tensor, at the same place: {cotangent} must lie as {named} "
+        f"does, {places}."
     )
     return Chapter(say(LYING), (Items(tuple(rows)), Paragraph(say(text))))
 

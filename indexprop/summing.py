@@ -146,4 +146,7 @@ def _unsummed(about: Subject, told: Share, tensor: Access, vanished: Sequence[In
         if indices:
             verb, named = "have" if len(holders) > 1 else "has", about.each(indices)
             text = f"{listed(map(about.f, holders))} {verb} no {named}: the same number serves for every {named}."
+            if len(holders) == len(reads):
+                repeated = Code("np.broadcast_to")
+                text += f" Nothing on the right has it, so the array that numpy makes is repeated with {repeated}."
             yield Paragraph(say(text))

@@ -78,7 +78,8 @@ class Run:
 
     def result(self, name: str, lines: list[str]) -> np.ndarray:
         """What lines make of a cotangent: those that add to it begin where it stood before them."""
-        space = {**self.names, name: np.zeros_like(self.values[name])}
+        copies = {other: array.copy() for other, array in self.values.items()}
+        space = {**self.names, **copies, name: np.zeros_like(self.values[name])}
         exec("\n".join(map(self.plain, lines)), space)
         return np.asarray(space[name])
 
