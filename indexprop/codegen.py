@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -455,7 +456,7 @@ class Writer:
     def lines(self, loop: Loop | None, run: Sequence[Step]) -> list[str]:
         """The lines of steps; those of a block stand below room for what they write."""
         if loop is None:
-            return [line for step in run for line in self.step(step)]
+            return self.merged(line for step in run for line in self.step(step))
         lines = []
         for step in run:
             if step.operation == "=":
@@ -465,9 +466,19 @@ class Writer:
                 lines.append(f"{self.names[step.name]} = {room}  # {comment}")
         every = f"range({self.size(loop.index)})"
         lines.append(f"for {self.counter(loop)} in {f'reversed({every})' if loop.down else every}:")
-        for step in run:
-            lines.extend(f"    {line}" for line in self.step(step))
+        lines += [f"    {line}" for line in self.merged(line for step in run for line in self.step(step))]
         return lines
+
+    def merged(self, lines: Iterable[str]) -> list[str]:
+        """Lines that follow each other without warnings, under one head."""
+        found: list[str] = []
+        quiet = False
+        for line in lines:
+            head = bool(self.dialect.quiet) and line.startswith(self.dialect.quiet)
+            if not (head and quiet):
+                found.append(line)
+            quiet = head or (quiet and line.startswith("    "))
+        return found
 
     def at_position(self, step: Step) -> Step:
         """A line of a block at the position that its counter stands at."""
@@ -1092,7 +1103,14 @@ class Writer:
         )
 
     def step(self, step: Step) -> list[str]:
-        """The lines of one step."""
+        """The lines of one step, with no warning about numbers that a condition leaves out."""
+        lines = self.written(step)
+        masked = any(self.dialect.quiet and f"{self.np('where')}(" in line for line in lines)
+        if not masked or not any(map(_spills, step.terms)):
+            return lines
+        return [f"{self.dialect.quiet}  # what is left out is computed, too", *(f"    {line}" for line in lines)]
+
+    def written(self, step: Step) -> list[str]:
         if step.loop:
             return self.line_at(step)
         if not ir.is_plain(step.target):
@@ -1149,6 +1167,50 @@ def _reads(expr: Expr) -> Iterable[Access]:
     elif not isinstance(expr, Sum | Reduce):
         for child in ir.children(expr):
             yield from _reads(child)
+
+
+def _spills(one: Term) -> bool:
+    """Whether code computes with numbers that a condition leaves out, and masks only what comes out."""
+    return _computes(ir.multiply(Number(one.factor.number), ir.reduce("sum", one.bound, one.body)), ())
+
+
+def _computes(expr: Expr, chosen: tuple[Expr, ...], *, outside: bool = False) -> bool:
+    """Whether numbers that conditions leave out, or that stand beside nothing, are combined with others.
+
+    A function by itself sees 1 there, if its argument has the indices of every condition.
+    """
+    masked = bool(chosen) or outside
+    match expr:
+        case Product() if guards := ir.split_guards(expr)[0]:
+            return _computes(ir.split_guards(expr)[1], (*chosen, *guards), outside=outside)
+        case Product(factors):
+            above = [part for part in factors if not ir.is_divisor(part)]
+            scaled = [part for part in above if not (isinstance(part, Number) and abs(part.value) <= 1)]
+            return (masked and len(scaled) > 1) or any(_computes(part, chosen, outside=outside) for part in factors)
+        case Sum(parts):
+            return masked or any(_computes(part, chosen) for part in parts)
+        case Reduce("sum", names, body):
+            guards, rest = ir.split_guards(body)
+            if masked or any(ir.free_indices(guard).keys().isdisjoint(names) for guard in guards):
+                return True
+            own = set().union(*map(ir.free_indices, guards))
+            groups = Counter(frozenset(ir.free_indices(part)) for part in _factors(rest))
+            apart = len(groups) > 1 and all(own <= group and count == 1 for group, count in groups.items())
+            return any(_computes(part, guards) for part in _factors(rest)) if apart else _computes(body, ())
+        case Reduce(operation, _, body):
+            return (masked and operation == "prod") or _computes(body, chosen)
+        case Call(function, arguments):
+            silent = function in EVERYWHERE or TABLE[function].condition
+            needed = set() if silent else set().union(*map(ir.free_indices, chosen))
+            for argument in arguments:
+                leaves = outside or any(isinstance(slot, Partial) for read in _reads(argument) for slot in read.slots)
+                if _computes(argument, chosen, outside=leaves):
+                    return True
+                if any(ir.accesses(argument)) and not needed <= ir.free_indices(argument).keys():
+                    return True
+            return False
+        case _:
+            return False
 
 
 def _fits(axes: Axes, want: Axes) -> bool:

@@ -42,12 +42,13 @@ def put(x, at, axis, size):
 NUMPY_AMONG = '''
 def among(spec, chosen, *operands):
     """einsum over the entries where `chosen` holds; the others do not enter, not even as 0 * inf."""
-    if all(np.isfinite(x).all() for x in operands):
-        return np.einsum(spec, chosen, *operands, optimize=True)
-    inputs, out = spec.split("->")
-    first, *rest = inputs.split(",")
-    every = "".join(dict.fromkeys(inputs.replace(",", "")))
     with np.errstate(all="ignore"):
+        found = np.einsum(spec, chosen, *operands, optimize=True)
+        if np.isfinite(found).all():
+            return found
+        inputs, out = spec.split("->")
+        first, *rest = inputs.split(",")
+        every = "".join(dict.fromkeys(inputs.replace(",", "")))
         product = 1
         for letters, x in zip(rest, operands):
             order = sorted(letters, key=every.index)
@@ -82,8 +83,9 @@ def put(x, at, dim, size):
 TORCH_AMONG = '''
 def among(spec, chosen, *operands):
     """einsum over the entries where `chosen` holds; the others do not enter, not even as 0 * inf."""
-    if all(x.isfinite().all() for x in operands):
-        return torch.einsum(spec, chosen.to(operands[0].dtype), *operands)
+    found = torch.einsum(spec, chosen.to(operands[0].dtype), *operands)
+    if found.isfinite().all():
+        return found
     inputs, out = spec.split("->")
     first, *rest = inputs.split(",")
     every = "".join(dict.fromkeys(inputs.replace(",", "")))
@@ -146,8 +148,9 @@ class Dialect:
     `own` one to write to; `common` and `alone` find the precision, from the inputs or without any, and `place` and
     `nowhere` the device. `take` reads at positions along an axis, `add_at` adds at positions, `assign` and `add`
     write a part of an array; `helpers` read and write where positions may lie outside, and sum where a condition
-    holds. `one_axis`: reductions over one axis at a time; `strict`: functions take arrays only, and conditions are
-    truth values; `scalars`: a function of a number is an array without axes.
+    holds. `quiet` stands above lines that are to give no warnings. `one_axis`: reductions over one axis at a time;
+    `strict`: functions take arrays only, and conditions are truth values; `scalars`: a function of a number is an
+    array without axes.
     """
 
     name: str
@@ -180,6 +183,7 @@ class Dialect:
     permute: str = "transpose"
     diagonal: str = ""
     contract: str = ""
+    quiet: str = ""
     strict: bool = False
     scalars: bool = False
 
@@ -229,6 +233,7 @@ NUMPY = Dialect(
     fresh="{array}.copy()",
     diagonal="np.einsum({spec}, {target})[...] += {value}",
     contract="contract",
+    quiet='with np.errstate(all="ignore"):',
 )
 
 TORCH = Dialect(

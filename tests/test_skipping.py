@@ -251,6 +251,14 @@ AROUND = [
     "input Z[q,k], w[q] \n for q: \n   h[q] = w[q] h[(q-1)?] + [m[q]] w[q] logsumexp[k](Z[q,k])",
     "input Z[q,k], w[q] \n for q: \n   h[q] = w[q] h[(q-1)?] + [m[q]] var[k](Z[q,k] + w[q])",
 ]
+PRODUCTS = [
+    "Y[q] = [m[q]] Z[q,k] V[k]",
+    "Y[q,d] = [m[q]] Z[q,k] C[k,d]",
+    "Y[k] = [m[q]] Z[q,k] w[q]",
+    "Y[q,k] = [m[q]] (Z[q,k] - w[q]) / w[q]",
+    "Y[q] = [m[q]] w[q] sum[k](Z[q,k]^2)",
+    "input Z[q,k] \n Y = sum[q]([m[q]] w[q] prod[k](1 + Z[q,k]))",
+]
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -277,6 +285,55 @@ def test_a_condition_around_a_function_leaves_its_whole_row_out(text, bad):
             for name in part.outputs:
                 assert np.isfinite(right[name]).all()
                 np.testing.assert_allclose(values_found[name], right[name], rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("style", ["lowered", *codegen.STYLES])
+@pytest.mark.parametrize("text", [*AROUND[:9], *PRODUCTS])
+def test_whatever_is_left_out_is_left_out_without_a_warning(text, style):
+    """In every array that has the index of the condition: what overflows, what is no number, what divides by 0."""
+    rng = np.random.default_rng(7)
+    program = ip.parse(text)
+    chosen = np.array([True, False, True, True, False])
+    sizes = {"q": 5, "k": 3, "d": 2}
+    for part in (program, ip.vjp(program).program, ip.jvp(program).program):
+        arrays = {"m": chosen, "n": np.array([True, False, True])}
+        spoiled = dict(arrays)
+        for one in part.inputs:
+            if one.tensor not in arrays:
+                arrays[one.tensor] = rng.uniform(0.5, 2.0, [sizes[name] for name in one.names])
+                bad = rng.choice([np.inf, -np.inf, np.nan, 0.0, -1.0, 1e200, -1e300], arrays[one.tensor].shape)
+                left_out = ~chosen.reshape(-1, *[1] * (len(one.names) - 1)) if "q" in one.names else False
+                spoiled[one.tensor] = np.where(left_out, bad, arrays[one.tensor])
+        step = ip.compile(part) if style == "lowered" else ip.compile(part, None, style)
+        right = step(**{name: arrays[name] for name in part.input_names})
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            found = step(**{name: spoiled[name] for name in part.input_names})
+        for name in part.outputs:
+            np.testing.assert_allclose(found[name], right[name], rtol=1e-10, atol=1e-12, err_msg=f"{name} in {part}")
+
+
+def test_numbers_that_overflow_where_they_are_left_out():
+    """In a contraction with a condition, whatever the order of its products."""
+    program = ip.parse("Y[i,d] = [n[j]] [j <= i] A[i,j] C[j,d] B[j]")
+    arrays = drawn(program) | {"n": np.array([True, True, False, True])}
+    arrays["B"][2], arrays["C"][2] = 1e200, 1e200
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = ip.compile(program)(**arrays)["Y"]
+    np.testing.assert_allclose(found, evaluate(program, arrays)["Y"].tolist())
+
+
+def test_lines_without_warnings_stand_together():
+    text = ip.source(ip.vjp(ip.parse("Y[q] = [m[q]] w[q] norm[k](Z[q,k])"), wrt=["w", "Z"]))
+    head = '    with np.errstate(all="ignore"):  # what is left out is computed, too'
+    assert text.count(head) == 2
+    after = text[text.rindex(head) :].splitlines()
+    assert [line[:12] for line in after[1:4]] == ["        dw =", "        dY_n", "        dZ ="]
+    assert "errstate" not in ip.source(ip.parse("y[q] = [m[q]] exp(x[q])"))
+    assert "errstate" not in ip.source(ip.parse("Y[i,d] = [j <= i] A[i,j] C[j,d]"))[-200:]  # but in `among`
+    for dialect in ("torch", "jax"):
+        assert "errstate" not in ip.source(ip.parse("Y[q] = [m[q]] Z[q,k] V[k]"), dialect=dialect)
 
 
 def test_conditions_around_a_function_stand_on_every_derived_line():
