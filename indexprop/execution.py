@@ -266,7 +266,8 @@ class Compiled:
                 zip(positions, (s for s, axis in zip(array.shape, order, strict=True) if axis is not None), strict=True)
             )
             shapes[name] = tuple(sizes[axis] for axis in range(len(sizes)))
-            prepared[name] = given if isinstance(given, (float, int)) and not isinstance(given, bool) else array
+            number = isinstance(given, (float, int)) and not isinstance(given, bool)
+            prepared[name] = given if number and name not in self._positions else array
         if wrong:
             raise TypeProblem(*wrong)
         plain = [name for name, array in prepared.items() if isinstance(array, float | int)]

@@ -90,7 +90,7 @@ def format_slot(slot: Slot) -> str:
         case Group(grouped):
             return f"({' '.join(grouped)})"
         case Lookup(access):
-            return format_access(access)
+            return format_access(access) if access.slots else f"{access.tensor}[]"  # without brackets: an index
         case Partial(Affine() as inner):
             return f"({format_affine(inner)})?"
         case Partial(inner):

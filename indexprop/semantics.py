@@ -272,9 +272,11 @@ def range_problems(program: Program, sizes: Mapping[Index, int], arrays: Mapping
                 if low > high or (low >= 0 and high < sizes[name]):
                     continue
                 line = printing.format_step(step)
+                text = printing.format_slot(slot)
+                said = f"{text} runs from {low} to {high}" if low < high else f"{text} is {low}"
+                said = f"there is no position {low}" if text == str(low) else said
                 yield Problem(
-                    f"{printing.format_slot(slot)} runs from {low} to {high}, and axis {axis + 1} of {access.tensor}"
-                    f" has {sizes[name]}",
+                    f"{said}, and axis {axis + 1} of {access.tensor} has {sizes[name]}",
                     underline(line, [printing.find_access(line, access, axis)]),
                     way_out="Correct the slot, or mark it with '?' if what leaves the axis is to be skipped.",
                 )

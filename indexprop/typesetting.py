@@ -118,7 +118,7 @@ def latex_slot(slot: Slot) -> str:
     """
     if isinstance(slot, str):
         return latex_index(slot)
-    text = re.sub(r"([-+])", r" \1 ", printing.format_slot(slot)).replace("*", " ").strip()
+    text = re.sub(r"([-+])", r" \1 ", printing.format_slot(slot)).replace("*", " ").replace("[]", "").strip()
     text = re.sub(r"\|(\w+)\|", lambda found: rf"\lvert {latex_index(found[1])} \rvert", text)
     return re.sub(r"_(?=\w)", r"\_", text)
 

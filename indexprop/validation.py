@@ -19,10 +19,12 @@ from indexprop.ir import (
     Group,
     Guard,
     Index,
+    Lookup,
     Loop,
     Partial,
     Program,
     Reduce,
+    Slot,
     Step,
 )
 from indexprop.printing import format_access, format_rank, format_slot, format_step, show
@@ -93,6 +95,7 @@ def validate(program: Program, place: Place | None = None) -> None:
     problems.extend(_order_problems(program, at))
     problems.extend(_rank_problems(program, at))
     problems.extend(_index_problems(program, at))
+    problems.extend(_lookup_problems(program, at))
     problems.extend(_size_problems(program, at, alone=not problems))
     if problems:
         raise NotationError(*problems)
@@ -326,6 +329,28 @@ def _index_problems(program: Program, at: Place) -> Iterable[Problem]:
                 if read.tensor in written:
                     fact = f"{read.tensor!r} is computed, and positions are whole numbers"
                     yield Problem(fact, at(number, access, None), way_out="Give the positions as an input.")
+
+
+def _lookup_problems(program: Program, at: Place) -> Iterable[Problem]:
+    """Inputs without axes that are written like indices: `S[at]` for `S[at[]]`."""
+    read = {access.tensor for step in program.steps for access in step.reads}
+    unread = {access.tensor for access in program.inputs if not access.slots} - read
+    unread -= {name for names in program.axes.values() for name in names} | {fact.index for fact in program.facts}
+    for number, step in enumerate(program.steps):
+        for access in step.reads:
+            for place, slot in enumerate(access.slots):
+                for name in [index for index in ir.slot_indices(slot) if index in unread]:
+                    unread.remove(name)
+                    inner = Lookup(Access(name))
+                    looked: Slot = Partial(inner) if isinstance(slot, Partial) else inner
+                    slots = (*access.slots[:place], looked, *access.slots[place + 1 :])
+                    yield Problem(
+                        f"{name!r} is an index here, and the input {name!r} is read nowhere",
+                        at(number, access, place),
+                        evidence="A name in a slot is an index; a position that a tensor holds has brackets.",
+                        way_out=f"Write {format_access(Access(access.tensor, slots))}, "
+                        f"or take {name!r} out of the inputs.",
+                    )
 
 
 def _size_problems(program: Program, at: Place, *, alone: bool) -> Iterable[Problem]:

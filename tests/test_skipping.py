@@ -193,7 +193,7 @@ def test_a_part_that_leaves_its_axis_means_the_same_with_a_name():
 
 def test_a_matrix_product_with_a_condition_reads_as_one():
     program = ip.parse("Y[i,d] = [j <= i] A[i,j] C[j,d]")
-    line = '    Y = among("ij,ij,jd->id", np.arange(n_j) <= np.arange(n_i)[:, None], A, C)  # i d'
+    line = '    Y = among("ij,ij,jd->id", np.arange(n_j) <= np.arange(n_i)[:, None], A, C)'
     assert line in ip.source(program).splitlines()
     assert line in ip.source(program, style="einsum").splitlines()
 

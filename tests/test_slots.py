@@ -306,6 +306,140 @@ def test_what_does_not_fit_is_said(text, arrays, message):
     assert str(error.value) == inspect.cleandoc(message)
 
 
+OUT_OF_RANGE = [
+    ("input X[b,y] \n Y[b] = X[b,3]", {"X": X}, "3", "there is no position 3, and axis 2 of X has 3"),
+    ("input X[b,y] \n Y[b] = X[b,|b|-3]", {"X": X}, "|b|-3", "|b|-3 is -1, and axis 2 of X has 3"),
+    (
+        "input X[b,y] \n Y[b,n] = 0  where |n| = 4 \n Y[b,2*y+1] += X[b,y]",
+        {"X": X},
+        "2*y+1",
+        "2*y+1 runs from 1 to 5, and axis 2 of Y has 4",
+    ),
+    (
+        "input X[b,y] \n Y[v,y] = 0  where |v| = 2 \n Y[at[b],y] += X[b,y]",
+        {"X": X, "at": np.array([0, 2])},
+        "at[b]",
+        "at[b] runs from 0 to 2, and axis 1 of Y has 2",
+    ),
+    ("input S[n] \n y = S[at[]]", {"S": np.ones(3), "at": np.array(3)}, "at[]", "at[] is 3, and axis 1 of S has 3"),
+    ("input S[n] \n y = S[at[]]", {"S": np.ones(3), "at": -1}, "at[]", "at[] is -1, and axis 1 of S has 3"),
+    (
+        "input S[n], ix[k] \n y[q] = S[ix[at[q]]]",
+        {"S": np.ones(3), "ix": np.array([0, 3]), "at": np.array([0, 1])},
+        "ix[at[q]]",
+        "ix[at[q]] runs from 0 to 3, and axis 1 of S has 3",
+    ),
+    (
+        "input S[n], ix[k] \n y[q] = S[ix[at[q]]]",
+        {"S": np.ones(3), "ix": np.array([0, 2]), "at": np.array([0, 2])},
+        "at[q]",
+        "at[q] runs from 0 to 2, and axis 1 of ix has 2",
+    ),
+    (
+        "input x[i], m[n] \n y[i] = [m[i+1]] x[i]",
+        {"x": np.ones(3), "m": np.array([True, False, True])},
+        "i+1",
+        "i+1 runs from 1 to 3, and axis 1 of m has 3",
+    ),
+    (
+        "input A[i,j] \n y[p] = A[p,p+1]  where |p| = |i|",
+        {"A": np.ones((3, 3))},
+        "p+1",
+        "p+1 runs from 1 to 3, and axis 2 of A has 3",
+    ),
+    (
+        "input x[i] \n y[p] = max[r](x[p+r])  where |p| = 3, |r| = 2",
+        {"x": np.ones(3)},
+        "p+r",
+        "p+r runs from 0 to 3, and axis 1 of x has 3",
+    ),
+    (
+        "input x[i] \n y[p] = exp(x[p+1])  where |p| = 3",
+        {"x": np.ones(3)},
+        "p+1",
+        "p+1 runs from 1 to 3, and axis 1 of x has 3",
+    ),
+    (
+        "input x[t], w \n for t: \n   h[t] = w h[t-1] + x[t]",
+        {"x": np.ones(3), "w": np.array(2.0)},
+        "t-1",
+        "t-1 runs from -1 to 1, and axis 1 of h has 3",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "arrays", "slot", "fact"), OUT_OF_RANGE)
+def test_every_reading_says_which_slot_leaves_its_axis(text, arrays, slot, fact):
+    program = ip.parse(text)
+    for step in (ip.compile(program), *(ip.compile(program, None, style) for style in codegen.STYLES)):
+        with pytest.raises(SizeError) as error:
+            step(**arrays)
+        said, _, line, carets, _, way_out = str(error.value).splitlines()
+        assert said == fact
+        assert line[carets.index("^") : carets.rindex("^") + 1] == slot
+        assert way_out.strip() == "Correct the slot, or mark it with '?' if what leaves the axis is to be skipped."
+    with pytest.raises(SizeError, match="is outside axis") as error:
+        evaluate(program, arrays)
+    said, _, line, carets, *_ = str(error.value).splitlines()
+    assert line[carets.index("^") : carets.rindex("^") + 1] == slot
+
+
+def test_a_position_in_a_tensor_without_axes():
+    """`at[]` in a slot is a lookup, `at` an index; it reads and writes like any other, and prints as it was written."""
+    program = ip.parse("input S[n,d], w[d] \n y = S[at[],d] w[d] + S[to[]?,0]^2")
+    assert program.positions == {"at": "n", "to": "n"}
+    back = ip.vjp(program)
+    assert str(back.program) == (
+        "input S[n,d], w[d], at, to, dy\n"
+        "dS[n,d]      = 0\n"
+        "dS[at[],d]  += dy w[d]\n"
+        "dw[d]        = S[at[],d] dy\n"
+        "dS[to[]?,0] += 2 dy S[to[]?,0]"
+    )
+    table, weights = np.arange(12.0).reshape(4, 3) + 1, np.array([1.0, 2.0, 4.0])
+    known = {"S": table, "w": weights, "at": 2, "dy": 3.0}
+    for to in (-1, np.array(3), np.int64(7)):
+        arrays = known | {"to": to}
+        gradient = np.zeros((4, 3))
+        gradient[2] = 3 * weights
+        if to == 3:
+            gradient[3, 0] = 6 * table[3, 0]
+        assert ip.parse(str(back.program)) == back.program
+        np.testing.assert_allclose(np.array(evaluate(back.program, arrays)["dS"].tolist(), float), gradient)
+        for step in (ip.compile(back), *(ip.compile(back, None, style) for style in codegen.STYLES)):
+            np.testing.assert_allclose(step(**arrays)["S"], gradient)
+    assert ip.check(program).ok
+    assert r"\bar{S}_{at,d} &\mathrel{+}= \bar{y} \, w_{d}" in ip.format(back, "latex")
+    assert "S is read 2 times in this line, as S[at[],d] and S[to[]?,0]." in str(ip.explain(back, "S"))
+    with pytest.raises(TypeProblem, match="at holds float64, and is read as positions along 'n'"):
+        ip.compile(program)(S=table, w=weights, at=1.0, to=0)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "carets", "written"),
+    [
+        ("input S[n,d], at \n y[d] = S[at,d]", "y[d] = S[at,d]", "         ^^", "S[at[],d]"),
+        ("input S[n], at \n y = 2 S[at]", "y = 2 S[at]", "        ^^", "S[at[]]"),
+    ],
+)
+def test_a_position_that_is_written_like_an_index(text, line, carets, written):
+    with pytest.raises(NotationError) as error:
+        ip.parse(text)
+    assert str(error.value).splitlines() == [
+        "'at' is an index here, and the input 'at' is read nowhere",
+        "",
+        f"    {line}",
+        f"    {carets}",
+        "",
+        "    A name in a slot is an index; a position that a tensor holds has brackets.",
+        f"    Write {written}, or take 'at' out of the inputs.",
+    ]
+
+
+def test_a_number_and_an_index_may_have_one_name():
+    assert str(ip.parse("input S[n], b, X[b,n] \n y[b] = S[n] X[b,n]")).startswith("input S[n], b, X[b,n]")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
