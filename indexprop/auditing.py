@@ -8,6 +8,7 @@ line is the first one whose *repair* makes gradients right that were wrong, and 
 from __future__ import annotations
 
 import itertools
+import math
 import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -391,9 +392,10 @@ class Audit:
         entries = tuple(self.entry(step, mistakes, wrong) for step in self.lines)
         self.notes.extend(self.size_notes())
         for line, tensor in self.conventions.items() if not mistakes else ():
-            value = f"{self.ledger.kinks[tensor]:g}"
+            kink = self.ledger.kinks[tensor]
             where = f"{self.ledger.display(line)} differs from the derived gradient only where"
-            self.notes.append(f"{where} {self.ledger.readable(tensor)} is {value}: a convention at a kink, no error")
+            held = f"is {kink:g}" if math.isfinite(kink) else "has several winners, which share evenly there"
+            self.notes.append(f"{where} {self.ledger.readable(tensor)} {held}: a convention at a kink, no error")
         left = [name for name in self.left_out() if name not in self.pairs.values()]
         if left:
             words = ", ".join(dict.fromkeys(self.ledger.display(name) for name in left))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from indexprop import agreement, algebra, calculus, execution, ir, printing, val
 from indexprop.agreement import close
 from indexprop.completion import Lifted
 from indexprop.errors import IndexpropError
-from indexprop.ir import Access, Call, Expr, Index, Number, Program, Step
+from indexprop.ir import Access, Call, Expr, Index, Number, Program, Reduce, Step
 from indexprop.rewriting import Line
 from indexprop.running import SMALL
 from indexprop.tracing import Recording
@@ -322,7 +323,7 @@ class Ledger:
 
     @cached_property
     def kinks(self) -> dict[str, float]:
-        """The tensors that functions with a kink read, and where the kink is."""
+        """The tensors that functions with a kink read, and where the kink is: at infinity where the largest tie."""
         found: dict[str, float] = {}
         for step in self.gradient.program.steps:
             if step.name in self.cotangent_of:
@@ -333,14 +334,18 @@ class Ledger:
                         found.setdefault(name, 0.0)
                     case Call("maximum" | "minimum" | "<" | "<=" | ">" | ">=", (Access(name), Number(value))):
                         found.setdefault(name, float(value))
+                    case Reduce("max" | "min" as operation, _, Access(name)):
+                        found.setdefault(name, math.inf if operation == "max" else -math.inf)
         return found
 
     def at_kink(self, name: str) -> tuple[Values, Values] | None:
-        """The code's values and the derived ones where every other entry of a tensor is at its kink."""
+        """The code's values and the derived ones where two of every three entries of a tensor are at its kink."""
         import numpy as np
 
         value = np.array(self.draws[0].derived[name], dtype=float)
-        value.flat[::2] = self.kinks[name]
+        if value.size:
+            kink = {math.inf: value.max(), -math.inf: value.min()}.get(self.kinks[name], self.kinks[name])
+            value.flat[np.arange(value.size) % 3 != 1] = kink
         derived = self.run_from(self.gradient.program.steps, {**self.draws[0].derived, name: value}, name)
         if derived is None:
             return None

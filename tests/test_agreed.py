@@ -1,7 +1,7 @@
 """Ties, kinks and masks: what is agreed where mathematics leaves a choice, the same in every reading of a program.
 
-Here: the meaning of the text, what numpy runs with and without known sizes, and the source to keep. The frameworks
-read the same table in `tests/integration/test_agreed.py`.
+Here: the meaning of the text, what numpy runs with and without known sizes, the source to keep, and what an audit
+says of code that follows them or others. The frameworks read the same table in `tests/integration/test_agreed.py`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import indexprop as ip
-from indexprop import codegen, ir
+from indexprop import auditing, codegen, ir
 from indexprop.functions import INDEXED, TABLE
 from indexprop.semantics import evaluate
 
@@ -221,3 +221,44 @@ def test_source_to_keep(case: Agreed, style: str) -> None:
             return made(**arrays)
 
     check(case, read)
+
+
+# --- somebody's own code ----------------------------------------------------------------------------------------------
+
+OWN = """
+import numpy as np
+X = np.array([[1.0, 3.0, 3.0, 0.0], [0.0, -2.0, 0.0, 1.5], [4.0, -1.0, 0.5, 4.0]])
+{forward}
+L = np.sum(Y**2 + 3 * Y) / 2
+dY = Y + 1.5
+dX = {backward}
+"""
+AUDITED = {
+    "relu": ("Y = np.maximum(X, 0)", "dY * (X > 0)", ""),
+    "relu with another side": ("Y = np.maximum(X, 0)", "dY * (X >= 0)", "is 0"),
+    "relu in two halves": ("Y = np.maximum(X, 0)", "dY * (0.5 * (X > 0) + 0.5 * (X >= 0))", "is 0"),
+    "abs": ("Y = np.abs(X)", "dY * np.sign(X)", ""),
+    "abs with a side": ("Y = np.abs(X)", "np.where(X > 0, dY, -dY)", "is 0"),
+    "winners share": (
+        "Y = X.max(axis=1, keepdims=True)",
+        "(X == Y) * dY / (X == Y).sum(axis=1, keepdims=True)",
+        "",
+    ),
+    "every winner takes all": ("Y = X.max(axis=1, keepdims=True)", "(X == Y) * dY", "has several winners"),
+    "every smallest takes all": ("Y = X.min(axis=0, keepdims=True)", "(X == Y) * dY", "has several winners"),
+    "a leaky relu": ("Y = np.where(X > 0, X, 0.25 * X)", "np.where(X > 0, dY, 0.25 * dY)", ""),
+    "a leaky relu with another side": ("Y = np.where(X > 0, X, 0.25 * X)", "np.where(X >= 0, dY, 0.25 * dY)", "is 0"),
+}
+
+
+@pytest.mark.parametrize(("forward", "backward", "said"), AUDITED.values(), ids=AUDITED)
+def test_an_audit(forward: str, backward: str, said: str) -> None:
+    """What follows the conventions is right, and what follows others is right with a note; mistakes stay mistakes."""
+    report = auditing.audit(OWN.format(forward=forward, backward=backward))
+    report.assert_ok()
+    verdict = {entry.step.name: entry.verdict for entry in report.entries}["dX"]
+    notes = [note for note in report.notes if "convention" in note]
+    assert verdict == (auditing.KINK if said else auditing.RIGHT)
+    assert (not notes) if not said else (said in notes[0])
+    wrong = auditing.audit(OWN.format(forward=forward, backward=f"-2 * {backward}"))
+    assert not wrong.ok
