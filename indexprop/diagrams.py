@@ -339,6 +339,28 @@ def _swapped(derived: Step, gradient: Gradient) -> tuple[Step, Term, Access, str
 CELL, LINE, BOX = 62, 62, 28
 
 
+def forward_lines(gradient: Gradient) -> list[Step]:
+    """The forward pass, line by line: what the backward pass reads, and what it leaves out because it needs it not.
+
+    >>> from indexprop import parse
+    >>> from indexprop import vjp
+    >>> net = parse("Y[o,b] = W[o,h] H[h,b]")
+    >>> [step.name for step in forward_lines(vjp(net))], [step.name for step in vjp(net).program.steps]
+    (['Y'], ['dW', 'dH'])
+    """
+    derived = {step.name for step in gradient.backward}
+    lines = [step for step in gradient.program.steps if step.name not in derived]
+    known = {step.name for step in lines}
+    later: Step | None = None
+    for step in reversed(gradient.forward.steps):
+        if step.name not in known:
+            lines.insert(lines.index(later) if later else len(lines), step)
+            later = step
+        else:
+            later = next(one for one in lines if one.name == step.name)
+    return lines
+
+
 def flow(gradient: Gradient, *, styled: bool = True, links: bool = False) -> str:
     """A network forward, from left to right, and backward, from right to left.
 
@@ -351,9 +373,8 @@ def flow(gradient: Gradient, *, styled: bool = True, links: bool = False) -> str
 
     Every cotangent stands under its tensor. With `links`, it is a link to `#story-NAME`.
     """
-    program = gradient.program
     derived = {name for step in gradient.backward for name in (step.name,)} | set(gradient.seeds)
-    forward = [step for step in program.steps if step.name not in derived]
+    forward = forward_lines(gradient)
     depth: dict[str, int] = {}
     for one in forward:
         depth[one.name] = max(

@@ -54,15 +54,23 @@
     for (const one of seen) for (const other of from.get(one) || []) if (from.has(other)) seen.add(other);
     return seen;
   };
-  const order = [...from.keys()];
+  const shortest = (name) => {
+    const ways = [[name]], seen = new Set([name]);
+    for (const way of ways)
+      for (const other of from.get(way.at(-1)) || []) {
+        if (!from.has(other)) return way;
+        if (!seen.has(other)) { seen.add(other); ways.push([...way, other]); }
+      }
+    return [name];
+  };
   for (const story of stories) {
     const line = story.querySelector(".way");
     if (!line) continue;
     const name = story.dataset.of;
-    const way = wayTo(name);
+    const way = shortest(name);
     const start = line.dataset.start;
-    line.replaceChildren("Its way: ");
-    for (const one of order.filter((other) => way.has(other)).reverse()) {
+    line.replaceChildren(way.length === wayTo(name).size ? "Its way: " : "Its shortest way: ");
+    for (const one of way) {
       const link = document.createElement(one === name ? "b" : "a");
       if (one !== name) link.href = `#story-${one}`;
       link.textContent = one;

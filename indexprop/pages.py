@@ -471,14 +471,17 @@ class Reading:
 
     name: str
     writer: Writer
+    forward: Writer
     arrangement: Arrangement
     source: str
 
     @classmethod
     def of(cls, gradient: Gradient, name: str, layout: str | None, style: str, dialect: str = "numpy") -> Reading:
         arrangement = layouts.arrange(gradient, layout)
-        writer = Writer(gradient.program, arrangement, style, dialects.dialect(dialect), bare=True)
-        return cls(name, writer, arrangement, codegen.source(gradient, layout, style, dialect))
+        spoken = dialects.dialect(dialect)
+        writer = Writer(gradient.program, arrangement, style, spoken, bare=True)
+        forward = Writer(gradient.forward, layouts.arrange(gradient.forward, layout), style, spoken, bare=True)
+        return cls(name, writer, forward, arrangement, codegen.source(gradient, layout, style, dialect))
 
 
 def readings(gradient: Gradient) -> tuple[Reading, ...]:
@@ -546,15 +549,14 @@ class _Page:
         self.report = report
         self.known = dict(sizes if sizes is not None else report.sizes if report else {})
         self.sizes = {**some_sizes(self.program), **self.known}
-        self.indices = frozenset(self.program.indices)
+        self.indices = frozenset([*self.program.indices, *gradient.forward.indices])
         self.formulas = Formulas()
         self.html = Html(self.indices, self.formulas)
         self.readings = readings(gradient)
         self.title = title
         self.backward = gradient.backward
+        self.forward = diagrams.forward_lines(gradient)
         given = [name for name in gradient.seeds if name in gradient.cotangents.values()]
-        derived = {step.name for step in self.backward} | set(given)
-        self.forward = [step for step in self.program.steps if step.name not in derived]
         self.derived = list(dict.fromkeys([*given, *(step.name for step in self.backward)]))
         self.of = ", ".join(gradient.of)
 
@@ -640,7 +642,7 @@ class _Page:
         codes = "".join(
             f'<span class="line code as as-{one.name}">{marked(text, self.indices)}</span>'
             for one in self.readings
-            for text in [listing.code(one.writer, step).strip()]
+            for text in [listing.code(one.writer if step in self.program.steps else one.forward, step).strip()]
         )
         return f'<span class="line">{marked(printing.format_step(step), self.indices)}</span>{codes}'
 
