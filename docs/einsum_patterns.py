@@ -96,7 +96,12 @@ GROUPS: dict[str, list[Pattern]] = {
         ),
         Pattern("Sum over an axis", "s[i] = A[i,j]", "A sum forward is a copy backward: every `j` gets the same."),
         Pattern("Mean over an axis", "m[i] = mean[j](A[i,j])", "The copy, divided by the size."),
-        Pattern("Trace", "t = A[i,i]", "The gradient writes a diagonal; all else is zero."),
+        Pattern(
+            "Trace",
+            "t = A[i,i]",
+            'The gradient writes a diagonal; all else is zero. numpy\'s einsum writes none (`"->ii"` is refused), so the '
+            "spelling is a product with the identity; `ip.source` fills the diagonal of zeros instead.",
+        ),
         Pattern("Diagonal of a matrix", "d[i] = A[i,i]", "As the trace, with an upstream for every entry."),
         Pattern(
             "Vector on a diagonal", "input x[i]\nD[i,i] = x[i]", "The other way round: the gradient reads the diagonal."
@@ -212,15 +217,11 @@ def rows(pattern: Pattern) -> Iterator[list[str]]:
 
 def written(pulled: ip.Gradient, layout: str | None, style: str) -> list[str]:
     writer = Writer(pulled.program, ip.arrange(pulled, layout), style, bare=True)
-    lines = []
-    for step in pulled.backward:
-        slots = step.target.slots  # a diagonal has no short spelling
-        lines.append(listing.code(writer, step) if len(set(slots)) == len(slots) else "")
-    return lines
+    return [listing.code(writer, step) for step in pulled.backward]
 
 
 def code(text: str) -> str:
-    return f"`{text}`".replace("|", r"\|") if text else "on the diagonal"
+    return f"`{text}`".replace("|", r"\|")
 
 
 def page() -> str:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
-from string import ascii_letters
+from string import ascii_letters, ascii_lowercase
 from typing import assert_never
 
 from indexprop import definitions, dialects, ir, printing, validation
@@ -1096,11 +1096,26 @@ class Writer:
                 code = Code(self.say(self.dialect.array, value=code.text), want)
             return code
         once = tuple(dict.fromkeys(named))
-        code = self.value(step, once)
+        if not self.bare:
+            return self.value(step, once)
+        read = {index for one in step.terms for index in ir.free_indices(one.body)}
+        return self.on_diagonal(self.value(step, tuple(axis for axis in once if axis in read)), named)
+
+    def on_diagonal(self, code: Code, named: Sequence[Index]) -> Code:
+        """A value at the places where axes with one name are equal, and 0 elsewhere, as a textbook writes it."""
         letters = self.letters(named)
-        return (
-            Code(f'{self.np("einsum")}("{letters(once)}->{letters(named)}", {code.text})', once) if self.bare else code
-        )
+        spare = iter(sorted(set(ascii_lowercase) - set(letters(named)), key=lambda letter: (letter < "j", letter)))
+        ends, pairs = "", []
+        for number, axis in enumerate(named):
+            here = letters([axis])
+            if axis in named[:number]:
+                pairs.append((here + (here := next(spare)), f"{self.np('eye')}({self.size(axis)})"))
+            ends += here
+        if not code.named and len(named) == 2:
+            return Code(f"{code.at(MULTIPLIED)} * {pairs[0][1]}", tuple(named), MULTIPLIED)
+        inputs = ",".join([letters(code.named), *(pair for pair, _ in pairs)])
+        arrays = ", ".join([code.text, *(eye for _, eye in pairs)])
+        return Code(f'{self.np("einsum")}("{inputs}->{ends}", {arrays})', tuple(named))
 
     def step(self, step: Step) -> list[str]:
         """The lines of one step, with no warning about numbers that a condition leaves out."""

@@ -73,7 +73,7 @@ def _text(x: float, y: float, text: str, kind: str = "") -> str:
 
 # --- one line -----------------------------------------------------------------------------------------------------
 
-PITCH, TOP, DROP, RADIUS = 92, 34, 76, 19
+PITCH, TOP, DROP, RADIUS, RIBBON = 92, 34, 76, 19, 11
 
 
 @dataclass(frozen=True)
@@ -128,20 +128,25 @@ class _Network:
             x += wide
         middle = self.left + self.width / 2
         lines: list[str] = []
-        pairs: dict[tuple[int, ...], int] = {}
         legs = list(dict.fromkeys([*(leg for node in self.row for leg in node.legs), *self.out]))
         spread = self._ends(places, middle)
+        alike: dict[tuple[int, ...], list[Index]] = {}
         for index in legs:
-            holders = [k for k, node in enumerate(self.row) if index in node.legs]
-            points = [places[k] for k in holders]
-            end = (middle, TOP + DROP + 14) if self.below else spread.get(index)
-            if index in self.out and end:
-                if not points and not self.below:  # nothing on the right has it: the same for all its values
-                    points.append((end[0], TOP + DROP * 0.4))
-                points.append(end)
-                holders.append(-1)
-            count = pairs[tuple(holders)] = pairs.get(tuple(holders), -1) + 1
-            lines.append(self._leg(index, points, count, holders))
+            holders = tuple(k for k, node in enumerate(self.row) if index in node.legs)
+            alike.setdefault((*holders, -1) if index in self.out else holders, []).append(index)
+        arched = any(len(ends) == 2 and ends[1] - ends[0] > 1 for ends in alike)
+        joints = -1
+        for ends, indices in alike.items():
+            joints += len(ends) > 2
+            for number, index in enumerate(indices):
+                points = [places[k] for k in ends if k >= 0]
+                end = (middle, TOP + DROP + 14) if self.below else spread.get(index)
+                if index in self.out and end:
+                    if not points and not self.below:  # nothing on the right has it: the same for all its values
+                        points.append((end[0], TOP + DROP * 0.4))
+                    points.append(end)
+                place = number - (len(indices) - 1) / 2
+                lines.append(self._leg(index, points, ends, place, len(indices), max(joints, 0), arched))
         drawn = [*lines, *(_node(node, *place) for node, place in zip(self.row, places, strict=True))]
         if self.below:
             drawn.append(_node(self.below, middle, TOP + DROP + 14))
@@ -159,55 +164,63 @@ class _Network:
             groups.setdefault(at, []).append(index)
         for at, indices in groups.items():
             for k, index in enumerate(indices):
-                found[index] = at + 34 * (k - (len(indices) - 1) / 2), TOP + DROP
+                many = sum(index in node.legs for node in self.row) > 1
+                found[index] = at + (RIBBON if many else 34) * (k - (len(indices) - 1) / 2), TOP + DROP
         return found
 
-    def _leg(self, index: Index, points: list[tuple[float, float]], count: int, holders: list[int]) -> str:
+    def _leg(
+        self,
+        index: Index,
+        points: list[tuple[float, float]],
+        ends: tuple[int, ...],
+        place: float,
+        many: int,
+        joints: int,
+        arched: bool,
+    ) -> str:
+        """An index from end to end; several with the same ends run side by side, `place` from the middle of them."""
         loose = index in self.out and not self.below
-        free = loose or any(k >= 0 and self.row[k].taken for k in holders)
-        kind = " batch" * (index == self.batch) + " sum" * (not free)
-        start = f'<g class="leg{kind} {colour(self.program, index)}" data-i="{escape(index)}">'
-        dots = [points[0]] if holders == [-1] and loose else []
+        free = loose or any(k >= 0 and self.row[k].taken for k in ends)
+        aside, side = RIBBON * place, RIBBON * (many - 1) / 2
+        dots: list[tuple[float, float]] = []
         if len(points) == 1:  # nothing to join with: a sum over all values
-            (x, y) = points[0]
+            x, y = points[0][0], points[0][1] + aside
             far = x + 54, y
-            dots.append(far)
-            path, label = _line(points[0], far), (x + 38, y - 7)
-        elif len(points) == 2:
-            bend = 0 if count == 0 else 26 * (1 if count % 2 else -1) * ((count + 1) // 2)
-            path, label = _curve(points[0], points[1], bend)
-            if loose:
-                label = points[1][0], points[1][1] + 15
+            dots, path, label = [far], _line((x, y), far), (x + 38 + 1.2 * aside, y - aside - side - 7)
+        elif len(points) > 2:  # through a joint
+            points = [(x + aside * (n < len(points) - 1 or not loose), y) for n, (x, y) in enumerate(points)]
+            x = points[-1][0] if loose else sum(x for x, _ in points) / len(points)
+            joint = x, TOP + DROP * (0.62 if loose else 0.5) + 16 * joints
+            dots, path = [joint], "".join(_line(point, joint) for point in points)
+            label = (x, points[-1][1] + 15) if loose and ends[-1] < 0 else (x + 0.2 * aside, joint[1] - 9 - 1.7 * side)
+        elif loose:
+            dots = [points[0]] if ends == (-1,) else []
+            path, label = _line(*points), (points[1][0], points[1][1] + 15)
+        elif points[0][1] == points[1][1]:  # level: the names stand above, or below where a bow is above
+            (x, y), (u, _) = points
+            arch = -38 if ends[1] - ends[0] > 1 else 0  # over the nodes in between
+            path = _arch((x, y + aside), (u, y + aside), arch)
+            label = (x + u) / 2 + 1.2 * aside, (y + side + 16 if arched and not arch else y - side - 7 + 0.45 * arch)
         else:
-            aside = 14 * (1 if count % 2 else -1) * ((count + 1) // 2)
-            x = points[-1][0] if loose else sum(x for x, _ in points) / len(points) + aside
-            joint = x, TOP + DROP * (0.62 if loose else 0.3) + (7 if loose else 16) * count
-            path, label = "".join(_line(point, joint) for point in points), (joint[0] + 10, joint[1] + 4)
-            dots.append(joint)
-            if loose:
-                label = points[-1][0], points[-1][1] + 15
-        circles = "".join(f'<circle cx="{x:g}" cy="{y:g}" r="3.2"/>' for x, y in dots)
+            (x, y), (u, v) = points
+            path = _line((x + aside, y), (u + aside, v))
+            outside = -1 if x < u - 1 else 1
+            label = (x + u) / 2 + outside * (side + 12) + 1.2 * (aside + outside * side), (y + v) / 2 + 5
+        kind = " batch" * (index == self.batch) + " sum" * (not free)
+        circles = "".join(f'<circle cx="{x:.4g}" cy="{y:.4g}" r="3.2"/>' for x, y in dots)
+        start = f'<g class="leg{kind} {colour(self.program, index)}" data-i="{escape(index)}">'
         return f"{start}{path}{circles}{_text(*label, index)}</g>"
 
 
 def _line(one: tuple[float, float], other: tuple[float, float]) -> str:
-    return f'<path d="M{one[0]:g} {one[1]:g}L{other[0]:g} {other[1]:g}"/>'
+    return f'<path d="M{one[0]:.4g} {one[1]:.4g}L{other[0]:.4g} {other[1]:.4g}"/>'
 
 
-def _curve(one: tuple[float, float], other: tuple[float, float], bend: float) -> tuple[str, tuple[float, float]]:
-    """A leg between two nodes, and the place of its label."""
+def _arch(one: tuple[float, float], other: tuple[float, float], bend: float) -> str:
+    """A line, or a bow if it is bent."""
     (x, y), (u, v) = one, other
-    length = max(1.0, ((u - x) ** 2 + (v - y) ** 2) ** 0.5)
-    across = (v - y) / length, (x - u) / length
-    mid = (x + u) / 2 + across[0] * bend, (y + v) / 2 + across[1] * bend
-    away = 10 if bend >= 0 else -10
-    if abs(across[1]) > 0.9:  # level: the name stands above the line
-        label = mid[0], (y + v) / 2 + across[1] * bend / 2 - 7
-    else:
-        label = (x + u) / 2 + across[0] * (bend / 2 + away) + (5 if across[0] * away > 0 else -5), (y + v) / 2 + 6
-    if not bend:
-        return _line(one, other), label
-    return f'<path d="M{x:g} {y:g}Q{mid[0]:.4g} {mid[1]:.4g} {u:g} {v:g}"/>', label
+    bow = f"Q{(x + u) / 2:.4g} {(y + v) / 2 + bend:.4g} {u:.4g} {v:.4g}"
+    return f'<path d="M{x:.4g} {y:.4g}{bow}"/>' if bend else _line(one, other)
 
 
 def _node(node: Node, x: float, y: float) -> str:

@@ -413,6 +413,7 @@ def _shortened(body: str) -> str:
     its text), and without needless quotes.
     """
     body = re.sub(r'(class="[a-z ]+) k\d+"', r'\1"', body)
+    body = re.sub(r"(<f- [^<]*</f->[.,;:)]+)", r"<n->\1</n->", body)  # a line does not begin with a full stop
     return _SHORT.sub(_unquoted, re.sub(r'<i data-i="([^"]*)">\1</i>', r"<i>\1</i>", body))
 
 
@@ -648,8 +649,9 @@ class _Page:
 
     def stories(self) -> Iterator[str]:
         first = next((step.name for step in self.backward if diagrams.swap(step, self.gradient)), "")
+        starts = {self.gradient.cotangents.get(name) for name in self.gradient.of}  # in a recurrence they go on growing
         for name, story in zip(self.derived, exposition.explain(self.gradient).parts, strict=True):
-            made_from = self.upstream.get(name, [self.of])
+            made_from = [*self.upstream.get(name, []), *[self.of] * (name in starts or name not in self.upstream)]
             links = ", ".join(
                 f'<a href="#story-{escape(one)}">{escape(one)}</a>' if one in self.derived else escape(one)
                 for one in made_from

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import pickle
+import re
 import subprocess
 import sys
 import traceback
@@ -382,6 +383,26 @@ def golden_sources():
 def golden_text(example, layout, style):
     net = ip.parse(EXAMPLES / f"{example}.ixp")
     return codegen.source(ip.gradient(net, wrt=[name for name in net.input_names if name != "T"]), layout, style)
+
+
+@pytest.mark.parametrize(
+    "text", ["D[i,i] = v[i]", "D[b,i,i] = v[b,i] w[i]", "D[i,i,j,j] = v[i] - w[j]", "t[b] = A[b,i,i]", "s = A[i,i,i]"]
+)
+@pytest.mark.parametrize("style", STYLES)
+def test_diagonals_of_textbooks_run(text, style):
+    """`einsum("i->ii", v)` is what numpy refuses; the product with `eye` is what it computes."""
+    pulled = ip.vjp(ip.parse(text))
+    sizes = {"b": 2, "i": 3, "j": 4}
+    for program in (pulled.forward, pulled.program):
+        arrays = testing.fill({x.tensor: tuple(sizes[index] for index in x.slots) for x in program.inputs}, 5)
+        meant = by_definition(program, arrays)
+        for step in program.steps:
+            said = codegen.right_side(program, step, style=style, bare=True)
+            found = eval(
+                re.sub(r"\|(\w)\|", r"sizes['\1']", said),
+                {"einsum": np.einsum, "eye": np.eye, **arrays, "sizes": sizes},
+            )
+            np.testing.assert_allclose(found, meant[step.name], err_msg=said)
 
 
 @pytest.mark.parametrize(("file", "example", "layout", "style"), [*golden_sources()])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import combinations
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -107,6 +108,34 @@ def test_where_nothing_is_swapped() -> None:
 def test_batch_legs_are_dashed() -> None:
     root = picture(diagrams.step(network().backward[1], network().program))
     assert [leg.get("data-i") for leg in legs(root, "batch")] == ["b"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Y[b,t,h] = O[b,t,h] P[b,t,h]",
+        "S[b,h,q,k] = Q[b,h,q,d] K[b,h,k,d]",
+        "s = A[i,j,k] B[i,j,k]",
+        "s[b,o] = A[o,i,j] x[b,i] y[b,j]",
+    ],
+)
+def test_no_leg_lies_on_another(text: str) -> None:
+    """Nor does a name: indices with the same ends run side by side."""
+    pulled = ip.vjp(ip.parse(text))
+    pictures = [diagrams.step(pulled.forward.steps[0], pulled.forward)]
+    pictures += [diagrams.swap(step, pulled) for step in pulled.backward]
+    for picture in filter(None, pictures):
+        paths = re.findall(r'<path d="([^"]*)"', picture)
+        assert len(set(paths)) == len(paths)
+        names = re.findall(r'<text x="([\d.]+)" y="([\d.]+)">\w</text>', picture)
+        places = [(float(x), float(y)) for x, y in names]
+        assert all(max(abs(x - u), abs(y - v)) > 8 for (x, y), (u, v) in combinations(places, 2))
+
+
+def test_the_whole_forward_pass_is_drawn() -> None:
+    root = picture(diagrams.flow(ip.vjp(ip.parse("H[h,b] = W[h,i] X[i,b] \n Y[o,b] = V[o,h] H[h,b]"))))
+    shown = {group.get("data-t") for group in root.iter("{http://www.w3.org/2000/svg}g")}
+    assert {"W", "X", "H", "V", "Y", "dY", "dV", "dH", "dW", "dX"} <= shown
 
 
 def test_cotangents_stand_under_their_tensors() -> None:

@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import pytest
 
 import indexprop as ip
-from indexprop import exercises, listing, pages, typesetting
+from indexprop import exercises, layers, listing, pages, typesetting
 from indexprop.__main__ import main
 from indexprop.functions import TABLE
 from tests.golden import network, softmax
@@ -84,7 +84,9 @@ def checked(latex: str, indices: str = "") -> ElementTree.Element:
 def test_functions_as_mathml(name: str) -> None:
     letters = ["a[i]", "b[i]", "c[i]"][: len(TABLE[name].parameters)]
     if TABLE[name].infix or not letters or name == "^":
-        return_value = {"^": "a[i]^2", "pi": "pi a[i]"}.get(name, f"where(a[i] {name} b[i], a[i], 0)")
+        return_value = {"^": "a[i]^2", "pi": "pi a[i]", "inf": "where(a[i] > 0, inf, a[i])"}.get(
+            name, f"where(a[i] {name} b[i], a[i], 0)"
+        )
     else:
         return_value = f"{name}({', '.join(letters)})" if name != "where" else "where(a[i] > 0, b[i], c[i])"
     step = ip.parse(f"y[i] = {return_value}").steps[0]
@@ -167,14 +169,14 @@ def test_the_size_of_a_page() -> None:
     assert len(pages.page(grad, report=ip.check(grad)).encode()) < 200_000
 
 
-def layers(depth: int) -> ip.Gradient:
+def chain_of(depth: int) -> ip.Gradient:
     lines = [f"H{k + 1}[h{k + 1},b] = tanh(W{k}[h{k + 1},h{k}] H{k}[h{k},b])" for k in range(depth)]
     lines = [line.replace("tanh(", f"tanh(sum[h{k}](") + ")" for k, line in enumerate(lines)]
     return ip.gradient(ip.parse("\n".join([*lines, f"L = sum[h{depth},b](H{depth}[h{depth},b]^2)"])))
 
 
 def test_a_page_grows_with_the_number_of_lines() -> None:
-    few, some, many = (len(pages.page(layers(depth))) for depth in (3, 6, 12))
+    few, some, many = (len(pages.page(chain_of(depth))) for depth in (3, 6, 12))
     assert many - some < 2.2 * (some - few)
 
 
@@ -241,6 +243,26 @@ def test_lines_of_a_block_stand_below_it() -> None:
     assert "<li><div class=line>for t:</div></li><li data-t=H_in class=inner>" in text
     assert "<li><div class=line>for t down:</div></li>" in text
     assert "class=inner><a href=#story-dH>" in text
+
+
+@pytest.mark.parametrize("layer", [layers.Conv2d(), layers.MultiHeadAttention(2), layers.LSTM(), layers.LayerNorm()])
+def test_a_page_shows_the_whole_forward_pass(layer: layers.Layer) -> None:
+    """What the backward pass needs not, the last line for one, is left out of what runs, not of the page."""
+    program = layer.program()
+    text = pages.page(ip.vjp(program))
+    seen = Reader(text)
+    forward = text[text.index("<h2>Forward") : text.index("<h2>Backward")]
+    for name in (*program.outputs, *(step.name for step in program.steps)):
+        assert f"<li data-t={name}" in forward, name
+        assert f"<g class=tensor data-t={name}>" in text, name
+    assert not [place for place, count in seen.ids.items() if count > 1]
+
+
+def test_a_line_does_not_begin_with_a_full_stop() -> None:
+    text = pages.page(ip.vjp(ip.parse("Y[o,b] = W[o,i] X[i,b]")))
+    stories = text[text.index("<section class=story") :]
+    assert "</f->.</n->" in stories
+    assert not re.search(r"</f->[.,;:)]+(?!</n->)[^<]*<(?!/n-)", stories)
 
 
 def test_titles_are_escaped() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import indexprop as ip
-from indexprop import pages, reviewing
+from indexprop import layers, pages, reviewing
 from tests.test_reviewing import WRONG
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -121,6 +121,13 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     grad = ip.gradient(ip.parse(ROOT / "examples" / "column_batch.ixp"))
     file = tmp_path_factory.mktemp("page") / "page.html"
     file.write_text(pages.page(grad, report=ip.check(grad)), encoding="utf-8")
+    return file.as_uri()
+
+
+@pytest.fixture(scope="session")
+def recurrent(tmp_path_factory: pytest.TempPathFactory) -> str:
+    file = tmp_path_factory.mktemp("recurrent") / "page.html"
+    file.write_text(pages.page(ip.vjp(layers.LSTM().program())), encoding="utf-8")
     return file.as_uri()
 
 

@@ -93,6 +93,30 @@ def test_a_story_can_be_linked_to(browser: Browser, address: str) -> None:
     browser.until(".story h2", "dZ2")
 
 
+def test_the_way_through_a_recurrence_is_the_shortest(browser: Browser, recurrent: str) -> None:
+    browser.get(f"{recurrent}#story-dO")
+    browser.until(".story h2", "dO")
+    assert browser.shown(".way") == ["Its shortest way: dO ← dY ← Y"]
+
+
+def test_no_line_begins_with_a_full_stop(browser: Browser) -> None:
+    script = """
+        let found = 0, seen = 0;
+        for (let width = 240; width < 700; width += 20) {
+            document.querySelector(".story.chosen").style.width = `${width}px`;
+            for (const end of document.querySelectorAll(".story.chosen p n-")) {
+                const range = document.createRange();
+                range.selectNodeContents(end.lastChild);
+                const [stop, paragraph] = [range, end.closest("p")].map((one) => one.getBoundingClientRect().left);
+                seen += 1;
+                found += stop < paragraph + 3;
+            }
+        }
+        return [seen > 50, found]
+    """
+    assert browser.run(script) == [True, 0]
+
+
 def test_copying_the_source(browser: Browser) -> None:
     browser.run("navigator.clipboard.writeText = text => { window.copied = text; return Promise.resolve(); }")
     browser.click("#as-row")
