@@ -99,8 +99,9 @@ GROUPS: dict[str, list[Pattern]] = {
         Pattern(
             "Trace",
             "t = A[i,i]",
-            'The gradient writes a diagonal; all else is zero. numpy\'s einsum writes none (`"->ii"` is refused), so the '
-            "spelling is a product with the identity; `ip.source` fills the diagonal of zeros instead.",
+            "The gradient writes a diagonal; all else is zero. numpy's einsum writes none "
+            '(`"->ii"` is refused), so the spelling is a product with the identity; `ip.source` fills the diagonal '
+            "of zeros instead.",
         ),
         Pattern("Diagonal of a matrix", "d[i] = A[i,i]", "As the trace, with an upstream for every entry."),
         Pattern(

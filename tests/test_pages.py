@@ -84,9 +84,8 @@ def checked(latex: str, indices: str = "") -> ElementTree.Element:
 def test_functions_as_mathml(name: str) -> None:
     letters = ["a[i]", "b[i]", "c[i]"][: len(TABLE[name].parameters)]
     if TABLE[name].infix or not letters or name == "^":
-        return_value = {"^": "a[i]^2", "pi": "pi a[i]", "inf": "where(a[i] > 0, inf, a[i])"}.get(
-            name, f"where(a[i] {name} b[i], a[i], 0)"
-        )
+        known = {"^": "a[i]^2", "pi": "pi a[i]", "inf": "where(a[i] > 0, inf, a[i])"}
+        return_value = known.get(name, f"where(a[i] {name} b[i], a[i], 0)")
     else:
         return_value = f"{name}({', '.join(letters)})" if name != "where" else "where(a[i] > 0, b[i], c[i])"
     step = ip.parse(f"y[i] = {return_value}").steps[0]
