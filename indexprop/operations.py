@@ -119,7 +119,8 @@ class Traced:
     """An array and the expression that it is. `name` is the tensor that holds it, `raw` that it is data without a name
     yet, `fill` that every entry is one constant. `groups` are axes that several others make together, until the value
     gets a line of its own; `own_line` tells that it needs one before anything is computed from it; `place` that the
-    entries are positions, as those of `np.arange` are.
+    entries are positions, as those of `np.arange` are. A view has its `parent`: it is `lazy` while it is not read, and
+    `stale` where numpy shows other values by now.
     """
 
     __array_ufunc__ = None
@@ -143,6 +144,7 @@ class Traced:
         self.parent: tuple[Traced, Any] | None = None
         self.writing: Any = None
         self.lazy = False
+        self.stale: Exception | None = None
         self.passes = tracer.now()
         self.called = ""
         self.made = tracer.here

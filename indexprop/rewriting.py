@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import ast
 import json
+import linecache
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FunctionType
 from typing import Any, Protocol, TypeAlias
 
 from indexprop.errors import IndexpropError, expect, unreadable
@@ -112,9 +114,10 @@ class Places(Protocol):
 class Rewriter(ast.NodeTransformer):
     """Sends every operation of some code through the tracer: `a + b` becomes `tracer.binary(place, "Add", a, b)`."""
 
-    def __init__(self, code: Code, tracer: Places) -> None:
+    def __init__(self, code: Code, tracer: Places, private: str = "") -> None:
         self.code = code
         self.tracer = tracer
+        self.private = private
         self.owner = ""
         self.scope = ""
 
@@ -163,7 +166,15 @@ class Rewriter(ast.NodeTransformer):
                 node.args = [self.ask("appended", value, owner, value, self.constant(owner.id))]
         return self.ask("call", node, node.func, *node.args, keywords=node.keywords)
 
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        outer, self.private = self.private, node.name
+        self.generic_visit(node)
+        self.private = outer
+        return node
+
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        if self.private and node.attr.startswith("__") and not node.attr.endswith("__"):
+            node.attr = f"_{self.private.lstrip('_')}{node.attr}"
         self.generic_visit(node)
         if not isinstance(node.ctx, ast.Load):
             return node
@@ -239,9 +250,9 @@ class Rewriter(ast.NodeTransformer):
             match target:
                 case ast.Name(name):
                     value = self.ask("bind", node, self.constant(name), value, self.constant(plain))
-                case ast.Attribute(_, name):
-                    self.generic_visit(target)
-                    value = self.ask("bind", node, self.constant(name), value)
+                case ast.Attribute():
+                    self.visit(target)
+                    value = self.ask("bind", node, self.constant(public(target.attr)), value)
                 case ast.Tuple() | ast.List():
                     after.extend(self.rebind(node, target))
                 case ast.Subscript():
@@ -272,8 +283,8 @@ class Rewriter(ast.NodeTransformer):
                     if isinstance(part, ast.Subscript):
                         made = ast.Expr(self.stored(node, part, spared))
                     else:
-                        self.generic_visit(part)
-                        named = self.ask("bind", node, self.constant(part.attr), spared)
+                        self.visit(part)
+                        named = self.ask("bind", node, self.constant(public(part.attr)), spared)
                         made = ast.Assign([part], named)
                 case _:
                     self.generic_visit(part)
@@ -306,9 +317,10 @@ class Rewriter(ast.NodeTransformer):
                 base = self.constant(name_of(node.target))
                 owner, key, value = self.visit(owner), self.key(self.visit(key)), self.visit(node.value)
                 made = ast.Expr(self.ask("augment_item", node, word, owner, key, value, base))
-            case ast.Attribute(owner, name):
-                owner, value = self.visit(owner), self.visit(node.value)
-                made = ast.Expr(self.ask("augment_attribute", node, word, owner, self.constant(name), value))
+            case ast.Attribute() as part:
+                self.visit(part)
+                word_of, value = self.constant(part.attr), self.visit(node.value)
+                made = ast.Expr(self.ask("augment_attribute", node, word, part.value, word_of, value))
         self.owner = outer
         return ast.copy_location(made, node)
 
@@ -331,6 +343,34 @@ class Rewriter(ast.NodeTransformer):
         node.body = [*head, *node.body]
         self.scope = outer[1]
         return node
+
+
+def lambda_of(function: FunctionType) -> ast.FunctionDef | None:
+    """A lambda as a function that returns its expression: the smallest in its file that its instructions come from."""
+    code = function.__code__
+    try:
+        tree = ast.parse("".join(linecache.getlines(code.co_filename)))
+    except SyntaxError:
+        return None
+    places = [(line, column) for line, _, column, _ in code.co_positions() if line and column]
+    nodes = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Lambda)
+        and all((node.lineno, node.col_offset) <= place <= (node.end_lineno, node.end_col_offset) for place in places)
+    ]
+    if not nodes:
+        return None
+    node = max(nodes, key=lambda node: (node.lineno, node.col_offset))
+    made = ast.parse("def function(): pass").body[0]
+    assert isinstance(made, ast.FunctionDef)
+    made.args, made.body = node.args, [ast.copy_location(ast.Return(node.body), node)]
+    return ast.copy_location(made, node)
+
+
+def public(name: str) -> str:
+    """What a private name of a class says: `W` of `_Layer__W`."""
+    return re.sub(r"^_\w*?__(?=[a-zA-Z])", "", name)
 
 
 def name_of(node: ast.expr) -> str:

@@ -10,6 +10,7 @@ import ast
 import builtins
 import copy
 import inspect
+import linecache
 import math
 import operator
 import re
@@ -23,7 +24,7 @@ from indexprop import ir, validation
 from indexprop.ir import Access, Count, Size
 from indexprop.operations import FILLS, INDEXED, MADE, METHODS, RULES, Dim, Method, Scalar, Selection, Traced
 from indexprop.records import Branch, Plan
-from indexprop.rewriting import TRACER, Code, LiftError, Rewriter, stored_names
+from indexprop.rewriting import TRACER, Code, LiftError, Rewriter, lambda_of, public, stored_names
 from indexprop.subscripts import counted, quotient
 from indexprop.values import Values, flatten, plain
 
@@ -184,7 +185,7 @@ class Tracer(Values):
         if isinstance(value, self.np.ndarray):
             value = self.wrap(value)
         if isinstance(value, Traced) and value.raw and not value.fill:
-            self.given.add(tensor := self.fresh_name(re.sub(r"\W+", "_", name)))
+            self.given.add(tensor := self.fresh_name(re.sub(r"\W+", "_", public(name))))
             self.source(value, tensor)
         return value
 
@@ -238,6 +239,8 @@ class Tracer(Values):
             return target
         if isinstance(function, np.vectorize) and self.involved(*args):
             return self.vectorized(place, function, *args, **kwargs)
+        if function in (np.take, np.take_along_axis) and self.involved(*args):
+            return self.taken(function, *args, **kwargs)
         if function in (np.shape, np.ndim, np.size) and isinstance(args[0], Traced):
             return self.measured(function, *args, **kwargs)
         if function in (np.split, np.array_split, np.hsplit, np.vsplit, np.add.at, np.subtract.at):
@@ -317,9 +320,26 @@ class Tracer(Values):
         """What np.vectorize calls for every entry, called once for the whole array: the same where it is pointwise."""
         result = self.traced(self.call(place, function.pyfunc, *args, **kwargs))
         given = function(*plain(args), **{key: plain(value) for key, value in kwargs.items()})
-        if not (result.data.shape == given.shape and self.np.allclose(result.data, given, equal_nan=True)):
+        if self.plan is None and not (
+            result.data.shape == given.shape and self.np.allclose(result.data, given, equal_nan=True)
+        ):
             raise self.stop("np.vectorize of a function that is not the same for whole arrays")
         return result
+
+    def taken(self, function: Any, one: Any, positions: Any, axis: Any = None) -> Any:
+        """`np.take` and `np.take_along_axis`, as subscripts."""
+        one, positions = self.wrap(one), self.wrap(positions)
+        if axis is None:
+            raise self.stop(f"np.{function.__name__} without an axis has no rule", way_out="Name the axis.")
+        count = one.data.ndim
+        axis = int(axis) % count
+        key: list[Any] = [slice(None)] * count
+        if function is self.np.take_along_axis:
+            for k, size in enumerate(self.shape(one)):
+                along = self.apply("arange", self.np.arange, (size,), {})
+                key[k] = self.part(along, (*[None] * k, slice(None), *[None] * (count - k - 1)))
+        key[axis] = positions
+        return self.part(one, tuple(key))
 
     def measured(self, function: Any, one: Traced, axis: Any = None) -> Any:
         """`np.shape`, `np.ndim` and `np.size`."""
@@ -651,36 +671,45 @@ class Tracer(Values):
             self.translated[function.__code__] = self.rewritten(function)
         return self.translated[function.__code__]
 
-    def rewritten(self, function: types.FunctionType) -> Any:
+    def source_of(self, function: types.FunctionType) -> tuple[Code, ast.FunctionDef]:
+        """The text of a function, at its place in its file, and its syntax tree."""
+        filename = function.__code__.co_filename
+        if function.__name__ == "<lambda>" and (found := lambda_of(function)) is not None:
+            return Code("".join(linecache.getlines(filename)), filename), found
         try:
             lines, start = inspect.getsourcelines(function)
         except (OSError, TypeError):
             raise self.stop(
                 f"the source of {function.__name__} is not there", way_out="Put the function into a file."
             ) from None
-        text = textwrap.dedent("".join(lines))
-        padded = "\n" * (start - 1) + text
-        code = Code(padded, function.__code__.co_filename)
-        tree = ast.parse(padded)
-        node = tree.body[0]
+        padded = "\n" * (start - 1) + textwrap.dedent("".join(lines))
+        try:
+            node = ast.parse(padded).body[0]
+        except SyntaxError:
+            node = ast.Pass()
         if not isinstance(node, ast.FunctionDef):
             raise self.stop(f"{function.__name__} is not a plain function", way_out="Write it with def.")
+        return Code(padded, filename), node
+
+    def rewritten(self, function: types.FunctionType) -> Any:
+        code, node = self.source_of(function)
+        tree = ast.Module([node], [])
         node.decorator_list = []  # the function was found behind them
         self.written.update(stored_names(tree))
         space = {**function.__globals__, **inspect.getclosurevars(function).nonlocals, TRACER: self}
         used = {part.id for part in ast.walk(tree) if isinstance(part, ast.Name)}
         used = {name for name in used & space.keys() if not name.startswith("_")}
         space |= {name: self.outside(name, space[name], function.__globals__) for name in sorted(used)}
-        compiled = self.compiled(tree, code)
-        exec(compiled, space)
+        owner = function.__qualname__.split(".")[-2:-1]
+        exec(self.compiled(tree, code, "" if owner in ([], ["<locals>"]) else owner[0]), space)
         made = space[node.name]
         made.__defaults__ = function.__defaults__
         made.__kwdefaults__ = function.__kwdefaults__
         return made
 
-    def compiled(self, tree: ast.Module, code: Code) -> types.CodeType:
+    def compiled(self, tree: ast.Module, code: Code, private: str = "") -> types.CodeType:
         self.codes.append(code)
-        rewritten = ast.fix_missing_locations(Rewriter(code, self).visit(tree))
+        rewritten = ast.fix_missing_locations(Rewriter(code, self, private).visit(tree))
         return builtins.compile(rewritten, code.filename, "exec")
 
     def run(self, text: str, filename: str) -> dict[str, Any]:
@@ -691,7 +720,8 @@ class Tracer(Values):
         space: dict[str, Any] = {"__name__": "__main__", "__file__": filename, TRACER: self}
         self.guarded(lambda: exec(self.compiled(tree, code), space))
         self.guarded(lambda: self.complete(value for value in flatten(space) if isinstance(value, Traced)))
-        return {name: value for name, value in space.items() if not name.startswith("_")}
+        stale = [name for name, value in space.items() if isinstance(value, Traced) and value.stale is not None]
+        return {name: value for name, value in space.items() if not name.startswith("_") and name not in stale}
 
     def complete(self, values: Iterable[Traced]) -> None:
         """What a script leaves behind is recorded to the end."""
@@ -727,6 +757,8 @@ class Tracer(Values):
             return {key: self.settle(part, name) for key, part in value.items()}
         if not isinstance(value, Traced):
             return value
+        if value.stale is not None:
+            raise self.fresh_only(value)
         if value.writing is not None:
             value.called = value.called or name
             self.flush(value)
@@ -764,7 +796,8 @@ def _member(module: Any, path: str) -> Any:
 
 def _label(function: Any) -> str:
     module = getattr(function, "__module__", "") or ""
-    prefix = "np." if module.startswith("numpy") else f"{module}." if module and module != "builtins" else ""
+    module = re.sub(r"\._\w+", "", re.sub(r"^numpy\b", "np", module))
+    prefix = f"{module}." if module and module != "builtins" else ""
     return f"{prefix}{getattr(function, '__name__', type(function).__name__)}"
 
 

@@ -14,6 +14,7 @@ from fractions import Fraction
 from typing import Any
 
 from indexprop import ir
+from indexprop.errors import Problem
 from indexprop.functions import TABLE
 from indexprop.ir import Access, Affine, Call, Expr, Group, Index, Lookup, Number, Partial, Size, Slot, Step
 from indexprop.operations import (
@@ -57,6 +58,8 @@ class Values(Record):
             case Selection():
                 raise self.chosen()
             case Traced():
+                if value.stale is not None:
+                    raise self.fresh_only(value)
                 if value.lazy:
                     self.look(value)
                 if value.writing is not None:
@@ -348,7 +351,9 @@ class Values(Record):
             raise self.stop(
                 f"{name} has no rule yet",
                 evidence=f"It gave an array of shape {data.shape}.",
-                way_out="Write the step with operations that have one, or give the notation.",
+                way_out="Linear systems and decompositions are not in the notation: give the result as an argument."
+                if name.startswith("np.linalg")
+                else "Write the step with operations that have one, or give the notation.",
             )
         try:
             symbol = RULES[name](self, *args, **kwargs)
@@ -494,6 +499,8 @@ class Values(Record):
                     return self.apply(word, lambda parts: getattr(np, word)[tuple(parts)], (columns,), {})
             value = owner[plain(key) if isinstance(owner, (list, tuple)) else key]
             return self.wrap(value) if isinstance(value, np.ndarray) else value
+        if owner.stale is not None:
+            raise self.fresh_only(owner)
         data = np.asarray(owner.data[plain(key)])
         root, keys = chain(owner)
         if root.writing is not None:
@@ -753,11 +760,19 @@ class Values(Record):
                 if np.isin(seen, cells).any():
                     other.lazy, other.name, other.fill, other.writing = True, "", False, None
             elif np.may_share_memory(other.data, old):
-                raise self.stop(
+                problem = Problem(
                     "an array is changed while a view of it is in use",
-                    evidence=f"The view is {other.name or 'an expression'}.",
-                    way_out="Copy the view, or change the array before the view is made.",
+                    self.where(),
+                    f"The view is {other.name or 'an expression'}.",
+                    "Copy the view, or change the array before the view is made.",
                 )
+                other.stale = LiftError(problem)
+
+    def fresh_only(self, value: Traced) -> LiftError:
+        """A view is read, that would show what was changed under it."""
+        assert isinstance(value.stale, LiftError)
+        self.failure = self.failure or value.stale
+        return value.stale
 
     def flush(self, owner: Traced) -> None:
         """The whole array is read: every part of it becomes a line."""

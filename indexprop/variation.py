@@ -15,6 +15,9 @@ from indexprop.rewriting import LiftError
 MANY = 1_500
 """Operations from which other sizes are close to those of the code."""
 
+LARGE = 100_000
+"""Entries that no array has at other sizes, unless one of the code is as large."""
+
 
 def plan(record: Record, seed: int, *, resized: bool, larger: bool = False, truths: bool = False) -> Plan:
     """Fresh data for every input, with the properties that the code's own data has; with `truths` also that of
@@ -86,6 +89,7 @@ def other_sizes(record: Record, seed: int, larger: bool) -> dict[Index, int]:
     order = [root for root in roots if root in own]
     pool = np.roll(np.random.default_rng(0).permutation(other[: len(order) + 3]), seed).tolist()
     rng = np.random.default_rng(seed)
+    limit = max(LARGE, 2 * largest(record, roots))
     for _ in range(30):
         known = dict(fixed)
         drawn = list(pool)
@@ -98,11 +102,21 @@ def other_sizes(record: Record, seed: int, larger: bool) -> dict[Index, int]:
                 else:
                     known[root] = own_size + size - 1 if larger else size
         follow(known, groups, equations)
-        if fit(known, groups, equations) and any(known[root] != axes.sizes[root] for root in order):
+        changed = any(known[root] != axes.sizes[root] for root in order)
+        if changed and fit(known, groups, equations) and largest(record, known) <= limit:
             return known
         rng.shuffle(order)
         rng.shuffle(pool)
     raise LiftError(Problem("no other sizes fit each other"))
+
+
+def largest(record: Record, sizes: Mapping[Index, int]) -> int:
+    """The number of entries of the largest array of a run, at these sizes of the axes."""
+    own = record.axes.sizes
+    return max(
+        math.prod(sizes.get(record.root(mark), own[mark]) for mark in axes if mark is not None)
+        for axes in record.tensors.values()
+    )
 
 
 def follow(known: dict[Index, int], groups: Sequence[Any], equations: Sequence[Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -191,6 +192,25 @@ def with_scipy(z):  # type: ignore[no-untyped-def]
     return special.expit(z).sum(axis=1) + special.logsumexp(z, axis=1) + special.softmax(z, axis=1)[:, 0]
 
 
+def along_an_axis(p, a):  # type: ignore[no-untyped-def]
+    return np.log(np.take_along_axis(p, a[:, None], axis=1)[:, 0]) + np.take(2 * p, a, axis=0)[:, 1]
+
+
+square, double = lambda x: x * x, lambda x: 2 * x
+
+
+def through_lambdas(x):  # type: ignore[no-untyped-def]
+    halve = lambda z: z / 2  # noqa: E731
+    return double(square(x)) + halve(x)
+
+
+def a_shape_of_its_own(x, b):  # type: ignore[no-untyped-def]
+    flat = (2 * x).reshape(-1)
+    out = flat.reshape(x.shape)
+    out += b  # flat changes as well, and nobody reads it again
+    return out * x
+
+
 FUNCTIONS: list[tuple[Callable[..., Any], Sequence[Any], str]] = [
     (stable_sigmoid, [normal(3, 4)], "z[i,o] = where(positive[i,o], exp(-x[i,o]), 0)"),
     (causal_scores, [normal(2, 3, 3)], "scores_3[i,h,o] = where(value_part[h,o], -1000000000, scores_2[i,h,o])"),
@@ -220,6 +240,9 @@ FUNCTIONS: list[tuple[Callable[..., Any], Sequence[Any], str]] = [
     (reserved_names, [normal(5, 3)], "mean_value[i] = x[i,o] / |o|"),
     (finite_only, [normal(5)], ""),
     (with_scipy, [normal(5, 3)], ""),
+    (along_an_axis, [np.abs(normal(3, 3)), np.array([2, 0, 1])], "result[i] = log(p[i,a[i]]) + 2 p[a[i],1]"),
+    (through_lambdas, [normal(4)], "result[i] = 2 x[i] x[i] + x[i] / 2"),
+    (a_shape_of_its_own, [normal(2, 3), normal(3)], ""),
 ]
 
 
@@ -288,6 +311,57 @@ def test_arrays_in_an_object_are_called_by_their_keys_and_places() -> None:
     lifted = lift(forward, [holder, normal(4, 5)])
     assert lifted.program.input_names == ("x", "Wf", "bf", "layers_1", "layers_0")
     assert holder.cache == {}
+    agrees_with_the_definition(lifted)
+
+
+class Private:
+    """Names with two underscores are those of the class."""
+
+    def __init__(self) -> None:
+        self.__W = normal(3, 4)
+        self.__count = 2
+
+    def __linear(self, x: Any) -> Any:
+        self.__count += 1
+        return x @ self.__W * self.__count
+
+    def forward(self, x: Any) -> Any:
+        first, self.__last = self.__linear(x), 2 * x
+        return first + self.__last.sum()
+
+
+def test_private_names_of_a_class_are_found() -> None:
+    network, x = Private(), normal(5, 3)
+    assert lines(lift(network.forward, [x])) == [
+        "first[b,o] = 3 x[b,i] W[i,o]",
+        "last[b,i] = 2 x[b,i]",
+        "result[b,o] = first[b,o] + last[b2,i]",
+    ]
+    source = inspect.getsource(Private)
+    script = "import numpy as np\nfrom typing import Any\nnormal = np.random.randn\n"
+    lifted = lift(script + source + "X = np.random.randn(5, 3)\nZ = Private().forward(X)\n")
+    agrees_with_the_definition(lifted)
+
+
+def test_a_view_that_shows_other_values_is_not_read() -> None:
+    def forward(x):  # type: ignore[no-untyped-def]
+        flat = (2 * x).reshape(-1)
+        out = flat.reshape(x.shape)
+        out += 1
+        return flat.sum()
+
+    with pytest.raises(LiftError) as caught:
+        lift(forward, [normal(2, 3)])
+    assert "an array is changed while a view of it is in use" in str(caught.value)
+    assert "out += 1\n" in str(caught.value)
+    assert "The view is flat." in str(caught.value)
+
+
+def test_other_sizes_stay_small() -> None:
+    def many(x):  # type: ignore[no-untyped-def]
+        return x.reshape(2, 3, 4, 5, 6, 7).sum(axis=(1, 3, 5))
+
+    lifted = lift(many, [normal(2 * 3 * 4 * 5 * 6 * 7)])
     agrees_with_the_definition(lifted)
 
 

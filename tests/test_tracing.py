@@ -295,6 +295,12 @@ STOPS = [
     ("y = np.insert(2 * x, 0, x)", "np.insert of this kind has no rule", "np.insert(2 * x, 0, x)"),
     ("y = x * float('nan')", "the constant nan has no place in the notation", "x * float('nan')"),
     ("y = x[[0, -1]] * 2", "positions are counted from the end", "x[[0, -1]]"),
+    (
+        "y = np.linalg.inv(np.outer(x, x) + np.eye(4))",
+        "np.linalg.inv has no rule yet",
+        "np.linalg.inv(np.outer(x, x) + np.eye(4))",
+    ),
+    ("y = np.take(2 * x, [0, 1])", "np.take without an axis has no rule", "np.take(2 * x, [0, 1])"),
     ("y = np.pad(x, 2, mode='edge') * 2", "padding in the mode 'edge' has no rule", "np.pad(x, 2, mode='edge')"),
     ("y = (2 * x).reshape(2, 2, order='G')", "the code raises ValueError", "(2 * x).reshape(2, 2, order='G')"),
     ("y = math.floor((2 * x)[0])", "math.floor has no rule yet", "math.floor((2 * x)[0])"),
