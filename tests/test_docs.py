@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+import codespell_lib
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -188,6 +189,19 @@ def test_links_lead_to_files_and_headings(path: Path) -> None:
 def test_pictures_are_described(path: Path) -> None:
     for alternative, picture in re.findall(r"!\[([^\]]*)\]\(([^)]*)\)", without_blocks(path)):
         assert len(alternative.split()) > 3, f"{path.name} shows {picture} without words for it"
+
+
+def test_words_are_spelt_as_they_should_be(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Misspelt words that are known, in text and in code; those that a test needs are listed in pyproject.toml."""
+    monkeypatch.chdir(ROOT)
+    found = codespell_lib.main("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs", "examples", "tests")
+    assert (found, capsys.readouterr().out) == (0, "")
+
+
+def test_a_misspelt_word_is_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "page.md").write_text("the " + "deriv" + "ativ of a\n", encoding="utf-8")
+    assert codespell_lib.main(str(tmp_path)) > 0
+    assert "derivative" in capsys.readouterr().out
 
 
 def without_blocks(path: Path) -> str:
