@@ -273,10 +273,9 @@ def _check(about: Subject, tensor: str) -> Chapter:
     text = ""
     if number is None:
         number = ir.fresh("L", about.program.names)
-        fixed = listed(map(Code, about.gradient.seeds))
-        sums = " + ".join(
-            f"sum({seed} * {output})" for seed, output in zip(about.gradient.seeds, about.gradient.of, strict=True)
-        )
+        given = about.gradient.received
+        fixed = listed(map(Code, given.values()))
+        sums = " + ".join(f"sum({seed} * {output})" for output, seed in given.items())
         text = f"For a number to look at take {Code(f'{number} = {sums}')}, with {fixed} held fixed. "
     quotient = Code(f"({number}({tensor} + e) - {number}({tensor} - e)) / (2 * e)")
     after = ", after the line that makes it" if tensor in about.forward else ""

@@ -50,7 +50,8 @@ def _steps(source: Program | Gradient | Tangent | Step) -> tuple[Program, tuple[
 
 
 def format(source: Program | Gradient | Tangent | Step, style: Style = "index", layout: LayoutLike = None) -> str:
-    """The steps of a program, or the derived steps of a gradient, one per line, in one style.
+    """The steps of a program, or the derived steps of a gradient, in one style: one per line, or more than one where
+    80 columns are too few.
 
     >>> from indexprop import gradient, parse
     >>> grad = gradient(parse("Y[o,b] = W[o,h] H[h,b] \\n L = sum[o,b](Y[o,b]^2) / (2 |b|)"), wrt="W")
@@ -65,28 +66,28 @@ def format(source: Program | Gradient | Tangent | Step, style: Style = "index", 
     unless given), in textbook spelling with `|b|` for sizes; `latex` is an `align*`.
     Raises LayoutError where the layout does not say enough, NameProblem for a style that does not exist.
     """
-    program, steps = _steps(source)
     one_of(style, ["index", "einsum", "matrix", "latex"], "style")
-    match style:
-        case "index":
-            width = printing.target_width(steps)
-            return (
-                printing.format_program(source)
-                if isinstance(source, Program)
-                else "\n".join(line for _, line in printing.format_steps(steps, width))
-            )
-        case "einsum" | "matrix":
-            arrangement = layouts.arrange(_alone(source) if isinstance(source, Step) else source, layout)
-            writer = Writer(program, arrangement, STYLES[style], bare=True)
-            return "\n".join(
-                printing.INDENT * bool(step.loop) + code(writer, step) if step else line
-                for step, line in printing.format_steps(steps)
-            )
-        case "latex":
-            reading = reading_of(source)
-            return align(latex_rows(steps, reading))
-        case _:
-            assert_never(style)
+    _, steps = _steps(source)
+    if style == "latex":
+        return align(latex_rows(steps, reading_of(source)))
+    if style == "index" and isinstance(source, Program):
+        return printing.format_program(source)
+    return "\n".join(part for line in lines(source, style, layout) for part in printing.wrapped(line))
+
+
+def lines(
+    source: Program | Gradient | Tangent | Step, style: Literal["index", "einsum", "matrix"], layout: LayoutLike = None
+) -> list[str]:
+    """The lines of `format`, however long: one for every step, and one above every block."""
+    program, steps = _steps(source)
+    if style == "index":
+        return [line for _, line in printing.format_steps(steps, printing.target_width(steps))]
+    arrangement = layouts.arrange(_alone(source) if isinstance(source, Step) else source, layout)
+    writer = Writer(program, arrangement, STYLES[style], bare=True)
+    return [
+        printing.INDENT * bool(step.loop) + code(writer, step) if step else line
+        for step, line in printing.format_steps(steps)
+    ]
 
 
 def code(writer: Writer, step: Step) -> str:

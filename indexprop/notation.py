@@ -42,7 +42,7 @@ from indexprop.ir import (
     Sum,
     Term,
 )
-from indexprop.printing import format_fractional, format_rank, fractional, implicit_clashes, is_bare, show
+from indexprop.printing import READ_ON, format_fractional, format_rank, fractional, implicit_clashes, is_bare, show
 from indexprop.validation import name_problem, validate
 
 MAX_NESTING = 60
@@ -643,13 +643,13 @@ def parse_lines(text: str) -> tuple[Step, ...]:
 
 
 def _logical_lines(text: str) -> Iterable[str]:
-    """Lines, joined while a parenthesis or bracket is open."""
+    """Lines, joined while a parenthesis or bracket is open, and behind a comma or an operator."""
     pending, depth = "", 0
     for line in re.split(r"\r\n|\r|\n", text):
         code = line.split("#", 1)[0]
         depth += sum(code.count(sign) for sign in "([") - sum(code.count(sign) for sign in ")]")
         pending = f"{pending} {line.strip()}" if pending else line
-        if depth > 0 and code.strip():
+        if code.strip() and (depth > 0 or code.rstrip()[-1] in READ_ON):
             pending = pending.split("#", 1)[0]
             continue
         yield pending

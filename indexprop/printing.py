@@ -42,6 +42,8 @@ from indexprop.ir import (
 )
 
 INDENT = "    "
+WIDTH = 80
+READ_ON = ",+-/="  # a line that ends with one of these goes on below
 SUM_LEVEL, PRODUCT_LEVEL, POWER_LEVEL, ATOM_LEVEL = range(1, 5)
 
 
@@ -306,24 +308,58 @@ def format_steps(steps: Iterable[Step], width: int = 0) -> Iterator[tuple[Step |
             yield step, INDENT + format_step(step, width - len(INDENT)) if loop else format_step(step, width)
 
 
+def wrapped(line: str) -> list[str]:
+    """A line that is too long, broken where `parse` reads on: inside brackets, behind a comma and behind an operator.
+
+    >>> terms = " + ".join(f"tanh(A{number}[i,b])" for number in range(10, 16))
+    >>> print("\\n".join(wrapped(f"Y[i,b] = {terms}")))
+    Y[i,b] = tanh(A10[i,b]) + tanh(A11[i,b]) + tanh(A12[i,b]) + tanh(A13[i,b]) +
+            tanh(A14[i,b]) + tanh(A15[i,b])
+    """
+    indent = len(line) - len(line.lstrip())
+    places, depth = [], 0
+    for place, sign in enumerate(line):
+        depth += (sign in "([") - (sign in ")]")
+        if sign == " " and place > indent and (depth or line[place - 1] in READ_ON):
+            places.append((depth, line[place - 1] not in READ_ON, place))
+    lines, start, margin = [], 0, ""
+    while len(margin) + len(line) - start > WIDTH:
+        end = start + WIDTH - len(margin)
+        within = [one for one in places if start + (end - start) // 2 < one[-1] <= end]
+        ahead = [place for *_, place in places if place > start]
+        if not ahead:
+            break
+        place = min(within, key=lambda one: (*one[:2], -one[2]))[2] if within else ahead[0]
+        lines.append(margin + line[start:place])
+        start, margin = place + 1, " " * (indent + 2 * len(INDENT))
+    return [*lines, margin + line[start:]]
+
+
 def format_program(program: Program) -> str:
-    """The program as text that `parse` turns into the same program."""
+    """The program as text that `parse` turns into the same program, in lines of 80 columns where they can be broken."""
     width = target_width(program.steps)
     lines = []
     inferred = ir.gather(program.steps, {}, None, None, program.facts)
     if inferred.inputs != program.inputs:
-        lines.append("input " + ", ".join(map(format_access, program.inputs)))
+        lines += wrapped("input " + ", ".join(map(format_access, program.inputs)))
     if program.batch:
         lines.append(f"batch {program.batch}")
     facts = {fact.index: fact for fact in program.facts}
     for step, text in format_steps(program.steps, width):
         if step and (here := [facts.pop(index) for index in step.indices if index in facts]):
-            text += f"  {format_facts(here)}"
-        lines.append(f"{text}  # {step.comment}" if step and step.comment else text)
+            said = format_facts(here)
+            if len(text) + 2 + len(said) <= WIDTH:
+                text += f"  {said}"
+            else:
+                lines += wrapped(text)
+                text = INDENT * bool(step.loop) + said
+        lines += wrapped(text)
+        if step and step.comment:
+            lines[-1] += f"  # {step.comment}"
     if facts:
-        lines.append(format_facts(facts.values()))
+        lines += wrapped(format_facts(facts.values()))
     if inferred.outputs != program.outputs:
-        lines.append("output " + ", ".join(program.outputs))
+        lines += wrapped("output " + ", ".join(program.outputs))
     return "\n".join(lines)
 
 

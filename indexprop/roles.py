@@ -205,7 +205,7 @@ class Layer:
             title: [
                 (line, code.partition(f" {step.operation} ")[2] if step else "")
                 for (step, line), code in zip(
-                    printing.format_steps(steps, width), listing.format(source, "einsum").splitlines(), strict=True
+                    printing.format_steps(steps, width), listing.lines(source, "einsum"), strict=True
                 )
             ]
             for title, (source, steps) in parts.items()

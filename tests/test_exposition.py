@@ -140,6 +140,13 @@ def test_cotangents_that_are_given() -> None:
     assert r"\bar{W}_{oh} = \sum_{b} \bar{Y}_{ob} \, H_{hb}" in explain(pulled, "W").read("latex")
 
 
+def test_a_cotangent_that_is_given_and_added_to() -> None:
+    """In a block an output may be read on; what comes in from outside has a name of its own then."""
+    recurrent = ip.parse("for t:\n    H[t,b] = tanh(w H[(t-1)?,b] + X[t,b])")
+    text = paragraphs(explain(ip.vjp(recurrent), "X"))
+    assert "take L = sum(dH_in * H), with dH_in held fixed" in text
+
+
 def test_the_gradient_everybody_knows_comes_out() -> None:
     """Softmax with cross entropy: P - T, by algebra from the derived lines, and only for targets that add up to one."""
     text = paragraphs(explain(classifier(), "Z"))
