@@ -127,21 +127,27 @@ ENTRIES: dict[str, Callable[..., torch.Tensor]] = {
     "==": torch.eq,
     "!=": torch.ne,
     "pi": lambda: torch.tensor(torch.pi, dtype=torch.float64),
+    "inf": lambda: torch.tensor(torch.inf, dtype=torch.float64),
     "stop": lambda x: x.detach(),
 }
 """What torch has for functions of single entries, where it has another name for them."""
 
 
 def entry_by_entry(name: str) -> Case:
-    """A function of the table times a tensor, so that all of them have a cotangent; a condition chooses."""
+    """A function of the table times a tensor, so that all of them have a cotangent.
+
+    A condition chooses, and a constant divides.
+    """
     record, reference = TABLE[name], ENTRIES.get(name) or getattr(torch, name)
     letters = [f"A{k}" for k in range(len(record.parameters))]
     arguments = [f"{letter}[b,t,i]" for letter in letters]
     call = f" {name} ".join(arguments) if record.infix else f"{name}({', '.join(arguments)})" if arguments else name
     if record.condition:
         text, both = f"where({call}, X[b,t,i], 1)", lambda chosen, X: torch.where(chosen, X, 1)
-    else:
+    elif arguments:
         text, both = f"({call}) X[b,t,i]", lambda value, X: value * X
+    else:
+        text, both = f"X[b,t,i] / {call}", lambda value, X: X / value
 
     def change(arrays: Arrays, rng: np.random.Generator) -> None:
         for letter, (low, high) in zip(letters, record.domain, strict=True):
