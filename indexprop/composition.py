@@ -169,6 +169,14 @@ def share(layer: Layer, names: Mapping[str, str]) -> Layer:
     Their axes have one size each; the cotangent of what is shared is the sum over all its uses. Raises NameProblem for
     names that are no parameters.
     """
+    if not isinstance(layer, Layer) or not isinstance(names, Mapping):
+        raise TypeProblem(
+            Problem(
+                "share takes a layer and a dictionary of names",
+                f"share({layer!r}, {names!r})",
+                way_out='Write share(net, {"decoder.W": "encoder.W"}).',
+            )
+        )
     problems = [
         Problem(f"there is no parameter {word!r}", layer.title, way_out=did_you_mean(word, layer.parameters))
         for pair in names.items()

@@ -30,7 +30,7 @@ from indexprop.losses import (
     KLDivergence,
     SquaredLoss,
 )
-from indexprop.roles import Layer, apart, axes_of, bracketed, decimal, whole, words
+from indexprop.roles import Layer, apart, axes_of, bracketed, decimal, limited, untaken, whole, words
 
 __all__ = [
     "ELU",
@@ -371,7 +371,7 @@ class Flatten(Layer):
     """
 
     def __init__(self, axes: str = "c y x", *, batch: str = "b", name: str = "") -> None:
-        own, rest = axes_of(axes, batch)
+        own, rest = axes_of(axes, batch, least=1)
         joined = f"({' '.join(own)})"
         text = f"F{bracketed([joined], rest)} = X{bracketed(rest, own)}"
         super().__init__(text, batch=rest[0] if rest else None, name=name)
@@ -381,6 +381,7 @@ class Flatten(Layer):
 
 
 def _normalised(function: str, over: str, slots: str, kept: str, eps: float, bias: bool) -> str:
+    limited(lambda small: small >= 0, "a number, 0 or more", eps=eps)
     shift = f" + b{kept}" if bias else ""
     return f"N{slots} = {function}{over}(X{slots}, {decimal(eps)})\nY{slots} = g{kept} N{slots}{shift}"
 
@@ -389,7 +390,7 @@ class _Norm(Layer):
     function, bias = "layer_norm", True
 
     def __init__(self, axes: str = "d", *, eps: float = 1e-5, batch: str = "b t", name: str = "") -> None:
-        own, rest = axes_of(axes, batch)
+        own, rest = axes_of(axes, batch, least=1)
         over = bracketed(own)
         text = _normalised(self.function, over, bracketed(rest, own), over, eps, self.bias)
         super().__init__(text, parameters="g b" if self.bias else "g", batch=rest[0] if rest else None, name=name)
@@ -438,6 +439,7 @@ class BatchNorm(Layer):
 
     def __init__(self, axes: str = "y x", *, eps: float = 1e-5, training: bool = True, name: str = "") -> None:
         own = words(axes, "axes")
+        untaken(own, "b", "c")
         slots = bracketed(["b", "c"], own)
         text = _normalised("layer_norm", bracketed(["b"], own), slots, "[c]", eps, True)
         if not training:
@@ -459,7 +461,9 @@ class GroupNorm(Layer):
     def __init__(self, groups: int, axes: str = "y x", *, eps: float = 1e-5, name: str = "") -> None:
         whole(1, groups=groups)
         own = words(axes, "axes")
+        untaken(own, "b", "k", "c", "kc")
         joined, split = bracketed(["b", "(k c)"], own), bracketed(["b", "k", "c"], own)
+        limited(lambda small: small >= 0, "a number, 0 or more", eps=eps)
         text = (
             f"input X{bracketed(['b', 'kc'], own)}, g[kc], b[kc]\n"
             f"N{split} = layer_norm{bracketed(['c'], own)}(X{joined}, {decimal(eps)})  where |k| = {groups}\n"
@@ -481,11 +485,8 @@ class Dropout(Layer):
 
     def __init__(self, rate: float, axes: str = "i", *, batch: str = "b", name: str = "") -> None:
         own, rest = axes_of(axes, batch)
+        limited(lambda share: 0 <= share < 1, "the share that is dropped, from 0 to below 1", rate=rate)
         kept = 1 - symbols.constant(rate)
-        if not 0 < kept <= 1:
-            raise TypeProblem(
-                Problem(f"rate is {rate!r}", way_out="Give the share that is dropped, from 0 to below 1.")
-            )
         slots = bracketed(own, rest)
         text = f"Y{slots} = ({(1 / kept).numerator}/{(1 / kept).denominator}) where(keep{slots}, X{slots}, 0)"
         super().__init__(text, batch=rest[0] if rest else None, name=name)
@@ -511,7 +512,7 @@ class Embedding(Layer):
     def __init__(self, *, batch: str = "b t", name: str = "") -> None:
         rest = words(batch, "batch")
         apart(["v", "d"], rest)
-        text = f"input X{bracketed(rest)}, E[v,d]\nP{bracketed(rest, ['d'])} = E[X{bracketed(rest)},d]"
+        text = f"input X{bracketed(rest)}, E[v,d]\nP{bracketed(rest, ['d'])} = E[X[{','.join(rest)}],d]"
         super().__init__(text, parameters="E", batch=rest[0] if rest else None, name=name)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from indexprop import symbols
 from indexprop.errors import NotationError, Problem, TypeProblem
-from indexprop.roles import Layer, axes_of, bracketed, decimal
+from indexprop.roles import Layer, axes_of, bracketed, decimal, limited
 
 
 class SquaredLoss(Layer):
@@ -61,6 +61,7 @@ class CrossEntropy(Layer):
             )
         if ignore and (smoothing or not labels):
             raise TypeProblem(Problem("ignore is for labels without smoothing", way_out="Leave ignore out."))
+        limited(lambda share: 0 <= share <= 1, "the share of equal probabilities, from 0 to 1", smoothing=smoothing)
         (k,) = own
         slots, at = bracketed(own, rest), bracketed(rest)
         mixed = symbols.constant(smoothing)
@@ -152,6 +153,7 @@ class Huber(_EntryLoss):
     entry = "where(abs({Y} - {T}) <= {delta}, ({Y} - {T})^2 / 2, {delta} (abs({Y} - {T}) - {delta} / 2))"
 
     def __init__(self, axes: str = "o", *, delta: float = 1, batch: str = "b", name: str = "") -> None:
+        limited(lambda distance: distance > 0, "a number above 0", delta=delta)
         super().__init__(axes, batch=batch, name=name, delta=delta)
 
 

@@ -586,9 +586,11 @@ def words(text: object, what: str) -> list[Index]:
     return found
 
 
-def axes_of(axes: str, batch: str) -> tuple[list[Index], list[Index]]:
-    """The axes of a layer, and those of the batch it runs over."""
+def axes_of(axes: str, batch: str, *, least: int = 0) -> tuple[list[Index], list[Index]]:
+    """The axes of a layer, as many as it needs at least, and those of the batch it runs over."""
     own, rest = words(axes, "axes"), words(batch, "batch")
+    if len(own) < least:
+        raise NotationError(Problem("the layer has no axis", f"axes {axes!r}", way_out="Name one, such as 'd'."))
     apart(own, rest)
     return own, rest
 
@@ -612,6 +614,25 @@ def whole(low: int, **numbers: int) -> None:
         Problem(f"{name} is {value!r}", way_out=f"Give a whole number, {low} or more.")
         for name, value in numbers.items()
         if isinstance(value, bool) or not isinstance(value, int) or value < low
+    ]
+    if problems:
+        raise TypeProblem(*problems)
+
+
+def untaken(axes: Sequence[Index], *names: Index) -> None:
+    """Raises NotationError for an axis with a name that the layer has for another one."""
+    both = [index for index in axes if index in names]
+    if both:
+        fact = f"{both[0]!r} is an axis that the layer has anyway"
+        raise NotationError(Problem(fact, f"axes {' '.join(axes)}", way_out="Give the axis another name."))
+
+
+def limited(fits: Callable[[Fraction], bool], what: str, **numbers: float | Fraction) -> None:
+    """Raises TypeProblem for constants that do not fit."""
+    problems = [
+        Problem(f"{name} is {value!r}", way_out=f"Give {what}.")
+        for name, value in numbers.items()
+        if not fits(symbols.constant(value))
     ]
     if problems:
         raise TypeProblem(*problems)

@@ -672,6 +672,14 @@ def test_normalisations_begin_without_scale_and_shift() -> None:
     assert layers.Embedding().init(np.random.default_rng(0), v=5, d=3)["E"].std() > 0.1
 
 
+def test_an_embedding_of_one_token() -> None:
+    layer = layers.Embedding(batch="")
+    table = np.arange(6.0).reshape(3, 2)
+    row, saved = layer.forward({"E": table}, np.array(2))
+    np.testing.assert_array_equal(row, [4, 5])
+    np.testing.assert_array_equal(layer.backward({"E": table}, saved, row)[1]["E"], [[0, 0], [0, 0], [4, 5]])
+
+
 def test_weights_that_spread_an_entry_are_drawn() -> None:
     """They multiply entry by entry too, but equal ones would make equal features."""
     params = Layer("Y[o,i,b] = W[o,i] X[i,b]", parameters="W").init(np.random.default_rng(0), o=3, i=4)
@@ -857,6 +865,39 @@ ERRORS: dict[str, tuple[Any, type[IndexpropError], str]] = {
         lambda: layers.Conv1d(groups=0, padding=-1),
         TypeProblem,
         "groups is 0\n    Give a whole number, 1 or more.",
+    ),
+    "a share above one": (
+        lambda: layers.CrossEntropy(smoothing=1.5),
+        TypeProblem,
+        "smoothing is 1.5\n    Give the share of equal probabilities, from 0 to 1.",
+    ),
+    "a distance of nothing": (lambda: layers.Huber(delta=0), TypeProblem, "delta is 0\n    Give a number above 0."),
+    "a negative eps": (
+        lambda: layers.BatchNorm(eps=-0.1),
+        TypeProblem,
+        "eps is -0.1\n    Give a number, 0 or more.",
+    ),
+    "everything dropped": (
+        lambda: layers.Dropout(1),
+        TypeProblem,
+        "rate is 1\n    Give the share that is dropped, from 0 to below 1.",
+    ),
+    "nothing to normalise": (
+        lambda: layers.LayerNorm(""),
+        NotationError,
+        "the layer has no axis\n\n    axes ''\n\n    Name one, such as 'd'.",
+    ),
+    "an axis that is there": (
+        lambda: layers.GroupNorm(2, "y k"),
+        NotationError,
+        "'k' is an axis that the layer has anyway\n\n    axes y k\n\n    Give the axis another name.",
+    ),
+    "sharing without names": (
+        lambda: layers.share(Linear(), "W"),  # type: ignore[arg-type]
+        TypeProblem,
+        "share takes a layer and a dictionary of names\n\n"
+        "    share(<Linear: X[i,b] -> Z[o,b], parameters W[o,i], b[o]>, 'W')\n\n"
+        '    Write share(net, {"decoder.W": "encoder.W"}).',
     ),
     "no layers": (
         Sequential,

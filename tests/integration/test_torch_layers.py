@@ -472,7 +472,7 @@ class Drawn:
     def __init__(self, case: Case, seed: int) -> None:
         self.derived = derived(case.make)
         self.layer, self.program, self.moving = self.derived.layer, self.derived.program, self.derived.moving
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng([seed, 1])  # other numbers than the arrays are
         arrays = numerics.draw_arrays(self.program, numerics.draw_sizes(self.program, seed, low=2 + seed % 3), seed)
         case.change(arrays, rng)
         self.arrays: Arrays = arrays
