@@ -186,9 +186,8 @@ class Compiled:
         """The lowered program, where it can be lowered: one precision, and something along every axis."""
         kinds = {array.dtype for name, array in arrays.items() if name not in self._positions and array.dtype != bool}
         dtype = kinds.pop().name if len(kinds) == 1 else "float64"
-        blocks = any(step.loop for step in self._whole.steps)
         plain = not kinds and dtype in ("float64", "float32") and 0 not in sizes.values()
-        if not self.options["specialise"] or blocks or not plain:
+        if not self.options["specialise"] or not plain:
             return Specialised(None, lambda: (self._read, []))
         truths = frozenset(name for name, array in arrays.items() if array.dtype == bool)
         lowered = self._lowered(sizes, dtype, truths)

@@ -16,20 +16,21 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from string import ascii_letters
-from typing import Any
+from typing import Any, cast
 
 from indexprop import ir, printing
 from indexprop.breaking import broken
 from indexprop.calculus import Gradient, program_of
 from indexprop.codegen import Code, Writer, surroundings, title
-from indexprop.dataflow import Graph, Tensor, Value
+from indexprop.dataflow import Graph, Scope, Tensor, Value
 from indexprop.dialects import NUMPY
 from indexprop.errors import MemoryProblem, Problem
-from indexprop.ir import Index, Program, Step
+from indexprop.ir import Guard, Index, Program
 from indexprop.layouts import Arrangement, Derived
 
 ONES_UP_TO = 1 << 16
 SLICED_FROM = 1 << 18
+ALLOCATED = frozenset({"map", "product", "sum", "max", "min", "when"})
 KEYWORD_OUT = frozenset({"maximum", "minimum"})  # numpy is moving away from a third argument by position for these
 COSTS = {"exp": 10, "quiet_exp": 10, "tanh": 10, "log": 10}
 
@@ -55,6 +56,8 @@ class Place:
     buffer: Buffer | None = None
     whole: bool = True  # not a view with gaps or overlaps, whose axes cannot be joined
     local: bool = False  # a part that changes from one round of a loop to the next
+    views: str = ""  # the list that has it for every round, and which of them it is
+    which: str = ""
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,36 @@ class Plan:
         return "\n".join(lines)
 
 
+FIXED = Buffer("", 0, truth=True)
+"""Stands for memory that is filled once."""
+
+PART = Buffer("", 0, truth=False)
+"""Stands for memory of which a place is a part, so that it is written into, and never given back."""
+
+
+def condition(positions: Sequence[int], count: int, counter: str) -> str:
+    """Which positions of a block these are, as a test.
+
+    >>> condition([0], 4, "t"), condition([1, 2, 3], 4, "t"), condition([0, 2], 4, "t")
+    ('t == 0', 't >= 1', 't in (0, 2)')
+    """
+    first, last = positions[0], positions[-1]
+    if len(positions) == 1:
+        return f"{counter} == {first}"
+    if len(positions) == count - 1 and first == 0 and last == count - 1:
+        return f"{counter} != {next(p for p in range(count) if p not in positions)}"
+    if len(positions) < last - first + 1:
+        return f"{counter} in {tuple(positions)}"
+    if last == count - 1:
+        return f"{counter} >= {first}"
+    return f"{counter} <= {last}" if first == 0 else f"{first} <= {counter} <= {last}"
+
+
+def fits(value: Value, place: Place) -> bool:
+    """Whether an operation can write there: matrix products want memory without gaps."""
+    return place.whole or value.operation in ("map", "when")
+
+
 def is_run(group: tuple[int, ...], order: tuple[int, ...]) -> bool:
     """Whether the labels of a group stand together, in their order."""
     start = order.index(group[0]) if group else 0
@@ -152,7 +185,7 @@ class AsRead(Writer):
         return self.bound
 
     def size(self, index: Index) -> str:
-        return str(self.known[index])
+        return self.counters[index] if index in self.counters else str(self.known[index])
 
 
 @dataclass(eq=False)
@@ -182,6 +215,12 @@ class Lowering:
     made: set[Value] = field(default_factory=set)
     fixed: int = 0
     results: int = 0
+    ahead: list[str] | None = None
+    times: int = 1
+    counter: str = ""
+    positions: set[str] = field(default_factory=set)
+    quiet_until: tuple[int, int] = (0, 0)
+    steady: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.whole = program_of(self.program)
@@ -190,6 +229,7 @@ class Lowering:
         self.taken = {"np", "math", "dtype", "contract", "workspace", *NUMPY.helpers, *NUMPY.reserved}
         self.taken.update(self.reading.names.values())
         self.taken.add(title(self.program))
+        self.taken.update(self.reading.counter(step.loop) for step in self.whole.steps if step.loop)
         self.unused = dict.fromkeys(self.reading.names.values())
         self.bound: dict[str, str] = {}
         self.writer = AsRead(self.whole, self.arrangement, self.style, self.sizes, self.bound)
@@ -201,21 +241,53 @@ class Lowering:
 
     def order_of_uses(self) -> None:
         """Which values are needed, and in which operation each is needed last."""
+        self.needed = self.reached()
         self.last: dict[Value, Value | None] = dict.fromkeys(self.output_names)
-        self.needed = []
-        pinned = set(self.output_names)
-        for value in reversed(self.graph.values):
-            if value not in self.last and value.operation != "input":
+        self.pinned = set(self.output_names)
+        self.uses(self.graph.everywhere, None)
+        for value in self.pinned:
+            self.last[value] = None
+        self.ends: dict[Value, list[Value]] = {}
+        for value, user in self.last.items():
+            if user is not None:
+                self.ends.setdefault(user, []).append(value)
+
+    def reached(self) -> set[Value]:
+        """What the results, and what is an input, come from; into a room goes all that is stored in it."""
+        makers: dict[Value, list[Value]] = {}
+
+        def stores(scope: Scope, around: tuple[Value, ...]) -> None:
+            for value in scope.values:
+                if value.operation == "store":
+                    makers.setdefault(value.operands[0][0], []).extend((*around, value))
+                elif inner := value.inner:
+                    stores(inner, (*around, value) if not value.operands else around)
+
+        stores(self.graph.everywhere, ())
+        found: set[Value] = set()
+        todo = [*self.output_names, *(value for value in self.graph.values if value.operation == "input")]
+        while todo:
+            value = todo.pop()
+            if value not in found:
+                found.add(value)
+                todo += [*(operand for operand, _ in value.operands), *makers.get(value, ())]
+        return found
+
+    def uses(self, scope: Scope, loop: Value | None) -> None:
+        """Goes through values from the last to the first; what is made outside of a block is needed to its end."""
+        for value in reversed(scope.values):
+            if value not in self.needed:
                 continue
-            self.needed.append(value)
             for operand, _ in value.operands:
-                self.last.setdefault(operand, value)
+                outside = loop is not None and operand.scope is self.graph.everywhere
+                self.last.setdefault(operand, loop if outside else value)
                 self.users.setdefault(operand, []).append(value)
                 if value.operation in ("step", "window"):  # what is read there may live on as a view
-                    pinned.add(operand)
-        self.needed.reverse()
-        for value in pinned:
-            self.last[value] = None
+                    self.pinned.add(operand)
+            if value.operation == "store":  # lies where it is stored
+                self.pinned.add(value.operands[1][0])
+            if value.inner:
+                self.uses(value.inner, loop or value)
 
     # --- names and memory
 
@@ -241,6 +313,8 @@ class Lowering:
 
     def over(self, value: Value, place: Place, order: Sequence[int]) -> Place:
         """The memory of an operand, under the name of what is written into it."""
+        if place.local:
+            return replace(place, order=tuple(order))
         if self.is_named(place, value):
             return Place(place.text, tuple(order), place.buffer)
         name = self.variable(value)
@@ -251,7 +325,7 @@ class Lowering:
         """Memory for a value: fresh for a result, otherwise a buffer that is free, or a new one."""
         if value in self.given:
             return self.given[value]
-        shape = tuple(value.shape[axis] for axis in order)
+        shape = value.shape_in(order)
         name = self.variable(value)
         if value in self.output_names:
             self.results += value.count * self.itemsize
@@ -294,14 +368,17 @@ class Lowering:
 
     def release(self, value: Value) -> None:
         """Gives back the buffers of what is needed for the last time in a value's operation."""
-        kept = self.places[value].buffer
-        operands = [*dict.fromkeys(operand for operand, _ in value.operands), *self.extra]
-        self.extra.clear()
-        for operand in operands:
+        kept = self.buffer_of(value)
+        for operand in (*self.ends.get(value, ()), *self.extra):
             place = self.places.get(operand)
-            if place is not None and self.last[operand] is value and place.buffer not in (None, kept, *self.free):
-                assert place.buffer is not None
+            if place is None or place.buffer in (None, FIXED, kept) or place.local or operand is value:
+                continue
+            if self.last[operand] is value and place.buffer not in self.free:
                 self.free.append(place.buffer)
+        self.extra.clear()
+
+    def buffer_of(self, value: Value) -> Buffer | None:
+        return self.places[value].buffer if value in self.places else None
 
     # --- views
 
@@ -313,13 +390,37 @@ class Lowering:
     def seen(self, value: Value, code: Code, kind: str) -> str:
         """A view as text: of a buffer made once and named, otherwise where it is needed."""
         place = self.places[value]
-        if place.buffer is None or place.local or code.text == place.text:
+        if code.text == place.text:
+            return code.text
+        if place.views:
+            return self.seen_everywhere(place, code.text, kind)
+        outside = self.ahead is not None and value.scope is self.graph.everywhere
+        if place.local or (place.buffer is None and not outside):
             return code.text
         if code.text not in self.views:
-            ending = "T" if code.text.endswith(".T") and code.text.count(".") == 1 else kind
-            self.views[code.text] = self.name(f"{place.text}_{ending}")
-            self.setup.append(f"{self.views[code.text]} = {code.text}")
+            self.views[code.text] = self.name(f"{place.text}_{self.ending(code.text, kind)}")
+            lines = self.setup if place.buffer is not None or self.ahead is None else self.ahead
+            lines.append(f"{self.views[code.text]} = {code.text}")
         return self.views[code.text]
+
+    @staticmethod
+    def ending(text: str, kind: str) -> str:
+        return "T" if text.endswith(".T") and text.count(".") == 1 else kind
+
+    def seen_everywhere(self, place: Place, text: str, kind: str) -> str:
+        """A view of an array at a position of a block, from a list that has it for every position."""
+        name = f"{place.views}_{self.ending(text, kind)}"
+        every = f"[{text.replace(place.text, 'one', 1)} for one in {place.views}]"
+        return f"{self.listed(every, name, fixed=place.views in self.steady)}[{place.which}]"
+
+    def listed(self, text: str, name: str, *, fixed: bool) -> str:
+        """A list of views for every position of a block: made once if the memory stays, otherwise before the block."""
+        if text not in self.views:
+            self.views[text] = self.name(name)
+            assert self.ahead is not None
+            (self.setup if fixed else self.ahead).append(f"{self.views[text]} = {text}")
+            self.steady |= {self.views[text]} if fixed else set()
+        return self.views[text]
 
     def operand(self, value: Value, labels: Sequence[int], want: Sequence[int]) -> str:
         """A value ready to broadcast against axes in the order `want`."""
@@ -329,7 +430,7 @@ class Lowering:
         return self.seen(value, code, "wide")
 
     def number(self, value: Any) -> str:
-        text = f"np.array({value!r}, dtype)"
+        text = f"np.array({value!r}, dtype)".replace("inf", "np.inf")
         if text not in self.views:
             self.views[text] = self.name(f"k{len(self.views) + 1}")
             self.setup.append(f"{self.views[text]} = {text}")
@@ -385,6 +486,22 @@ class Lowering:
     # --- operations
 
     def emit(self, value: Value) -> None:
+        """The lines of a value; those that may meet what a condition leaves out stand together, without warnings."""
+        begin = len(self.lines)
+        self.emit_operation(value)
+        if not value.quiet or value.operation in ("at", "mask", "constant") or len(self.lines) == begin:
+            return
+        body = [f"    {line}" for line in self.lines[begin:]]
+        head = [] if self.quiet_until == (id(self.lines), begin) else ['with np.errstate(all="ignore"):']
+        self.lines[begin:] = [*head, *body]
+        self.quiet_until = id(self.lines), len(self.lines)
+
+    def emit_operation(self, value: Value) -> None:
+        user, *others = self.users.get(value, [None])
+        if user is not None and user.operation == "among" and not others and value.operation in ALLOCATED:
+            place = self.allocate(user, self.forced(user) or user.hint)
+            if fits(value, place):
+                self.given.setdefault(value, place)
         match value.operation:
             case "input":
                 text = self.name(self.reading.names[value.tensor])
@@ -394,6 +511,19 @@ class Lowering:
                 return
             case "map":
                 self.emit_map(value)
+            case "at":
+                self.emit_at(value)
+                return
+            case "room":
+                self.emit_room(value)
+            case "loop":
+                self.emit_loop(value)
+            case "when":
+                self.emit_when(value)
+            case "store":
+                self.emit_store(value)
+            case "also":
+                return
             case "product" if self.is_put_off(value):
                 self.put_off.add(value)
                 return
@@ -403,6 +533,10 @@ class Lowering:
                 self.emit_reduction(value)
             case "pad":
                 self.emit_pad(value)
+            case "mask":
+                self.emit_mask(value)
+            case "among":
+                self.emit_among(value)
             case "window":
                 self.emit_window(value)
             case "fold":
@@ -412,13 +546,15 @@ class Lowering:
         self.release(value)
 
     def record(self, value: Value, name: str, flops: int = 0) -> None:
-        numbers = value.count + sum(operand.count for operand, _ in value.operands)
+        numbers = (value.count + sum(operand.count for operand, _ in value.operands)) * self.times
         names = [value.names[axis] for axis in self.places[value].order if axis is not None]
         what = self.places[value].text + (f"[{','.join(names)}]" if names else "")
-        self.kernels.append(Kernel(value.step, name, what, flops, numbers * self.itemsize))
+        self.kernels.append(Kernel(value.step, name, what, flops * self.times, numbers * self.itemsize))
 
     def forced(self, value: Value) -> tuple[int, ...] | None:
-        """The order that a result must have: the layout's."""
+        """The order that a result must have: the layout's, or that of the room for it."""
+        if value in self.given:
+            return tuple(axis for axis in self.given[value].order if axis is not None)
         if value not in self.output_names:
             return None
         held = self.graph.tensors[self.output_names[value][0]]
@@ -439,7 +575,7 @@ class Lowering:
 
     def place_for_map(self, value: Value, order: Sequence[int]) -> Place:
         """An operand's own memory if nothing needs the operand any more, otherwise new memory."""
-        if value.operation != "map" or value in self.output_names:
+        if value.operation != "map" or value in self.output_names or value in self.given:
             return self.allocate(value, order)
         want = tuple(value.axes[axis] for axis in order)
         spare = [
@@ -447,12 +583,16 @@ class Lowering:
             for operand, labels in value.operands
             if (place := self.places.get(operand)) is not None
             and place.buffer is not None
-            and self.last[operand] is value
+            and self.ends_with(operand, value)
             and operand.truth == value.truth
             and self.memory(operand, labels) == want
         ]
         spare.sort(key=lambda place: not self.is_named(place, value))
         return self.over(value, spare[0], order) if spare else self.allocate(value, order)
+
+    def ends_with(self, operand: Value, value: Value) -> bool:
+        """Whether the memory of an operand is free for a value that is made from it."""
+        return self.is_used_up(operand, value) if operand.operation == "at" else self.last[operand] is value
 
     def is_named(self, place: Place, value: Value) -> bool:
         """Whether a variable has the name that a value would get."""
@@ -478,14 +618,14 @@ class Lowering:
             return forced
         found = []
         for operand, labels in value.operands:
-            if operand in self.places and len(operand.axes) == len(value.axes):
+            if operand in self.places and len(operand.axes) == len(value.axes) and set(labels) == set(value.axes):
                 found.append(tuple(value.axes.index(label) for label in self.memory(operand, labels)))
         return value.hint if value.hint in found or not found else found[0]
 
     def emit_where(self, value: Value, arguments: Sequence[str], order: tuple[int, ...]) -> None:
         condition, yes, no = arguments
         _, _, (other, labels) = value.operands
-        if value in self.output_names or not order:
+        if value in self.output_names or value in self.given or not order:
             self.places[value] = place = self.allocate(value, order)
             if place.buffer is None:
                 self.lines.append(f"{place.text} = np.where({condition}, {yes}, {no})")
@@ -505,8 +645,9 @@ class Lowering:
         place = self.places.get(operand)
         alone = sum(one is operand for one, _ in value.operands) == 1
         want = tuple(value.axes[axis] for axis in order)
-        dies = place is not None and place.buffer is not None and self.last[operand] is value and alone
-        if place is not None and dies and self.memory(operand, labels) == want:
+        own = value not in self.given and value not in self.output_names
+        dies = place is not None and place.buffer is not None and self.ends_with(operand, value) and alone
+        if own and place is not None and dies and self.memory(operand, labels) == want:
             return self.over(value, place, order)
         return self.allocate(value, order)
 
@@ -743,6 +884,46 @@ class Lowering:
         else:
             self.lines.append(f"{text}, out={place.text})")
 
+    # --- conditions
+
+    def emit_mask(self, value: Value) -> None:
+        """Where a condition on indices holds, once and for all."""
+        order = value.hint
+        guard = cast("Guard", value.detail)
+        text = self.writer.guard(guard, tuple(value.names[axis] for axis in order)).text
+        name = self.name("chosen")
+        shape = value.shape_in(order)
+        self.setup.append(f"{name} = np.array(np.broadcast_to({text}, {shape}))")
+        self.fixed += value.count
+        self.places[value] = Place(name, order, FIXED)
+
+    def emit_among(self, value: Value) -> None:
+        """A sum over what is chosen: where all numbers are finite it is there already, with 0 for what is not."""
+        (result, kept), (mask, chosen), *operands = value.operands
+        given = self.given.get(result)
+        order = tuple(axis for axis in given.order if axis is not None) if given else self.forced(value) or value.hint
+        self.places[value] = place = given or self.allocate(value, order)
+        want = [value.axes[axis] for axis in order]
+        numbers = dict.fromkeys(label for _, labels in value.operands for label in labels)
+        letters = dict(zip(numbers, ascii_letters, strict=False))
+        specs, arguments = [], []
+        for operand, labels in [(mask, chosen), *operands]:
+            memory = self.memory(operand, labels)
+            specs.append("".join(letters[label] for label in memory))
+            arguments.append(self.operand(operand, labels, memory))
+        spec = f"{','.join(specs)}->{''.join(letters[label] for label in want)}"
+        self.writer.helpers["among"] = None
+        found = f'among("{spec}", {", ".join(arguments)})'
+        if place.buffer is None:
+            if not given:
+                self.lines.append(f'{place.text} = np.array({self.operand(result, kept, want)}, order="C")')
+            self.lines.append(f"if not np.isfinite({place.text}).all():")
+            self.lines.append(f"    {place.text} = {found}")
+            return
+        if not given:
+            self.fill(place, result, kept, want)
+        self.lines += [f"if not np.isfinite({place.text}).all():", f"    np.copyto({place.text}, {found})"]
+
     # --- index expressions
 
     def emit_pad(self, value: Value) -> None:
@@ -768,13 +949,30 @@ class Lowering:
         text = self.operand(operand, labels, memory)
         runs = [value.detail[axis] for axis in memory]  # type: ignore[index]
         shape = [operand.shape[axis] for axis in memory]
-        owned = operand in self.made or self.places[operand].buffer is not None
+        before = self.places[operand]
+        owned = operand in self.made or (before.buffer is not None and not before.local)
+        if [moved for _, moved in runs] == [((axis, 1),) for axis in range(len(runs))]:  # a part, whatever the shift
+            slices = [f"{start}:{start + value.shape[axis]}" for axis, (start, _) in enumerate(runs)]
+            slices = [":" if value.shape[axis] == shape[axis] else one for axis, one in enumerate(slices)]
+            line, whole = f"{text}[{', '.join(slices)}]", before.whole and slices[1:] == [":"] * len(slices[1:])
+        else:
+            line, whole = self.strided(value, text, shape, runs, owned=owned), False
+        name = self.variable(value)
+        (self.setup if owned else self.lines).append(f"{name} = {line}")
+        if owned:
+            self.made.add(value)
+        self.places[value] = Place(name, tuple(range(len(value.shape))), whole=whole)
+
+    def strided(
+        self, value: Value, text: str, shape: Sequence[int], runs: Sequence[tuple[int, Any]], *, owned: bool
+    ) -> str:
+        """A view of an array with a shape, along whose axes the axes of a value move."""
+        base = text
         if any(start for start, _ in runs):
             base = f"{text}[{', '.join(f'{start}:' if start else ':' for start, _ in runs)}]"
-        else:
-            base = text
         strides: list[list[str]] = [[] for _ in value.shape]
-        for place, (_, used) in enumerate(runs):
+        moves: Any = [used for _, used in runs]
+        for place, used in enumerate(moves):
             for axis, scale in used:
                 if owned:
                     strides[axis].append(str(scale * math.prod(shape[place + 1 :]) * self.itemsize))
@@ -783,12 +981,7 @@ class Lowering:
                         f"{scale} * {text}.strides[{place}]" if scale != 1 else f"{text}.strides[{place}]"
                     )
         steps = ", ".join(" + ".join(parts) for parts in strides)
-        line = f"np.lib.stride_tricks.as_strided({base}, {value.shape}, ({steps}{',' * (len(strides) == 1)}))"
-        name = self.variable(value)
-        (self.setup if owned else self.lines).append(f"{name} = {line}")
-        if owned:
-            self.made.add(value)
-        self.places[value] = Place(name, tuple(range(len(value.shape))), whole=False)
+        return f"np.lib.stride_tricks.as_strided({base}, {value.shape}, ({steps}{',' * (len(strides) == 1)}))"
 
     def emit_fold(self, value: Value) -> None:
         """Zeros, and for each shift what falls there added to a slice."""
@@ -811,7 +1004,9 @@ class Lowering:
         if operand in self.put_off:
             self.fold_slices(value, operand, whole)
         else:
-            self.add_slices(value, self.places[operand], self.memory(operand, labels), whole, fresh=fresh)
+            memory = self.memory(operand, labels)
+            source = replace(self.places[operand], text=self.operand(operand, labels, memory))
+            self.add_slices(value, source, memory, whole, fresh=fresh)
         if padded and result:
             view = f"{whole}[{', '.join(inside)}]"
             self.lines.append(f'{name} = np.array({view}, order="C")')
@@ -901,22 +1096,194 @@ class Lowering:
             self.setup.append(f"{self.views[text]} = {text}")
         return self.views[text]
 
+    # --- blocks: what is made at one position after the other
+
+    def emit_room(self, value: Value) -> None:
+        """Memory for what a block writes, with what is there before it."""
+        order = self.forced(value) or value.hint
+        if not value.operands:
+            self.places[value] = place = self.allocate(value, order)
+            self.begin(value, place, order)
+            return
+        ((operand, labels),) = value.operands
+        self.places[value] = place = self.allocate_over(value, order, operand, labels)
+        self.begin(value, place, order)
+        self.fill(place, operand, labels, order)
+
+    def begin(self, value: Value, place: Place, order: Sequence[int]) -> None:
+        if place.buffer is None:
+            self.lines.append(f"{place.text} = np.empty({value.shape_in(order)}, dtype)")
+
+    def fill(self, place: Place, operand: Value, labels: Sequence[int], want: Sequence[int]) -> None:
+        """Puts a value into memory, unless it is there."""
+        if operand.operation == "constant":
+            self.lines.append(f"{place.text}.fill({operand.detail!r})".replace("inf", "np.inf"))
+        elif place.text != self.places[operand].text and (
+            place.buffer in (None, PART) or place.buffer is not self.places[operand].buffer
+        ):
+            self.lines.append(f"np.copyto({place.text}, {self.operand(operand, labels, want)})")
+
+    def position(self, value: Value, axis: int, shift: int, *, leaves: bool = False) -> Place:
+        """A value of the surroundings at one position of a block: an entry of a list of views.
+
+        Where the position may leave the axis, there is nothing: zeros.
+        """
+        place = self.places[value]
+        along = place.order.index(axis)
+        rest = (*place.order[:along], *place.order[along + 1 :])
+        entries = f"{':, ' * along}{self.counter}" + (", ..." if len(place.order) == 1 else "")
+        text = f"[{place.text}[{entries}] for {self.counter} in range({value.shape[axis]})]"
+        views = self.listed(text, f"{place.text}_at", fixed=place.buffer is not None)
+        which = self.counter if not shift else f"{self.counter} {'-' if shift < 0 else '+'} {abs(shift)}"
+        if leaves:
+            rest_shape = tuple(value.shape[k] for k in rest if k is not None)
+            nothing = self.listed(
+                f"np.zeros({rest_shape}, {'bool' if value.truth else 'dtype'})", "nothing", fixed=True
+            )
+            one, count, t = self.views[text], value.shape[axis], self.counter
+            text = f"[{views}[{which}] if 0 <= {which} < {count} else {nothing} for {t} in range({self.times})]"
+            ending = {-1: "before", 1: "after"}.get(shift, f"shifted_{abs(shift)}")
+            views, which = self.listed(text, f"{place.text}_{ending}_at", fixed=one in self.steady), self.counter
+        text = f"{views}[{which}]"
+        if text not in self.views:
+            ending = {0: self.counter, -1: "before", 1: "after"}.get(shift, f"{self.counter}_{abs(shift)}")
+            self.views[text] = self.name(f"{place.text}_{ending}")
+        name = self.views[text]
+        if name not in self.positions:
+            self.positions.add(name)
+            self.lines.append(f"{name} = {text}")
+        return Place(name, rest, PART, whole=place.whole and along == 0, local=True, views=views, which=which)
+
+    def emit_at(self, value: Value) -> None:
+        ((whole, _),) = value.operands
+        axis, shift, leaves = cast("tuple[int, int, bool]", value.detail)
+        place = self.position(whole, axis, shift, leaves=leaves)
+        self.places[value] = replace(place, order=tuple(k - (k > axis) if k is not None else k for k in place.order))
+
+    def is_used_up(self, part: Value, value: Value) -> bool:
+        """Whether an array at a position of a block is needed for this value only, and lies in memory of its own."""
+        ((whole, _),) = part.operands
+        buffer = self.places[whole].buffer if whole in self.places else None
+        alone = self.users[part] == [value] and self.users[whole] == [part] and whole not in self.pinned
+        alone = alone and part.detail[1:] == (0, False)  # type: ignore[index]
+        return alone and buffer is not None and whole.operation != "room"
+
+    def emit_loop(self, value: Value) -> None:
+        """A block as a loop: views of every position ahead of it, the lines of each step below its reading form."""
+        scope = value.inner
+        assert scope is not None
+        assert scope.block is not None
+        loop, count = scope.block.loop, scope.block.count
+        before, self.lines, self.ahead = self.lines, [], []
+        self.counter, self.times = self.reading.counter(loop), count
+        self.emit_scope(scope, comments=True)
+        every = f"range({count})"
+        header = f"for {self.counter} in {f'reversed({every})' if loop.down else every}:"
+        body = [f"    {line}" for line in self.lines]
+        comment = f"# {self.reading.lines(loop, ())[-1]}"
+        self.lines = [*before, *self.ahead, comment, header, *body]
+        self.ahead, self.times, self.positions = None, 1, set()
+
+    def emit_scope(self, scope: Scope, *, comments: bool = False) -> None:
+        """The lines of what is made in a scope; what is stored is made where it is stored, if it can be."""
+        stored: dict[Value, tuple[Value, tuple[int, ...]]] = {}
+        for store in scope.values:
+            if store.operation == "store" and store in self.needed:
+                _, (value, labels) = store.operands
+                whole = len(value.axes) == len(store.operands[0][0].axes) - 1
+                while value.scope is scope and value.operation in ALLOCATED and whole and value not in stored:
+                    stored[value] = store, labels
+                    if value.operation == "when":  # what something is added to lies there from the start
+                        value, inner = value.operands[0]
+                        labels, whole = tuple(labels[k] for k in inner), len(inner) == len(labels)
+                        whole = whole and len(self.users[value]) == 1
+        numbers = iter(self.numbers)
+        number = -1
+        for one in scope.values:
+            while comments and number < one.step:
+                number = next(numbers)
+                self.lines.extend(self.comments[number])
+            if one not in self.needed:
+                continue
+            if one in stored:
+                store, labels = stored[one]
+                axis, shift = cast("tuple[int, int]", store.detail)
+                place = self.position(store.operands[0][0], axis, shift)
+                order = tuple(labels.index(axis) for axis in place.order if axis is not None)
+                if fits(one, place):
+                    self.given[one] = replace(place, order=order)
+            self.emit(one)
+
+    def emit_store(self, value: Value) -> None:
+        (room, _), (stored, labels) = value.operands
+        axis, shift = cast("tuple[int, int]", value.detail)
+        place = self.position(room, axis, shift)
+        if stored not in self.given or self.given[stored].text != place.text:
+            want = [axis for axis in place.order if axis is not None]
+            self.lines.append(f"np.copyto({place.text}, {self.operand(stored, labels, want)})")
+
+    def emit_when(self, value: Value) -> None:
+        """What is done at some positions of a block: something is stored, or added to what is there anyway."""
+        scope, negative = cast("tuple[Scope, bool]", value.detail)
+        header = f"if {condition(scope.positions, self.times, self.counter)}:"
+        if not value.operands:
+            self.lines += [header, *self.nested(scope)]
+            return
+        (total, labels), (part, others) = value.operands
+        order = self.forced(value) or self.map_order(value)
+        want = [value.axes[axis] for axis in order]
+        function = "np.subtract" if negative else "np.add"
+        if not order and value not in self.given:
+            self.places[value] = place = Place(self.variable(value), ())
+            self.lines.append(f"{place.text} = {self.operand(total, labels, want)}")
+            body = self.nested(scope)
+            added = f"{place.text} = {function}({place.text}, {self.operand(part, others, want)})"
+            self.lines += [header, *body, f"    {added}"]
+            return
+        self.places[value] = place = self.allocate_over(value, order, total, labels)
+        alone = self.users[part] == [value] and part.scope is scope and part.operation in ALLOCATED
+        if total.detail == 0.0 and alone and not negative and len(part.axes) == len(order) and fits(part, place):
+            self.given[part] = replace(place, order=tuple(others.index(axis) for axis in want), buffer=PART)
+            self.lines += [header, *self.nested(scope), "else:", f"    {place.text}.fill(0)"]
+            return
+        self.fill(place, total, labels, want)
+        body = self.nested(scope)
+        added = f"{function}({place.text}, {self.operand(part, others, want)}, {place.text})"
+        self.lines += [header, *body, f"    {added}"]
+
+    def nested(self, scope: Scope) -> list[str]:
+        """The lines of a scope, further in; what gets a name there has it only there."""
+        before, positions = self.lines, set(self.positions)
+        self.lines = []
+        self.emit_scope(scope)
+        lines, self.lines, self.positions = self.lines, before, positions
+        return [f"    {line}" for line in lines]
+
     # --- steps that stay as they are read
 
     def emit_step(self, value: Value) -> None:
-        step = value.detail
-        assert isinstance(step, Step)
+        steps: Any = value.detail
         self.bound.clear()
         for name, tensor in value.read.items():
             self.bound[name] = self.as_laid_out(name, tensor)
-        made = self.variable(value)
-        if step.operation == "+=":
-            self.lines.append(f"{made} = {self.bound[step.name]}")
-        self.bound[step.name] = made
-        self.lines.extend(line.partition("  # ")[0] for line in self.writer.step(step))
-        self.places[value] = Place(made, tuple(self.arrangement.orders[step.name]))
-        if value in self.output_names:
-            self.results += value.count * self.itemsize
+        written = {step.name: value for step in steps}
+        written |= {
+            also.tensor: also for also in self.graph.values if also.operation == "also" and also.operands[0][0] is value
+        }
+        for step in steps:
+            if self.bound.get(step.name) == self.places.get(written[step.name], Place("", ())).text:
+                continue
+            made = self.variable(written[step.name])
+            if step.operation == "+=":
+                own = f"np.array({self.bound[step.name]}, dtype)" if step.loop else self.bound[step.name]
+                self.lines.append(f"{made} = {own}")
+            self.bound[step.name] = made
+            self.places[written[step.name]] = Place(made, tuple(self.arrangement.orders[step.name]))
+        lines = self.writer.lines(steps[0].loop, steps)
+        self.lines.extend(line.partition("  # ")[0] for line in lines)
+        for one in written.values():
+            if one in self.output_names:
+                self.results += one.count * self.itemsize
         self.record(value, "as read")
 
     def as_laid_out(self, name: str, tensor: Tensor) -> str:
@@ -926,7 +1293,7 @@ class Lowering:
         shape = tuple(1 if axis is None else self.sizes[axes[axis]] for axis in order)
         value = tensor.value
         if value.operation == "constant":
-            return self.named(f"np.full({shape}, {value.detail!r}, dtype)", name)
+            return self.named(f"np.full({shape}, {value.detail!r}, dtype)".replace("inf", "np.inf"), name)
         place = self.places[value]
         if tuple(None if axis is None else tensor.axes[axis] for axis in place.order) == tuple(order):
             return place.text
@@ -964,16 +1331,20 @@ class Lowering:
         return f"np.array({made})" if value.operation != "constant" else made
 
     def lower(self) -> Lowered:
-        comments = {
-            number: [f"# {line}" for line in self.reading.step(step)] for number, step in enumerate(self.whole.steps)
-        }
-        needed = iter(self.needed)
-        value = next(needed, None)
-        for number in range(-1, len(self.whole.steps)):
-            self.lines.extend(comments.get(number, []))
-            while value is not None and value.step <= number:
-                self.emit(value)
-                value = next(needed, None)
+        self.comments = [[f"# {line}" for line in self.reading.step(step)] for step in self.whole.steps]
+        needed = [value for value in self.graph.values if value in self.needed]
+        begin = 0
+        while needed and needed[0].step < 0:
+            self.emit(needed.pop(0))
+        for _, run in ir.blocks(self.whole.steps):
+            numbers = range(begin, begin := begin + len(run))
+            loops = any(one.operation == "loop" and one.step in numbers for one in needed)
+            self.numbers = numbers
+            for number in numbers:
+                if not loops:
+                    self.lines.extend(self.comments[number])
+                while needed and needed[0].step <= number:
+                    self.emit(needed.pop(0))
         results = {name: self.result(name) for name in dict.fromkeys(self.whole.outputs)}
         self.lines.append(f"return {self.returned(results)}")
         return Lowered(self.text(), title(self.program), self.plan())
