@@ -42,8 +42,8 @@ from indexprop.ir import (
     Sum,
     Term,
 )
-from indexprop.printing import READ_ON, format_fractional, format_rank, fractional, implicit_clashes, is_bare, show
-from indexprop.validation import name_problem, validate
+from indexprop.printing import READ_ON, format_expr, format_rank, implicit_clashes, is_bare, show
+from indexprop.validation import another_name, name_problem, validate
 
 MAX_NESTING = 60
 MAX_DIGITS = 300
@@ -129,11 +129,11 @@ class _Line:
             return token
         return None
 
-    def expect(self, text: str, meaning: str) -> Token:
+    def expect(self, text: str, meaning: str, way_out: str = "") -> Token:
         token = self.take(text)
         if token is None:
             found = repr(self.next.text) if self.next.text else "the end of the line"
-            raise self.fail(f"expected {text!r} {meaning}, found {found}", self.next.start, self.next.end)
+            raise self.fail(f"expected {text!r} {meaning}, found {found}", self.next.start, self.next.end, way_out)
         return token
 
     def name(self, meaning: str, *, index: bool = False) -> Token:
@@ -143,7 +143,8 @@ class _Line:
             raise self.fail(f"expected {meaning}, found {found}", token.start, token.end)
         self.position += 1
         if problem := name_problem(token.text, index=index):
-            raise self.fail(problem, token.start, token.end, "Choose another name.")
+            way_out = "Choose another name for the index." if index else another_name(token.text)
+            raise self.fail(problem, token.start, token.end, way_out)
         return token
 
     def finish(self) -> None:
@@ -359,15 +360,16 @@ class _Line:
         start, end = pieces[0].start, pieces[-1].end
         text = self.text[start:end]
         if hidden:
-            listed = ",".join(hidden)
-            inside = fractional(
-                [_sum_inside(piece.expr, hidden) for piece in above]
-                + [ir.power(_sum_inside(piece.expr, hidden), ir.MINUS_ONE) for piece in below]
-            )
+            whole = format_expr(factors[0]) if len(pieces) == 1 and text.startswith("(") else text
+            ways = {f"sum[{','.join(hidden)}]({whole})": None}
+            if not any(ir.split_guards(factor)[0] for factor in factors):
+                inside = [_sum_inside(piece.expr, hidden) for piece in above]
+                inside += [ir.power(_sum_inside(piece.expr, hidden), ir.MINUS_ONE) for piece in below]
+                ways[format_expr(ir.multiply(*inside))] = None
             raise self.fail_at(
                 f"it is not clear what is summed over {_and(hidden)}",
                 [self._first_index(index, start, end) for index in hidden],
-                f"Write sum[{listed}]({text}) or {format_fractional(inside)}.",
+                f"Write {' or '.join(ways)}.",
                 f"An implicit sum needs the index outside parentheses, functions and denominators,"
                 f" and {_and(hidden)} {'is' if len(hidden) == 1 else 'are'} not on the left.",
             )
@@ -511,7 +513,11 @@ class _Line:
         while self.take(","):
             names.append(self.name("an index", index=True).text)
         self.expect("]", "after the indices")
-        self.expect("(", f"after {word.text}[{','.join(names)}]")
+        called = f"{word.text}[{','.join(names)}]"
+        way_out = (
+            f"{word.text} is a function: write {called}(...). A tensor needs another name, such as '{word.text}1'."
+        )
+        self.expect("(", f"after {called}", way_out)
         return names
 
     def reduction(self) -> Piece:
@@ -532,7 +538,9 @@ class _Line:
         record = lookup(word.text)
         if not record.parameters:
             return Piece(Call(record.name, ()), word.start, word.end)
-        self.expect("(", f"after the function {word.text}")
+        listed = ", ".join(record.parameters)
+        way_out = f"Write {word.text}({listed}). A tensor needs another name, such as '{word.text}1'."
+        self.expect("(", f"after the function {word.text}", way_out)
         arguments: list[Expr] = []
         while not self.take(")"):
             if arguments:
@@ -559,7 +567,6 @@ class _Line:
             missing = 0
         if missing:
             count = "1 argument" if len(record.parameters) == 1 else f"{len(record.parameters)} arguments"
-            listed = ", ".join(record.parameters)
             fact = f"{word.text} takes {count} ({listed}), not {len(arguments)}"
             raise self.fail(fact, word.start, end, f"Write {word.text}({listed}).")
         return Piece(ir.call(record.name, *arguments), word.start, end)

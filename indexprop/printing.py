@@ -176,7 +176,7 @@ def fractional(factors: Iterable[Expr], factor: Factor | None = None) -> Fractio
     return Fractional(coefficient < 0, above, below)
 
 
-def format_fractional(parts: Fractional) -> str:
+def _format_fractional(parts: Fractional) -> str:
     above = " ".join(format_expr(part, POWER_LEVEL) for part in parts.above)
     if not parts.below:
         return above
@@ -191,7 +191,7 @@ def _signed(expr: Expr) -> tuple[bool, str]:
             return value < 0, format_number(abs(value))
         case Product(factors):
             parts = fractional(factors)
-            return parts.negative, format_fractional(parts)
+            return parts.negative, _format_fractional(parts)
         case _:
             return False, format_expr(expr, PRODUCT_LEVEL)
 
@@ -218,7 +218,7 @@ def format_expr(expr: Expr, level: int = SUM_LEVEL) -> str:
             negative, text = _signed(expr)
             text, own = ("-" + text, SUM_LEVEL) if negative else (text, PRODUCT_LEVEL)
         case Call() if ir.is_divisor(expr):
-            text, own = format_fractional(fractional([expr])), PRODUCT_LEVEL
+            text, own = _format_fractional(fractional([expr])), PRODUCT_LEVEL
         case Call("^", (base, exponent)):
             text = f"{format_expr(base, ATOM_LEVEL)}^{format_expr(exponent, ATOM_LEVEL)}"
             own = POWER_LEVEL
@@ -271,7 +271,7 @@ def _signed_term(one: Term) -> tuple[bool, str]:
     if one.bound and any(implicit_clashes(factors, one.bound)):
         factors = (Reduce("sum", one.bound, one.body),)
     parts = fractional(factors if factors != (ir.ONE,) else (), one.factor)
-    return parts.negative, format_fractional(parts)
+    return parts.negative, _format_fractional(parts)
 
 
 def format_terms(terms: Sequence[Term]) -> str:

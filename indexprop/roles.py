@@ -26,7 +26,6 @@ from indexprop import calculus, execution, ir, layouts, listing, notation, print
 from indexprop.calculus import Gradient
 from indexprop.errors import NameProblem, NotationError, Problem, SizeError, TypeProblem, did_you_mean
 from indexprop.execution import Compiled
-from indexprop.functions import INDEXED, TABLE, named
 from indexprop.ir import Access, Fact, Index, Lookup, Product, Program, Size, Step, Sum
 from indexprop.layouts import Layout, LayoutLike
 
@@ -556,8 +555,8 @@ def _beside(line: str, code: str, column: int) -> list[str]:
 
 
 def check_layer_name(name: str) -> None:
-    """The name of a layer begins the names of its tensors, so it may be that of a function: `norm.g`."""
-    if name and name not in (*named(TABLE), *INDEXED, *ir.REDUCTIONS):
+    """The name of a layer begins the names of its tensors, so it may be a word that is reserved: `mean.g`."""
+    if not isinstance(name, str) or (name and not (name.isidentifier() and validation.is_reserved(name))):
         validation.check_name(name)
 
 

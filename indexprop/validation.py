@@ -26,6 +26,7 @@ from indexprop.ir import (
     Reduce,
     Slot,
     Step,
+    Sum,
 )
 from indexprop.printing import format_access, format_rank, format_slot, format_step, show
 
@@ -52,16 +53,32 @@ def name_problem(name: str, *, index: bool = False) -> str:
         return f"{name!r} is a word of Python"
     if name.startswith("__"):
         return f"{name!r} starts with two underscores, which Python keeps for itself"
-    if not index and (name in RESERVED or name in TABLE or name in INDEXED):
+    if not index and is_reserved(name):
         return f"{name!r} is reserved: it names a function or a word of the notation"
     return ""
+
+
+def is_reserved(name: str) -> bool:
+    """Whether a name means something else by itself; with another part before it or after it, it may name a tensor.
+
+    >>> is_reserved("mean"), is_reserved("stats.mean")
+    (True, False)
+    """
+    return name in RESERVED or name in TABLE or name in INDEXED
+
+
+def another_name(name: str) -> str:
+    """The way out for a name that something cannot have."""
+    if isinstance(name, str) and is_reserved(name):
+        return f"Choose another name, such as '{name}1' or 'x.{name}'."
+    return "Choose another name, such as 'W1' or 'encoder.2.Wq'."
 
 
 def check_name(name: str, *, index: bool = False) -> str:
     """The name, if it can be one; otherwise NameProblem."""
     problem = name_problem(name, index=index)
     if problem:
-        raise NameProblem(Problem(problem, way_out="Choose another name, such as 'W1' or 'encoder.2.Wq'."))
+        raise NameProblem(Problem(problem, way_out=another_name(name)))
     return name
 
 
@@ -113,12 +130,13 @@ def _name_problems(program: Program, at: Place) -> Iterable[Problem]:
             continue
         for text, is_index in ((access.tensor, False), *((slot, True) for slot in access.names)):
             if problem := name_problem(text, index=is_index):
-                yield Problem(problem, f"input {format_access(access)}", way_out="Choose another name.")
+                way_out = "Choose another name for the index." if is_index else another_name(text)
+                yield Problem(problem, f"input {format_access(access)}", way_out=way_out)
     seen: set[str] = set()
     unfit = {index: problem for index in program.indices if (problem := name_problem(index, index=True))}
     for number, step in enumerate(program.steps):
         if step.name not in seen and (problem := name_problem(step.name)):
-            yield Problem(problem, at(number, step.target, None), way_out="Choose another name.")
+            yield Problem(problem, at(number, step.target, None), way_out=another_name(step.name))
         seen.add(step.name)
         for index in (index for index in step.indices if index in unfit):
             yield Problem(unfit[index], at(number, None, None), way_out="Choose another name for the index.")
@@ -402,12 +420,14 @@ def _skip_problems(body: Expr) -> Iterable[str]:
                     yield f"a slot with '?' stands inside {around}, where it is not clear what is skipped"
             case Call("where", (condition, *branches)):
                 stack.append((condition, around or "a function"))
-                stack.extend((branch, "where" if around else "a function") for branch in branches)
+                stack.extend((branch, "where" if around else "a choice") for branch in branches)
             case Call(function, inside):
                 if around and TABLE[function].reuses_value and function != "^" and _may_leave(expr):
                     yield f"a slot with '?' stands inside {function} inside {around}"
                 kept = around if around in _CHOOSING else "a function"
                 stack.extend((argument, kept) for argument in inside)
+            case Sum() | Reduce("sum") if around == "a function":  # a part of a sum is what is skipped
+                stack.extend((child, "") for child in ir.children(expr))
             case Reduce("sum", _, inner):
                 stack.append((inner, around))
             case Reduce(operation, _, inner):

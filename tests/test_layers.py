@@ -249,10 +249,15 @@ def test_code_that_does_not_fit_beside_a_line_stands_below_it() -> None:
 def test_a_layer_may_be_called_like_a_function() -> None:
     """Its name only begins the names of tensors."""
     net = Sequential(
-        layers.LayerNorm(name="norm"), layers.RMSNorm(name="max"), Sequential(layers.RMSNorm(), name="exp")
+        layers.LayerNorm(name="norm"),
+        layers.RMSNorm(name="max"),
+        Sequential(layers.RMSNorm(), name="exp"),
+        layers.RMSNorm(name="mean"),
+        layers.RMSNorm(name="np"),
     )
-    assert net.parameters == ("norm.g", "norm.b", "max.g", "exp.g1")
+    assert net.parameters == ("norm.g", "norm.b", "max.g", "exp.g1", "mean.g", "np.g")
     assert notation.parse(str(net.program())) == net.program()
+    assert numerics.check(net.gradient).ok
 
 
 def test_default_layers_reuse_their_index_names() -> None:
@@ -813,7 +818,7 @@ ERRORS: dict[str, tuple[Any, type[IndexpropError], str]] = {
         "it is not clear which tensor is the output: Y, Z\n\n    Y[b] = X[b]\n    Z[b] = 2 X[b]\n\n"
         "    Say which: Layer(text, output='Y').",
     ),
-    "a reserved name": (lambda: Linear(name="np"), NameProblem, "'np' is reserved"),
+    "a word of Python": (lambda: Linear(name="lambda"), NameProblem, "'lambda' is a word of Python"),
     "a name that is code": (lambda: Sequential(Linear(), name="x; import os"), NameProblem, "is not a plain name"),
     "axes of a linear layer": (
         lambda: Linear("i"),

@@ -131,10 +131,12 @@ def test_drawn_names_are_names(tensor, index):
 def test_what_cannot_name_a_tensor(name):
     with pytest.raises(NameProblem) as caught:
         validation.check_name(name)
-    assert (
-        str(caught.value)
-        == f"{validation.name_problem(name)}\n    Choose another name, such as 'W1' or 'encoder.2.Wq'."
-    )
+    way_out = "Choose another name, such as 'W1' or 'encoder.2.Wq'."
+    if name in ("np", "exp", "sum", "input"):
+        way_out = f"Choose another name, such as '{name}1' or 'x.{name}'."
+        assert validation.check_name(f"{name}1")
+        assert validation.check_name(f"x.{name}")
+    assert str(caught.value) == f"{validation.name_problem(name)}\n    {way_out}"
 
 
 @pytest.mark.parametrize("name", ["x; import os", "x]\nimport os#", "__class__", "a.b", "for"])
@@ -451,6 +453,8 @@ expected '(' after sum[i], found 'x'
     y = sum[i] x[i]
                ^
 
+    sum is a function: write sum[i](...). A tensor needs another name, such as 'sum1'.
+
 === function without parenthesis
 y[i] = exp x[i]
 ---
@@ -458,6 +462,8 @@ expected '(' after the function exp, found 'x'
 
     y[i] = exp x[i]
                ^
+
+    Write exp(x). A tensor needs another name, such as 'exp1'.
 
 === unclosed parenthesis
 y[i] = (x[i] + 1
@@ -561,7 +567,7 @@ sum[i] = x[i]
     sum[i] = x[i]
     ^^^
 
-    Choose another name.
+    Choose another name, such as 'sum1' or 'x.sum'.
 
 === reserved function
 y[i] = x[i] + exp
@@ -571,6 +577,8 @@ expected '(' after the function exp, found the end of the line
     y[i] = x[i] + exp
                      ^
 
+    Write exp(x). A tensor needs another name, such as 'exp1'.
+
 === name of a function as a tensor
 tanh[i] = x[i]
 ---
@@ -579,7 +587,7 @@ tanh[i] = x[i]
     tanh[i] = x[i]
     ^^^^
 
-    Choose another name.
+    Choose another name, such as 'tanh1' or 'x.tanh'.
 
 === python word
 lambda[i] = x[i]
@@ -589,7 +597,7 @@ lambda[i] = x[i]
     lambda[i] = x[i]
     ^^^^^^
 
-    Choose another name.
+    Choose another name, such as 'W1' or 'encoder.2.Wq'.
 
 === python word as an index
 y[for] = x[for]
@@ -599,7 +607,7 @@ y[for] = x[for]
     y[for] = x[for]
       ^^^
 
-    Choose another name.
+    Choose another name for the index.
 
 === dotted index
 y[a.b] = x[a.b]
@@ -609,7 +617,7 @@ y[a.b] = x[a.b]
     y[a.b] = x[a.b]
       ^^^
 
-    Choose another name.
+    Choose another name for the index.
 
 === two underscores
 __y[i] = x[i]
@@ -619,7 +627,7 @@ __y[i] = x[i]
     __y[i] = x[i]
     ^^^
 
-    Choose another name.
+    Choose another name, such as 'W1' or 'encoder.2.Wq'.
 
 === written twice
 y[i] = x[i]
@@ -829,6 +837,8 @@ expected '(' after the function exp, found the end of the line
     y[i] = z[k] + exp
                      ^
 
+    Write exp(x). A tensor needs another name, such as 'exp1'.
+
 === several semantic problems
 y[i,q] = x[i]
 y[i] = x[i,i]
@@ -878,6 +888,102 @@ there is no function 'sigmod'
 
     Did you mean 'sigmoid'? There are: <functions>.
     If 'sigmod' is a tensor, put a space before the parenthesis.
+
+=== a tensor named like a function over indices
+y[b] = mean[b] + 1
+---
+expected '(' after mean[b], found '+'
+
+    y[b] = mean[b] + 1
+                   ^
+
+    mean is a function: write mean[b](...). A tensor needs another name, such as 'mean1'.
+
+=== a tensor named like a function of entries
+y[b] = exp[b]
+---
+expected '(' after the function exp, found '['
+
+    y[b] = exp[b]
+              ^
+
+    Write exp(x). A tensor needs another name, such as 'exp1'.
+
+=== one way out, not twice
+y = max[j](x[j,k])
+---
+it is not clear what is summed over 'k'
+
+    y = max[j](x[j,k])
+                   ^
+
+    An implicit sum needs the index outside parentheses, functions and denominators, and 'k' is not on the left.
+    Write sum[k](max[j](x[j,k])).
+
+=== a condition and nothing that is summed
+y[q] = [m[k]] x[q]
+---
+it is not clear what is summed over 'k'
+
+    y[q] = [m[k]] x[q]
+              ^
+
+    An implicit sum needs the index outside parentheses, functions and denominators, and 'k' is not on the left.
+    Write sum[k]([m[k]] x[q]).
+
+=== parentheses around all that is summed
+y = -(x[k] + 1)
+---
+it is not clear what is summed over 'k'
+
+    y = -(x[k] + 1)
+            ^
+
+    An implicit sum needs the index outside parentheses, functions and denominators, and 'k' is not on the left.
+    Write sum[k](x[k] + 1) or sum[k](x[k]) + 1.
+
+=== a condition inside a maximum
+input s[q]
+y = max[q](s[q] log(1 + sum[k]([k <= q] x[k]^2)))
+---
+a condition stands inside max, where it is not clear what is skipped
+
+    y = max[q](s[q] log(1 + sum[k]([k <= q] x[k]^2)))
+    ^
+
+    Give that part a line and a name of its own.
+
+=== a condition inside a choice
+y[q] = where(s[q] > 1, [m[q]] x[q], 0)
+---
+a condition stands inside a choice, where it is not clear what is skipped
+
+    y[q] = where(s[q] > 1, [m[q]] x[q], 0)
+    ^^^^
+
+    Give that part a line and a name of its own.
+
+=== a slot that may leave inside a maximum of an expression
+input x[i], w[r]
+y[p] = max[r](x[(p+r)?] w[r])  where |p| = |i|
+---
+a slot with '?' stands inside max, where it is not clear what is skipped
+
+    y[p] = max[r](x[(p+r)?] w[r])  where |p| = |i|
+    ^^^^
+
+    Give that part a line and a name of its own.
+
+=== a function of what may leave inside a function
+input x[p]
+y[p] = log(exp(x[(p-1)?]))
+---
+a slot with '?' stands inside exp inside a function
+
+    y[p] = log(exp(x[(p-1)?]))
+    ^^^^
+
+    Give that part a line and a name of its own.
 """
 
 

@@ -61,6 +61,19 @@ OUTSIDE = [
 styles = pytest.mark.parametrize("style", codegen.STYLES)
 
 
+INSIDE = [
+    "input x[k], s[q] \n y[q] = s[q] log(sum[k]([k <= q] exp(x[k])))",
+    "input x[q], w[q], m[q] \n y[q] = sqrt(1 + [m[q]] x[q]^2) w[q]",
+    "input x[k], w[q,k], n[q] \n y[q] = [n[q]] log(1 + sum[k]([k <= q] [m[k]] w[q,k] x[k]^2))",
+    "input x[i], w[p] \n y[p] = log(1 + exp(x[(p-1)?])) w[p]",
+    "input x[i] \n y[p] = exp(sum[r](x[(p+r-1)?]^2) / 4)  where |p| = |i|, |r| = 3",
+    "input Z[q,l] \n P[q,l] = [l <= q] exp(Z[q,l]) / sum[j]([j <= q] exp(Z[q,j]))",
+    "input x[k], s[q] \n y[q] = tanh(s[q] sum[k]([k <= q] x[k]) / sqrt(1 + sum[k]([k < q] x[k]^2)))",
+    "input x[k], s[q] \n y[q] = where(s[q] > 1, log(1 + sum[k]([k <= q] x[k]^2)), s[q])",
+    "input x[k], s[q] \n y[q] = s[q] / (1 + sum[k]([k <= q] x[k]^2))^2",
+]
+
+
 def outside(program, seed: int, bad: float) -> dict:
     """Arrays for programs with slots that leave, with something bad among their numbers."""
     sizes = {"i": 5, "p": 4, "r": 3, "c": 2, "o": 4, "k": 3, "j": 8, "q": 4, "l": 3, "n": 6}
@@ -135,7 +148,7 @@ def test_what_is_left_out_leaves_no_trace(style, text, outside, bad):
 
 
 @pytest.mark.parametrize("style", ["lowered", *codegen.STYLES])
-@pytest.mark.parametrize("text", OUTSIDE)
+@pytest.mark.parametrize("text", OUTSIDE + INSIDE)
 def test_outside_an_axis_is_nothing_in_every_reading(style, text):
     """0 as a factor, also beside NaN; left out of a maximum; nothing through a function."""
     program = ip.parse(text)
@@ -160,6 +173,13 @@ def test_a_function_of_nothing_gives_no_warning(style, text):
             step = ip.compile(part) if style == "lowered" else ip.compile(part, None, style)
             found = step(**outside(part, 0, 1.5))
             assert all(np.isfinite(found[name]).all() for name in part.outputs)
+
+
+@pytest.mark.parametrize("text", INSIDE)
+def test_a_part_of_a_sum_is_skipped_inside_a_function(text):
+    program = ip.parse(text)
+    assert ip.parse(str(ip.vjp(program).program)) == ip.vjp(program).program
+    assert ip.check(program).ok
 
 
 def test_what_nothing_is():

@@ -100,7 +100,7 @@ def test_slots_and_conditions(text, style, backend):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("style", codegen.STYLES)
-@pytest.mark.parametrize("text", test_skipping.OUTSIDE)
+@pytest.mark.parametrize("text", test_skipping.OUTSIDE + test_skipping.INSIDE)
 def test_what_leaves_its_axis(text, style, backend):
     program = ip.parse(text)
     for derived in (program, ip.vjp(program).program):
