@@ -189,7 +189,8 @@ class _Network:
             dots, path, label = [far], _line((x, y), far), (x + 38 + 1.2 * aside, y - aside - side - 7)
         elif len(points) > 2:  # through a joint
             points = [(x + aside * (n < len(points) - 1 or not loose), y) for n, (x, y) in enumerate(points)]
-            x = points[-1][0] if loose else sum(x for x, _ in points) / len(points)
+            (first, at), (last, to) = ((self.row[k].width, points[n][0]) for n, k in enumerate(ends[:2]))
+            x = points[-1][0] if loose else (at + first / 2 + to - last / 2) / 2  # in the middle of the gap
             joint = x, TOP + DROP * (0.62 if loose else 0.5) + 16 * joints
             dots, path = [joint], "".join(_line(point, joint) for point in points)
             label = (x, points[-1][1] + 15) if loose and ends[-1] < 0 else (x + 0.2 * aside, joint[1] - 9 - 1.7 * side)

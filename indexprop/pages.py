@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from html import escape
 from importlib import resources
@@ -302,12 +302,17 @@ def story_html(story: Story, indices: Iterable[Index] = (), level: int = 3) -> s
     return Html(frozenset(indices), in_place).story(story, level)
 
 
+_ASKED = re.compile(r'ip\.explain\(gradient, "([\w.]+)"\)')
+
+
 @dataclass(frozen=True)
 class Html:
     """Reads stories as HTML: marks indices, and writes a formula, given its MathML and its text, in one way."""
 
     indices: frozenset[Index]
     formula: Callable[[str, str], str]
+    cotangents: Mapping[str, str] = field(default_factory=dict)
+    """Whose stories stand on the same page, by tensor: what tells how to ask for them becomes a link."""
 
     def story(self, story: Story, level: int = 3) -> str:
         parts: list[str] = []
@@ -330,6 +335,9 @@ class Html:
                     return ",".join(f'<i data-i="{escape(part)}">{escape(part)}</i>' for part in parts)
                 return self.formula(self.inside(latex), text)
             case stories.Code(text):
+                asked = _ASKED.fullmatch(text)
+                if asked and asked[1] in self.cotangents:
+                    return f'<a href="#story-{escape(self.cotangents[asked[1]])}">its story</a>'
                 return f"<code>{marked(text, self.indices)}</code>"
             case str():
                 return escape(word, quote=False)
@@ -552,7 +560,7 @@ class _Page:
         self.sizes = {**some_sizes(self.program), **self.known}
         self.indices = frozenset([*self.program.indices, *gradient.forward.indices])
         self.formulas = Formulas()
-        self.html = Html(self.indices, self.formulas)
+        self.html = Html(self.indices, self.formulas, gradient.cotangents)
         self.readings = readings(gradient)
         self.title = title
         self.backward = gradient.backward
@@ -679,6 +687,8 @@ class _Page:
                 found.append(f"<figure><div>{picture}</div><figcaption>{caption}</figcaption></figure>")
             shown: dict[tuple[str, str], list[str]] = {}
             for one in self.readings:
+                if picture and one.name == "einsum":
+                    continue  # the last of the three pictures is that of the line
                 for figure in self.shapes(step, one):
                     shown.setdefault(figure, []).append(one.name)
             found.extend(_figure(*figure, names) for figure, names in shown.items())

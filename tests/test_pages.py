@@ -257,6 +257,14 @@ def test_a_page_shows_the_whole_forward_pass(layer: layers.Layer) -> None:
     assert not [place for place, count in seen.ids.items() if count > 1]
 
 
+def test_stories_lead_to_each_other() -> None:
+    text = pages.page(column_batch())
+    assert "<a href=#story-dY>its story</a> tells how it comes about" in text
+    assert "ip.explain(gradient, " not in text
+    for target in re.findall(r"href=#(story-\w+)", text):
+        assert f"id={target} " in text
+
+
 def test_a_line_does_not_begin_with_a_full_stop() -> None:
     text = pages.page(ip.vjp(ip.parse("Y[o,b] = W[o,i] X[i,b]")))
     stories = text[text.index("<section class=story") :]
