@@ -25,7 +25,7 @@ STYLES = {"einsum": "einsum", "matrix": "matmul"}  # our word, and the word of g
 # --- one style at a time ----------------------------------------------------------------------------------------------
 
 
-def _alone(step: Step) -> Program:
+def alone(step: Step) -> Program:
     """A program of just one step."""
     inputs = {read.tensor: read for read in step.reads}
     return Program(tuple(inputs.values()), (step,), (step.name,))
@@ -44,7 +44,7 @@ def _steps(source: Program | Gradient | Tangent | Step) -> tuple[Program, tuple[
             forward = {step.name for step in source.forward.steps}
             return source.program, tuple(step for step in source.program.steps if step.name not in forward)
         case Step():
-            return _alone(source), (source,)
+            return alone(source), (source,)
         case _:
             assert_never(source)
 
@@ -82,7 +82,7 @@ def lines(
     program, steps = _steps(source)
     if style == "index":
         return [line for _, line in printing.format_steps(steps, printing.target_width(steps))]
-    arrangement = layouts.arrange(_alone(source) if isinstance(source, Step) else source, layout)
+    arrangement = layouts.arrange(alone(source) if isinstance(source, Step) else source, layout)
     writer = Writer(program, arrangement, STYLES[style], bare=True)
     return [
         printing.INDENT * bool(step.loop) + code(writer, step) if step else line

@@ -362,7 +362,7 @@ class Html:
                 return f'<dl class="long">{inside}</dl>' if long else f"<dl>{inside}</dl>"
             case Lines(lines):
                 text = "\n".join(lines)
-                return f"<pre>{escape(text, quote=False)}</pre>"
+                return f"<pre><code>{escape(text, quote=False)}</code></pre>"
             case _:
                 assert_never(block)
 

@@ -43,7 +43,7 @@ from indexprop.ir import (
 
 INDENT = "    "
 WIDTH = 80
-READ_ON = ",+-/="  # a line that ends with one of these goes on below
+READ_ON = ",+-/="  # a line that ends with one of these goes on below; the better places to break one come first
 SUM_LEVEL, PRODUCT_LEVEL, POWER_LEVEL, ATOM_LEVEL = range(1, 5)
 
 
@@ -321,7 +321,8 @@ def wrapped(line: str) -> list[str]:
     for place, sign in enumerate(line):
         depth += (sign in "([") - (sign in ")]")
         if sign == " " and place > indent and (depth or line[place - 1] in READ_ON):
-            places.append((depth, line[place - 1] not in READ_ON, place))
+            rank = READ_ON.find(line[place - 1])
+            places.append((depth, rank if rank >= 0 else len(READ_ON), place))
     lines, start, margin = [], 0, ""
     while len(margin) + len(line) - start > WIDTH:
         end = start + WIDTH - len(margin)

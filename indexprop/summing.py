@@ -107,10 +107,14 @@ def _average(about: Subject, told: Share, index: Index) -> str:
 def _outer(about: Subject, step: Step, index: Index) -> str:
     """What a sum over one index of two tensors is where there is one value to sum over."""
     reads = list(dict.fromkeys(part for term in step.terms for part in ir.accesses(term.body)))
-    alone = ir.is_plain(step.target) and len(step.terms) == 1 and step.terms[0].bound == (index,)
-    if not alone or len(reads) != 2 or set(reads[0].slots) & set(reads[1].slots) != {index}:
+    if not ir.is_plain(step.target) or [one.bound for one in step.terms] != [(index,)] or len(reads) != 2:
         return ""
-    return f" Where {about.f(Size(index))} is 1 there is one share, and the line is an outer product."
+    one, other = (set(read.slots) for read in reads)
+    if not one - other or not other - one or index not in one & other:
+        return ""
+    front = [slot for slot in ir.slot_indices(step.target) if slot in one & other]
+    each = f", for every {about.each(front)}" if front else ""
+    return f" Where {about.f(Size(index))} is 1 there is one share, and the line is an outer product{each}."
 
 
 def _unsummed(about: Subject, told: Share, tensor: Access, vanished: Sequence[Index]) -> Iterator[Block]:

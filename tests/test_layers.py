@@ -220,7 +220,7 @@ def test_a_transformer_block_is_derived_on_one_screen_for_each_part(pre: bool) -
             assert max(map(len, shown.splitlines())) <= 80, shown
     for form in ("index", "einsum"):
         longest = max(len(line) for part in parts for line in listing.format(part.gradient, form).splitlines())
-        assert longest <= 120, form
+        assert longest <= 80, form
     assert max(map(len, str(block).splitlines())) <= 80
 
 

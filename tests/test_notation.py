@@ -1069,3 +1069,39 @@ def test_a_line_that_python_cannot_compile_is_refused_in_our_words():
 def test_a_quotient_by_zero_prints_as_what_it_is(text):
     program = ip.parse(text)
     assert ip.parse(str(program)) == program
+
+
+LONG = """
+input {inputs}
+batch b
+Z[b,p] = W[r] X[b,(2*p+r-1)?] + tanh({arguments})  where |p| = (|i| + 2 - |r|) // 2 + 1  # all of them
+for t:
+    H[t,b] = tanh(a[b] H[(t-1)?,b]) + {terms}
+L = sum[b,p](Z[b,p]^2) + sum[t,b](H[t,b])
+"""
+
+
+def test_long_lines_are_broken_and_read_back() -> None:
+    """Inputs, terms inside brackets and outside, a comment and a size, in a block and out of it."""
+    names = [f"A{number}" for number in range(10, 30)]
+    program = ip.parse(
+        LONG.format(
+            inputs=", ".join(["X[b,i]", "W[r]", "a[b]", *(f"{name}[t,b,p]" for name in names)]),
+            arguments=" + ".join(f"sum[t]({name}[t,b,p])" for name in names[:8]),
+            terms=" + ".join(f"sum[p]({name}[t,b,p])" for name in names[8:]),
+        )
+    )
+    text = str(program)
+    assert max(map(len, text.splitlines())) <= 80
+    assert len(text.splitlines()) > 12
+    assert ip.parse(text) == program
+    assert str(ip.parse(text)) == text
+    assert [step.comment for step in ip.parse(text).steps] == [step.comment for step in program.steps]
+    assert ip.parse(text).steps[0].comment == "all of them"
+
+
+@pytest.mark.parametrize("sign", [",", "+", "-", "/", "="])
+def test_a_line_goes_on_behind_a_comma_and_an_operator(sign: str) -> None:
+    lines = {",": "input a[i], b[i]", "=": "y[i] = a[i]"}.get(sign, f"y[i] = a[i] {sign} b[i]")
+    rest = "\ny[i] = a[i] b[i]" if sign == "," else ""
+    assert ip.parse(lines.replace(f"{sign} ", f"{sign}  # goes on\n        ") + rest) == ip.parse(lines + rest)

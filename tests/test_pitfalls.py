@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import indexprop as ip
-from indexprop import ir, listing, numerics, pitfalls, scattering, semantics
+from indexprop import ir, listing, numerics, pitfalls, reasoning, scattering, semantics
+from indexprop.codegen import Writer
 from indexprop.formulas import applied
 from indexprop.subjects import Share, Subject
 from tests.golden import ATTENTION, CLASSIFIER, CONVOLUTION, NET, SOFTMAX
@@ -162,3 +163,93 @@ def test_wrong_lines_are_wrong(name: str, cotangent: str) -> None:
             assert found.shape != right.shape or not np.allclose(found, right, rtol=1e-3), f"{wrong} is right"
             if "Its shape fits" in str(words):
                 assert found.shape == right.shape, f"the shape of {wrong} does not fit"
+
+
+# --- other sentences --------------------------------------------------------------------------------------------------
+
+WINDOWS = [
+    ("x[(2*p+r-1)?]", "(|i| + 2 - |r|) // 2 + 1", (1, 1)),
+    ("x[(3*p+2*r-2)?]", "(|i| + 5 - 2*|r|) // 3 + 1", (2, 2)),
+    ("x[(p+r-2)?]", "|i| + 3 - |r|", (2, 0)),
+    ("x[2*p+r]", "(|i| - |r|) // 2 + 1", (0, 0)),
+    ("x[(p+3*r-1)?]", "|i| + 2 - 3*|r| + 3", (1, 1)),
+]
+
+
+def convolution(slot: str, count: str) -> ip.Gradient:
+    return ip.vjp(ip.parse(f"input x[i] \n y[p] = {slot} w[r] where |p| = {count}"))
+
+
+def window_of(gradient: ip.Gradient) -> tuple[scattering.Window, ir.Fact]:
+    (source,), (fact,) = gradient.forward.steps, gradient.forward.facts
+    read = next(read for read in source.reads if read.tensor == "x")
+    found = scattering.window(Subject(gradient), source, read.slots[0], "i")
+    assert found is not None
+    return found, fact
+
+
+@pytest.mark.parametrize(("slot", "count", "padding"), WINDOWS)
+def test_windows_are_as_many_as_fit(slot: str, count: str, padding: tuple[int, int]) -> None:
+    """Windows counted one by one, for the padding that the story names, are as many as the program says."""
+    found, fact = window_of(convolution(slot, count))
+    assert found.padding(fact.value) == padding
+    before, behind = padding
+    for size, entries in product(range(9, 20), (2, 3, 4)):
+        windows = 0
+        while found.begins(windows) + found.dilation * (entries - 1) <= size - 1 + behind:
+            windows += 1
+        assert found.begins(0) == -before
+        assert windows == ir.count(fact.value, {"i": size, "r": entries})
+
+
+@pytest.mark.parametrize(("slot", "count", "padding"), WINDOWS)
+def test_a_window_reads_what_the_story_says(slot: str, count: str, padding: tuple[int, int]) -> None:
+    text = " ".join(str(ip.explain(convolution(slot, count), "x")).split())
+    places = re.sub(r"[x\[\]()?]", "", slot)
+    for p, said in re.findall(r"p=(\d) reads (-?\d+, -?\d+, -?\d+)", text):
+        reads = [eval(places, {"p": int(p), "r": r}) for r in range(3)]
+        assert said == ", ".join(map(str, reads))
+    assert len(re.findall(r"p=\d reads", text)) == 3
+
+
+def test_another_number_of_windows_is_not_explained() -> None:
+    """Nothing is said of a size that is not the number of windows that fit."""
+    for count in ("|i| // 2", "(|i| + 2 - |r|) // 3 + 1", "2 * |i| - |r|"):
+        found, fact = window_of(convolution("x[(2*p+r-1)?]", count))
+        assert found.padding(fact.value) is None
+        assert "so many windows fit" not in str(ip.explain(convolution("x[(2*p+r-1)?]", count), "x"))
+
+
+@pytest.mark.parametrize("name", ["classifier", "log"])
+def test_a_collapsed_adjoint_is_the_gradient(name: str) -> None:
+    """The lines with the upstream put in, and the short one, have the values of the derived lines."""
+    run = run_of(name, "row")
+    (told,) = shares(run.about, "dZ")
+    found = reasoning.collapse(run.about, told)
+    assert found is not None
+    assert [target.tensor for target, _ in found.where_one][-1] == "dZ"
+    for target, expr in (*found.lines, *found.where_one):
+        step = ir.Step(target, (ir.term((), expr),))
+        if not applied(step):
+            line = listing.code(Writer(listing.alone(step), run.writer.arrangement, "einsum", bare=True), step)
+            made = run.result(target.tensor, [line])
+            np.testing.assert_allclose(
+                np.broadcast_to(made, run.values[target.tensor].shape), run.values[target.tensor]
+            )
+
+
+def test_nothing_collapses_without_a_loss_behind() -> None:
+    about = Subject(derived("attention"))
+    assert reasoning.collapse(about, shares(about, "dS")[0]) is None
+
+
+@pytest.mark.parametrize("name", ["classifier", "softmax", "log"])
+def test_shapes_of_new_axes_are_true(name: str) -> None:
+    """`P_s[:, None] is b,1`, and so on."""
+    run = run_of(name, "row")
+    text = " ".join(str(ip.explain(derived(name), layout="row")).split())
+    found = re.findall(r"(\w+\[[:, ]*None[^\]]*\]) is ([\w,]+), and its 1 is repeated", text)
+    assert found
+    for code, lie in found:
+        shape = tuple(1 if axis == "1" else run.sizes[axis] for axis in lie.split(","))
+        assert eval(code, dict(run.values)).shape == shape
