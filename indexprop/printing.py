@@ -347,16 +347,14 @@ def format_program(program: Program) -> str:
         lines.append(f"batch {program.batch}")
     facts = {fact.index: fact for fact in program.facts}
     for step, text in format_steps(program.steps, width):
-        if step and (here := [facts.pop(index) for index in step.indices if index in facts]):
-            said = format_facts(here)
-            if len(text) + 2 + len(said) <= WIDTH:
-                text += f"  {said}"
-            else:
-                lines += wrapped(text)
-                text = INDENT * bool(step.loop) + said
-        lines += wrapped(text)
+        here = [facts.pop(index) for index in step.indices if index in facts] if step else []
+        said = format_facts(here) if here else ""
+        beside = bool(said) and len(text) + 2 + len(said) <= WIDTH
+        lines += wrapped(f"{text}  {said}" if beside else text)
         if step and step.comment:
             lines[-1] += f"  # {step.comment}"
+        if said and not beside:
+            lines += wrapped(INDENT * bool(step and step.loop) + said)
     if facts:
         lines += wrapped(format_facts(facts.values()))
     if inferred.outputs != program.outputs:
