@@ -1,8 +1,8 @@
 """Every function and every layer against torch, in float64, on drawn sizes that are all different.
 
 The output and the gradients of everything that moves; the gradients of those gradients; tangents against cotangents;
-and the two layouts. A function is compared as a layer of one line. What is added to the library and has no case here
-is found by the first test.
+the two layouts; and generated torch and jax. A function is compared as a layer of one line. What is added to the
+library and has no case here is found by the first test.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
@@ -665,3 +666,15 @@ def test_as_a_node_that_torch_differentiates(case: Case) -> None:
     assert close({drawn.layer.output: value.numpy(force=True)}, {drawn.layer.output: drawn.expected})
     pulled = drawn.gradients(torch.sum(value * torch.from_numpy(drawn.upstream)))
     assert close({name: one.numpy() for name, one in pulled.items()}, drawn.pull())
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_generated_jax_is_torch_too(name: str) -> None:
+    """The source to keep, run without a compiler."""
+    drawn = Drawn(CASES[name], 13)
+    first = drawn.derived.first
+    scope: Arrays = {}
+    exec(ip.source(first, dialect="jax"), scope)
+    known = {**drawn.arrays, first.seeds[0]: drawn.upstream}
+    found = scope["gradient"](**{one.replace(".", "_"): jnp.asarray(known[one]) for one in first.program.input_names})
+    assert close({one: np.asarray(found[one]) for one in drawn.moving}, drawn.pull())
