@@ -95,9 +95,10 @@ def differing(recorded: Any, given: Any, name: str = "") -> str | None:
 def everything(program: Program) -> execution.Compiled:
     """The program as a callable that returns every step."""
     names = [step.name for step in program.steps]
+    batch = program.batch if program.batch in program.indices else None
     return execution.compile(
         validation.assemble(
-            program.steps, inputs=program.inputs, outputs=dict.fromkeys(names), batch=program.batch, facts=program.facts
+            program.steps, inputs=program.inputs, outputs=dict.fromkeys(names), batch=batch, facts=program.facts
         )
     )
 

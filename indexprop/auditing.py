@@ -11,7 +11,7 @@ import itertools
 import math
 import re
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
@@ -26,7 +26,7 @@ from indexprop.completion import Lifted
 from indexprop.errors import CheckError, Problem
 from indexprop.evidence import MINUS, ONE, Claim, Column, Ledger, Notated, Values, fits, show_factor, without_guards
 from indexprop.ir import Access, Step
-from indexprop.mistakes import FUNCTION, STALE, UNKNOWN, Diagnosis, Rewording
+from indexprop.mistakes import DROPPED, FUNCTION, STALE, UNKNOWN, Diagnosis, Rewording
 from indexprop.rewriting import LiftError, Line
 from indexprop.tracing import Recording
 from indexprop.variation import holds_truths
@@ -41,6 +41,9 @@ KINK = "right; at a kink it follows another convention"
 HELPER = "a helper, not a gradient"
 WRONG = "WRONG"
 FOLLOWS = "follows from"
+
+CALLERS = (DROPPED,)
+"""Mistakes of the line that calls a function, and not of the line in the function that computes the value."""
 
 MISSING = "no gradient with respect to"
 
@@ -218,7 +221,7 @@ def of_recording(recording: Recording, loss: str, pairs: Mapping[str, str], name
         return Audit(recording.lifted, data, loss, pairs, name, guarded=recording.guarded)
 
     audit = audited()
-    for attribute, note in excuses(recording, loss) if audit.wrong else ():
+    for attribute, note in excuses(recording, loss, pairs) if audit.wrong else ():
         setattr(recording, attribute, True)
         other = audited()
         setattr(recording, attribute, False)
@@ -259,7 +262,7 @@ def of_functions(
     return replace(report, notes=said)
 
 
-def excuses(recording: Recording, loss: str) -> Iterator[tuple[str, str]]:
+def excuses(recording: Recording, loss: str, pairs: Container[str]) -> Iterator[tuple[str, str]]:
     """Why gradients may be right although random data says otherwise, and what is said then."""
     forward = algebra.needed(recording.lifted.program, (loss,))
     if without_guards(forward) != forward:
@@ -272,6 +275,9 @@ def excuses(recording: Recording, loss: str) -> Iterator[tuple[str, str]]:
     if truths:
         names, hold = " and ".join(truths), "hold" if len(truths) > 1 else "holds"
         yield "truths", f"{names} {hold} zeros and ones only, and so on all data here: a mask times itself is the mask"
+    mirrors = [name for name in evidence.symmetric_inputs(recording.lifted) if name in forward.input_names]
+    if mirrors and not any(name in pairs for name in mirrors):
+        yield "symmetric", f"{' and '.join(mirrors)} equals its transpose, and so on all data here"
 
 
 class Audit:
@@ -513,18 +519,19 @@ class Audit:
             local = self.wrong_local(step, claim)
             if local is None:
                 kind, shown, fixed = Diagnosis(self.ledger, step, claim).classify()
-                right = rewording.line(self.lifted.names[step.name], rewording.best(claim, fixed))
-                if kind == STALE:
-                    right += ", with the value from before that line"
+                text = rewording.best(claim, fixed)
             else:
                 kind, shown = FUNCTION, local.evidence
-                right = rewording.line(self.lifted.names[local.step.name], rewording.slope(local.function))
-                if not local.function:
-                    right = rewording.line(self.lifted.names[step.name], rewording.derived(claim))
-                step = local.step
-            found.append(
-                Mistake(self.lifted.makers[step.name], step, claim.tensor, kind, shown, self.derived(claim), right)
-            )
+                text = rewording.slope(local.function) if local.function else rewording.best(claim, None)
+                step = local.step if local.function else step
+            right = rewording.line(self.lifted.names[step.name], text)
+            if not text:
+                right = "; ".join(map(printing.format_step, self.derived(claim)))
+            if kind == STALE:
+                right += ", with the value from before that line"
+            step = local.step if local is not None else step
+            line = (self.lifted.lines if kind in CALLERS else self.lifted.makers)[step.name]
+            found.append(Mistake(line, step, claim.tensor, kind, shown, self.derived(claim), right))
             for draw, values in zip(self.ledger.draws, option.tables, strict=True):
                 draw.own = values
             still = [tensor for tensor in remaining if not self.fine(tensor)]
@@ -577,6 +584,8 @@ class Audit:
         options: list[Option] = []
         for step in self.lines:
             if not any(step.name == name or self.depends({step.name}, name) for name in finals):
+                continue
+            if any(value is None for value in self.ledger.own(step.name)):
                 continue
             claim = self.found.get(step.name)
             settled = (

@@ -20,6 +20,7 @@ from indexprop.values import flatten
 LOSS = re.compile(
     r"(total_?|avg_?|mean_?|train_?|data_?)?(L|J|E|loss|cost|error|objective|nll|mse|cross_?entropy|ce)", re.I
 )
+MAIN = re.compile(r"(total_?)?(L|J|E|loss|cost|objective)", re.I)
 LOSS_FUNCTION = re.compile(r".*(loss|cost|objective|mse|cross_?entropy|nll).*", re.I)
 DERIVATIVE = re.compile(
     r"(d|grad|deriv|delta|backward|back|prime|der)(_.*|iv.*|ative.*)?$|d[A-Z_].*|.*(_grad|_deriv|_prime|_backward|_derivative|gradient)\w*",
@@ -164,9 +165,13 @@ def find_loss(lifted: Lifted) -> tuple[str, str]:
         and (LOSS.fullmatch(word) or LOSS_FUNCTION.fullmatch(word))
         and not DERIVATIVE.fullmatch(word)
     ]
-    for name in named:  # the total, not one of its parts
-        if not any(other != name and name in used_by(lifted.program, other) for other in named):
-            return name, name
+    whole = [
+        name for name in named if not any(other != name and name in used_by(lifted.program, other) for other in named)
+    ]
+    if whole:  # the total, not one of its parts
+        plainly = {name for word, name in words if MAIN.fullmatch(word)}
+        name = next((name for name in whole if name in plainly), whole[0])
+        return name, name
     space = lifted.result if isinstance(lifted.result, dict) else {}
     if call := loss_call(space, {*lifted.values, *lifted.aliases}):
         return "", call

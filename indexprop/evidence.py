@@ -5,18 +5,18 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from typing import Any, TypeAlias
 
-from indexprop import agreement, algebra, calculus, execution, ir, printing, validation
+from indexprop import agreement, algebra, calculus, execution, ir, printing, validation, variation
 from indexprop.agreement import close
 from indexprop.completion import Lifted
-from indexprop.errors import IndexpropError
+from indexprop.errors import IndexpropError, Problem
 from indexprop.ir import Access, Call, Expr, Index, Number, Program, Reduce, Step
-from indexprop.rewriting import Line
+from indexprop.rewriting import LiftError, Line
 from indexprop.running import SMALL
 from indexprop.tracing import Recording
 
@@ -30,6 +30,9 @@ MINUS = ir.Factor(Fraction(-1))
 
 DRAWS = 3
 """On how many data sets everything is compared."""
+
+LARGE, NEAR, LAST = DRAWS, 4 * DRAWS, 8 * DRAWS
+"""After which seeds sizes are larger than those of the code, data is near its own, and nothing is left to try."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,29 @@ class Ledger:
         self.functions: dict[Step, execution.Compiled] = {}
         self.run_own = agreement.everything(program)
         self.run_derived = agreement.everything(self.gradient.program)
-        self.draws = [self.calm(data(seed)) for seed in range(1, DRAWS + 1)]
+        self.draws = list(itertools.islice(self.drawn(data), DRAWS))
+
+    def drawn(self, data: Callable[[int], Values]) -> Iterator[Draw]:
+        """Draws at which the program runs and its gradients are numbers: an entry at a fixed place may not be there at
+        small sizes, and a root of what is positive in the code is none on all data.
+        """
+        for seed in range(1, LAST + 1):
+            try:
+                draw = self.calm(data(seed))
+            except IndexpropError:
+                if seed == LAST:
+                    raise
+                continue
+            if self.is_finite(draw):
+                self.resized &= seed <= NEAR
+                yield draw
+        raise LiftError(Problem("the loss or its gradients are no finite numbers, on no data that was drawn"))
+
+    def is_finite(self, draw: Draw) -> bool:
+        import numpy as np
+
+        names = [self.loss, *(self.gradient.cotangents[name] for name in self.wrt)]
+        return all(bool(np.all(np.isfinite(draw.derived[name]))) for name in names)
 
     def calm(self, inputs: Values) -> Draw:
         """A draw; where the derived gradients overflow, as at saturated activations, with smaller numbers."""
@@ -153,10 +178,13 @@ class Ledger:
             inputs = [Access(name, self.axes[name]) for name in dict.fromkeys(access.tensor for access in step.reads)]
             names = {access.tensor for access in inputs}
             extra = [access for access in self.forward.inputs if access.tensor not in names]
+            zero = Step(Access(step.name, self.axes.get(step.name, ())), (ir.term((), ir.ZERO),))
+            steps = [step] if step.operation == "=" else [zero, step]
+            facts = self.lifted.program.facts
             try:
-                program = validation.assemble([step], inputs=[*inputs, *extra], outputs=[step.name])
+                program = validation.assemble(steps, inputs=[*inputs, *extra], outputs=[step.name], facts=facts)
                 self.functions[step] = execution.compile(program)
-            except IndexpropError:
+            except (IndexpropError, LookupError):
                 return None
         function = self.functions[step]
         column = []
@@ -169,7 +197,7 @@ class Ledger:
                     value = function(**given)[step.name]
                 lost = agreement.cancelled(calculus.program_of(function.program), {**given, step.name: value})
                 column.append(np.zeros_like(value) if lost else value)
-            except (IndexpropError, ValueError):
+            except (IndexpropError, ValueError, LookupError):
                 return None
         return column
 
@@ -180,13 +208,16 @@ class Ledger:
             {**draw.own, **{name: column[number] for name, column in columns.items()}}
             for number, draw in enumerate(self.draws)
         ]
-        changed = {*columns, *lines}
+        changed, known = {*columns, *lines}, -1
+        while known != len(changed):  # a line may add to what an earlier one began
+            known = len(changed)
+            changed.update(step.name for step in self.hand if changed & {access.tensor for access in step.reads})
         for step in self.hand:
-            if step.name in lines or (step.name not in columns and changed & {access.tensor for access in step.reads}):
+            if step.name in changed and step.name not in columns:
                 values = self.compute(lines.get(step.name, step), tables)
                 for number, table in enumerate(tables):
-                    table[step.name] = None if values is None else values[number]
-                changed.add(step.name)
+                    before = table[step.name] if step.operation == "+=" else 0.0
+                    table[step.name] = None if values is None or before is None else before + values[number]
         return tables
 
     # comparisons
@@ -264,8 +295,7 @@ class Ledger:
             for one, other in itertools.combinations(roots, 2)
             for p, q in ((1, 1), (-1, -1), (1, -1), (-1, 1))
         ]
-        if not self.resized and self.batch is not None:  # sizes cannot be told from numbers: the batch is likelier
-            options[:0] = [((self.batch, 1),), ((self.batch, -1),)]
+        found = []
         for option in options:
             rest = []
             for ratio, table in zip(ratios, sizes, strict=True):
@@ -274,8 +304,18 @@ class Ledger:
                 rest.append(ratio)
             number = Fraction(rest[0]).limit_denominator(12)
             if number and abs(number.numerator) <= 12 and all(abs(r - number) <= 1e-8 * abs(number) for r in rest):
-                return ir.Factor(number, tuple(sorted(option)))
-        return None
+                found.append(ir.Factor(number, tuple(sorted(option))))
+                if self.resized:
+                    break
+        return min(found, key=self.strangeness, default=None)
+
+    def strangeness(self, factor: ir.Factor) -> tuple[int, int]:
+        """How unlikely a factor is where sizes cannot be told from numbers: the size of the batch is likelier than a
+        number, and that than other sizes.
+        """
+        kinds = [(self.batch, 1), (self.batch, -1)]
+        number = abs(factor.number.numerator) + factor.number.denominator
+        return number, 0 if [*factor.sizes] in ([kinds[0]], [kinds[1]]) else 1 + len(factor.sizes)
 
     @cached_property
     def batch(self) -> Index | None:
@@ -389,21 +429,34 @@ def resized(lifted: Lifted) -> bool:
 
 
 def data_of(recording: Recording) -> Callable[[int], Values]:
-    """Random data for the code of a recording, by a seed."""
+    """Random data for the code of a recording, by a seed: of larger sizes than its own where others do not do, and near
+    its own data where that does not do either.
+    """
     import numpy as np
 
     lifted, origins = recording.lifted, recording.tracer.origins
+    program = lifted.program
 
     def data(seed: int) -> Values:
-        arrays = recording.plan(resized(lifted), seed).arrays
+        recording.larger |= seed > LARGE
+        if seed > NEAR:
+            near = variation.perturbed({name: lifted.values[name] for name in program.input_names}, seed)
+        else:
+            arrays = recording.plan(resized(lifted), seed).arrays
+            near = {name: arrays[origins[name]] for name in program.input_names}
+        if recording.symmetric:
+            near |= {name: variation.mirrored(near[name]) for name in symmetric_inputs(lifted)}
         return {
-            name: np.asarray(
-                lifted.squeezed(name, arrays[origins[name]]), dtype=int if name in lifted.program.positions else float
-            )
-            for name in lifted.program.input_names
+            name: np.asarray(lifted.squeezed(name, array), dtype=int if name in program.positions else float)
+            for name, array in near.items()
         }
 
     return data
+
+
+def symmetric_inputs(lifted: Lifted) -> list[str]:
+    """The square arrays of the code that are their own transposes, and more than a diagonal: a graph, a covariance."""
+    return [name for name in lifted.program.input_names if variation.is_symmetric(lifted.values[name])]
 
 
 def without_guards(program: Program) -> Program:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from indexprop import ir, numerics
+from indexprop import ir, numerics, variation
 from indexprop.errors import CheckError, Problem
 from indexprop.rewriting import LiftError
 
@@ -107,24 +107,12 @@ def judged(
     """The gradients that backward gives against differences of forward, on several data sets."""
     checks = []
     for seed in range(DATA_SETS):
-        given = perturbed(arrays, seed) if arrays and seed else arrays
+        given = variation.perturbed(arrays, seed) if arrays and seed else arrays
         checks.append(numerics.check_functions(forward, backward, axes, without=without, seed=seed, arrays=given))
     data = f"on {DATA_SETS} random data sets"
     if arrays:
         data = f"on the code's own data and on {DATA_SETS - 1} perturbed data sets"
     return Judgement(named(forward, backward), reason, data, tuple(checks))
-
-
-def perturbed(arrays: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    """Data of the same shapes and about the same size; positions and truths stay."""
-    import numpy as np
-
-    rng = np.random.default_rng(seed)
-    moved = {}
-    for name, array in arrays.items():
-        old = np.asarray(array)
-        moved[name] = old + (rng.normal(size=old.shape) * (np.std(old) or 1.0) / 4 if old.dtype.kind == "f" else 0)
-    return moved
 
 
 def named(forward: Function, backward: Function) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ from functools import cached_property, partial
 from typing import TypeAlias
 
 from indexprop import algebra, codegen, formulas, identities, ir, layouts, printing, validation
+from indexprop.errors import IndexpropError
 from indexprop.evidence import ONE, Array, Claim, Column, Ledger, Notated, farthest, show_factor
 from indexprop.ir import Access, Call, Expr, Index, Number, Step
 
@@ -436,18 +438,23 @@ class Diagnosis:
         )
 
     def by_missing_factor(self) -> Finding | None:
-        """One more tensor has to be a factor: what came in, or a local derivative."""
+        """One more tensor has to be a factor of the line, or of a term: what came in, or a local derivative."""
         axes = self.ledger.lifted.program.axes
         hand = {step.name for step in self.ledger.hand}
         masks = {step.name for step in self.ledger.forward.steps if is_mask(step)}
         order = [step.name for step in self.ledger.lifted.program.steps]
         before = [*self.ledger.lifted.program.input_names, *order[: order.index(self.step.name)]]
-        for name in reversed(before):
+        everything = self.step.terms
+        places = [range(len(everything)), *([k] for k in range(len(everything)) if len(everything) > 1)]
+        for name, place in itertools.product(reversed(before), places):
             for slots in itertools.permutations(self.step.indices, len(axes[name])):
-                if not slots or [self.size(i) for i in slots] != [self.size(i) for i in axes[name]]:
+                if [self.size(i) for i in slots] != [self.size(i) for i in axes[name]]:
                     continue
                 factor = Access(name, slots)
-                terms = tuple(ir.term(t.bound, ir.multiply(t.body, factor), t.factor) for t in self.step.terms)
+                terms = tuple(
+                    ir.term(one.bound, ir.multiply(one.body, factor), one.factor) if k in place else one
+                    for k, one in enumerate(everything)
+                )
                 fixed = replace(self.step, terms=terms)
                 if self.is_right(fixed):
                     kind = DROPPED if name in hand else FORGOTTEN if name in masks else MISSING
@@ -621,19 +628,21 @@ class Rewording:
         self.scattered = False
 
     def best(self, claim: Claim, fixed: Step | None) -> str:
-        """The shorter of the derived line and the author's line with the smallest change."""
-        texts = [self.derived(claim)]
+        """The shorter of the derived line and the author's line with the smallest change; nothing, where one line of
+        numpy does not say it.
+        """
+        sides = [self.terms(claim)]
         if fixed is not None:
-            texts.append(self.source(fixed.target.names, fixed.terms, claim.tensor))
-        return min(texts, key=len)
+            sides.append((fixed.target.names, fixed.terms))
+        texts = []
+        for slots, terms in () if self.scattered else sides:
+            with contextlib.suppress(IndexpropError):
+                texts.append(self.source(slots, terms, claim.tensor))
+        return min(texts, key=len, default="")
 
     def line(self, name: str, text: str) -> str:
         """A whole line, of the name and what stands behind it; in the notation that begins with the indices."""
         return f"{name}{text}" if isinstance(self.ledger.lifted, Notated) else f"{name} = {text}"
-
-    def derived(self, claim: Claim) -> str:
-        """The right-hand side of a cotangent as numpy."""
-        return self.source(*self.terms(claim), claim.tensor)
 
     def terms(self, claim: Claim) -> tuple[tuple[Index, ...], tuple[ir.Term, ...]]:
         """The axes and the terms of a cotangent, with what the code has names for under those names."""
@@ -708,7 +717,11 @@ class Rewording:
         if isinstance(lifted, Notated):
             return f"{printing.format_access(Access('', slots))} = {printing.format_terms(terms)}"
         written = validation.assemble(
-            [*program.steps, line], inputs=program.inputs, outputs=[*program.outputs, "right"], batch=program.batch
+            [*program.steps, line],
+            inputs=program.inputs,
+            outputs=[*program.outputs, "right"],
+            batch=program.batch,
+            facts=program.facts,
         )
         words = iter(slots)
         order = lifted.layout.get(like, " ".join(slots)).split()

@@ -356,7 +356,7 @@ def _negative(t: Recorder, one: Any) -> Symbol:
     return axes, ir.negate(part)
 
 
-@rule("positive", "copy", "ascontiguousarray", "astype", "float64", "float32", "item", "nan_to_num")
+@rule("positive", "copy", "ascontiguousarray", "astype", "float64", "float32", "int64", "int32", "item", "nan_to_num")
 def _same(t: Recorder, one: Any, *_: Any, **__: Any) -> Symbol:
     one = t.traced(one)
     return one.axes if one.data.shape else (), one.expr
@@ -1167,7 +1167,7 @@ POINTWISE = frozenset(
         *(name for name, record in TABLE.items() if record.parameters),
         *SPELLED,
         *("add", "subtract", "multiply", "divide", "true_divide", "reciprocal", "negative", "positive"),
-        *("copy", "astype", "float64", "float32"),
+        *("copy", "astype", "float64", "float32", "int64", "int32"),
     ]
 )
 """What is done to every entry on its own."""

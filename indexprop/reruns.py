@@ -24,7 +24,7 @@ from typing import Any, TypeAlias
 from indexprop import numerics, rewriting, variation
 from indexprop.claims import DERIVATIVE, LOSS, loss_call, meanings, parts_of, plain
 from indexprop.errors import Problem
-from indexprop.judging import DATA_SETS, Judgement, perturbed
+from indexprop.judging import DATA_SETS, Judgement
 from indexprop.rewriting import LiftError
 
 Array: TypeAlias = Any
@@ -62,7 +62,7 @@ def judged(
         )
     letters = (f"{letter}{mark}" for mark in ("", *range(2, 99)) for letter in string.ascii_lowercase[8:])
     axes = {name: " ".join(itertools.islice(letters, array.ndim)) for name, array in own.items()}
-    draws = [(seed, perturbed(own, seed) if seed else own) for seed in range(DATA_SETS)]
+    draws = [(seed, variation.perturbed(own, seed) if seed else own) for seed in range(DATA_SETS)]
     for seed, arrays in draws:
         script.needs_to_react(arrays, seed)
     data = f"on the script's own data and on {DATA_SETS - 1} perturbed data sets"

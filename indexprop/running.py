@@ -24,7 +24,7 @@ from indexprop import ir, validation
 from indexprop.ir import Access, Count, Size
 from indexprop.operations import FILLS, INDEXED, MADE, METHODS, RULES, Dim, Method, Scalar, Selection, Traced
 from indexprop.records import Branch, Plan
-from indexprop.rewriting import TRACER, Code, LiftError, Rewriter, lambda_of, public, stored_names
+from indexprop.rewriting import TRACER, Code, LiftError, Rewriter, lambda_of, name_of, public, stored_names
 from indexprop.subscripts import counted, quotient
 from indexprop.values import Values, flatten, plain
 
@@ -350,13 +350,24 @@ class Tracer(Values):
             return sizes
         return self.product(sizes) if axis is None else sizes[axis]
 
+    def first_argument(self) -> str:
+        """What the first argument of the call that is done is called."""
+        if self.here is None:
+            return ""
+        code, number = self.here
+        match code.nodes[number]:
+            case ast.Call(_, [target, *_]):
+                return name_of(target)
+            case _:
+                return ""
+
     def special(self, function: Any, *args: Any, **kwargs: Any) -> Any:
         """Functions that give several arrays, or change one."""
         np = self.np
         if function in (np.add.at, np.subtract.at):
             target, key, value = args
             signed = value if function == np.add.at else self.apply("negative", operator.neg, (self.traced(value),), {})
-            self.write(target, key, signed, "", adds=True, many=True)
+            self.write(target, key, signed, self.first_argument(), adds=True, many=True)
             return None
         owner, sections, *rest = args
         if not isinstance(owner, Traced):

@@ -83,6 +83,7 @@ class Recording:
         self.constants = constants
         self.guarded = False
         self.truths = False
+        self.symmetric = False
         self.larger = False
         self.text, self.filename = ("", "") if callable(subject) else read(subject)
         self.tracer, self.lifted = self.record(None)

@@ -185,3 +185,30 @@ def holds_truths(array: Any) -> bool:
     import numpy as np
 
     return bool(array.size and np.all((array == 0) | (array == 1)) and np.any(array) and not np.all(array))
+
+
+def perturbed(arrays: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """Data of the same shapes and about the same size; positions and truths stay."""
+    import numpy as np
+
+    rng = np.random.default_rng(seed)
+    moved = {}
+    for name, array in arrays.items():
+        old = np.asarray(array)
+        moved[name] = old + (rng.normal(size=old.shape) * (np.std(old) or 1.0) / 4 if old.dtype.kind == "f" else 0)
+    return moved
+
+
+def is_symmetric(array: Any) -> bool:
+    """Whether a square matrix is its own transpose, and no diagonal one."""
+    import numpy as np
+
+    square = np.ndim(array) == 2 and array.shape[0] == array.shape[1] > 1
+    return bool(square and np.array_equal(array, array.T) and np.any(array != np.diag(np.diag(array))))
+
+
+def mirrored(array: Any) -> Any:
+    """A square matrix with its upper half below the diagonal as well; others stay."""
+    import numpy as np
+
+    return np.triu(array) + np.triu(array, 1).T if array.shape[0] == array.shape[1] else array

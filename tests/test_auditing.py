@@ -266,3 +266,41 @@ def test_values_in_an_equivalent_shape_are_right() -> None:
     report = auditing.audit(text)
     report.assert_ok()
     assert ("b_1", "d_b1") in report.pairs
+
+
+def test_data_on_which_the_loss_is_no_number_decides_nothing() -> None:
+    """The roots of random sums are no numbers; data near that of the code is taken, and its graph stays symmetric."""
+    right = auditing.audit(ZOO / "graph.py")
+    right.assert_ok()
+    assert not right.resized
+    assert "A equals its transpose, and so on all data here" in right.notes
+    text, number = changed("graph", "dZ0 = dH * (Z0 > 0)", "dZ0 = 1.0 * (Z0 > 0)")
+    wrong = auditing.audit(text).first
+    assert wrong is not None
+    assert wrong.line.number == number
+
+
+def test_a_symmetric_parameter_is_no_excuse_for_a_transpose() -> None:
+    code = "import numpy as np\nx = np.array([1.0, 2.0])\nW = np.array([[2.0, 1.0], [1.0, 3.0]])\n"
+    code += "z = W @ x\nL = np.sum((W @ z) ** 2)\nu = 2 * W @ z\ndz = W @ u\ndW = np.outer(u, z) + np.outer(dz, x)\n"
+    assert not auditing.audit(code).ok
+
+
+def test_a_right_line_that_numpy_says_in_several_is_said_in_the_notation() -> None:
+    text, number = changed("embedding_mean", "axis=1) / 3)", "axis=1) / 6)")
+    mistake = auditing.audit(text).first
+    assert mistake is not None
+    assert mistake.line.number == number
+    assert mistake.right == "dE[o,h] = 0; dE[ctx[b,i],h] += dh[b,h] / |i|"
+
+
+def test_an_entry_at_a_fixed_place_is_there_on_all_data() -> None:
+    report = auditing.audit(ZOO / "char_rnn.py")
+    report.assert_ok()
+    assert [tensor for tensor, _ in report.pairs] == ["Wxh", "Whh", "Why", "bh", "by"]
+
+
+def test_the_total_is_the_loss_and_not_a_part_of_it() -> None:
+    code = "import numpy as np\nW, X = np.random.randn(3, 2), np.random.randn(5, 3)\n"
+    code += "data_loss = np.sum((X @ W) ** 2)\nreg_loss = np.sum(W ** 2)\nloss = data_loss\ndW = 2 * X.T @ (X @ W)\n"
+    auditing.audit(code).assert_ok()

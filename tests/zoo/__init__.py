@@ -202,6 +202,17 @@ CHANGES = [
     ("shared_weight", "dW = dY @ H.T", "dW = H @ dY.T", TRANSPOSED),
     ("eleven_lines", "l1_delta = l1_error * nonlin(l1, deriv=True)", "l1_delta = l1_error * nonlin(l1)", FUNCTION),
     ("eleven_lines", "l2_delta = l2_error * nonlin(l2, deriv=True)", "l2_delta = l2_error", FORGOTTEN),
+    ("im2col", '"nfp,nkp->fk", dflat, cols)', '"nfp,nkp->fk", dflat, cols) / N', BATCH),
+    ("im2col", "db = dflat.sum(axis=(0, 2))", "db = dflat.sum(axis=0).mean(axis=1)", SIZE),
+    ("im2col_rows", "dZ = dA * (Z > 0)", "dZ = dA * (dA > 0)", FUNCTION),
+    ("im2col_rows", "db = dZ.sum(axis=0)", "db = dA.sum(axis=0)", FORGOTTEN),
+    ("conv2d_naive", "dW[f] += X", "dW[f] -= X", CONSTANT),
+    ("char_rnn", "dhraw = (1 - hs[t] * hs[t]) * dh", "dhraw = hs[t] * (1 - hs[t]) * dh", FUNCTION),
+    ("char_rnn", "dh = np.dot(Why.T, dy) + dhnext", "dh = np.dot(Why.T, dy)", OVERWRITTEN),
+    ("embedding_mean", "dW = h.T @ dz", "dW = 2 * h.T @ dz", CONSTANT),
+    ("graph", "dZ0 = dH * (Z0 > 0)", "dZ0 = Z0 > 0", DROPPED),
+    ("elu_huber", "dz1 = da1 * d_elu(z1)", "dz1 = d_elu(z1)", DROPPED),
+    ("lstm_time", "dc = dc + dh * o * (1 - tc ** 2)", "dc = dc + dh * o * (1 - tc)", FUNCTION),
 ]
 
 
