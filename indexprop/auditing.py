@@ -395,7 +395,12 @@ class Audit:
         if self.sign == MINUS:
             self.notes.append("the gradients have the opposite sign: they are the direction of descent, to be added")
         mistakes = self.mistakes(wrong)
-        entries = tuple(self.entry(step, mistakes, wrong) for step in self.lines)
+        shown = self.lines
+        if isinstance(self.lifted, Notated):  # a tensor that several lines write is shown once, with all of them
+            shown = sorted(
+                {step.name: step for step in shown}.values(), key=lambda step: self.lifted.lines[step.name].number
+            )
+        entries = tuple(self.entry(step, mistakes, wrong) for step in shown)
         self.notes.extend(self.size_notes())
         for line, tensor in self.conventions.items() if not mistakes else ():
             kink = self.ledger.kinks[tensor]

@@ -82,6 +82,7 @@ class Ledger:
         self.axes = {**self.gradient.program.axes, **program.axes}
         self.resized = resized(lifted)
         self.functions: dict[Step, execution.Compiled] = {}
+        self.blocks: dict[tuple[Step, ...], execution.Compiled] = {}
         self.run_own = agreement.everything(program)
         self.run_derived = agreement.everything(self.gradient.program)
         self.draws = list(itertools.islice(self.drawn(data), DRAWS))
@@ -171,14 +172,21 @@ class Ledger:
         return number
 
     def compute(self, step: Step, tables: Sequence[Mapping[str, Array]] | None = None) -> Column | None:
-        """The value of a line, on the code's own values unless others are given; None where it cannot be computed."""
+        """The value of a line, on the code's own values unless others are given; None where it cannot be computed.
+
+        A line of a block is done at all positions at once.
+        """
         import numpy as np
 
+        if step.loop:
+            name = ir.fresh(step.name, self.axes)
+            step = replace(step, target=Access(name, step.target.slots), loop=None)
         if step not in self.functions:
             inputs = [Access(name, self.axes[name]) for name in dict.fromkeys(access.tensor for access in step.reads)]
             names = {access.tensor for access in inputs}
             extra = [access for access in self.forward.inputs if access.tensor not in names]
-            zero = Step(Access(step.name, self.axes.get(step.name, ())), (ir.term((), ir.ZERO),))
+            axes = self.axes.get(step.name, step.target.names)
+            zero = Step(Access(step.name, axes), (ir.term((), ir.ZERO),))
             steps = [step] if step.operation == "=" else [zero, step]
             facts = self.lifted.program.facts
             try:
@@ -201,24 +209,42 @@ class Ledger:
                 return None
         return column
 
-    def repaired(self, columns: Mapping[str, Column], lines: Mapping[str, Step] | None = None) -> list[Values]:
-        """The code's values on every draw, if some lines held something else, or were others."""
-        lines = lines or {}
+    def repaired(self, columns: Mapping[str, Column]) -> list[Values]:
+        """The code's values on every draw, if some lines held something else."""
         tables = [
             {**draw.own, **{name: column[number] for name, column in columns.items()}}
             for number, draw in enumerate(self.draws)
         ]
-        changed, known = {*columns, *lines}, -1
+        changed, known = set(columns), -1
         while known != len(changed):  # a line may add to what an earlier one began
             known = len(changed)
             changed.update(step.name for step in self.hand if changed & {access.tensor for access in step.reads})
-        for step in self.hand:
-            if step.name in changed and step.name not in columns:
-                values = self.compute(lines.get(step.name, step), tables)
-                for number, table in enumerate(tables):
-                    before = table[step.name] if step.operation == "+=" else 0.0
-                    table[step.name] = None if values is None or before is None else before + values[number]
+        steps = [step for step in self.hand if step.name in changed and step.name not in columns]
+        if any(step.loop for step in steps):
+            return [self.done_again(steps, table) for table in tables]
+        for step in steps:
+            values = self.compute(step, tables)
+            for number, table in enumerate(tables):
+                before = table[step.name] if step.operation == "+=" else 0.0
+                table[step.name] = None if values is None or before is None else before + values[number]
         return tables
+
+    def done_again(self, steps: Sequence[Step], table: Values) -> Values:
+        """The values with some lines computed anew together, as the lines of a block have to be."""
+        key = tuple(steps)
+        if key not in self.blocks:
+            made = {step.name for step in steps}
+            reads = dict.fromkeys(access.tensor for step in steps for access in step.reads if access.tensor not in made)
+            inputs = [Access(name, self.axes[name]) for name in dict.fromkeys([*reads, *self.forward.input_names])]
+            facts = self.lifted.program.facts
+            self.blocks[key] = execution.compile(
+                validation.assemble(steps, inputs=inputs, outputs=dict.fromkeys(made), facts=facts)
+            )
+        function = self.blocks[key]
+        return {
+            **table,
+            **function(**{name: table[name] for name in calculus.program_of(function.program).input_names}),
+        }
 
     # comparisons
 

@@ -482,7 +482,9 @@ class Diagnosis:
         """The line reads no gradient, and the derived one does."""
         hand = {step.name for step in self.ledger.hand}
         derived = {access.tensor for line in self.ledger.contributions(self.claim.tensor) for access in line.reads}
-        if any(access.tensor in hand for access in self.step.reads) or not derived & set(self.ledger.cotangent_of):
+        several = sum(step.name == self.step.name for step in self.ledger.hand) > 1
+        reads = any(access.tensor in hand for access in self.step.reads)
+        if several or reads or not derived & set(self.ledger.cotangent_of):
             return None
         return DROPPED, "the line reads no gradient; the derived one does", None
 
@@ -757,11 +759,15 @@ class Rewording:
             return ir.multiply(scaling(inverse(factor)), Access(own, expr.names))
         if expr.tensor in self.ledger.lifted.values and expr.tensor not in self.ledger.cotangent_of:
             return expr
-        return self.inlined(ir.add(*(self.apart(step, expr.names) for step in self.definitions[expr.tensor])))
+        steps = self.definitions[expr.tensor]
+        if any(step.loop for step in steps):  # a block feeds back
+            self.scattered = True
+            return expr
+        return self.inlined(ir.add(*(self.apart(step, expr.names) for step in steps)))
 
     def apart(self, step: Step, slots: Sequence[Index]) -> Expr:
         """A definition whose sums have indices that nothing else has."""
-        self.scattered |= not ir.is_plain(step.target)
+        self.scattered |= not ir.is_plain(step.target) or step.loop is not None
         names = dict(zip(step.target.names, slots, strict=True))
         for term in step.terms:
             for bound, _ in sums(term):

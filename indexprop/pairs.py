@@ -42,14 +42,6 @@ def written(forward: Written, backward: Written) -> evidence.Notated:
         for name in dict.fromkeys(access.tensor for step in own for access in step.reads)
         if name not in known
     ]
-    problems += [
-        Problem(
-            f"{name} is written in several lines or in a block",
-            evidence="An audit judges a gradient by the one line that makes it.",
-            way_out="Write one line with all terms, for one step of time after the other.",
-        )
-        for name in dict.fromkeys(step.name for step in own if step.loop or names.count(step.name) > 1)
-    ]
     if problems:
         raise NotationError(*problems)
     program = validation.assemble(
@@ -61,7 +53,9 @@ def written(forward: Written, backward: Written) -> evidence.Notated:
     )
     sizes = numerics.draw_sizes(program)
     lines = dict(zip((step.name for step in program.steps), numbered(str(first), first.steps), strict=False))
-    lines |= dict(zip(names, numbered(text, own), strict=True))
+    for name, line in zip(names, numbered(text, own), strict=True):
+        more = f"{lines[name].text}; {line.text}" if name in lines else line.text
+        lines[name] = Line(lines[name].number if name in lines else line.number, more)
     return evidence.Notated(
         program=program,
         lines=lines,
@@ -83,9 +77,10 @@ def numbered(text: str, steps: Sequence[Step]) -> Iterator[Line]:
     rows = text.splitlines()
     start = 0
     for step in steps:
-        defines = re.compile(rf"\s*{re.escape(step.name)}\s*(\[.*?\])?\s*=")
+        defines = re.compile(rf"\s*{re.escape(step.name)}\s*(\[.*?\])?\s*\+?=")
         start = next((k for k in range(start, len(rows)) if defines.match(rows[k])), start)
         yield Line(start + 1, printing.format_step(step))
+        start += 1
 
 
 def drawn(lifted: evidence.Notated) -> Callable[[int], evidence.Values]:

@@ -74,16 +74,67 @@ def test_what_follows_in_the_notation_is_not_blamed() -> None:
 
 def test_a_backward_that_does_not_belong_to_its_forward_is_refused_at_once() -> None:
     with pytest.raises(NotationError) as caught:
-        ip.audit(NET, "dY[o,b] = Q[o,b]\nZ[h,b] = 2 X[h,b]\ndV[o,h] = dY[o,b] H[h,b]\ndV[o,h] += V[o,h]")
+        ip.audit(NET, "dY[o,b] = Q[o,b]\nZ[h,b] = 2 X[h,b]\ndV[o,h] = dY[o,b] H[h,b]")
     assert [problem.fact for problem in caught.value.problems] == [
         "Z is defined in the forward pass, and in the backward pass otherwise",
         "the backward pass reads Q, which nothing defines",
-        "dV is written in several lines or in a block",
     ]
     with pytest.raises(LiftError, match="no loss was found"):
         ip.audit("Y[o] = W[o]", "dW[o] = Y[o]")
     with pytest.raises(LiftError, match="'Y' is not a computed scalar"):
         ip.audit(NET, BACKWARD, loss="Y")
+
+
+RECURRENT = """for t:
+    Z[h,b,t] = U[h,i] X[i,b,t] + W[h,k] H[k,b,(t-1)?] + c[h]
+    H[h,b,t] = tanh(Z[h,b,t])
+L = sum[h,b,t]((H[h,b,t] - T[h,b,t])^2) / (2 |b|)
+"""
+THROUGH_TIME = """dH[h,b,t] = (H[h,b,t] - T[h,b,t]) / |b|
+for t down:
+    dZ[h,b,t] = dH[h,b,t] (1 - H[h,b,t]^2)
+    dH[k,b,(t-1)?] += W[h,k] dZ[h,b,t]
+dU[h,i] = dZ[h,b,t] X[i,b,t]
+dW[h,k] = dZ[h,b,t] H[k,b,(t-1)?]
+dc[h] = dZ[h,b,t]
+"""
+
+
+def test_a_backward_pass_through_time_is_audited_in_its_block() -> None:
+    report = ip.audit(RECURRENT, THROUGH_TIME)
+    report.assert_ok()
+    assert [(entry.line.number, entry.step.name) for entry in report.entries] == [
+        (1, "dH"), (3, "dZ"), (5, "dU"), (6, "dW"), (7, "dc"),
+    ]  # fmt: skip
+    assert {entry.verdict for entry in report.entries} == {auditing.RIGHT}
+    program = ip.parse(RECURRENT)
+    ip.audit(program, ip.gradient(program).program).assert_ok()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "wrong"),
+    [
+        ("1 - H", "1 - Z", 3, {"U", "W", "c"}),
+        ("+= W[h,k]", "+= 2 W[h,k]", 1, {"U", "W", "c"}),
+        ("dZ[h,b,t] H[k,b,(t-1)?]", "dZ[h,b,t] H[k,b,t]", 6, {"W"}),
+        ("    dH[k,b,(t-1)?] += W[h,k] dZ[h,b,t]\n", "", 1, {"U", "W", "c"}),
+    ],
+)
+def test_a_wrong_line_of_a_block_is_found(old, new, line, wrong) -> None:
+    assert THROUGH_TIME.count(old) == 1
+    report = ip.audit(RECURRENT, THROUGH_TIME.replace(old, new))
+    assert report.first.line.number == line
+    assert auditing.wrong_tensors(report) == wrong
+
+
+def test_a_gradient_in_several_lines_is_one() -> None:
+    net = "y[o] = W[o,i] x[i]\nz[i] = x[i]^2\nL = y[o] y[o] + z[i]"
+    lines = "dy[o] = 2 y[o]\ndx[i] = dy[o] W[o,i]\ndx[i] += {} x[i]\ndW[o,i] = dy[o] x[i]"
+    right = ip.audit(net, lines.format(2))
+    right.assert_ok()
+    assert "line 2  dx[i] = dy[o] W[o,i]; dx[i] += 2 x[i]" in str(right)
+    wrong = ip.audit(net, lines.format(3))
+    assert [(mistake.line.number, mistake.meaning) for mistake in wrong.mistakes] == [(2, "x")]
 
 
 def plain_forward(X, W, T):
