@@ -348,8 +348,7 @@ class Lowering:
         return Place(name, tuple(order), made)
 
     def check_memory(self, value: Value) -> None:
-        total = self.bytes_of_buffers + self.results
-        if self.memory_limit is None or total <= self.memory_limit:
+        if self.memory_limit is None or (total := self.bytes_of_buffers + self.results) <= self.memory_limit:
             return
         step = self.whole.steps[max(value.step, 0)]
         sizes = " ".join(f"{value.names[axis]}={value.shape[axis]}" for axis in value.hint or range(len(value.names)))
