@@ -153,7 +153,14 @@ def _where(about: Subject, tensor: str, told: Sequence[Share]) -> Chapter:
     reads = [read for read in lines[0].reads if read.tensor == tensor]
     named, cotangent = about.f(tensor), Code(told[0].step.name)
     second = "Were it read in a second line, that line would add its share, with +=."
-    if len(lines) > 1:
+    given = dict(zip(about.gradient.of, about.gradient.seeds, strict=False)).get(tensor)
+    if given:
+        back = "this line" if len(lines) == 1 else "these lines"
+        text = (
+            f"{named} is an output itself, and is read again: {cotangent} begins with what is given, {Code(given)}, "
+            f"and what comes back through {back} is added, with +=."
+        )
+    elif len(lines) > 1:
         text = (
             f"{named} is read in {len(lines)} lines. Each contributes to {cotangent}, and the contributions add "
             "up: the first derived line is written with =, the others with +=."

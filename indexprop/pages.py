@@ -606,7 +606,8 @@ class _Page:
     def lead(self) -> str:
         asked = ", ".join(f"<code>{escape(name)}</code>" for name in self.gradient.wrt)
         text = f"The derivative of <code>{escape(self.of)}</code> by {asked}. "
-        text += "Choose a line of the backward pass to read how it comes about; point at an index to see where it goes."
+        hint = "Choose a line of the backward pass to read how it comes about; point at an index to see where it goes."
+        text += f'<span class="hint">{hint}</span>'
         notes = "".join(f"<p>{escape(note)}</p>" for note in self.gradient.notes)
         return f'<p class="lead">{text}</p>{notes}'
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 
 import indexprop as ip
-from indexprop import listing, testing, typesetting
+from indexprop import layers, listing, testing, typesetting
 from indexprop.errors import LayoutError, NameProblem
 from indexprop.exposition import explain
 from indexprop.formulas import in_one_dimension
@@ -508,3 +508,22 @@ def test_telling_needs_no_numpy() -> None:
         "sys.exit('numpy' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=HERE.parent.parent, check=False).returncode == 0
+
+
+def test_an_output_that_is_read_again() -> None:
+    """A state is what comes out and what the next time reads: its cotangent begins with what is given."""
+    pulled = ip.vjp(layers.RNN().program())
+    told = " ".join(str(ip.explain(pulled, "Y")).split())
+    assert "Y is an output itself, and is read again: dY begins with what is given, dY_in, and what comes" in told
+    assert "back through this line is added, with +=." in told
+
+
+LARGE = [layers.LSTM(), layers.GRU(), layers.MultiHeadAttention(2), layers.TransformerBlock(2)]
+
+
+@pytest.mark.parametrize("layer", LARGE, ids=lambda layer: type(layer).__name__)
+def test_every_line_of_a_large_layer_is_told(layer: layers.Layer) -> None:
+    pulled = ip.vjp(layer.program())
+    told = str(ip.explain(pulled))
+    for step in pulled.backward:
+        assert f"\n{step.name}, " in told
