@@ -581,7 +581,7 @@ class Lowering:
             place
             for operand, labels in value.operands
             if (place := self.places.get(operand)) is not None
-            and place.buffer is not None
+            and place.buffer not in (None, FIXED)
             and self.ends_with(operand, value)
             and operand.truth == value.truth
             and self.memory(operand, labels) == want

@@ -9,7 +9,8 @@ from __future__ import annotations
 import random
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -281,9 +282,9 @@ def programs(
     `functions` restricts the functions of the table that occur; `smooth` leaves out everything with a kink (`where`,
     maxima, comparisons, `relu`, ...). `scalar=True` ends in a scalar `L`, False does not, None draws it.
 
-    More occurs on request: `guards` puts conditions in front of terms and of what is masked; `slots` reads and adds at
-    windows, reversed axes, groups and lookups; `indexed` names functions over an index, such as `softmax`; `blocks`
-    adds lines that are done at one position after the other.
+    More occurs on request: `guards` puts conditions in front of terms, of parts of sums, and of what is masked; `slots`
+    reads and adds at windows, reversed axes, groups and lookups; `indexed` names functions over an index, such as
+    `softmax`; `blocks` adds lines that are done at one position after the other.
 
     Values are defined, and of moderate size, wherever inputs are of order one: what is divided by is never zero, and
     logarithms and roots see positive numbers.
@@ -334,6 +335,7 @@ class _Grower:
             str, tuple[Index, ...]
         ] = {}  # inputs that slots read: these do not say what axes are called
         self.lookups = 0
+        self.choosing = 0
         self.inputs: dict[str, tuple[Index, ...]] = {}
         self.written: dict[str, tuple[Index, ...]] = {}
         self.masks: dict[str, tuple[Index, ...]] = {}
@@ -571,11 +573,20 @@ class _Grower:
             case "applied":
                 return self.applied(open_, used, depth)
             case "where":
-                return ir.call("where", self.condition(open_), inner(), inner())
+                condition = self.condition(open_)
+                with self.choice():
+                    return ir.call("where", condition, inner(), inner())
             case _:
                 name = self.pick(*self.functions)
                 domains = TABLE[name].domain
                 return ir.call(name, *(self.within(inner(), name, domain) for domain in domains))
+
+    @contextmanager
+    def choice(self) -> Iterator[None]:
+        """Inside a choice, a maximum or a function over an index, where parts of sums have no conditions."""
+        self.choosing += 1
+        yield
+        self.choosing -= 1
 
     def leaf(self, open_: tuple[Index, ...]) -> Expr:
         kind = self.pick("access", "access", "access", "number", "size", "pi")
@@ -586,13 +597,22 @@ class _Grower:
         return Call("pi", ()) if kind == "pi" else self.access(open_)
 
     def reduction(self, open_: tuple[Index, ...], used: tuple[Index, ...], depth: int) -> Expr:
-        free = [index for index in POOL if index not in used]
-        if not free:
+        unused = [index for index in POOL if index not in used]
+        if not unused:
             return self.leaf(open_)
-        index = self.pick(*free)
+        index = self.pick(*unused)
         operation = "sum" if self.smooth else self.pick("sum", "sum", "prod", "max", "min")
-        body = self.expression((*open_, index), (*used, index), depth - 1)
-        return ir.reduce(operation, [index], body) if index in ir.free_indices(body) else body
+        if operation != "sum":
+            with self.choice():
+                body = self.expression((*open_, index), (*used, index), depth - 1)
+        else:
+            body = self.expression((*open_, index), (*used, index), depth - 1)
+        free = ir.free_indices(body)
+        if index not in free:
+            return body
+        if operation == "sum" and self.guards and not self.choosing and self.pick(False, True):
+            body = ir.multiply(self.guard(list(free)), body)
+        return ir.reduce(operation, [index], body)
 
     def applied(self, open_: tuple[Index, ...], used: tuple[Index, ...], depth: int) -> Expr:
         record = INDEXED[self.pick(*self.indexed)]
@@ -601,7 +621,8 @@ class _Grower:
             return self.leaf(open_)
         index = self.pick(*pool)
         inside = (*dict.fromkeys([*open_, index]),)
-        body = self.expression(inside, (*dict.fromkeys([*used, index]),), depth - 1)
+        with self.choice():
+            body = self.expression(inside, (*dict.fromkeys([*used, index]),), depth - 1)
         free = ir.free_indices(body)
         if index not in free:
             return body

@@ -8,7 +8,7 @@ from hypothesis import given, reject
 from hypothesis import strategies as st
 
 import indexprop as ip
-from indexprop import calculus, codegen, definitions, ir, testing, validation
+from indexprop import calculus, codegen, definitions, ir, printing, testing, validation
 from indexprop.errors import SizeError
 from indexprop.semantics import evaluate
 from tests.exact import partial, values, with_partials
@@ -333,6 +333,16 @@ def test_whatever_is_left_out_is_left_out_without_a_warning(text, style):
             np.testing.assert_allclose(found[name], right[name], rtol=1e-10, atol=1e-12, err_msg=f"{name} in {part}")
 
 
+def test_a_call_leaves_the_condition_of_the_next_as_it_is():
+    """A condition on positions is made once for all calls; one on data is met with it in other memory."""
+    program = ip.parse("input x[k], m[k], n[q] \n y[q] = [n[q]] log(1 + sum[k]([k <= q] [m[k]] x[k]^2))")
+    step = ip.compile(program)
+    rng = np.random.default_rng(3)
+    for _ in range(6):
+        arrays = {"x": rng.normal(size=3), "m": rng.random(3) < 0.5, "n": rng.random(4) < 0.7}
+        np.testing.assert_allclose(step(**arrays)["y"], evaluate(program, arrays)["y"].tolist())
+
+
 def test_numbers_that_overflow_where_they_are_left_out():
     """In a contraction with a condition, whatever the order of its products."""
     program = ip.parse("Y[i,d] = [n[j]] [j <= i] A[i,j] C[j,d] B[j]")
@@ -381,14 +391,14 @@ def test_one_function_under_two_conditions_is_two_lines():
 
 
 def test_a_maximum_is_taken_among_what_the_conditions_around_it_leave():
-    assert str(ip.vjp(ip.parse("y[q] = [m[q]] exp(max[k](Z[q,k]))"), wrt="Z").program) == (
-        "y_max[q]      = max[k]([m[q]] Z[q,k])\n"
-        "y[q]          = [m[q]] exp(y_max[q])\n"
-        "dy_max[q]     = [m[q]] dy[q] y[q]\n"
-        "y_max_ties[q] = sum[k]([m[q]] where(Z[q,k] == y_max[q], 1, 0))\n"
-        "dZ[q,k]       = [m[q]] where(Z[q,k] == y_max[q], "
-        "dy_max[q] / where(y_max_ties[q] > 0, y_max_ties[q], 1), 0)"
-    )
+    program = ip.vjp(ip.parse("y[q] = [m[q]] exp(max[k](Z[q,k]))"), wrt="Z").program
+    assert [printing.format_step(step) for step in program.steps] == [
+        "y_max[q] = max[k]([m[q]] Z[q,k])",
+        "y[q] = [m[q]] exp(y_max[q])",
+        "dy_max[q] = [m[q]] dy[q] y[q]",
+        "y_max_ties[q] = sum[k]([m[q]] where(Z[q,k] == y_max[q], 1, 0))",
+        "dZ[q,k] = [m[q]] where(Z[q,k] == y_max[q], dy_max[q] / where(y_max_ties[q] > 0, y_max_ties[q], 1), 0)",
+    ]
 
 
 def test_a_cotangent_that_comes_in_has_a_name_of_its_own():
