@@ -114,6 +114,8 @@ class Value:
     operand the start, and the axes that move along it), "fold" (the reverse, what meets is added) or "step" (`detail`
     the steps, done as they are read), whose further results are "also".
 
+    "take" reads at positions that other operands are, and "scatter" adds at them.
+
     For blocks: "room" is memory for what a block writes, from an operand if that is there before; "loop" the block
     (`detail` what is made in it), "at" an array at one position of it, "store" what writes to a position of a room, and
     "when" the first operand, with the second added where a scope (`detail`) is done.
@@ -200,6 +202,7 @@ class Graph:
     def __post_init__(self) -> None:
         self.everywhere = self.scope = Scope()
         self.chosen: tuple[Ref, ...] = ()
+        self.lenient = False
         self.step = -1
         self.want: Sequence[Index] = ()
         for access in self.program.inputs:
@@ -347,8 +350,8 @@ class Graph:
                 for slot, index in zip(part.slots, self.program.axes[part.tensor], strict=True):
                     if isinstance(slot, Partial) and (shift := self.shift(slot)) is not None:
                         positions = tuple(p for p in positions if 0 <= p + shift < self.sizes[index])
-            elif not isinstance(part, Sum | Reduce):
-                parts.extend(ir.children(part))
+            else:
+                parts.extend(_within(part))
         return positions
 
     def constant(self, number: float) -> Ref:
@@ -390,6 +393,7 @@ class Graph:
 
     def read(self, access: Access, *, partial: bool = False) -> Ref:
         """A tensor where it is read; `partial` where zeros may stand for what leaves an axis."""
+        partial = partial or self.lenient
         if not partial and self.inside(access) != self.scope.positions:
             raise Unknown("a slot that leaves its axis, in a function")
         held, slots = self.held(access)
@@ -399,6 +403,8 @@ class Graph:
             return Ref(held.value, tuple(axes[axis] for axis in held.axes))
         if held.value.operation == "constant" or len(held.axes) < len(slots):
             raise Unknown("index expressions where it is constant")
+        if any(isinstance(_unmarked(slot), Lookup) for slot in slots):
+            return self.taken(held.value, [slots[axis] for axis in held.axes], partial=partial)
         return self.window(held.value, [slots[axis] for axis in held.axes], partial=partial)
 
     def held(self, access: Access) -> tuple[Tensor, Sequence[Slot]]:
@@ -460,6 +466,38 @@ class Graph:
         shape = tuple(self.sizes[index] for index in names)
         return Ref(self.moved("window", detail, value, names, shape), names)
 
+    def taken(self, value: Value, slots: Sequence[Slot], *, partial: bool) -> Ref:
+        """Entries at positions that are looked up; for every axis the number of the operand that has its positions."""
+        axes: list[Index] = []
+        detail: list[int | None] = []
+        found: list[Ref] = []
+        masks: list[Ref] = []
+        for number, slot in enumerate(slots):
+            inner = _unmarked(slot)
+            if isinstance(inner, str):
+                axes.append(inner)
+                detail.append(None)
+                continue
+            if not isinstance(inner, Lookup):
+                raise Unknown("index expressions beside positions looked up")
+            at = self.read(inner.access)
+            axes.append(f"at {number}")
+            found.append(at)
+            detail.append(len(found))
+            masks += self.within_axis(at, value.shape[number]) if isinstance(slot, Partial) else []
+        plain = [index for index, place in zip(axes, detail, strict=True) if place is None]
+        keep = dict.fromkeys([*plain, *(index for ref in found for index in ref.axes)])
+        single = len(found) == 1 and not set(found[0].axes) & set(plain) and len(set(plain)) == len(plain)
+        if len(set(plain)) < len(plain) or (masks and not (single and partial)):
+            raise Unknown("positions looked up that leave their axis")
+        refs = [Ref(value, tuple(axes)), *found]
+        block = self.scope.block
+        along = block is not None and any(block.loop.index in ref.axes for ref in refs)
+        if along and self.home(refs, keep) is not self.everywhere:
+            raise Unknown("positions looked up, in a block")
+        ref = self.make("take", tuple(detail), refs, keep)
+        return self.masked(masks, ref)
+
     def moved(
         self, operation: str, detail: object, value: Value, names: tuple[Index, ...], shape: tuple[int, ...]
     ) -> Value:
@@ -481,7 +519,36 @@ class Graph:
         if isinstance(expr, Access):
             return self.read(expr, partial=True)
         positions = self.inside(expr)
-        return self.expression(expr) if positions == self.scope.positions else self.when(positions, expr)
+        if positions != self.scope.positions:
+            return self.when(positions, expr)
+        masks = self.on_axes(expr)
+        if not masks:
+            return self.expression(expr)
+        before, self.lenient = self.lenient, True
+        with self.choosing(masks):
+            ref = self.masked(masks, self.expression(expr))
+        self.lenient = before
+        return ref
+
+    def on_axes(self, expr: Expr) -> list[Ref]:
+        """Where what an expression reads, but in its sums, does not leave an axis; nothing where it never does."""
+        masks: list[Ref] = []
+        parts = [expr]
+        while parts:
+            part = parts.pop()
+            if not isinstance(part, Access):
+                parts.extend(_within(part))
+                continue
+            for slot, axis in zip(part.slots, self.program.axes[part.tensor], strict=True):
+                size = self.sizes[axis]
+                match slot:
+                    case Partial(Lookup(access)):
+                        masks += self.within_axis(self.read(access), size)
+                    case Partial(str() | Affine() as inner) if self.shift(slot) is None:
+                        if any(self.beyond(self.run(inner), size)):
+                            side = inner if isinstance(inner, Affine) else Affine(((inner, 1),))
+                            masks += [self.mask(Guard(">=", side)), self.mask(Guard("<", side, Affine((), (), size)))]
+        return masks
 
     def expression(self, expr: Expr) -> Ref:
         match expr:
@@ -497,6 +564,10 @@ class Graph:
                 return self.multiplied(Fraction(1), factors, self.expression)
             case Call("^", (base, Number(value))):
                 return self.power(self.expression(base), value)
+            case Call("where", (condition, yes, no)):
+                return self.call(
+                    "where", [self.expression(condition), *(self.added([_addend(one)]) for one in (yes, no))]
+                )
             case Call(function, arguments):
                 return self.call(function, [self.expression(argument) for argument in arguments])
             case Reduce("sum", names, body):
@@ -536,7 +607,8 @@ class Graph:
         return total
 
     def total(self, parts: Sequence[tuple[bool, Ref]]) -> Ref:
-        order = sorted(parts, key=lambda part: part[0])
+        """Signed values, added: in a block first what is there for all positions."""
+        order = sorted(parts, key=lambda part: (part[0], part[1].value.scope is not self.everywhere))
         negative, total = order[0]
         for minus, ref in order[1:]:
             total = self.map("add" if minus == negative else "subtract", total, ref)
@@ -829,9 +901,16 @@ class Graph:
             plain = ir.is_plain(step.target) and len(set(step.target.slots)) == len(step.target.slots)
             self.tensors[step.name] = self.bind_plain(step) if plain else self.fold(step)
         except (Unknown, ArithmeticError, ValueError) as reason:
+            self.chosen, self.lenient = (), False
             self.whole([step], str(reason))
 
     def bind_plain(self, step: Step) -> Tensor:
+        before_ = self.tensors.get(step.name)
+        if step.operation == "+=" and before_ is not None and before_.value.operation == "scatter":
+            (base, _), *operands = before_.value.operands
+            if base.detail == 0.0:  # the sum first, and then what is added at positions
+                total = self.tensor(step, self.added(self.terms(step)))
+                return self.strewn(step, total, before_.value.detail, operands)
         before = self.read(step.target) if step.operation == "+=" else None
         ref = self.added(self.terms(step), before)
         if ref.value.truth:
@@ -872,6 +951,7 @@ class Graph:
                 self.bind_at(step, places[step])
         except (Unknown, ArithmeticError, ValueError) as reason:
             self.scope, self.tensors, self.step = self.everywhere, before, start + len(run)
+            self.chosen, self.lenient = (), False
             self.whole(run, str(reason))
             return
         self.scope = self.everywhere
@@ -959,6 +1039,8 @@ class Graph:
 
     def fold(self, step: Step) -> Tensor:
         """Entries added up where the slots of the left side put them: the reverse of a window."""
+        if any(isinstance(_unmarked(slot), Lookup) for slot in step.target.slots):
+            return self.scattered(step)
         runs = [self.run(slot) for slot in step.target.slots]
         labels = [index for _, used in runs for index, _ in used]
         self.want = labels
@@ -988,6 +1070,47 @@ class Graph:
             self.sizes = sizes
         return Tensor(result.value, tuple(map(int, result.axes)))
 
+    def scattered(self, step: Step) -> Tensor:
+        """Entries added where positions are looked up; `detail` tells for every axis which index or operand it is."""
+        slots = step.target.slots
+        labels: dict[Index, int] = {}
+        found: list[Ref] = []
+        masks: list[Ref] = []
+        detail: list[tuple[bool, int]] = []
+        for slot, axis in zip(slots, self.program.axes[step.name], strict=True):
+            inner = _unmarked(slot)
+            if isinstance(slot, str):
+                detail.append((False, labels.setdefault(slot, len(slots) + len(labels))))
+            elif isinstance(inner, Lookup):
+                found.append(self.read(inner.access))
+                detail.append((True, len(found) + 1))
+                for index in found[-1].axes:
+                    labels.setdefault(index, len(slots) + len(labels))
+                masks += self.within_axis(found[-1], self.sizes[axis]) if isinstance(slot, Partial) else []
+            else:
+                raise Unknown("written at index expressions beside positions looked up")
+        ref = self.masked(masks, self.added(self.terms(step)))
+        if not set(ref.axes) <= set(labels):
+            raise Unknown("written at positions looked up")
+        held = self.tensors[step.name] if step.operation == "+=" else Tensor(self.constant(0).value, ())
+        operands = [(one.value, tuple(labels[index] for index in one.axes)) for one in (ref, *found)]
+        return self.strewn(step, held, (tuple(detail), bool(masks)), operands)
+
+    def within_axis(self, at: Ref, size: int) -> list[Ref]:
+        """Where positions that are looked up are on an axis."""
+        return [self.map("greater_equal", at, self.constant(0)), self.map("less", at, self.constant(size))]
+
+    def strewn(
+        self, step: Step, held: Tensor, detail: object, operands: Sequence[tuple[Value, tuple[int, ...]]]
+    ) -> Tensor:
+        """Entries added at positions to what is there before."""
+        names = self.program.axes[step.name]
+        every = tuple(range(len(names)))
+        shape = tuple(self.sizes[index] for index in names)
+        made = Value("scatter", detail, ((held.value, held.axes), *operands), every, shape, names, self.step)
+        made.tensor, made.hint = step.name, self.memory(step.name)
+        return Tensor(self.entered(made, self.everywhere), every)
+
     def shifts(self, used: Sequence[tuple[Index, int]]) -> list[Index]:
         """Of the indices of a slot those that are gone through one by one: all but the longest."""
         longest = max((index for index, _ in used), key=lambda index: self.sizes[index], default=None)
@@ -1014,6 +1137,21 @@ class Graph:
 
 def _first(ref: Ref) -> int:
     return ref.value.step
+
+
+def _within(expr: Expr) -> Sequence[Expr]:
+    """The parts of an expression that are nothing together with it: not those of a sum, nor what is chosen from."""
+    match expr:
+        case Sum() | Reduce():
+            return ()
+        case Call("where", (condition, _, _)):
+            return (condition,)
+        case _:
+            return ir.children(expr)
+
+
+def _unmarked(slot: Slot) -> Slot:
+    return slot.slot if isinstance(slot, Partial) else slot
 
 
 def _factors(body: Expr) -> tuple[Expr, ...]:

@@ -243,10 +243,9 @@ class Lowering:
         """Which values are needed, and in which operation each is needed last."""
         self.needed = self.reached()
         self.last: dict[Value, Value | None] = dict.fromkeys(self.output_names)
-        self.pinned = set(self.output_names)
+        self.pinned = {*self.output_names, *(value for value in self.graph.values if value.operation == "mask")}
         self.uses(self.graph.everywhere, None)
-        for value in self.pinned:
-            self.last[value] = None
+        self.last |= dict.fromkeys(self.pinned)
         self.ends: dict[Value, list[Value]] = {}
         for value, user in self.last.items():
             if user is not None:
@@ -534,6 +533,10 @@ class Lowering:
                 self.emit_pad(value)
             case "mask":
                 self.emit_mask(value)
+            case "take":
+                self.emit_take(value)
+            case "scatter":
+                self.emit_scatter(value)
             case "among":
                 self.emit_among(value)
             case "window":
@@ -1094,6 +1097,90 @@ class Lowering:
             self.views[text] = self.name(base)
             self.setup.append(f"{self.views[text]} = {text}")
         return self.views[text]
+
+    # --- positions that are looked up; they have been found inside their axes
+
+    def emit_take(self, value: Value) -> None:
+        """Entries at positions: slices by `take`, otherwise all axes by positions."""
+        (source, labels), *found = value.operands
+        detail = cast("tuple[int | None, ...]", value.detail)
+        memory = self.places[source].order
+        axes = [axis for axis in memory if axis is not None]
+        looked = [axis for axis in axes if detail[axis] is not None]
+        at, places = found[(detail[looked[0]] or 1) - 1]
+        others = [labels[axis] for axis in axes if detail[axis] is None]
+        text = self.operand(source, labels, [labels[axis] for axis in axes])
+        if len(looked) == 1 and not set(others) & set(places):
+            along = axes.index(looked[0])
+            inner = self.memory(at, places)
+            made = [*others[:along], *inner, *others[along:]]
+            order = tuple(value.axes.index(label) for label in made)
+            taken = f"np.take({text}, {self.operand(at, places, inner)}, {along}"
+            if (self.forced(value) or order) == order:
+                self.places[value] = place = self.allocate(value, order)
+                if place.buffer is None:
+                    self.lines.append(f'{place.text} = {taken}, mode="clip")')
+                elif place.whole:
+                    self.lines.append(f'{taken}, {place.text}, "clip")')
+                else:
+                    self.lines.append(f'{place.text}[...] = {taken}, mode="clip")')
+                self.record(value, "take")
+                return
+        order = self.forced(value) or value.hint
+        want = [value.axes[axis] for axis in order]
+        items = []
+        for axis in axes:
+            number = detail[axis]
+            if number is None:
+                items.append(self.counted(source.shape[axis], labels[axis], want))
+            else:
+                items.append(self.operand(*found[number - 1], want))
+        self.places[value] = place = self.allocate(value, order)
+        target = place.text if place.buffer is None else f"{place.text}[...]"
+        self.lines.append(f"{target} = {text}[{', '.join(items)}]")
+        self.record(value, "take")
+
+    def counted(self, size: int, label: int, want: Sequence[int], stride: int = 1) -> str:
+        """The positions along an index, ready to broadcast; made once."""
+        shape = tuple(size if one == label else 1 for one in want[want.index(label) :])
+        text = f"np.arange({size})" + (f" * {stride}" if stride > 1 else "")
+        text = f"({text}).reshape{shape}" if len(shape) > 1 else text
+        if text not in self.views:
+            self.views[text] = self.name(f"at_{size}")
+            self.setup.append(f"{self.views[text]} = {text}")
+        return self.views[text]
+
+    def emit_scatter(self, value: Value) -> None:
+        """Entries added at positions, along the memory as one axis: that is the fastest that numpy has."""
+        (base, where), (source, labels), *_ = value.operands
+        detail, leaves = cast("tuple[tuple[tuple[bool, int], ...], bool]", value.detail)
+        order = self.forced(value) or value.hint
+        self.places[value] = place = self.allocate_over(value, order, base, where)
+        if place.buffer is None:
+            kind = "zeros" if base.detail == 0.0 else "empty"
+            self.lines.append(f"{place.text} = np.{kind}({value.shape_in(order)}, dtype)")
+        if place.buffer is not None or base.detail != 0.0:
+            self.fill(place, base, where, order)
+        size = {label: n for one, own in value.operands[1:] for label, n in zip(own, one.shape, strict=True)}
+        size |= {number: value.shape[axis] for axis, (looked, number) in enumerate(detail) if not looked}
+        want = [*self.memory(source, labels)] if source.operation != "constant" else []
+        want += [label for label in size if label not in want]
+        parts = []
+        for position, axis in enumerate(order):
+            stride = math.prod(value.shape[k] for k in order[position + 1 :])
+            looked, number = detail[axis]
+            if looked:
+                at = f"{self.operand(*value.operands[number], want)}.astype(np.intp)"
+                at = f"np.clip({at}, 0, {value.shape[axis] - 1})" if leaves else at
+                parts.append(f"{at} * {stride}" if stride > 1 else at)
+            else:
+                parts.append(self.counted(value.shape[axis], number, want, stride))
+        numbers = self.operand(source, labels, want)
+        if len(labels) < len(want):
+            numbers = f"np.broadcast_to({numbers}, {tuple(size[label] for label in want)})"
+        flat = self.seen(value, Code(f"{place.text}.reshape(-1)", ()), "flat")
+        self.lines.append(f"np.add.at({flat}, ({' + '.join(parts)}).reshape(-1), {numbers}.reshape(-1))")
+        self.record(value, "add at", math.prod(size.values()))
 
     # --- blocks: what is made at one position after the other
 

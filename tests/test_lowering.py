@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import threading
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import indexprop as ip
-from indexprop import execution, lowering, testing
-from indexprop.errors import MemoryProblem, SizeError
+from indexprop import execution, ir, lowering, testing
+from indexprop.errors import MemoryProblem, SizeError, TypeProblem
 from tests.test_codegen import (
     GRAD,
     HAND_PICKED,
@@ -73,6 +74,42 @@ WINDOWS = {
     "a maximum": "input X[n], k[r] \n Y[p] = max[r](X[2*p+r]) where |p| = |n| // 2",
     "an image": "input X[n,c,y,x] \n Y[n,o,y,x] = K[o,c,r,s] X[n,c,(y+r-1)?,(x+2*s-2)?]",
 }
+
+RNN = """
+    for t:
+        Z[t,b,h] = W[h,i] X[t,b,i] + U[h,g] H[(t-1)?,b,g] + c[h] + [t == 0] S[b,h]
+        H[t,b,h] = tanh(Z[t,b,h])
+    L = sum[t,b,h](H[t,b,h]^2 T[t,b,h]) / |b|
+"""
+KINDS = {
+    "a recurrence": RNN,
+    "from the last to the first": "for t down:\n    s[t,h] = a[h] s[(t+1)?,h] + X[t,h]\nL = s[t,h] T[t,h]",
+    "a recurrence of numbers": "for t:\n    f[t] = a f[(t-1)?] + b f[(t-2)?] + x[t]\nL = f[t] w[t]",
+    "a function of what came before": """
+        for t:
+            h[t,b] = w[b] tanh(sum[c](U[b,c] h[(t-1)?,c])) + v[b] / (2 + h[(t-1)?,b]^2) + x[t,b]
+        L = h[t,b] T[t,b]
+    """,
+    "the index in the middle": "for t:\n    H[b,t,h] = H[b,(t-1)?,g] U[h,g] + X[b,t,h]\nL = H[b,t,h] T[b,t,h]",
+    "a softmax of what is not masked": """
+        P[q,k] = softmax[k]([k <= q] [m[k]] sum[d](Q[q,d] K[k,d]))
+        Y[q,d] = P[q,k] V[k,d]
+        L = Y[q,d] T[q,d]
+    """,
+    "a product among what is chosen": "Y[i,d] = [j <= i] A[i,j] C[j,d]\nL = Y[i,d] T[i,d]",
+    "a product of what is chosen": "y[i] = [j <= i] A[i,j] B[j,i]\nL = y[i]^2 [i != 1] w[i]",
+    "rows that are looked up": "input E[w,e]\nX[b,t,e] = E[tok[b,t],e]\nL = X[b,t,e]^2 T[b,t,e]",
+    "entries that are looked up": "Z[b,v] = X[b,e] W[e,v]\nL = sum[b](Z[b,goal[b]] w[b])",
+    "columns that may not be there": "input E[e,w]\nY[b,e] = E[e,tok[b]?] w[b]\nL = Y[b,e] T[b,e]",
+    "a table that is added to": "input C[w,e]\nG[w,e] = C[w,e]^2\nG[tok[b],e] += X[b,e]\nL = G[w,e] T[w,e]",
+    "looked up at every position": """
+        input M[v,d]
+        for t:
+            H[t,d] = sin(M[tok[t],d]) + U[d,e] H[(t-1)?,e]
+        L = H[t,d] T[t,d]
+    """,
+}
+"""Programs of which every line is lowered, and so is every line of the gradient."""
 
 
 def lines_of(text):
@@ -161,6 +198,91 @@ def test_a_large_window_is_copied_slice_by_slice(layout, reuse):
         assert step.plan.memory < 2_000_000
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("size", ["different", 1])
+@pytest.mark.parametrize("name", KINDS)
+def test_blocks_conditions_and_positions_are_lowered(name, size, dtype):
+    """To what they mean, in the precision that comes in, with no line left as it is read."""
+    grad = everything(ip.gradient(ip.parse(KINDS[name])).program)
+    arrays = draw_kinds(grad, size, dtype)
+    step = ip.compile(grad)
+    found = step(**arrays)
+    expected = by_definition(grad, arrays)
+    for key, value in found.items():
+        assert value.dtype == dtype
+        largest = np.max(np.abs(expected[key]), initial=1.0)
+        np.testing.assert_allclose(
+            value, expected[key], rtol=0, atol=largest * (1e-12 if dtype == np.float64 else 1e-4)
+        )
+        assert not any(np.shares_memory(value, other) for other in arrays.values())
+        assert not any(np.shares_memory(value, other) for one, other in found.items() if one != key)
+    assert not step.plan.as_read
+    for key, value in step(**(other := draw_kinds(grad, size, dtype, 6))).items():
+        np.testing.assert_allclose(value, by_definition(grad, other)[key], rtol=1e-4, atol=1e-4)
+    poison(step)
+    again = step(**{key: array + 0 for key, array in arrays.items()})
+    for key, value in found.items():
+        np.testing.assert_array_equal(again[key], value)
+
+
+def draw_kinds(program, size="different", dtype=np.float64, seed=5):
+    """Arrays for a program with positions and conditions."""
+    roots = list(dict.fromkeys(program.same_size.values()))
+    facts = {program.same_size[fact.index] for fact in program.facts}
+    sizes = {root: 3 + k if size == "different" else size for k, root in enumerate(roots) if root not in facts}
+    sizes |= {program.same_size[fact.index]: ir.count(fact.value, sizes) for fact in program.facts}
+    rng = np.random.default_rng(seed)
+    arrays = {}
+    for access in program.inputs:
+        shape = [sizes[program.same_size[index]] for index in access.names]
+        if access.tensor in program.positions:
+            arrays[access.tensor] = rng.integers(0, sizes[program.same_size[program.positions[access.tensor]]], shape)
+        elif access.tensor in program.truths:
+            arrays[access.tensor] = rng.random(shape) < 0.6
+        else:
+            arrays[access.tensor] = rng.normal(size=shape).astype(dtype)
+    return arrays
+
+
+@given(testing.programs(max_steps=3, guards=True, slots=True, blocks=True), st.data())
+def test_generated_programs_of_every_kind(program, data):
+    """Values, buffers that nothing depends on, and outputs that are used again: for a program and its adjoint."""
+    for one in (everything(program), everything(ip.vjp(program).program)):
+        arrays = data.draw(testing.operands(one, data.draw(testing.sizes(one, high=4, special=(1,)))))
+        layout = data.draw(patterns(one))
+        laid = ip.convert(arrays, to=layout, program=one)
+        expected = by_definition(one, arrays)
+        with np.errstate(all="ignore"):
+            for reuse in (False, True):
+                found = ip.compile(one, layout, reuse_outputs=reuse)(**laid)
+                assert_agrees(ip.convert(found, from_=layout, program=one), expected)
+            assert_poison_changes_nothing(one, laid, layout)
+
+
+def test_positions_outside_an_axis_are_refused_in_every_call():
+    step = ip.compile(ip.parse("input E[w,e]\nX[b,e] = E[tok[b],e]"))
+    E = np.arange(12.0).reshape(4, 3)
+    np.testing.assert_array_equal(step(E=E, tok=np.array([3, 0]))["X"], E[[3, 0]])
+    for wrong in ([0, 4], [-1, 0]):
+        with pytest.raises(SizeError, match="axis 1 of E has 4"):
+            step(E=E, tok=np.array(wrong))
+    with pytest.raises(TypeProblem, match="tok holds float64, and is read as positions"):
+        step(E=E, tok=np.array([0.0, 1.0]))
+    for kind in (np.uint8, np.int16):
+        np.testing.assert_array_equal(step(E=E, tok=np.array([3, 0], kind))["X"], E[[3, 0]])
+
+
+def test_many_small_positions_do_not_overflow():
+    """Positions in memory are larger than their own numbers: of one byte, in a table of many columns."""
+    grad = ip.vjp(ip.parse("input E[w,e]\nX[b,e] = E[tok[b],e]")).program
+    tok = np.array([199, 7, 199], np.uint8)
+    dX = np.random.default_rng(0).normal(size=(3, 300))
+    expected = np.zeros((200, 300))
+    np.add.at(expected, tok, dX)
+    shape = {"E": np.zeros((200, 300))} if "E" in grad.input_names else {}
+    np.testing.assert_allclose(ip.compile(grad)(tok=tok, dX=dX, **shape)["dE"], expected)
+
+
 # --- memory ---------------------------------------------------------------------------------------
 
 
@@ -239,9 +361,10 @@ def test_outputs_that_are_used_again_in_generated_programs(program, data):
         assert_agrees(ip.compile(grad, reuse_outputs=True)(**arrays), by_definition(grad, arrays))
 
 
-def test_two_threads():
-    step = ip.compile(GRAD)
-    inputs = [draw_arrays(NET, SIZES, seed) for seed in (3, 4)]
+@pytest.mark.parametrize("program", [NET, ip.parse(RNN)], ids=["a network", "a recurrence"])
+def test_two_threads(program):
+    step = ip.compile(ip.gradient(program))
+    inputs = [draw_kinds(program, seed=seed) for seed in (3, 4)]
     expected = [step(**arrays) for arrays in inputs]
     wrong = []
     start = threading.Barrier(2)
@@ -306,6 +429,25 @@ def test_source_is_what_runs():
     comments = [line.strip()[2:] for line in step.source.splitlines() if line.strip().startswith("# ")]
     read = [line.strip() for line in step.reading.splitlines() if " = " in line and "n_" not in line.split(" = ")[0]]
     assert [line for line in read if not line.startswith(("return", "small"))] == comments
+
+
+def test_a_block_is_a_loop_over_its_steps():
+    """In the order of the reading form, which stands above each; what does not feed back is done ahead."""
+    program = ip.parse(RNN)
+    step = ip.compile(program)
+    step(**draw_kinds(program))
+    text = [line.strip() for line in step.source.splitlines()]
+    comments = [line for line in text if line.startswith("# ")]
+    lefts = [found[1] for line in comments if (found := re.match(r"# (for t|Z\[t\] =|H\[t\] =|L =)", line))]
+    assert lefts == ["for t", "Z[t] =", "H[t] =", "L ="]
+    start = next(number for number, line in enumerate(text) if line.startswith("for t in range("))
+    assert any(".dot(W" in line for line in text[:start])
+    body = text[start:]
+    assert any(re.fullmatch(r"np\.tanh\(\w+, H_t\)", line) for line in body)
+    assert not any(re.search(r"\b[Wc]\b", line) for line in body if not line.startswith("#"))
+    sizes = step.plan.sizes
+    (tanh,) = [kernel for kernel in step.plan.kernels if kernel.name == "tanh"]
+    assert tanh.flops == 10 * sizes["t"] * sizes["b"] * sizes["h"]
 
 
 def test_a_text_for_every_signature():
