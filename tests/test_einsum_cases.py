@@ -99,7 +99,7 @@ def sizes_of(case: str, data: st.DataObject) -> dict[str, int]:
 
 @every_case
 @pytest.mark.parametrize("style", codegen.STYLES)
-@settings(max_examples=6)
+@settings(max_examples=max(settings().max_examples // 8, 6))
 @given(data=st.data())
 def test_values_and_both_derivatives(case: str, style: str, data: st.DataObject) -> None:
     """On drawn sizes, of which some are one and zero: <u, J v> is linear in every operand, so it is known exactly."""
@@ -126,7 +126,7 @@ def test_values_and_both_derivatives(case: str, style: str, data: st.DataObject)
 @every_case
 @pytest.mark.parametrize("style", codegen.STYLES)
 @pytest.mark.parametrize("specialise", [True, False])
-@settings(max_examples=2)
+@settings(max_examples=max(settings().max_examples // 8, 2))
 @given(data=st.data())
 def test_the_second_derivative_runs(case: str, style: str, specialise: bool, data: st.DataObject) -> None:
     """The cotangents of `sum(dA tA) + ...` for fixed `tA`: again linear, so known exactly from the definition."""

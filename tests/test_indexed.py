@@ -62,7 +62,7 @@ def normal(shape, seed):
 
 
 @pytest.mark.parametrize(("record", "parameter"), ADJOINTS)
-@settings(max_examples=4)
+@settings(max_examples=max(settings().max_examples // 8, 4))
 @given(seed=seeds)
 def test_the_declared_adjoint_is_the_derived_one(record, parameter, seed):
     """Exactly: the gradient by the lines of the table equals the gradient through the definition."""
@@ -78,7 +78,7 @@ def test_the_declared_adjoint_is_the_derived_one(record, parameter, seed):
 
 
 @every_record
-@settings(max_examples=3)
+@settings(max_examples=max(settings().max_examples // 8, 3))
 @given(seed=seeds)
 def test_every_entry_of_the_gradient_is_the_derivative(record, seed):
     whole = program(record)
@@ -112,7 +112,7 @@ def test_what_is_printed_is_what_was_parsed(record):
 
 @every_record
 @pytest.mark.parametrize("style", codegen.STYLES)
-@settings(max_examples=3)
+@settings(max_examples=max(settings().max_examples // 8, 3))
 @given(seed=seeds)
 def test_generated_code_computes_the_meaning(record, style, seed):
     grad = ip.gradient(program(record))
@@ -348,7 +348,7 @@ PRODUCTS = {
 
 
 @pytest.mark.parametrize("text", PRODUCTS.values(), ids=PRODUCTS)
-@settings(max_examples=4)
+@settings(max_examples=max(settings().max_examples // 8, 4))
 @given(seed=seeds, zeros=st.booleans())
 def test_every_entry_of_the_gradient_of_a_product_is_the_derivative(text, seed, zeros):
     """Exactly, with zeros among the factors as well; and the derivative again."""
