@@ -751,7 +751,7 @@ def show_report(report: Report) -> str:
     head += f"{count} gradient{'s' * (count != 1)} right" if report.ok else f"{len(wrong)} of {count} gradients wrong"
     lines = textwrap.wrap(head, WIDTH, break_long_words=False)
     lines += wrapped(f"loss: {printing.format_step(loss_step(report))}", "")
-    lines += [*textwrap.wrap(counted(report), WIDTH), ""]
+    lines += [*batched(report), *textwrap.wrap(counted(report), WIDTH), ""]
     passes: dict[tuple[Line, str, str], list[Entry]] = {}
     for entry in report.entries:
         key = entry.line, RIGHT if entry.fine else entry.verdict, written_as(entry, report)
@@ -786,6 +786,15 @@ def loss_step(report: Report) -> Step:
 
 def wrapped(text: str, indent: str) -> list[str]:
     return textwrap.wrap(text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False) or [""]
+
+
+def batched(report: Report) -> Iterator[str]:
+    """Along which axis the samples lie, where the code has several."""
+    batch, lifted = report.lifted.program.batch, report.lifted
+    layouts = [lifted.layout[access.tensor].split() for access in lifted.program.inputs]
+    ends = {(words[0] == batch, words[-1] == batch) for words in layouts if len(words) > 1 and batch in words}
+    if not isinstance(lifted, Notated) and ends in ({(True, False)}, {(False, True)}):
+        yield f"batch: {batch}, one sample per {'row' if (True, False) in ends else 'column'}"
 
 
 def counted(report: Report) -> str:

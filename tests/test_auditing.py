@@ -61,6 +61,7 @@ def test_the_first_document_is_right_and_two_names_mislead() -> None:
     assert misnamed == {"dL_hid_2": ("hid_2", "hid_2_in"), "dL_hid_1": ("hid_1", "hid_1_in")}
     assert report.lifted.layout["X"] == "i b"
     assert "misnamed: dL_hid_2 says hid_2" in str(report)
+    assert "\nbatch: b, one sample per column\n" in str(report)
 
 
 def test_the_second_document_is_right_as_a_script_and_as_a_notebook() -> None:
@@ -68,6 +69,7 @@ def test_the_second_document_is_right_as_a_script_and_as_a_notebook() -> None:
     assert script.lifted.program == notebook.lifted.program
     assert script.pairs == notebook.pairs == (("W_1", "d_W1"), ("b_1", "d_b1"), ("W_2", "d_W2"), ("b_2", "d_b2"))
     assert script.lifted.layout["X"] == "b i"
+    assert "\nbatch: b, one sample per row\n" in str(script)
     assert script.lifted.layout["b_1"] == "1 h"
     assert "m = 4 is taken for the size" in script.notes[0]
     assert "|o| is 1 in the data" in script.notes[1]
