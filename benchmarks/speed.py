@@ -203,14 +203,14 @@ def overview(results: Sequence[dict[str, Any]]) -> Iterator[str]:
             short = [one["case"].removeprefix("MLP ").split(",")[0].split(" ")[0] for one in chosen]
             yield f"{dtype}, {threads} thread{'s' * (threads > 1)}: times the matrix products alone"
             yield ""
-            yield f"{'':30}" + "".join(f"{name:>13}" for name in short)
+            yield f"{'':30}" + "".join(f"{name:>12}" for name in short)
             every = dict.fromkeys(name for one in chosen for name in one["rows"])
             for name in sorted(
                 every, key=lambda name: next(k for k, word in enumerate(ORDER) if name.startswith(word))
             ):
                 cells = [one["rows"].get(name, {}).get("limit", [0])[0] for one in chosen]
                 if any(cells):
-                    yield f"{name:30}" + "".join(f"{cell:13.2f}" if cell else f"{'-':>13}" for cell in cells)
+                    yield f"{name:30}" + "".join(f"{cell:12.2f}" if cell else f"{'-':>12}" for cell in cells)
             yield ""
 
 
@@ -265,7 +265,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--threads", default="1,2", help="numbers of threads (default: 1,2)")
     parser.add_argument("--cases", default="", help="parts of the names of cases, with commas (default: all)")
-    parser.add_argument("--seconds", type=float, default=2, help="for every case and precision (default: 2)")
+    parser.add_argument("--seconds", type=float, default=1.5, help="for every case and precision (default: 1.5)")
     parser.add_argument("--quick", action="store_true", help="a short run, to see that everything runs")
     parser.add_argument("--write", action="store_true", help="write the results into the documentation")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
