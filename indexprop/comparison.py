@@ -15,8 +15,7 @@ from indexprop import ir
 from indexprop.calculus import program_of
 from indexprop.codegen import Writer
 from indexprop.layouts import Derived, LayoutLike, Order, arrange
-
-WIDTH = 80
+from indexprop.printing import WIDTH
 
 TURNED = "The product is turned, so its factors change places: the transpose of A @ B is B.T @ A.T."
 KEPT = "The product is the same sum over the same index; .T stands where a factor lies the other way round."

@@ -14,9 +14,8 @@ from indexprop.errors import NameProblem, Problem, did_you_mean, expect, one_of
 from indexprop.formulas import applied
 from indexprop.ir import Program, Reduce, Step
 from indexprop.layouts import LayoutLike
+from indexprop.printing import WIDTH
 from indexprop.typesetting import align, escape, latex_rows, reading_of
-
-WIDTH = 80
 
 Style: TypeAlias = Literal["index", "einsum", "matrix", "latex"]
 

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, assert_never
 
 from indexprop import ir
+from indexprop.printing import WIDTH
 from indexprop.typesetting import SIGN, align, escape
-
-WIDTH = 80
 
 Form: TypeAlias = Literal["text", "latex", "markdown"]
 
