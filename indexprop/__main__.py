@@ -40,7 +40,16 @@ from indexprop import (
     weights,
 )
 from indexprop.calculus import Gradient
-from indexprop.errors import CheckError, IndexpropError, NameProblem, NotationError, Problem, did_you_mean, unreadable
+from indexprop.errors import (
+    CheckError,
+    IndexpropError,
+    NameProblem,
+    NotationError,
+    Problem,
+    did_you_mean,
+    fitted,
+    unreadable,
+)
 from indexprop.ir import Program
 from indexprop.numerics import Report
 from indexprop.roles import Layer
@@ -160,7 +169,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         text, code = arguments.run(arguments)
     except IndexpropError as error:
-        print(f"indexprop: {error}", file=sys.stderr)
+        print(fitted(error, "indexprop: "), file=sys.stderr)
         return IMPOSSIBLE
     except KeyboardInterrupt:
         print("indexprop: interrupted", file=sys.stderr)

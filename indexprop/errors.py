@@ -5,7 +5,9 @@ Every error of indexprop is an `IndexpropError` made of one or more `Problem`s, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -76,6 +78,61 @@ class DerivationError(IndexpropError, ValueError):
 
 class CheckError(IndexpropError, AssertionError):
     """A gradient, a law or a report that did not hold."""
+
+
+def fitted(error: IndexpropError, start: str = "", width: int = 80) -> str:
+    """An error for a terminal: sentences are wrapped, and of a long line only what is around the carets is shown.
+
+    >>> error = IndexpropError(Problem("this is wrong", underline("L = a + b + c + d + e", [(16, 17)]), "", "Mend it."))
+    >>> print(fitted(error, "it fails: ", 24))
+    it fails: this is wrong
+    <BLANKLINE>
+        ... + b + c + d + e
+                    ^
+    <BLANKLINE>
+        Mend it.
+    """
+
+    def wrapped(text: str, first: str, rest: str) -> Iterator[str]:
+        for line in text.splitlines():
+            yield from textwrap.wrap(
+                line,
+                width,
+                initial_indent=first,
+                subsequent_indent=rest,
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+
+    parts = []
+    for problem in error.problems:
+        rows = [*wrapped(problem.fact, start if not parts else "", "    ")]
+        if problem.place:
+            rows += ["", *(f"    {row}" for row in _window(problem.place.splitlines(), width - 4)), ""]
+        for text in filter(None, (problem.evidence, problem.way_out)):
+            rows += wrapped(f"    {text}", "", "      ")
+        parts.append("\n".join(rows).rstrip("\n"))
+    return "\n\n".join(parts)
+
+
+def _window(rows: Sequence[str], room: int) -> Iterator[str]:
+    """Lines, and carets under some of them; of a line that is too long, the part with the carets."""
+    for number, row in enumerate(rows):
+        below = rows[number + 1] if number + 1 < len(rows) else ""
+        marks = row if _MARKS.fullmatch(row) else below if _MARKS.fullmatch(below) else ""
+        whole = rows[number - 1] if marks is row and number else row
+        if len(whole) <= room or not marks:
+            yield row
+            continue
+        start = max(0, min(marks.index("^") - room // 3, len(whole) - room))
+        shown = row[start : start + room]
+        if marks is not row:
+            shown = f"...{shown[3:]}" if start else shown
+            shown = f"{shown[:-3]}..." if start + room < len(row) else shown
+        yield shown.rstrip()
+
+
+_MARKS = re.compile(r" *\^[ ^]*")
 
 
 def underline(line: str, spans: Iterable[tuple[int, int]]) -> str:

@@ -274,8 +274,9 @@ def test_a_file_that_is_not_there(tmp_path):
 def test_check_of_a_file_of_python_says_how(capsys):
     assert command.main(["check", "my.py"]) == 2
     assert capsys.readouterr().err.rstrip() == (
-        "indexprop: my.py is a file of Python, and it is not said which functions to check\n"
-        "    Write my.py:forward --backward my.py:backward --axes 'X=i b, W=o i'."
+        "indexprop: my.py is a file of Python, and it is not said what to check\n"
+        "    Write my.py:NAME for a layer, and for functions my.py:forward --backward\n"
+        "      my.py:backward --axes 'X=i b, W=o i'."
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -59,14 +60,35 @@ def test_every_object(name: str) -> None:
     program = NETS[name]()
     derived = ip.gradient(program) if not program.axes[program.outputs[0]] else ip.vjp(program)
     step = ip.compile(derived)
-    shown = [derived, ip.jvp(program), ip.arrange(derived), exercises.exercise(derived), step]
+    shown = [program, derived, ip.jvp(program), ip.arrange(derived), exercises.exercise(derived), step]
     texts = [
         *map(str, shown),
         step.source,
         *(ip.source(program, style=one) for one in codegen.STYLES),
     ]
+    texts += [ip.format(one, form) for one in (program, derived) for form in ("index", "einsum", "matrix")]
     for text in texts:
         fits(text)
+
+
+LONG = """
+hidden[neuron,example] = sigmoid(hidden_weights[neuron,feature] inputs_of_network[feature,example] + bias[neuron])
+prediction[output,example] = output_weights[output,neuron] hidden[neuron,sample] + output_bias[output] + more[output]
+"""
+
+
+def test_errors(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a line that is too long for carets below it, the part above the carets is shown."""
+    file = tmp_path / "net.ixp"
+    file.write_text(LONG, encoding="utf-8")
+    assert main(["derive", str(file)]) == 2
+    said = capsys.readouterr().err
+    fits(said)
+    for row, marks in pairwise(said.splitlines()):
+        if marks.strip() and not marks.strip(" ^"):
+            under = [row[at] for at, sign in enumerate(marks) if sign == "^"]
+            assert "".join(under) in ("feature", "neuron", "sample", "featureexample", "neuronsample"), said
+    assert said.count("^") >= 7
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
@@ -133,7 +155,8 @@ def test_a_file_that_cannot_be_written(command: list[str], tmp_path: Path, capsy
     }
     path = tmp_path / "nowhere" / "file.txt"
     assert main([*(files.get(word, word) for word in command), str(path)]) == 2
-    assert capsys.readouterr() == (
-        "",
-        f"indexprop: cannot write {str(path)!r}: No such file or directory\n    Correct the path.\n",
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert " ".join(err.split()) == (
+        f"indexprop: cannot write {str(path)!r}: No such file or directory Correct the path."
     )
