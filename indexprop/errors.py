@@ -104,7 +104,7 @@ def fitted(error: IndexpropError, start: str = "", width: int = 80) -> str:
                 break_on_hyphens=False,
             )
 
-    parts = []
+    parts: list[str] = []
     for problem in error.problems:
         rows = [*wrapped(problem.fact, start if not parts else "", "    ")]
         if problem.place:
