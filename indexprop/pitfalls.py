@@ -226,17 +226,16 @@ def _other_axis(about: Subject, part: Step, writer: Writer) -> Iterator[Mistake]
 def _wrong_axes(about: Subject, step: Step) -> Iterator[Mistake]:
     """The line without a new axis, in the layouts that need one."""
     for name, writer in about.matrix.items():
+        line, want = code(writer, step), about.lie(writer, step.target)
         for read in dict.fromkeys(step.reads):
-            want = about.lie(writer, step.target)
-            if (added := spelling.new_axis(writer, step, read)) and len(want) == 2:
-                own, place = about.i(*about.lie(writer, read)), about.i(want[-1])
-                line = code(writer, step).replace(added, read.tensor)
+            added, own = spelling.new_axis(writer, step, read), about.lie(writer, read)
+            if added and len(want) == 2 and len(own) == 1 and "einsum" not in line:
                 where = f" in {name} layout" if len(about.matrix) > 1 else ""
                 text = (
-                    f"forgets {Code('None')}: {own} would stand beside {place}, an error, or, where they are equal in "
-                    "size, wrong numbers and no error."
+                    f"forgets {Code('None')}: {about.i(*own)} would stand beside {about.i(want[-1])}, an error, or, "
+                    "where they are equal in size, wrong numbers and no error."
                 )
-                yield say(f"{Code(line)}{where}"), say(text)
+                yield say(f"{Code(line.replace(added, read.tensor))}{where}"), say(text)
 
 
 # --- entry by entry ---------------------------------------------------------------------------------------------------
