@@ -395,11 +395,7 @@ class Lowering:
         outside = self.ahead is not None and value.scope is self.graph.everywhere
         if place.local or (place.buffer is None and not outside):
             return code.text
-        if code.text not in self.views:
-            self.views[code.text] = self.name(f"{place.text}_{self.ending(code.text, kind)}")
-            lines = self.setup if place.buffer is not None or self.ahead is None else self.ahead
-            lines.append(f"{self.views[code.text]} = {code.text}")
-        return self.views[code.text]
+        return self.once(code.text, f"{place.text}_{self.ending(code.text, kind)}", ahead=place.buffer is None)
 
     @staticmethod
     def ending(text: str, kind: str) -> str:
@@ -413,12 +409,9 @@ class Lowering:
 
     def listed(self, text: str, name: str, *, fixed: bool) -> str:
         """A list of views for every position of a block: made once if the memory stays, otherwise before the block."""
-        if text not in self.views:
-            self.views[text] = self.name(name)
-            assert self.ahead is not None
-            (self.setup if fixed else self.ahead).append(f"{self.views[text]} = {text}")
-            self.steady |= {self.views[text]} if fixed else set()
-        return self.views[text]
+        made = self.once(text, name, ahead=not fixed)
+        self.steady |= {made} if fixed else set()
+        return made
 
     def operand(self, value: Value, labels: Sequence[int], want: Sequence[int]) -> str:
         """A value ready to broadcast against axes in the order `want`."""
@@ -429,16 +422,17 @@ class Lowering:
 
     def number(self, value: Any) -> str:
         text = f"np.array({value!r}, dtype)".replace("inf", "np.inf")
-        if text not in self.views:
-            self.views[text] = self.name(f"k{len(self.views) + 1}")
-            self.setup.append(f"{self.views[text]} = {text}")
-        return self.views[text]
+        return self.once(text, f"k{len(self.views) + 1}")
 
     def ones(self, count: int) -> str:
-        text = f"np.ones({count}, dtype)"
+        return self.once(f"np.ones({count}, dtype)", f"ones_{count}")
+
+    def once(self, text: str, name: str, *, ahead: bool = False) -> str:
+        """The name of what is made once, with the memory; `ahead`: in every call, before the block that needs it."""
         if text not in self.views:
-            self.views[text] = self.name(f"ones_{count}")
-            self.setup.append(f"{self.views[text]} = {text}")
+            self.views[text] = self.name(name)
+            lines = self.setup if self.ahead is None or not ahead else self.ahead
+            lines.append(f"{self.views[text]} = {text}")
         return self.views[text]
 
     def memory(self, value: Value, labels: Sequence[int]) -> tuple[int, ...]:
@@ -584,7 +578,7 @@ class Lowering:
             place
             for operand, labels in value.operands
             if (place := self.places.get(operand)) is not None
-            and place.buffer not in (None, FIXED)
+            and place.buffer is not None
             and self.ends_with(operand, value)
             and operand.truth == value.truth
             and self.memory(operand, labels) == want
@@ -1052,9 +1046,9 @@ class Lowering:
             text = self.writer.align(code, want).text
             target = f"{whole}[{', '.join(into)}{'' if want else ', ...'}]"
             if not fresh and not position:
-                target = self.view(target, f"{whole}_part")
+                target = self.once(target, f"{whole}_part")
             if source.buffer is not None and text != source.text:
-                text = self.view(text, f"{source.text}_part")
+                text = self.once(text, f"{source.text}_part")
             self.lines.append(f"np.add({target}, {text}, {target})")
 
     def is_put_off(self, value: Value) -> bool:
@@ -1090,13 +1084,6 @@ class Lowering:
             self.last[copy] = value
         body = [f"    {line}" for line in self.lines]
         self.lines = [*before, f"for {position} in range({operand.shape[number]}):", *body]
-
-    def view(self, text: str, base: str) -> str:
-        """A view of memory of the workspace, made once and named."""
-        if text not in self.views:
-            self.views[text] = self.name(base)
-            self.setup.append(f"{self.views[text]} = {text}")
-        return self.views[text]
 
     # --- positions that are looked up; they have been found inside their axes
 
@@ -1145,10 +1132,7 @@ class Lowering:
         shape = tuple(size if one == label else 1 for one in want[want.index(label) :])
         text = f"np.arange({size})" + (f" * {stride}" if stride > 1 else "")
         text = f"({text}).reshape{shape}" if len(shape) > 1 else text
-        if text not in self.views:
-            self.views[text] = self.name(f"at_{size}")
-            self.setup.append(f"{self.views[text]} = {text}")
-        return self.views[text]
+        return self.once(text, f"at_{size}")
 
     def emit_scatter(self, value: Value) -> None:
         """Entries added at positions, along the memory as one axis: that is the fastest that numpy has."""
