@@ -1354,6 +1354,9 @@ class Lowering:
         for one in written.values():
             if one in self.output_names:
                 self.results += one.count * self.itemsize
+            else:
+                self.fixed += one.count * self.itemsize
+            self.check_memory(one)
         self.record(value, "as read")
 
     def as_laid_out(self, name: str, tensor: Tensor) -> str:

@@ -538,6 +538,32 @@ def test_memory_limit():
     )
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Y[(i j)] = u[i] v[j] \n y = Y[k]^2",
+        "for i:\n    A[i,j] = u[i] v[j] + A[(i-1)?,j]\ny = A[i,j]^2",
+        "input E[w,e] \n X[b,e] = E[tok[b],e] \n y = X[b,e]^2",
+    ],
+    ids=["as read", "a block", "positions"],
+)
+def test_memory_limit_of_every_kind(text):
+    """Lines that run as they are read, blocks and positions count, too."""
+    program = lines_of(text)
+    step = ip.compile(program, memory_limit=30_000)
+    rng = np.random.default_rng(2)
+
+    def call(size):
+        sizes = {root: size + k for k, root in enumerate(dict.fromkeys(program.same_size.values()))}
+        shapes = {one.tensor: [sizes[program.same_size[index]] for index in one.names] for one in program.inputs}
+        positions = {name: rng.integers(0, size, shapes[name]) for name in program.positions}
+        return step(**({name: rng.normal(size=shape) for name, shape in shapes.items()} | positions))
+
+    assert call(4)["y"] > 0
+    with pytest.raises(MemoryProblem, match=r"kB are needed up to this step, and memory_limit is 30 kB"):
+        call(70)
+
+
 def test_options_survive_pickling():
     import pickle
 
