@@ -262,6 +262,19 @@ class Step:
         return tuple(seen)
 
 
+def sizes_in_slots(step: Step) -> Iterator[Index]:
+    """The indices whose sizes stand in slots and conditions: `i` of `A[j-|i|]`."""
+    for access in (step.target, *step.reads):
+        for slot in access.slots:
+            inner = slot.slot if isinstance(slot, Partial) else slot
+            if isinstance(inner, Affine):
+                yield from (index for index, _ in inner.sizes)
+    for term in step.terms:
+        for part in walk(term.body):
+            if isinstance(part, Guard) and isinstance(part.left, Affine):
+                yield from (index for index, _ in (*part.left.sizes, *part.right.sizes))
+
+
 def blocks(steps: Iterable[Step]) -> Iterator[tuple[Loop | None, tuple[Step, ...]]]:
     """The steps in runs that belong together: the lines of one block, or lines outside every block (None)."""
     for (loop, _), run in groupby(steps, key=lambda step: (step.loop, step.loop.block if step.loop else 0)):
@@ -368,7 +381,7 @@ class Program(Shown):
         for access in self.inputs:
             seen.update(dict.fromkeys(access.names))
         for step in self.steps:
-            seen.update(dict.fromkeys(step.indices))
+            seen.update(dict.fromkeys([*step.indices, *sizes_in_slots(step)]))
         for names in self.axes.values():
             seen.update(dict.fromkeys(names))
         return tuple(seen)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 
 from indexprop import ir
 from indexprop.errors import Problem
-from indexprop.ir import Access, Affine, Count, Guard, Index, Partial, Program, Size, Step
+from indexprop.ir import Access, Count, Index, Program, Size, Step
 from indexprop.operations import Slots
 from indexprop.records import Record
 from indexprop.rewriting import LiftError
@@ -174,7 +175,7 @@ class Names:
                 alone = alone and mark not in ir.slot_indices(step.target)
                 root = self.axes.find(mark)
                 names[mark] = self.chosen[root] if alone else self.free(root, names.values())
-        for mark in sized_marks(step):
+        for mark in ir.sizes_in_slots(step):
             if mark not in names:
                 names[mark] = self.chosen[self.axes.find(mark)]
         for mark, name in names.items():
@@ -188,16 +189,18 @@ class Names:
         while True:
             program = Program(tuple(inputs), tuple(steps), (), None, tuple(facts))
             same, sized = program.same_size, self.sized(program)
+            named = [index for index in program.indices if index in self.owners]
             known: dict[Index, Index] = {}
-            for index in program.indices:
-                if same[index] in sized and index in self.owners:
+            for index in named:
+                if same[index] in sized:
                     known.setdefault(self.owners[index], index)
-            found = [
-                ir.Fact(index, count)
-                for index in program.indices
-                if same[index] not in sized and index in self.owners
-                for count in self.counts(self.owners[index], known)
-            ]
+            unknown = [(index, self.owners[index]) for index in named if same[index] not in sized]
+            found = [ir.Fact(index, count) for index, root in unknown for count in self.counts(root, known)]
+            if not found:  # an axis that others were laid out as
+                told = [
+                    (index, self.told(whole, known, {root})) for index, root in unknown for whole in self.wholes(root)
+                ]
+                found = [ir.Fact(index, count) for index, count in told if count is not None]
             if not found:
                 return facts
             facts.append(min(found, key=lambda fact: (self.doubt(fact), found.index(fact))))
@@ -232,22 +235,37 @@ class Names:
         if root in known:
             yield Size(known[root])
         for rule in self.rules(root):
-            marks = {mark: self.axes.find(mark) for mark in ir.count_indices(rule)}
-            if all(found in known for found in marks.values()):
-                yield ir.rename_count(rule, {mark: known[found] for mark, found in marks.items()})
+            if (told := self.told(rule, known, {root})) is not None:
+                yield told
 
+    def told(
+        self, value: Count | Size | int, known: Mapping[Index, Index], asked: set[Index]
+    ) -> Count | Size | int | None:
+        """A size in sizes that are known; an axis without a name is told by those that it is made of."""
+        match value:
+            case Size(mark):
+                root = self.axes.find(mark)
+                if root in known or root in asked:
+                    return Size(known[root]) if root in known else None
+                rules = chain(self.rules(root), self.wholes(root))
+                ways = (self.told(rule, known, {*asked, root}) for rule in rules)
+                return next((way for way in ways if way is not None), None)
+            case Count(operation, left, right):
+                one, other = self.told(left, known, asked), self.told(right, known, asked)
+                return None if one is None or other is None else Count(operation, one, other)
+            case _:
+                return value
 
-def sized_marks(step: Step) -> Iterator[Index]:
-    """The axes whose sizes stand in slots and conditions: `|i|` of `A[j-|i|]`."""
-    for access in (step.target, *step.reads):
-        for slot in access.slots:
-            inner = slot.slot if isinstance(slot, Partial) else slot
-            if isinstance(inner, Affine):
-                yield from (mark for mark, _ in inner.sizes)
-    for term in step.terms:
-        for part in ir.walk(term.body):
-            if isinstance(part, Guard) and isinstance(part.left, Affine):
-                yield from (mark for mark, _ in (*part.left.sizes, *part.right.sizes))
+    def wholes(self, root: Index) -> Iterator[Count | Size]:
+        """The size of an axis as the product of those that were laid out as it."""
+        for whole, parts in self.axes.groups:
+            if self.axes.find(whole) == root and (
+                sizes := [Size(mark) for mark in parts if not self.record.gone(mark)]
+            ):
+                made: Count | Size = sizes[0]
+                for size in sizes[1:]:
+                    made = Count("*", made, size)
+                yield made
 
 
 def comments(record: Record) -> dict[str, tuple[Index, ...]]:

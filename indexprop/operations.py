@@ -787,8 +787,7 @@ def _concatenate(t: Recorder, arrays: Any, axis: Any = 0, *, dtype: Any = None) 
 
 @rule("vstack", "row_stack")
 def _vstack(t: Recorder, arrays: Any) -> Traced:
-    parts = [_raised(t, part, 0) for part in arrays]
-    return _side_by_side(t, [_tensor(t, part, str(k)) for k, part in enumerate(parts)], 0)
+    return _raised_side_by_side(t, arrays, 0)
 
 
 @rule("hstack")
@@ -801,8 +800,7 @@ def _hstack(t: Recorder, arrays: Any) -> Traced:
 
 @rule("column_stack", "c_")
 def _column_stack(t: Recorder, arrays: Any) -> Traced:
-    parts = [_raised(t, part, 1) for part in arrays]
-    return _side_by_side(t, [_tensor(t, part, str(k)) for k, part in enumerate(parts)], 1)
+    return _raised_side_by_side(t, arrays, 1)
 
 
 @rule("r_")
@@ -811,10 +809,10 @@ def _r(t: Recorder, arrays: Any) -> Traced:
     return _side_by_side(t, [_tensor(t, part, str(k)) for k, part in enumerate(parts)], 0)
 
 
-def _raised(t: Recorder, value: Any, place: int) -> Traced:
-    """A vector as a row (0) or as a column (1)."""
-    one = t.traced(value)
-    return _with_axis(t, one, place) if len(one.axes) == 1 else one
+def _raised_side_by_side(t: Recorder, arrays: Any, axis: int) -> Traced:
+    """Arrays along an axis; vectors count as rows below each other (0) or as columns next to each other (1)."""
+    parts = [_with_axis(t, part, axis) if len(part.axes) == 1 else part for part in map(t.traced, arrays)]
+    return _side_by_side(t, [_tensor(t, part, str(k)) for k, part in enumerate(parts)], axis)
 
 
 def _with_axis(t: Recorder, one: Traced, axis: int) -> Traced:

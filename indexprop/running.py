@@ -57,6 +57,7 @@ class Tracer(Values):
         self.numbers: dict[tuple[str, float], str] = {}
         self.arguments: frozenset[str] = frozenset()  # they keep the names that the function gives them
         self.settings: dict[tuple[int, str, int], tuple[Any, int]] = {}
+        self.entries: dict[int, tuple[Any, str]] = {}
         self.calls: list[str] = []
         self.translated: dict[types.CodeType, Any] = {}
         self.codes: list[Code] = []
@@ -182,12 +183,30 @@ class Tracer(Values):
             if key not in self.settings:
                 self.settings[key] = owner, self.bind_integer(name, value)
             return self.settings[key][1]
+        if isinstance(value, (list, tuple)):
+            self.enter(name, value)
         if isinstance(value, self.np.ndarray):
             value = self.wrap(value)
         if isinstance(value, Traced) and value.raw and not value.fill:
             self.given.add(tensor := self.fresh_name(re.sub(r"\W+", "_", public(name))))
             self.source(value, tensor)
         return value
+
+    def enter(self, name: str, values: list[Any] | tuple[Any, ...]) -> None:
+        """Remembers what the arrays of a list are called, for loops and assignments that reach them without a key."""
+        for number, value in enumerate(values):
+            entry = self.entry_name(public(name), values, number)
+            if isinstance(value, (list, tuple)):
+                self.enter(entry, value)
+            elif isinstance(value, self.np.ndarray):
+                self.entries[id(value)] = value, entry
+
+    def entered(self, value: Any, name: str = "") -> Any:
+        """An array of such a list, under the name that it gets or that it has there; in tuples, as of zip, as well."""
+        if type(value) is tuple:
+            return tuple(map(self.entered, value))
+        known, entry = self.entries.get(id(value), (None, ""))
+        return value if known is None or known is not value else self.outside(name or entry, value)
 
     def branch(self, place: int, test: Any) -> Any:
         self.at(place)
@@ -217,7 +236,7 @@ class Tracer(Values):
                 frame[1] = number
                 outer = tuple((other, count) for other, count in self.loops[: self.depth(frame)])
                 self.runs[outer, place] = number + 1
-                yield value
+                yield self.entered(value)
         finally:
             if any(other is frame for other in self.loops):
                 del self.loops[self.depth(frame) :]
@@ -420,7 +439,7 @@ class Tracer(Values):
                 [self.bind_entry(f"{name}_{k}", part) for k, part in enumerate(value)] if self.any_raw(value) else value
             )
         if isinstance(value, self.np.ndarray):
-            value = self.wrap(value)
+            value = self.wrap(self.entered(value, name))
         if not isinstance(value, Traced) or isinstance(value, Selection):
             return value
         if value.writing is not None:
@@ -463,7 +482,7 @@ class Tracer(Values):
     def bind_entry(self, name: str, value: Any) -> Any:
         """An entry of a list that gets a name: data is called by its place, unless it is a start to add to."""
         if isinstance(value, self.np.ndarray):
-            value = self.wrap(value)
+            value = self.wrap(self.entered(value, name))
         if isinstance(value, Traced) and value.raw and not value.fill:
             self.source(value, self.fresh_name(name))
         return value

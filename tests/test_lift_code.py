@@ -314,6 +314,63 @@ def test_arrays_in_an_object_are_called_by_their_keys_and_places() -> None:
     agrees_with_the_definition(lifted)
 
 
+class Stack:
+    """Layers as lists: of arrays, and of pairs of them."""
+
+    def __init__(self) -> None:
+        self.weights = [normal(4, 3), normal(2, 4)]
+        self.biases = [normal(4), normal(2)]
+        self.pairs = [(normal(3, 3), normal(3)) for _ in range(2)]
+        self.head = normal(3, 2), normal(2)
+
+
+def through_zip(stack, x):  # type: ignore[no-untyped-def]
+    for w, b in zip(stack.weights, stack.biases, strict=True):
+        x = np.tanh(np.dot(w, x) + b)
+    return x
+
+
+def through_pairs(stack, x):  # type: ignore[no-untyped-def]
+    for W, b in stack.pairs:
+        x = np.tanh(x @ W + b)
+    W, b = stack.head
+    return x @ W + b
+
+
+def through_another_name(stack, x):  # type: ignore[no-untyped-def]
+    ws = stack.weights
+    for k, w in enumerate(ws):
+        x = w @ x
+        ws[k] = w / 2
+    return x + ws[-1].sum()
+
+
+@pytest.mark.parametrize(
+    ("function", "names"),
+    [
+        (through_zip, ("x", "weights_0", "biases_0", "weights_1", "biases_1")),
+        (through_pairs, ("x", "pairs_0_0", "pairs_0_1", "pairs_1_0", "pairs_1_1", "W", "b")),
+        (through_another_name, ("x", "ws_0", "ws_1")),
+    ],
+)
+def test_arrays_of_lists_that_a_loop_goes_through_are_called_by_their_places(
+    function: Callable[..., Any], names: tuple[str, ...]
+) -> None:
+    lifted = lift(function, [Stack(), normal(3)])
+    assert lifted.program.input_names == names
+    assert lifted.notes == ()  # the arrays of the lists take other sizes as well
+    agrees_with_the_definition(lifted)
+
+
+def test_parameters_in_one_long_vector_say_how_long_it_is() -> None:
+    def flattened(W, V, b):  # type: ignore[no-untyped-def]
+        return 2 * np.concatenate([W.ravel(), V.flatten(), b])
+
+    lifted = lift(flattened, [normal(2, 3), normal(3, 4), normal(4)])
+    assert "where |o| = |i| * |h| + |g| * |f| + |k|" in str(lifted.program)
+    agrees_with_the_definition(lifted)
+
+
 class Private:
     """Names with two underscores are those of the class."""
 
