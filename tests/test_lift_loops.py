@@ -127,7 +127,8 @@ LOOPS: list[tuple[Callable[..., Any], Sequence[Any], list[str]]] = [
         windows,
         (normal(2, 3, 7, 9), normal(4, 3, 3, 3), normal(4)),
         [
-            "patch[p,q,i,h,e,e2] = x[i,h,e+2*p,e2+2*q]  where |p| = (|g| - |e|) // 2 + 1, |q| = (|f| - |e|) // 2 + 1",
+            "patch[p,q,i,h,e,e2] = x[i,h,e+2*p,e2+2*q]",
+            "where |p| = (|g| - |e|) // 2 + 1, |q| = (|f| - |e|) // 2 + 1",
             "out[i,o,p,q] = patch[p,q,i,h,e,e2] w[o,h,e,e2] + b[o]",
         ],
     ),

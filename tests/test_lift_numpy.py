@@ -77,7 +77,7 @@ CASES: list[tuple[str, list[str]]] = [
     ("Z = X.min(axis=1)", ["Z[b] = min[i](X[b,i])"]),
     (
         "Z = np.argmax(X, axis=1) * 1.0",
-        ["Z[b] = sum[i3](where(max[i]([i <= i3] X[b,i]) < max[i2](X[b,i2]), 1, 0))  where |i3| = |i|"],
+        ["Z[b] = sum[i3](where(max[i]([i <= i3] X[b,i]) < max[i2](X[b,i2]), 1, 0))", "where |i3| = |i|"],
     ),
     ("Z = np.repeat(v, 2) * 1.0", ["v_flat[(i h)] = v[i]  where |h| = 2", "Z[ih] = v_flat[ih]"]),
     ("Z = np.tile(v, 2) * 1.0", ["v_flat[(h i)] = v[i]  where |h| = 2", "Z[hi] = v_flat[hi]"]),
@@ -110,8 +110,9 @@ CASES: list[tuple[str, list[str]]] = [
 
 
 def lines(lifted: Lifted) -> list[str]:
-    """The lines of the program that compute something."""
-    rows = [row for row in str(lifted.program).splitlines() if not row.startswith(("input", "batch"))]
+    """The lines of the program that compute something, each on one line however long."""
+    text = re.sub(r"\n +", " ", str(lifted.program))
+    rows = [row for row in text.splitlines() if not row.startswith(("input", "batch"))]
     return [re.sub(r"\s+=", " =", row, count=1) for row in rows]
 
 
