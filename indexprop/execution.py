@@ -21,7 +21,8 @@ from indexprop.codegen import Writer, expanded, title
 from indexprop.errors import NotationError, Problem, SizeError, TypeProblem
 from indexprop.ir import Index, Program
 from indexprop.layouts import Derived, LayoutLike, arrange
-from indexprop.lowering import Lowered, Lowering, Plan
+from indexprop.lowering import Lowering
+from indexprop.plans import Lowered, Plan
 
 _numbers = count(1)
 
