@@ -212,7 +212,7 @@ def _upstream(about: Subject, told: Sequence[Share]) -> Chapter:
         if lines:
             read = {access.tensor for line in lines for access in line.reads}
             parts = [step for step in about.parts if step.name in read]
-            blocks.append(about.lines([*parts, *lines]))
+            blocks.append(about.lines([*_readers(about, upstream, lines), *parts, *lines]))
             for part in parts:
                 assert part.because is not None
                 assert part.because.step is not None
@@ -229,6 +229,13 @@ def _upstream(about: Subject, told: Sequence[Share]) -> Chapter:
         if upstream in about.divided:
             blocks += _division(about, upstream)
     return Chapter(say("What comes in from upstream"), tuple(dict.fromkeys(blocks)))
+
+
+def _readers(about: Subject, upstream: str, lines: Sequence[Step]) -> list[Step]:
+    """The forward lines from which an upstream comes, unless they are shown with the division that came in there."""
+    if upstream in about.divided and about.divided[upstream][0] == upstream:
+        return []
+    return list(dict.fromkeys(line.because.step for line in lines if line.because and line.because.step))
 
 
 def _meaning(about: Subject, upstream: str, source: Step) -> Words:
@@ -283,12 +290,18 @@ def _check(about: Subject, tensor: str) -> Chapter:
         given = about.gradient.received
         fixed = listed(map(Code, given.values()))
         sums = " + ".join(f"sum({seed} * {output})" for output, seed in given.items())
-        text = f"For a number to look at take {Code(f'{number} = {sums}')}, with {fixed} held fixed. "
+        outputs = listed(map(Code, given))
+        text = (
+            f"For a number to look at take {Code(f'{number} = {sums}')} with any {fixed}, held fixed: its gradient "
+            f"with respect to {outputs} is {fixed}. "
+        )
     quotient = Code(f"({number}({tensor} + e) - {number}({tensor} - e)) / (2 * e)")
     after = ", after the line that makes it" if tensor in about.forward else ""
     text += (
-        f"Move one entry of {named} by a small e, 1e-6 say, up and down{after}: {quotient} must come close to that "
-        f"entry of {cotangent}. {Code('ip.check(gradient)')} compares every gradient that was asked for with such "
-        "differences, on random arrays whose sizes all differ."
+        f"An entry of {cotangent} says how fast {number} grows with the entry of {named} at its place. Move that one "
+        f"by a small e, 1e-6 say, up and down{after}, and compute {number} again: {quotient}, with e at that entry "
+        f"only, must be the entry of {cotangent} to about six digits. "
+        f"{Code('ip.check(gradient)')} does so for every gradient in what {Code('ip.gradient')} gave, on random arrays "
+        "whose sizes all differ."
     )
     return Chapter(say("How to check it"), (Paragraph(say(text)),))

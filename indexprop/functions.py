@@ -433,7 +433,7 @@ _INDEXED = (
         masks=True,
         convention="the largest argument is subtracted first, so nothing overflows; where all are below -10^9, "
         "as in a row that is masked throughout, the result is 0",
-        why="y[j] is exp(x[j]) divided by the sum of all exponentials, and x[k] stands below the line of every y[j]: "
+        why="y[j] is exp(x[j]) divided by the sum of all exponentials, and x[k] is in the divisor of every y[j]: "
         "by the quotient rule the derivative of y[j] by x[k] is y[j] ([j == k] - y[k]), the bracket 1 where j is k and "
         "0 elsewhere. Times d[j], and summed over j: the bracket leaves d[k] y[k], and the rest takes away y[k] times "
         "s, the sum of all d[j] y[j]. With a single k, y is 1 and the gradient 0.",

@@ -371,7 +371,7 @@ class Html:
 
 
 _PART = re.compile(
-    r'("[^"]*"|^[A-Za-z,]*->[A-Za-z]*$|\([\w,]+\)(?= @| =|$))'
+    r'("[^"]*"|^[A-Za-z,]*->[A-Za-z]*$|(?<!\w)\(\w(?:,\w)*\)(?= [@*=]|$))'
     r'|([A-Za-z_][\w.]*)|(\|)|([\[\]])|([^"A-Za-z_|\[\]]+?(?=["A-Za-z_|\[\](]|$))|(.)'
 )
 
@@ -381,6 +381,8 @@ def marked(text: str, indices: frozenset[Index]) -> str:
 
     >>> marked("H[h,b] / |b|", frozenset("hb"))
     'H[<i data-i="h">h</i>,<i data-i="b">b</i>] / |<i data-i="b">b</i>|'
+    >>> marked("ip.check(hb)", frozenset("hb"))
+    'ip.check(hb)'
     """
 
     def index(name: str) -> str:

@@ -187,7 +187,7 @@ def _wrong_adjoints(about: Subject, told: Share, writer: Writer) -> Iterator[Mis
         if sizes := [index for index, k in step.terms[0].factor.sizes if k < 0]:
             whole = replace(step, terms=tuple(replace(one, factor=ir.Factor(one.factor.number)) for one in step.terms))
             average = f"forgets {listed(about.f(ir.divide(ir.ONE, Size(index))) for index in sizes)}: "
-            yield _wrong(code(writer, whole), f"{average}the gradient of a sum, where the loss is an average.")
+            yield _wrong(code(writer, whole), f"{average}the gradient of a sum, where the loss is an average. {FITS}")
 
 
 def _own_entry(about: Subject, told: Share, part: Step, writer: Writer) -> Iterator[Mistake]:
@@ -287,6 +287,7 @@ def _wrong_factors(about: Subject, told: Share, writer: Writer) -> Iterator[Mist
     if below:
         sizes = listed(about.f(Size(index)) for index in below)
         average = "the gradient of a sum, where the loss is an average."
+        average += f" {FITS}" if any(ir.accesses(term.body)) else ""
         yield _wrong(line(ir.Factor(term.factor.number)), f"forgets to divide by {sizes}: {average}")
     front = abs(told.term.factor.number)
     if front != 1:
@@ -302,7 +303,7 @@ def _wrong_division(about: Subject, step: Step, writer: Writer) -> Iterator[Mist
         again = replace(step, terms=tuple(replace(one, factor=one.factor * factor) for one in step.terms))
         divisor = about.f(factor_expression(factor))
         loop = scattering.by_hand(about, again, writer)
-        text = f"divides by the size twice: the {divisor} came in with {Code(origin)}."
+        text = f"divides by the size twice: the {divisor} came in with {Code(origin)}. {FITS}"
         yield _wrong(loop.line if loop else code(writer, again), text)
 
 

@@ -147,14 +147,14 @@ def _collapsing(about: Subject, told: Share) -> Iterator[Block]:
     if found is None:
         return
     divided, upstream = found.cancelled, Code(about.upstream_of(told.step) or "")
-    cancels = f", {listed(map(about.f, divided))} stands above and below the line, and cancels" if divided else ""
+    cancels = f", {listed(map(about.f, divided))} is a factor and a divisor, and cancels" if divided else ""
     yield Paragraph(say(f"With the line of {upstream} put in{cancels}:"))
     yield Display(tuple(Equation(about.f(target), "=", about.f(expr)) for target, expr in found.lines))
     step = found.step(told)
     written = listed(Code(text) for text in dict.fromkeys(code(writer, step) for writer in about.matrix.values()))
     said = listed(f"{about.f(target)} is {about.f(expr)}" for target, expr in found.where_one)
     where = f"Where {about.f(found.total)} is 1, as for labels and for probabilities, " if found.total else "So "
-    text = f"{where}{said}: in numpy {written}."
+    text = f"{where}{said}: {written}."
     for name in map(about.f, divided):
         text += (
             f" Wherever {name} is not 0 that is the same number. It is the safer line: an entry of {name} that is "

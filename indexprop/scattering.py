@@ -112,14 +112,17 @@ def _how_many(about: Subject, found: Window) -> Iterator[Block]:
     said = Code(f"|{fact.index}| = {printing.format_count(fact.value)}")
     more = f"{before} more on either side" if before == behind else f"{before} more in front and {behind} behind"
     axis, extent = f"|{found.axis}|", f"|{found.entry}|"
-    text = f"{said}: so many windows fit into the {Code(axis)} entries{f' with {more}' if any(padding) else ''}. "
+    text = (
+        f"{said}: so many windows lie whole within the {Code(axis)} entries{f' and {more}' if any(padding) else ''}. "
+    )
     added = f" + {before + behind}" if any(padding) else ""
     length = extent if found.dilation == 1 else f"{found.dilation} * ({extent} - 1) - 1"
     text += f"The first can move by {Code(f'{axis}{added} - {length}')}"
     if found.stride > 1:
+        places = "places, padding counted," if any(padding) else "entries"
         text += (
-            f", in steps of {found.stride}; // rounds down, so fewer than {found.stride} entries at the end are in no "
-            "window"
+            f", in steps of {found.stride}; // rounds down, because a window must fit whole: fewer than {found.stride} "
+            f"{places} are left over at the end"
         )
     yield Paragraph(say(f"{text}; + 1 counts the first."))
 

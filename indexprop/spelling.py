@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from indexprop import ir, layouts, printing
 from indexprop.codegen import Writer
-from indexprop.ir import Access, Index, Step
+from indexprop.ir import Access, Index, Size, Step
 from indexprop.listing import SPEC, code
 from indexprop.scattering import told_by_hand
 from indexprop.stories import Block, Chapter, Code, Formula, Items, Paragraph, Words, listed, say
@@ -82,9 +82,7 @@ def shape(about: Subject, derived: str, tensor: str, told: Sequence[Share]) -> C
         return Chapter(say(LYING), (Paragraph(say(f"{cotangent} is a single number, as {named} is.")),))
     rows = []
     for name, writer in about.matrix.items():
-        known = writer.arrangement.orders
-        held = {array: array if array in known else about.gradient.cotangents.get(array, array) for array in arrays}
-        lies = {array: about.lie(writer, Access(held[array], about.axes[array])) for array in arrays}
+        lies = {array: about.lies(writer, array) for array in arrays}
         said = "; ".join(f"{about.f(array)} is {about.i(*lie)}" for array, lie in lies.items())
         head = writer.arrangement.layout.meaning
         if len(about.matrix) == 1 and any(len(lie) > 2 for lie in lies.values()) and name not in layouts.CONVENTIONS:
@@ -99,9 +97,30 @@ def shape(about: Subject, derived: str, tensor: str, told: Sequence[Share]) -> C
         places = " and ".join(f"{about.i(*lie)} in {name}" for name, lie in lies.items())
     text = (
         f"A gradient has an entry for every entry of its tensor, at the same place: {cotangent} must lie as {named} "
-        f"does, {places}."
+        f"does, {places}.{_sizes(about, told, arrays)}"
     )
     return Chapter(say(LYING), (Items(tuple(rows)), Paragraph(say(text))))
+
+
+def _sizes(about: Subject, told: Sequence[Share], arrays: Sequence[str]) -> str:
+    """What numpy calls the sizes that the lines divide or multiply by."""
+    terms = [term for one in told for term in (*one.step.terms, *one.source.terms)]
+    named = [index for term in terms for index, _ in term.factor.sizes]
+    named += [part.index for term in terms for part in ir.walk(term.body) if isinstance(part, Size)]
+    for upstream in (about.upstream_of(one.step) for one in told):
+        if upstream in about.divided:
+            named += [index for index, _ in about.divided[upstream][1].sizes]
+    said = []
+    for index in dict.fromkeys(named):
+        array = next((name for name in arrays if index in about.axes[name]), None)
+        if array is None:
+            continue
+        places = {name: about.lies(writer, array).index(index) for name, writer in about.matrix.items()}
+        if len(set(places.values())) == 1:
+            places = {"": next(iter(places.values()))}
+        ways = (f"{Code(f'{array}.shape[{place}]')}{f' in {name}' if name else ''}" for name, place in places.items())
+        said.append(f"{about.f(Size(index))} is {' and '.join(ways)}")
+    return f" In numpy {listed(said)}." if said else ""
 
 
 def spellings(about: Subject, step: Step, through: str = "", parts: Sequence[Step] = ()) -> Chapter:
@@ -123,7 +142,7 @@ def spellings(about: Subject, step: Step, through: str = "", parts: Sequence[Ste
     if summed:
         text = (
             f"In index form what stands on the right only is summed, in einsum what is missing after ->: "
-            f"{about.each(summed)}."
+            f"{about.each(summed)}. The letters of an einsum say how its arrays must lie."
         )
         notes.append(Paragraph(say(text)))
     if len(about.matrix) > 1 and len({tuple(codes[name]) for name in about.matrix}) == 1:

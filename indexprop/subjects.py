@@ -169,6 +169,11 @@ class Subject:
         """The indices of an access as they lie in memory."""
         return tuple(slot or "1" for slot in writer.arrangement.memory(access))
 
+    def lies(self, writer: Writer, array: str) -> tuple[Index, ...]:
+        """The indices of an array as they lie in memory; one that no line keeps lies as its cotangent."""
+        held = array if array in writer.arrangement.orders else self.gradient.cotangents.get(array, array)
+        return self.lie(writer, Access(held, self.axes[array]))
+
     def moving(self, step: Step) -> tuple[Index, ...]:
         """The indices that only choose a position of what a line writes."""
         plain = {slot for slot in step.target.slots if isinstance(slot, str)}

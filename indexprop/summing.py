@@ -109,12 +109,13 @@ def _outer(about: Subject, step: Step, index: Index) -> str:
     reads = list(dict.fromkeys(part for term in step.terms for part in ir.accesses(term.body)))
     if not ir.is_plain(step.target) or [one.bound for one in step.terms] != [(index,)] or len(reads) != 2:
         return ""
-    one, other = (set(read.slots) for read in reads)
-    if not one - other or not other - one or index not in one & other:
+    left, right = (set(read.slots) for read in reads)
+    if not left - right or not right - left or index not in left & right:
         return ""
-    front = [slot for slot in ir.slot_indices(step.target) if slot in one & other]
+    front = [slot for slot in ir.slot_indices(step.target) if slot in left & right]
     each = f", for every {about.each(front)}" if front else ""
-    return f" Where {about.f(Size(index))} is 1 there is one share, and the line is an outer product{each}."
+    one = f" Where {about.f(Size(index))} is 1 there is one share"
+    return f"{one}, and the line, as it stands, is an outer product{each}."
 
 
 def _unsummed(about: Subject, told: Share, tensor: Access, vanished: Sequence[Index]) -> Iterator[Block]:
@@ -124,9 +125,10 @@ def _unsummed(about: Subject, told: Share, tensor: Access, vanished: Sequence[In
     if reads and all(read.slots == step.target.slots for read in reads) and "@" not in code and ".T" not in code:
         verb = "have" if len(reads) > 1 else "has"
         text = (
-            f"No index is summed, because every entry of the forward line is made from entries at its own place: "
-            f"{listed(map(about.f, reads))} {verb} the indices of {about.f(step.target)}, no more and no less. So "
-            "there is no @, which would sum, and no .T, because nothing changes its place."
+            f"No index is summed: {about.f(tensor)} goes into {about.f(told.source.target)} alone, the entry at its "
+            f"own place, and the derivative of every other entry by it is 0. {listed(map(about.f, reads))} {verb} the "
+            f"indices of {about.f(step.target)}, no more and no less, so there is no @, which would sum, and no .T, "
+            "because nothing changes its place."
         )
     else:
         start = f"In the line of {Code(step.name)} no index is summed" if told.adjoint else "No index is summed"

@@ -144,7 +144,7 @@ def test_a_cotangent_that_is_given_and_added_to() -> None:
     """In a block an output may be read on; what comes in from outside has a name of its own then."""
     recurrent = ip.parse("for t:\n    H[t,b] = tanh(w H[(t-1)?,b] + X[t,b])")
     text = paragraphs(explain(ip.vjp(recurrent), "X"))
-    assert "take L = sum(dH_in * H), with dH_in held fixed" in text
+    assert "take L = sum(dH_in * H) with any dH_in, held fixed: its gradient with respect to H is dH_in." in text
 
 
 def test_the_gradient_everybody_knows_comes_out() -> None:
@@ -152,7 +152,7 @@ def test_the_gradient_everybody_knows_comes_out() -> None:
     text = paragraphs(explain(classifier(), "Z"))
     assert "P_s[b] = -sum[k](T[b,k]) / |b| dZ[b,k] = -T[b,k] / |b| - P[b,k] P_s[b]" in text
     assert "Where sum[k](T[b,k]) is 1, as for labels and for probabilities, P_s[b] is -1 / |b| and dZ[b,k] is" in text
-    assert "(P[b,k] - T[b,k]) / |b|: in numpy dZ = (P - T) / |b|." in text
+    assert "(P[b,k] - T[b,k]) / |b|: dZ = (P - T) / |b|." in text
     assert "dZ = P * dP leaves out P_s[b], as if what the entries along k share did not depend on them." in text
 
 
