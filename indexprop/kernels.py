@@ -9,7 +9,7 @@ from string import ascii_letters
 from typing import cast
 
 from indexprop.codegen import Code
-from indexprop.dataflow import Value
+from indexprop.graphs import Value
 from indexprop.ir import Guard
 from indexprop.workspaces import FIXED, Buffer, Place, Workspace
 

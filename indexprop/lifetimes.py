@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from indexprop.dataflow import Graph, Scope, Value
+from indexprop.graphs import Graph, Scope, Value
 
 
 @dataclass(eq=False)

@@ -1,6 +1,6 @@
 """Programs as straight-line numpy for given sizes: the text that a compiled step executes.
 
-    dataflow     what is computed          values with named axes, equal ones once
+    dataflow     what is computed          values with named axes, equal ones once, kept in `graphs`
     lifetimes    how long                  which operation needs a value last
     workspaces   where                     names, buffers, views, orders of axes
     kernels      how                       the numpy calls of each operation; in `moving` those of index expressions
@@ -21,8 +21,9 @@ from indexprop import ir, kernels, moving, printing
 from indexprop.breaking import broken
 from indexprop.calculus import Gradient, program_of
 from indexprop.codegen import Code, Writer, surroundings, title
-from indexprop.dataflow import Graph, Scope, Tensor, Value
+from indexprop.dataflow import graph_of
 from indexprop.dialects import NUMPY
+from indexprop.graphs import Scope, Tensor, Value
 from indexprop.ir import Index, Program
 from indexprop.layouts import Arrangement, Derived
 from indexprop.lifetimes import Lifetimes
@@ -90,7 +91,7 @@ class Lowering:
 
     def __post_init__(self) -> None:
         self.whole = program_of(self.program)
-        self.graph = Graph(self.whole, self.sizes, self.arrangement.orders, self.truths)
+        self.graph = graph_of(self.whole, self.sizes, self.arrangement.orders, self.truths)
         self.uses = Lifetimes(self.graph)
         reading = Writer(self.whole, self.arrangement, self.style)
         self.bound: dict[str, str] = {}

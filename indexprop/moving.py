@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from indexprop import kernels
 from indexprop.codegen import Code
-from indexprop.dataflow import Value
+from indexprop.graphs import Value
 from indexprop.kernels import SLICED_FROM
 from indexprop.workspaces import Place, Workspace
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from indexprop import ir, printing
 from indexprop.codegen import Code, Writer
-from indexprop.dataflow import Graph, Value
 from indexprop.errors import MemoryProblem, Problem
+from indexprop.graphs import Graph, Value
 from indexprop.lifetimes import Lifetimes
 from indexprop.plans import Kernel, quantity
 
