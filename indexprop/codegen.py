@@ -596,8 +596,9 @@ class Writer:
             if isinstance(slot, Affine | Lookup | Partial):
                 own = tuple(ir.slot_indices(slot))
                 start = sum(len(ir.slot_indices(other)) for other, _ in slots[:number])
-                self.helpers["put"] = None
-                code = Code(f"put({code.text}, {self.positions(slot, own).text}, {start}, {self.size(axis)})", axes)
+                put = "put_inside" if isinstance(slot, Partial) else "put"
+                self.helpers[put] = None
+                code = Code(f"{put}({code.text}, {self.positions(slot, own).text}, {start}, {self.size(axis)})", axes)
         if any(isinstance(slot, Group) for slot, _ in slots) or None in full:
             sizes = ["1" if axis is None else self.size(axis) for axis in full]
             code = Code(f"{code.at(ATOM)}.reshape({', '.join(sizes)})", full, view=code.view)

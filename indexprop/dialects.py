@@ -30,7 +30,16 @@ def pick(x, at, axis, outside=0):
 
 NUMPY_PUT = '''
 def put(x, at, axis, size):
-    """Zeros of a size along an axis, with x added at positions that it has."""
+    """Zeros of a size along an axis, with x added at positions."""
+    x, at = np.asarray(x), np.asarray(at)
+    result = np.zeros(x.shape[:axis] + (size,) + x.shape[axis + at.ndim :], x.dtype)
+    np.add.at(result, (slice(None),) * axis + (at,), x)
+    return result
+'''
+
+NUMPY_PUT_INSIDE = '''
+def put_inside(x, at, axis, size):
+    """Zeros of a size along an axis, with x added at those positions that it has."""
     x, at = np.asarray(x), np.asarray(at)
     inside = ((at >= 0) & (at < size)).ravel()
     flat = x.reshape(x.shape[:axis] + (at.size,) + x.shape[axis + at.ndim :])
@@ -72,7 +81,16 @@ def pick(x, at, dim, outside=0):
 
 TORCH_PUT = '''
 def put(x, at, dim, size):
-    """Zeros of a size along a dimension, with x added at its positions."""
+    """Zeros of a size along a dimension, with x added at positions."""
+    at = torch.as_tensor(at, device=x.device)
+    flat = x.reshape(x.shape[:dim] + (at.numel(),) + x.shape[dim + at.ndim :])
+    result = x.new_zeros(flat.shape[:dim] + (size,) + flat.shape[dim + 1 :])
+    return result.index_add(dim, at.reshape(-1), flat)
+'''
+
+TORCH_PUT_INSIDE = '''
+def put_inside(x, at, dim, size):
+    """Zeros of a size along a dimension, with x added at those positions that it has."""
     at = torch.as_tensor(at, device=x.device)
     place = torch.where((at >= 0) & (at < size), at, size).reshape(-1)  # one place more, for what is dropped
     flat = x.reshape(x.shape[:dim] + (at.numel(),) + x.shape[dim + at.ndim :])
@@ -108,7 +126,15 @@ def pick(x, at, axis, outside=0):
 
 JAX_PUT = '''
 def put(x, at, axis, size):
-    """Zeros of a size along an axis, with x added at positions that it has."""
+    """Zeros of a size along an axis, with x added at positions."""
+    at = jnp.asarray(at)
+    result = jnp.zeros(x.shape[:axis] + (size,) + x.shape[axis + at.ndim :], x.dtype)
+    return result.at[(slice(None),) * axis + (at,)].add(x)
+'''
+
+JAX_PUT_INSIDE = '''
+def put_inside(x, at, axis, size):
+    """Zeros of a size along an axis, with x added at those positions that it has."""
     at = jnp.asarray(at)
     inside = jnp.where((at >= 0) & (at < size), at, size)  # a negative position would count from the end
     result = jnp.zeros(x.shape[:axis] + (size,) + x.shape[axis + at.ndim :], x.dtype)
@@ -229,7 +255,7 @@ NUMPY = Dialect(
     empty="np.empty({shape}, {dtype})",
     own="{array}.astype({dtype})",
     add_at="np.add.at({target}, ({at},), {value})",
-    helpers={"pick": NUMPY_PICK, "put": NUMPY_PUT, "among": NUMPY_AMONG},
+    helpers={"pick": NUMPY_PICK, "put": NUMPY_PUT, "put_inside": NUMPY_PUT_INSIDE, "among": NUMPY_AMONG},
     fresh="{array}.copy()",
     diagonal="np.einsum({spec}, {target})[...] += {value}",
     contract="contract",
@@ -254,7 +280,7 @@ TORCH = Dialect(
     empty="torch.empty({shape}, dtype={dtype}, device={device})",
     own="{array}.to({dtype}, copy=True)",
     add_at="{target}.index_put_(({at},), {value}, accumulate=True)",
-    helpers={"pick": TORCH_PICK, "put": TORCH_PUT, "among": TORCH_AMONG},
+    helpers={"pick": TORCH_PICK, "put": TORCH_PUT, "put_inside": TORCH_PUT_INSIDE, "among": TORCH_AMONG},
     fresh="{array}.clone()",
     truth="{array}.bool()",
     scalars=True,
@@ -286,7 +312,7 @@ JAX = Dialect(
     add_at="{name} = {name}.at[{whole}].add({value})",
     assign="{name} = {name}.at[{at}].set({value})",
     add="{name} = {name}.at[{at}].add({value})",
-    helpers={"pick": JAX_PICK, "put": JAX_PUT, "among": JAX_AMONG},
+    helpers={"pick": JAX_PICK, "put": JAX_PUT, "put_inside": JAX_PUT_INSIDE, "among": JAX_AMONG},
 )
 
 DIALECTS = {one.name: one for one in (NUMPY, TORCH, JAX)}
