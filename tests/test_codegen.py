@@ -805,12 +805,6 @@ def test_more_indices_than_letters():
         ip.source(ip.parse(f"y = a[{names}] b[{names}]"), style="einsum")
 
 
-if __name__ == "__main__":
-    GOLDEN.mkdir(exist_ok=True)
-    for file, example, layout, style in golden_sources():
-        (GOLDEN / file).write_text(golden_text(example, layout, style), encoding="utf-8")
-
-
 def test_a_file_that_is_kept_reads_and_adds_at_the_same_positions():
     """Only `compile` refuses a negative position; a file counts it from the end, as numpy does, both ways."""
     net = ip.parse("input E[v,d], tok[b]\nP[b,d] = E[tok[b], d]\nL = sum[b,d](P[b,d]^2) / 2")
@@ -819,3 +813,9 @@ def test_a_file_that_is_kept_reads_and_adds_at_the_same_positions():
     table = np.random.default_rng(3).normal(size=(4, 2))
     _, grads = namespace["gradient"](E=table, tok=np.array([-1, 1, 1]))
     np.testing.assert_allclose(grads["E"], table * np.array([[0], [2], [0], [1]]))
+
+
+if __name__ == "__main__":
+    GOLDEN.mkdir(exist_ok=True)
+    for file, example, layout, style in golden_sources():
+        (GOLDEN / file).write_text(golden_text(example, layout, style), encoding="utf-8")
