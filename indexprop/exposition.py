@@ -242,7 +242,7 @@ def _meaning(about: Subject, upstream: str, source: Step) -> Words:
     """What an entry of the upstream says."""
     entry, of = about.f(Access(upstream, source.target.slots)), about.f(source.target)
     if about.scalar is None:
-        text = "A cotangent is the gradient of whatever number the outputs go into:"
+        text = f"A cotangent is the gradient of whatever number {about.f(about.goal)} may go into:"
         return say(f"{text} {entry} says how fast that number grows with {of}.")
     return say(f"{entry} says how fast {about.f(about.scalar)} grows with {of}.")
 

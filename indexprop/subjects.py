@@ -45,7 +45,7 @@ class Subject:
         self.program = gradient.program
         self.axes = {**gradient.forward.axes, **gradient.program.axes}
         self.scalar = gradient.of[0] if len(gradient.of) == 1 and not gradient.seeds else None
-        self.goal = self.scalar or "the outputs"
+        self.goal = gradient.of[0] if len(gradient.of) == 1 else "the outputs"
         self.tensor_of = {name: tensor for tensor, name in gradient.cotangents.items()}
         for name, tensor in self.tensor_of.items():  # a part with a name, whose value the backward pass does not need
             if tensor not in self.axes and name in self.axes:

@@ -33,8 +33,8 @@ def indices(about: Subject, told: Share) -> Iterator[Block]:
         shared = [index for index in slots if index in told.source.target.slots]
         if shared and bound:
             text += (
-                f" It goes into {about.f(told.source.target)} of its own {about.each(shared)} only: into the others "
-                "its derivative is 0."
+                f" It goes into {about.f(told.source.target)} of its own {about.each(shared)} only: the derivative "
+                "of the others by it is 0."
             )
         if again:
             text += (
@@ -85,9 +85,10 @@ def _summed(about: Subject, told: Share, tensor: Access, index: Index) -> Words:
     named, whole = about.f(tensor.tensor), about.f(tensor)
     text = f"is summed: it stands in {listed(map(about.f, dict.fromkeys(holders)))}, but not in {whole}. "
     if index in told.source.target.slots:
+        number = about.f(about.scalar) if about.scalar else "that number"
         return say(
             f"{text}One entry of {named} goes into {about.f(told.source.target)} for every value of "
-            f"{about.i(index)}; each of these adds its share to {about.f(about.goal)}, so all shares are added up."
+            f"{about.i(index)}; each of these adds its share to {number}, so all shares are added up."
             f"{_average(about, told, index)}{_outer(about, told.step, index)}"
         )
     return say(
