@@ -39,7 +39,7 @@ def put(x, at, axis, size):
 
 NUMPY_PUT_INSIDE = '''
 def put_inside(x, at, axis, size):
-    """Zeros of a size along an axis, with x added at those positions that it has."""
+    """Zeros of a size along an axis, with x added at positions inside it."""
     x, at = np.asarray(x), np.asarray(at)
     inside = ((at >= 0) & (at < size)).ravel()
     flat = x.reshape(x.shape[:axis] + (at.size,) + x.shape[axis + at.ndim :])
@@ -90,7 +90,7 @@ def put(x, at, dim, size):
 
 TORCH_PUT_INSIDE = '''
 def put_inside(x, at, dim, size):
-    """Zeros of a size along a dimension, with x added at those positions that it has."""
+    """Zeros of a size along a dimension, x added at positions inside it."""
     at = torch.as_tensor(at, device=x.device)
     place = torch.where((at >= 0) & (at < size), at, size).reshape(-1)  # one place more, for what is dropped
     flat = x.reshape(x.shape[:dim] + (at.numel(),) + x.shape[dim + at.ndim :])
@@ -134,7 +134,7 @@ def put(x, at, axis, size):
 
 JAX_PUT_INSIDE = '''
 def put_inside(x, at, axis, size):
-    """Zeros of a size along an axis, with x added at those positions that it has."""
+    """Zeros of a size along an axis, with x added at positions inside it."""
     at = jnp.asarray(at)
     inside = jnp.where((at >= 0) & (at < size), at, size)  # a negative position would count from the end
     result = jnp.zeros(x.shape[:axis] + (size,) + x.shape[axis + at.ndim :], x.dtype)

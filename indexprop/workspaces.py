@@ -349,7 +349,7 @@ class Workspace:
         views = self.listed(text, f"{place.text}_at", fixed=place.buffer is not None)
         which = self.counter if not shift else f"{self.counter} {'-' if shift < 0 else '+'} {abs(shift)}"
         if leaves:
-            rest_shape = tuple(value.shape[k] for k in rest if k is not None)
+            rest_shape = tuple(1 if k is None else value.shape[k] for k in rest)
             nothing = self.listed(
                 f"np.zeros({rest_shape}, {'bool' if value.truth else 'dtype'})", "nothing", fixed=True
             )

@@ -241,12 +241,12 @@ The adjoint of softmax
   value y back to that with respect to its argument x, along k:
       s     = sum[k](d[k] y[k])
       dx[k] = y[k] (d[k] - s)
-  y[j] is exp(x[j]) divided by the sum of all exponentials, and x[k] stands
-  below the line of every y[j]: by the quotient rule the derivative of y[j] by
-  x[k] is y[j] ([j == k] - y[k]), the bracket 1 where j is k and 0 elsewhere.
-  Times d[j], and summed over j: the bracket leaves d[k] y[k], and the rest
-  takes away y[k] times s, the sum of all d[j] y[j]. With a single k, y is 1 and
-  the gradient 0.
+  y[j] is exp(x[j]) divided by the sum of all exponentials, and x[k] is in the
+  divisor of every y[j]: by the quotient rule the derivative of y[j] by x[k] is
+  y[j] ([j == k] - y[k]), the bracket 1 where j is k and 0 elsewhere. Times
+  d[j], and summed over j: the bracket leaves d[k] y[k], and the rest takes away
+  y[k] times s, the sum of all d[j] y[j]. With a single k, y is 1 and the
+  gradient 0.
   Here they are
       P_s[b]  = sum[k](dP[b,k] P[b,k])
       dZ[b,k] = P[b,k] (dP[b,k] - P_s[b])

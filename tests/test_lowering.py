@@ -259,6 +259,14 @@ def test_generated_programs_of_every_kind(program, data):
             assert_poison_changes_nothing(one, laid, layout)
 
 
+def test_axes_of_size_one_where_a_block_reads_beyond_its_end():
+    program = ip.parse("input A[t,k], at[j], w[j]\nfor t:\n    H[t,j] = A[(t+1)?, at[j]] + w[j] H[(t-1)?,j]")
+    rng = np.random.default_rng(5)
+    arrays = {"A": rng.normal(size=(4, 3)), "w": rng.normal(size=2), "at": np.array([2, 0])}
+    found = ip.compile(program, {"A": "t k 1 1"})(**arrays | {"A": arrays["A"][:, :, None, None]})
+    assert_agrees(found, by_definition(program, arrays))
+
+
 def test_positions_outside_an_axis_are_refused_in_every_call():
     step = ip.compile(ip.parse("input E[w,e]\nX[b,e] = E[tok[b],e]"))
     E = np.arange(12.0).reshape(4, 3)
