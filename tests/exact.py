@@ -9,8 +9,11 @@ from __future__ import annotations
 from fractions import Fraction
 
 from hypothesis import reject
+from hypothesis import strategies as st
 
-from indexprop import Program
+from indexprop import Program, testing
+from indexprop import gradient as differentiate
+from indexprop.errors import SizeError
 from indexprop.semantics import Dual, Duals, Exact, Table, evaluate
 
 
@@ -77,3 +80,17 @@ def inner(one: Table, other: Table) -> Fraction:
     """The sum of the products of entries."""
     assert one.shape == other.shape
     return sum((one.entries[at] * other.entries[at] for at in one.entries), Fraction(0))
+
+
+def assert_every_entry_is_the_derivative(program: Program, data: st.DataObject) -> None:
+    """The gradient of a program, on drawn rational numbers, against the partial derivatives of its meaning: exactly."""
+    inputs = data.draw(testing.operands(program, data.draw(testing.sizes(program, high=3)), kind="fraction"))
+    gradient = differentiate(program)
+    try:
+        known = with_partials(program, inputs, gradient.wrt)
+        derived = values(gradient.program, inputs)
+    except SizeError:
+        reject()  # conditions left nothing to choose from, and no rational number is infinite
+    for name in gradient.wrt:
+        table = derived[gradient.values[name]]
+        assert table.entries == {at: partial(known["L"][()], name, at) for at in table.entries}, name

@@ -4,14 +4,13 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given, reject
+from hypothesis import given
 from hypothesis import strategies as st
 
 import indexprop as ip
 from indexprop import calculus, codegen, definitions, ir, printing, testing, validation
-from indexprop.errors import SizeError
 from indexprop.semantics import evaluate
-from tests.exact import partial, values, with_partials
+from tests.exact import assert_every_entry_is_the_derivative
 
 CONTRACTIONS = [
     "Y[i] = [j <= i] A[i,j] B[j]",
@@ -242,17 +241,7 @@ def test_parts_keep_the_conditions_around_them():
 
 @given(testing.programs(scalar=True, max_steps=2, guards=True), st.data())
 def test_every_entry_of_a_gradient_with_conditions_is_the_derivative(program, data):
-    sizes = data.draw(testing.sizes(program, high=3))
-    inputs = data.draw(testing.operands(program, sizes, kind="fraction"))
-    gradient = ip.gradient(program)
-    try:
-        known = with_partials(program, inputs, gradient.wrt)
-        derived = values(gradient.program, inputs)
-    except SizeError:
-        reject()  # conditions left nothing to choose from, and no rational number is infinite
-    for name in gradient.wrt:
-        table = derived[gradient.values[name]]
-        assert table.entries == {at: partial(known["L"][()], name, at) for at in table.entries}, name
+    assert_every_entry_is_the_derivative(program, data)
 
 
 AROUND = [
