@@ -78,7 +78,7 @@ class Code:
 
     @property
     def named(self) -> tuple[Index, ...]:
-        return tuple(axis for axis in self.axes if axis is not None)
+        return tuple([axis for axis in self.axes if axis is not None])
 
 
 ONE = Code("1", (), number=True)
@@ -318,8 +318,11 @@ class Writer:
 
     def memory(self, access: Access) -> Axes:
         """The indices of an access in the order of memory; what stands in one slot stands together."""
+        slots = self.arrangement.memory(access)
+        if ir.is_plain(access):
+            return slots
         axes: list[Index | None] = []
-        for slot in self.arrangement.memory(access):
+        for slot in slots:
             if slot is None or isinstance(slot, str):
                 axes.append(slot)
             else:

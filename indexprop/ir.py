@@ -25,6 +25,7 @@ from functools import cached_property
 from html import escape
 from itertools import groupby
 from math import prod
+from operator import attrgetter
 from typing import Any, TypeAlias, assert_never
 
 Index: TypeAlias = str
@@ -251,20 +252,24 @@ class Step:
         return (*found, *lookups(self.target))
 
     @cached_property
+    def placed(self) -> tuple[Access, ...]:
+        """Of what is written and read, the accesses with a slot that is not an index by itself."""
+        return tuple(access for access in (self.target, *self.reads) if not is_plain(access))
+
+    @cached_property
     def indices(self) -> tuple[Index, ...]:
         """Every index of the line, each once: first the target's, then by appearance."""
         seen = slot_indices(self.target)
         for term in self.terms:
             seen |= indices(term.body)
-            seen |= dict.fromkeys(part.index for part in walk(term.body) if isinstance(part, Size))
-            seen |= dict.fromkeys(term.bound)
-            seen |= dict.fromkeys(index for index, _ in term.factor.sizes)
+            seen |= {part.index: None for part in walk(term.body) if isinstance(part, Size)}
+            seen |= dict.fromkeys((*term.bound, *(index for index, _ in term.factor.sizes)))
         return tuple(seen)
 
 
 def sizes_in_slots(step: Step) -> Iterator[Index]:
     """The indices whose sizes stand in slots and conditions: `i` of `A[j-|i|]`."""
-    for access in (step.target, *step.reads):
+    for access in step.placed:
         for slot in access.slots:
             inner = slot.slot if isinstance(slot, Partial) else slot
             if isinstance(inner, Affine):
@@ -407,7 +412,7 @@ class Program(Shown):
         """The tensors that are read as positions, and the axis each of them looks up."""
         found = {}
         for step in self.steps:
-            for access in (step.target, *step.reads):
+            for access in step.placed:
                 for slot, axis in zip(access.slots, self.axes[access.tensor], strict=True):
                     inner = slot.slot if isinstance(slot, Partial) else slot
                     if isinstance(inner, Lookup):
@@ -716,18 +721,19 @@ def collect(terms: Iterable[Term]) -> tuple[Term, ...]:
 # --- walks ----------------------------------------------------------------------------------------
 
 
+_INSIDE: Mapping[type, Callable[[Any], tuple[Expr, ...]]] = {
+    Sum: attrgetter("terms"),
+    Product: attrgetter("factors"),
+    Call: attrgetter("arguments"),
+    Apply: attrgetter("arguments"),
+    Reduce: lambda expr: (expr.body,),
+}
+
+
 def children(expr: Expr) -> tuple[Expr, ...]:
-    match expr:
-        case Number() | Size() | Access() | Guard():
-            return ()
-        case Sum(parts) | Product(parts) | Call(_, parts):
-            return parts
-        case Reduce(_, _, body):
-            return (body,)
-        case Apply(_, _, arguments):
-            return arguments
-        case _:
-            assert_never(expr)
+    """What stands inside an expression, in the order of writing: nothing inside a tensor, number, size or condition."""
+    inside = _INSIDE.get(type(expr))
+    return inside(expr) if inside else ()
 
 
 def is_flat(expr: Expr) -> bool:
@@ -768,7 +774,7 @@ def lookups(access: Access) -> Iterator[Access]:
 def group_sizes(program: Program) -> Iterator[tuple[Index, tuple[Index, ...]]]:
     """For every group in a slot: the name of the joined axis, and the indices whose sizes multiply to its own."""
     for step in program.steps:
-        for access in (step.target, *step.reads):
+        for access in step.placed:
             for slot, axis in zip(access.slots, program.axes.get(access.tensor, ()), strict=False):
                 if isinstance(slot, Group):
                     yield axis, slot.indices
@@ -830,7 +836,7 @@ def slot_indices(where: Access | Slot) -> dict[Index, None]:
 
 def is_plain(access: Access) -> bool:
     """Whether every slot is an index."""
-    return all(isinstance(slot, str) for slot in access.slots)
+    return {*map(type, access.slots)} <= {str}
 
 
 def _axis_name(slot: Slot) -> Index:

@@ -106,7 +106,8 @@ class Arrangement(ir.Shown):
 
     def memory(self, access: Access) -> tuple[Any, ...]:
         """The slots of an access in the order of memory; None stands for an axis of size one."""
-        return tuple(None if axis is None else access.slots[axis] for axis in self.orders[access.tensor])
+        slots = access.slots
+        return tuple([None if axis is None else slots[axis] for axis in self.orders[access.tensor]])
 
     def pattern(self, tensor: str) -> str:
         """The axes of a tensor in memory, in einops' words."""

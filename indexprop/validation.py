@@ -138,7 +138,7 @@ def _name_problems(program: Program, at: Place) -> Iterable[Problem]:
         if step.name not in seen and (problem := name_problem(step.name)):
             yield Problem(problem, at(number, step.target, None), way_out=another_name(step.name))
         seen.add(step.name)
-        for index in (index for index in step.indices if index in unfit):
+        for index in filter(unfit.__contains__, step.indices):
             yield Problem(unfit[index], at(number, None, None), way_out="Choose another name for the index.")
         called = (part.function for one in step.terms for part in ir.walk(one.body) if isinstance(part, Call))
         for function in called:
@@ -342,7 +342,7 @@ def _index_problems(program: Program, at: Place) -> Iterable[Problem]:
             yield from _shadow_problems(one.body, left | set(one.bound), at, number)
             for unclear in dict.fromkeys(_skip_problems(one.body)):
                 yield Problem(unclear, at(number, None, None), way_out="Give that part a line and a name of its own.")
-        for access in (step.target, *step.reads):
+        for access in step.placed:
             for read in ir.lookups(access):
                 if read.tensor in written:
                     fact = f"{read.tensor!r} is computed, and positions are whole numbers"
@@ -354,7 +354,7 @@ def _lookup_problems(program: Program, at: Place) -> Iterable[Problem]:
     read = {access.tensor for step in program.steps for access in step.reads}
     unread = {access.tensor for access in program.inputs if not access.slots} - read
     unread -= {name for names in program.axes.values() for name in names} | {fact.index for fact in program.facts}
-    for number, step in enumerate(program.steps):
+    for number, step in enumerate(program.steps if unread else ()):
         for access in step.reads:
             for place, slot in enumerate(access.slots):
                 for name in [index for index in ir.slot_indices(slot) if index in unread]:
