@@ -80,8 +80,8 @@ def measure(case: Any, dtype: str, seconds: float) -> dict[str, Any]:
         if name != LIMIT and abs(float(result[0]) - expected) > 1e-3 * abs(expected):
             raise AssertionError(f"{case.name}: the loss is {float(result[0])} by {name}, and {expected} by {OWN}")
         single[name] = timed(way.call)
-    short = {name: way.call for name, way in ways.items() if 2 * single[name] <= seconds}
-    times = taken_in_turns(short, single, seconds) if short else {}
+    longest = max(seconds / 2, 4 * single[LIMIT])  # what takes longer, and far longer than the products, runs once
+    times = taken_in_turns({name: way.call for name, way in ways.items() if single[name] <= longest}, single, seconds)
     rows: dict[str, dict[str, Any]] = {}
     for name, way in ways.items():
         found = times.get(name, [single[name]])
@@ -107,8 +107,6 @@ def taken_in_turns(calls: dict[str, Any], single: dict[str, float], seconds: flo
     order, drawn = list(calls), random.Random(0)
     start = time.perf_counter()
     while min(map(len, times.values())) < ROUNDS or time.perf_counter() - start < seconds:
-        if time.perf_counter() - start > 3 * seconds and min(map(len, times.values())) >= 3:
-            break
         drawn.shuffle(order)
         for name in order:
             times[name].append(timed(calls[name], number[name]))
