@@ -11,7 +11,7 @@ from indexprop import execution, ir, validation
 from indexprop.completion import Lifted
 from indexprop.errors import IndexpropError, Problem
 from indexprop.ir import Access, Expr, Number, Program, Size
-from indexprop.operations import Traced
+from indexprop.operands import Traced
 from indexprop.rewriting import LiftError
 
 

@@ -12,7 +12,7 @@ from indexprop import algebra
 from indexprop.completion import Lifted
 from indexprop.errors import Problem
 from indexprop.ir import Program, Step
-from indexprop.operations import Traced
+from indexprop.operands import Traced
 from indexprop.rewriting import LiftError
 from indexprop.tracing import Recording
 from indexprop.values import flatten

@@ -28,7 +28,8 @@ from indexprop.ir import (
     Step,
 )
 from indexprop.naming import SIZE_WORD, Names
-from indexprop.operations import ZERO, Traced, recognise
+from indexprop.operands import ZERO, Traced
+from indexprop.operations import recognise
 from indexprop.records import Branch, Record
 from indexprop.rewriting import LiftError, Line
 from indexprop.subscripts import counted, linear, narrow, plus, wide

@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 from indexprop import ir
 from indexprop.ir import Access, Affine, Expr, Group, Guard, Index, Lookup, Partial, Slot, Step, Term
-from indexprop.operations import ZERO, Axes
+from indexprop.operands import ZERO, Axes
 from indexprop.subscripts import narrow, wide
 
 Passes: TypeAlias = tuple[tuple[int, int], ...]

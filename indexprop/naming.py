@@ -9,7 +9,7 @@ from itertools import chain
 from indexprop import ir
 from indexprop.errors import Problem
 from indexprop.ir import Access, Count, Index, Program, Size, Step
-from indexprop.operations import Slots
+from indexprop.operands import Slots
 from indexprop.records import Record
 from indexprop.rewriting import LiftError
 

@@ -13,7 +13,7 @@ from indexprop import validation
 from indexprop.errors import Problem, underline
 from indexprop.folding import Passes
 from indexprop.ir import Affine, Count, Expr, Index, Step
-from indexprop.operations import Axes, Slots, Traced
+from indexprop.operands import Axes, Slots, Traced
 from indexprop.rewriting import Code, LiftError, Line, Place
 from indexprop.subscripts import counted, of_affine, plus, whole
 

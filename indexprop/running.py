@@ -21,8 +21,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from indexprop import ir, validation
+from indexprop.arranging import FILLS, MADE
 from indexprop.ir import Access, Count, Size
-from indexprop.operations import FILLS, INDEXED, MADE, METHODS, RULES, Dim, Method, Scalar, Selection, Traced
+from indexprop.operands import INDEXED, METHODS, RULES, Dim, Method, Scalar, Selection, Traced
 from indexprop.records import Branch, Plan
 from indexprop.rewriting import TRACER, Code, LiftError, Rewriter, lambda_of, name_of, public, stored_names
 from indexprop.subscripts import counted, quotient

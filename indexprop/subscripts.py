@@ -13,7 +13,7 @@ from typing import Any
 
 from indexprop import ir
 from indexprop.ir import Access, Affine, Call, Count, Expr, Group, Guard, Index, Lookup, Number, Partial, Size, Slot
-from indexprop.operations import ZERO, Dim, Recorder, Slots, Traced
+from indexprop.operands import ZERO, Dim, Recorder, Slots, Traced
 
 AT = "~at"
 """Stands for a position while subscripts are aligned: `~at[2*p+1]`."""

@@ -14,22 +14,12 @@ from fractions import Fraction
 from typing import Any
 
 from indexprop import ir
+from indexprop.arranging import FILLS, MADE
 from indexprop.errors import Problem
 from indexprop.functions import TABLE
 from indexprop.ir import Access, Affine, Call, Expr, Group, Index, Lookup, Number, Partial, Size, Slot, Step
-from indexprop.operations import (
-    FILLS,
-    MADE,
-    POINTWISE,
-    RULES,
-    Dim,
-    Scalar,
-    Selection,
-    Slots,
-    Symbol,
-    Traced,
-    recognise,
-)
+from indexprop.operands import RULES, Dim, Scalar, Selection, Slots, Symbol, Traced
+from indexprop.operations import POINTWISE, recognise
 from indexprop.records import Plan, Record
 from indexprop.rewriting import TRACER, LiftError
 from indexprop.subscripts import AT, NotPlain, counted, linear, narrow, put, put_whole, region, whole

@@ -12,7 +12,7 @@ from typing import Any
 
 from indexprop import ir
 from indexprop.ir import Access, Affine, Expr, Guard, Index, Slot, Step
-from indexprop.operations import ZERO, Recorder, Slots, Traced
+from indexprop.operands import ZERO, Recorder, Slots, Traced
 from indexprop.subscripts import Region, plus, put, put_slot, region, wide
 
 
