@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 import threading
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 import indexprop as ip
 from indexprop import execution, ir, lowering, testing
+from indexprop.codegen import STYLES
 from indexprop.errors import MemoryProblem, SizeError, TypeProblem
 from tests.test_codegen import (
     GRAD,
@@ -173,7 +175,7 @@ def test_windows(name, layout):
         step = ip.compile(program, chosen)
         found = step(**ip.convert(arrays, to=chosen, program=program))
         assert_agrees(ip.convert(found, from_=chosen, program=program), expected)
-        assert_poison_changes_nothing(program, ip.convert(arrays, to=chosen, program=program), chosen)
+        assert_poison_changes_nothing(step, ip.convert(arrays, to=chosen, program=program))
 
 
 @pytest.mark.parametrize("reuse", [False, True])
@@ -244,19 +246,34 @@ def draw_kinds(program, size="different", dtype=np.float64, seed=5):
     return arrays
 
 
-@given(testing.programs(max_steps=3, guards=True, slots=True, blocks=True), st.data())
-def test_generated_programs_of_every_kind(program, data):
-    """Values, buffers that nothing depends on, and outputs that are used again: for a program and its adjoint."""
+@given(testing.programs(max_steps=3, guards=True, slots=True, blocks=True), st.data(), st.sampled_from(STYLES))
+def test_generated_programs_of_every_kind(program, data, style):
+    """Values, memory, buffers that nothing depends on, and threads: for a program and its adjoint."""
     for one in (everything(program), everything(ip.vjp(program).program)):
         arrays = data.draw(testing.operands(one, data.draw(testing.sizes(one, high=4, special=(1,)))))
         layout = data.draw(patterns(one))
         laid = ip.convert(arrays, to=layout, program=one)
         expected = by_definition(one, arrays)
         with np.errstate(all="ignore"):
-            for reuse in (False, True):
-                found = ip.compile(one, layout, reuse_outputs=reuse)(**laid)
+            for options in ({}, {"reuse_outputs": True}, {"specialise": False}):
+                step = ip.compile(one, layout, style, **options)
+                found = call_apart(step, laid)
                 assert_agrees(ip.convert(found, from_=layout, program=one), expected)
-            assert_poison_changes_nothing(one, laid, layout)
+                assert_poison_changes_nothing(step, laid)
+            other = {name: 1.5 * array if array.dtype.kind == "f" else array for name, array in laid.items()}
+            assert_threads_do_not_meet(ip.compile(one, layout, style), [laid, other], times=3)
+
+
+def call_apart(step, arrays):
+    """The results of a call that changes none of its inputs, and shares no memory with them, nor among results."""
+    before = {name: array.copy() for name, array in arrays.items()}
+    found = step(**arrays)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(array, before[name])
+    named = [*arrays.items(), *found.items()]
+    for k, (name, value) in enumerate(named[len(arrays) :], len(arrays)):
+        assert not any(np.shares_memory(value, other) for _, other in named[:k]), name
+    return found
 
 
 def test_axes_of_size_one_where_a_block_reads_beyond_its_end():
@@ -301,9 +318,8 @@ def poison(step):
             buffer.fill(True if buffer.dtype == bool else np.nan)
 
 
-def assert_poison_changes_nothing(program, arrays, layout=None):
-    step = ip.compile(program, layout)
-    before = step(**arrays)
+def assert_poison_changes_nothing(step, arrays):
+    before = {name: value.copy() for name, value in step(**arrays).items()}
     poison(step)
     after = step(**arrays)
     for name, value in before.items():
@@ -313,17 +329,8 @@ def assert_poison_changes_nothing(program, arrays, layout=None):
 @pytest.mark.parametrize("name", [*HAND_PICKED, *PRODUCTS])
 def test_poisoned_buffers(name):
     program = lines_of((HAND_PICKED | PRODUCTS)[name])
-    assert_poison_changes_nothing(program, within_domains(program, draw_arrays(program, different_sizes(program))))
-
-
-@given(testing.programs(), st.data())
-def test_poisoned_buffers_in_generated_programs(program, data):
-    grad = ip.vjp(program).program
-    sizes = data.draw(testing.sizes(grad, high=4, special=(1,)))
-    arrays = data.draw(testing.operands(grad, sizes))
-    layout = data.draw(patterns(grad))
-    with np.errstate(all="ignore"):
-        assert_poison_changes_nothing(grad, ip.convert(arrays, to=layout, program=grad), layout)
+    arrays = within_domains(program, draw_arrays(program, different_sizes(program)))
+    assert_poison_changes_nothing(ip.compile(program), arrays)
 
 
 def test_poison_would_be_seen(monkeypatch):
@@ -331,7 +338,7 @@ def test_poison_would_be_seen(monkeypatch):
     right = lowering.Lowering.text
     monkeypatch.setattr(lowering.Lowering, "text", lambda self: right(self).replace("W1.dot(X, Z1)", "pass"))
     with pytest.raises(AssertionError, match="L"):
-        assert_poison_changes_nothing(NET, draw_arrays(NET, SIZES))
+        assert_poison_changes_nothing(ip.compile(NET), draw_arrays(NET, SIZES))
 
 
 def test_every_call_has_results_of_its_own():
@@ -361,34 +368,33 @@ def test_outputs_that_are_used_again():
     assert not any(np.shares_memory(one, other) for k, one in enumerate(values) for other in values[:k])
 
 
-@given(testing.programs(max_steps=3), st.data())
-def test_outputs_that_are_used_again_in_generated_programs(program, data):
-    grad = everything(ip.vjp(program).program)
-    arrays = data.draw(testing.operands(grad, data.draw(testing.sizes(grad, high=3, special=(1,)))))
-    with np.errstate(all="ignore"):
-        assert_agrees(ip.compile(grad, reuse_outputs=True)(**arrays), by_definition(grad, arrays))
-
-
 @pytest.mark.parametrize("program", [NET, ip.parse(RNN)], ids=["a network", "a recurrence"])
 def test_two_threads(program):
-    step = ip.compile(ip.gradient(program))
-    inputs = [draw_kinds(program, seed=seed) for seed in (3, 4)]
+    step = ip.compile(everything(ip.gradient(program).program))
+    assert_threads_do_not_meet(step, [draw_kinds(program, seed=seed) for seed in (3, 4)], times=300)
+
+
+def assert_threads_do_not_meet(step, inputs, times):
+    """Each thread has its own inputs, and gets the results that it would get alone."""
     expected = [step(**arrays) for arrays in inputs]
     wrong = []
-    start = threading.Barrier(2)
+    start = threading.Barrier(len(inputs))
 
-    def work(number):
+    def work(arrays, alone):
         start.wait()
-        for _ in range(300):
-            loss, grads = step(**inputs[number])
-            if loss != expected[number][0] or any((grads[k] != expected[number][1][k]).any() for k in grads):
-                wrong.append(number)
+        with np.errstate(all="ignore"):
+            for _ in range(times):
+                found = step(**arrays)
+                wrong.extend(key for key in alone if not np.allclose(found[key], alone[key], 1e-9, equal_nan=True))
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in (0, 1)]
+    threads = [threading.Thread(target=work, args=both) for both in zip(inputs, expected, strict=True)]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    sys.setswitchinterval(before)
     assert wrong == []
 
 
