@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 from indexprop import ufuncs
-from indexprop.graphs import Graph, Ref
+from indexprop.graphs import Graph, Path, Ref, Value
 from indexprop.ir import Index
 
 
@@ -48,8 +49,12 @@ def product(graph: Graph, operands: list[Ref], summed: set[Index]) -> Ref:
 
     if len(operands) > 1:
         operands = [sum_over(graph, ref, alone(ref)) for ref in operands]
-    while len(operands) > 1:
-        one, other = (operands.pop(place) for place in cheapest(graph, operands, summed))
+    given = list(operands)
+    texts = [called(ref.value) for ref in operands]
+    made: list[Value] = []
+    for places in order_of(graph, operands, summed):
+        one, other = (operands.pop(place) for place in places)
+        texts.append("({} {})".format(*reversed([texts.pop(place) for place in places])))
         needed = {index for ref in operands for index in ref.axes}
         free = dict.fromkeys((*one.axes, *other.axes))
         keep = [index for index in free if index not in summed or index in needed]
@@ -57,7 +62,11 @@ def product(graph: Graph, operands: list[Ref], summed: set[Index]) -> Ref:
             operands.append(graph.map("multiply", one, other))
         else:
             operands.append(graph.make("product", None, sorted((one, other), key=_first), keep))
-    return sum_over(graph, operands[0], [index for index in operands[0].axes if index in summed])
+        made.append(operands[-1].value)
+    result = sum_over(graph, operands[0], [index for index in operands[0].axes if index in summed])
+    if len(made) > 1:
+        graph.paths.setdefault(result.value, path_of(graph, texts[0][1:-1], given, made))
+    return result
 
 
 def sum_over(graph: Graph, ref: Ref, over: Iterable[Index]) -> Ref:
@@ -65,10 +74,13 @@ def sum_over(graph: Graph, ref: Ref, over: Iterable[Index]) -> Ref:
     return graph.make("sum", None, [ref], [index for index in ref.axes if index not in gone]) if gone else ref
 
 
-def cheapest(graph: Graph, operands: Sequence[Ref], summed: set[Index]) -> tuple[int, int]:
-    """Which two to multiply first, the later place first; by opt_einsum where there is a choice."""
-    if len(operands) == 2:
-        return 1, 0
+def order_of(graph: Graph, operands: Sequence[Ref], summed: set[Index]) -> list[tuple[int, int]]:
+    """Which two to multiply, the later place first, and so on; by opt_einsum where there is a choice.
+
+    What is made of two stands last from then on.
+    """
+    if len(operands) <= 2:
+        return [(1, 0)] * (len(operands) - 1)
     import opt_einsum
 
     letters = {
@@ -78,8 +90,42 @@ def cheapest(graph: Graph, operands: Sequence[Ref], summed: set[Index]) -> tuple
     kept = "".join(letter for index, letter in letters.items() if index not in summed)
     inputs = ",".join("".join(letters[index] for index in ref.axes) for ref in operands)
     path, _ = opt_einsum.contract_path(f"{inputs}->{kept}", *(ref.value.shape for ref in operands), shapes=True)
-    first = sorted(path[0])
-    return first[-1], first[0]
+    return [(max(places), min(places)) for places in path]
+
+
+def path_of(graph: Graph, order: str, operands: Sequence[Ref], made: Sequence[Value]) -> Path:
+    """What an order of multiplication costs: of every value that is made of two, and of all operands at once."""
+
+    def each(value: Value) -> int:
+        times = len(value.scope.positions) if value.scope and value.scope.block else 1
+        sizes = {label: size for one, own in value.operands for label, size in zip(own, one.shape, strict=True)}
+        return times * math.prod(sizes.values())
+
+    every = dict.fromkeys(index for ref in operands for index in ref.axes)
+    scope = made[-1].scope
+    if scope and scope.block:
+        every[scope.block.loop.index] = None
+    at_once = len(operands) * math.prod(graph.sizes[index] for index in every)
+    flops = sum((1 + (value.operation == "product")) * each(value) for value in made)
+    return Path(order, flops, at_once, max(value.count for value in made[:-1]))
+
+
+def called(value: Value) -> str:
+    """What an operand is called in a path: by its tensor, or by what it is made of."""
+    if value.tensor or not value.operands:
+        return value.tensor or f"{value.detail}"
+    first, *others = (called(one) for one, _ in value.operands)
+    match value.operation, value.detail:
+        case "window" | "pad" | "at" | "take" | "room", _:
+            return first
+        case "sum" | "max" | "min" as function, _:
+            return f"{function}({first})"
+        case "map", "where":
+            return f"where({others[0]})"
+        case "map", function if not others:
+            return f"{function}({first})"
+        case _:
+            return "..."
 
 
 def _first(ref: Ref) -> int:

@@ -134,13 +134,26 @@ class Tensor:
     axes: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class Path:
+    """The order in which a product of more than two is multiplied: what it costs, what all at once would, and the
+    entries of the largest value on the way.
+    """
+
+    order: str
+    flops: int
+    at_once: int
+    largest: int
+
+
 @dataclass
 class Graph:
     """The values of a program at given sizes, in the order of its steps, and what each tensor holds in the end.
 
-    Equal is what comes from the same values by the same operation, whatever its indices are called.
-    While it is made, `step` and `scope` are where that is, `want` is the order of axes that is asked for, `chosen` are
-    the conditions under which something is needed, and `lenient` tells that zeros may stand for what leaves an axis.
+    Equal is what comes from the same values by the same operation, whatever its indices are called. While it is made,
+    `step` and `scope` are where that is, `want` is the order of axes that is asked for, `chosen` are the conditions
+    under which something is needed, and `lenient` tells that zeros may stand for what leaves an axis. `paths` has the
+    order of multiplication behind a value.
     """
 
     program: Program
@@ -148,6 +161,7 @@ class Graph:
     orders: Mapping[str, Sequence[int | None]]
     tensors: dict[str, Tensor] = field(default_factory=dict)
     unknown: dict[int, str] = field(default_factory=dict)
+    paths: dict[Value, Path] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.everywhere = self.scope = Scope()

@@ -145,10 +145,10 @@ def emit_product(work: Workspace, value: Value) -> None:
     flops = 2 * math.prod(size.values())
     if stack and not (rows and columns):
         einsum(work, value)
-        work.record(value, "einsum", flops)
+        both = " ".join(dict(zip(value.axes, value.names, strict=True))[label] for label in stack)
+        work.record(value, "einsum", flops, f"no matrix in it: {both} in both operands stays")
         return
     if sliced(work, value):
-        work.record(value, "dot, sliced", flops)
         return
     order = product_order(work, value, stack, rows, columns)
     want = tuple(value.axes[axis] for axis in order)
@@ -200,7 +200,10 @@ def sliced(work: Workspace, value: Value) -> bool:
     if kept:
         work.given[part] = Place(f"{place.text}[{position}]", part.hint, Buffer("", 0, False), local=True)
     work.uses.last[part] = value
+    work.record(value, "slices", why="a window too large for the cache, copied slice by slice")
+    begin = len(work.kernels)
     emit_product(work, part)
+    work.repeat(begin, sizes_of(one, a)[label])
     if not kept:
         work.extra.append(part)
         found = work.places[part]
@@ -209,10 +212,13 @@ def sliced(work: Workspace, value: Value) -> bool:
         work.lines.append(f"np.add({place.text}, {text}, {place.text})")
     for copy in work.extra:
         work.uses.last[copy] = value
-    count = dict(zip(a, one.shape, strict=True))[label]
     body = [f"    {line}" for line in work.lines]
-    work.lines = [*before, f"for {position} in range({count}):", *body]
+    work.lines = [*before, f"for {position} in range({sizes_of(one, a)[label]}):", *body]
     return True
+
+
+def sizes_of(operand: Value, labels: Sequence[int]) -> dict[int, int]:
+    return dict(zip(labels, operand.shape, strict=True))
 
 
 def at_position(
@@ -249,7 +255,7 @@ def matrices(
     text = work.stacked(operand, labels, stack, rows, columns)
     if text is not None:
         return text
-    size = dict(zip(labels, operand.shape, strict=True))
+    size = sizes_of(operand, labels)
     want = (*stack, *rows, *columns)
     if rows and columns and size[rows[-1]] > size[columns[-1]]:  # the longer runs, the faster the copy
         want = (*stack, *columns, *rows)
@@ -260,7 +266,9 @@ def matrices(
     work.uses.last[copy] = value
     work.extra.append(copy)
     work.lines.append(f"np.copyto({place.text}, {work.operand(operand, labels, want)})")
-    work.record(copy, "copy")
+    names = dict(zip(labels, operand.names, strict=True))
+    grid = " by ".join(" ".join(names[label] for label in group) for group in (rows, columns) if group)
+    work.record(copy, "copy", why=f"no view is a matrix of {grid}")
     found = work.stacked(copy, want, stack, rows, columns)
     assert found is not None
     return found
@@ -281,7 +289,7 @@ def turned(work: Workspace, value: Value) -> None:
         work.lines.append(f'{place.text} = np.array({view}, order="C")')
     else:
         work.lines.append(f"np.copyto({place.text}, {view})")
-    work.record(value, "copy")
+    work.record(value, "copy", why="the product makes its axes in another order")
 
 
 def matmul(
@@ -317,22 +325,21 @@ def product_order(
 def einsum(work: Workspace, value: Value) -> None:
     """The plain loop of np.einsum."""
     order = work.forced(value) or value.hint
-    want = tuple(value.axes[axis] for axis in order)
-    numbers = dict.fromkeys(label for _, labels in value.operands for label in labels)
-    letters = dict(zip(numbers, ascii_letters, strict=False))
-    specs, arguments = [], []
-    for operand, labels in value.operands:
-        memory = work.memory(operand, labels)
-        specs.append("".join(letters[label] for label in memory))
-        arguments.append(work.operand(operand, labels, memory))
-    spec = f'"{",".join(specs)}->{"".join(letters[label] for label in want)}"'
-    place = work.allocate(value, order)
-    work.places[value] = place
-    text = f"np.einsum({spec}, {', '.join(arguments)}"
+    text = f"np.einsum({lettered(work, value.operands, [value.axes[axis] for axis in order])}"
+    work.places[value] = place = work.allocate(value, order)
     if place.buffer is None:
         work.lines.append(f"{place.text} = {text})")
     else:
         work.lines.append(f"{text}, out={place.text})")
+
+
+def lettered(work: Workspace, operands: Sequence[tuple[Value, tuple[int, ...]]], want: Sequence[int]) -> str:
+    """The arguments of an einsum: axes as they lie in memory, letters for their numbers."""
+    memories = [work.memory(operand, labels) for operand, labels in operands]
+    letters = dict(zip(dict.fromkeys(label for memory in memories for label in memory), ascii_letters, strict=False))
+    *specs, result = ("".join(letters[label] for label in axes) for axes in (*memories, want))
+    arguments = (work.operand(*both, memory) for both, memory in zip(operands, memories, strict=True))
+    return ", ".join([f'"{",".join(specs)}->{result}"', *arguments])
 
 
 def emit_among(work: Workspace, value: Value) -> None:
@@ -342,16 +349,9 @@ def emit_among(work: Workspace, value: Value) -> None:
     order = tuple(axis for axis in given.order if axis is not None) if given else work.forced(value) or value.hint
     work.places[value] = place = given or work.allocate(value, order)
     want = [value.axes[axis] for axis in order]
-    numbers = dict.fromkeys(label for _, labels in value.operands for label in labels)
-    letters = dict(zip(numbers, ascii_letters, strict=False))
-    specs, arguments = [], []
-    for operand, labels in [(mask, chosen), *operands]:
-        memory = work.memory(operand, labels)
-        specs.append("".join(letters[label] for label in memory))
-        arguments.append(work.operand(operand, labels, memory))
-    spec = f"{','.join(specs)}->{''.join(letters[label] for label in want)}"
+    found = f"among({lettered(work, [(mask, chosen), *operands], want)})"
     work.writer.helpers["among"] = None
-    found = f'among("{spec}", {", ".join(arguments)})'
+    work.record(value, "among", value.count, "done over with the condition where it is not finite")
     if place.buffer is None:
         if not given:
             work.lines.append(f'{place.text} = np.array({work.operand(result, kept, want)}, order="C")')

@@ -23,7 +23,7 @@ from indexprop.calculus import Gradient, program_of
 from indexprop.codegen import Code, Writer, surroundings, title
 from indexprop.dataflow import graph_of
 from indexprop.dialects import NUMPY
-from indexprop.graphs import Scope, Tensor, Value
+from indexprop.graphs import Path, Scope, Tensor, Value
 from indexprop.ir import Index, Program
 from indexprop.layouts import Arrangement, Derived
 from indexprop.lifetimes import Lifetimes
@@ -415,4 +415,13 @@ class Lowering:
             self.work.bytes_of_buffers,
             self.work.results,
             dict(self.graph.unknown),
+            self.paths(),
         )
+
+    def paths(self) -> dict[int, tuple[Path, ...]]:
+        """Every order of multiplication that was chosen, at its step."""
+        found: dict[int, tuple[Path, ...]] = {}
+        for value, path in self.graph.paths.items():
+            if value in self.uses.needed:
+                found[value.step] = (*found.get(value.step, ()), path)
+        return found

@@ -29,7 +29,7 @@ def emit_pad(work: Workspace, value: Value) -> None:
     work.lines.append(f"np.copyto({view}, {work.operand(operand, labels, memory)})")
     work.places[value] = Place(name, memory)
     work.made.add(value)
-    work.record(value, "pad")
+    work.record(value, "pad", why="what is read leaves the axis: zeros are there")
 
 
 def emit_window(work: Workspace, value: Value) -> None:
@@ -172,8 +172,9 @@ def fold_slices(work: Workspace, value: Value, operand: Value, whole: str) -> No
     long = {max((k for k, _ in used), key=lambda k: operand.shape[k]) for _, used, _ in detail if len(used) > 1}
     part.hint = tuple(sorted(range(len(places)), key=lambda axis: places[axis] in long))
     work.uses.last[part] = value
-    before, work.lines = work.lines, []
+    before, work.lines, begin = work.lines, [], len(work.kernels)
     kernels.emit_product(work, part)
+    work.repeat(begin, operand.shape[number])
     memory = [places[axis] for axis in work.places[part].order if axis is not None]
     add_slices(work, value, work.places[part], memory, whole, fresh=False, position=position)
     work.extra.append(part)
@@ -265,4 +266,4 @@ def emit_scatter(work: Workspace, value: Value) -> None:
         numbers = f"np.broadcast_to({numbers}, {tuple(size[label] for label in want)})"
     flat = work.seen(value, Code(f"{place.text}.reshape(-1)", ()), "flat")
     work.lines.append(f"np.add.at({flat}, ({' + '.join(parts)}).reshape(-1), {numbers}.reshape(-1))")
-    work.record(value, "add at", math.prod(size.values()))
+    work.record(value, "add at", math.prod(size.values()), "positions may be the same")

@@ -367,8 +367,14 @@ class Workspace:
             self.lines.append(f"{name} = {text}")
         return Place(name, rest, PART, whole=place.whole and along == 0, local=True, views=views, which=which)
 
-    def record(self, value: Value, name: str, flops: int = 0) -> None:
+    def repeat(self, begin: int, times: int) -> None:
+        """Counts the kernels from one on so many times: they are in a loop."""
+        again = [replace(one, flops=one.flops * times, bytes=one.bytes * times) for one in self.kernels[begin:]]
+        self.kernels[begin:] = again
+
+    def record(self, value: Value, name: str, flops: int = 0, why: str = "") -> None:
+        """A kernel for the plan, and why it is not the plain one."""
         numbers = (value.count + sum(operand.count for operand, _ in value.operands)) * self.times
         names = [value.names[axis] for axis in self.places[value].order if axis is not None]
         what = self.places[value].text + (f"[{','.join(names)}]" if names else "")
-        self.kernels.append(Kernel(value.step, name, what, flops * self.times, numbers * self.itemsize))
+        self.kernels.append(Kernel(value.step, name, what, flops * self.times, numbers * self.itemsize, why))
