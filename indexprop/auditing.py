@@ -27,6 +27,7 @@ from indexprop.errors import CheckError, Problem
 from indexprop.evidence import MINUS, ONE, Claim, Column, Ledger, Notated, Values, fits, show_factor, without_guards
 from indexprop.ir import Access, Step
 from indexprop.mistakes import DROPPED, FUNCTION, STALE, UNKNOWN, Diagnosis, Rewording
+from indexprop.repairs import Repairs
 from indexprop.rewriting import LiftError, Line
 from indexprop.tracing import Recording
 from indexprop.variation import holds_truths
@@ -585,7 +586,7 @@ class Audit:
         A line that holds what its name says is blamed only if its repair does more than that of any other line.
         """
         good = [tensor for tensor in self.pairs if tensor not in remaining and self.fine(tensor)]
-        finals = {self.pairs[tensor]: tensor for tensor in remaining}
+        finals = [self.pairs[tensor] for tensor in remaining]
         options: list[Option] = []
         for step in self.lines:
             if not any(step.name == name or self.depends({step.name}, name) for name in finals):
@@ -600,15 +601,16 @@ class Audit:
                 and (claim.part is None or not self.said[step.name])
                 and step.name not in finals
             )
+            claims = self.candidates(step)
+            columns = [{step.name: self.ledger.right(claim)} for claim in claims]
             best: Option | None = None
-            for claim in self.candidates(step):
-                right = self.ledger.right(claim)
-                if self.ledger.same(self.ledger.own(step.name), right):
-                    continue
-                tables = self.ledger.repaired({step.name: right})
+            for expected, number in self.promising(columns, remaining, good):
+                if best is not None and best.count >= expected:
+                    break
+                tables = self.ledger.repaired(columns[number])
                 count = self.worth(tables, remaining, good)
                 if count > (best.count if best else 0):
-                    best = Option(step, claim, count, settled, tables)
+                    best = Option(step, claims[number], count, settled, tables)
             if best is not None:
                 options.append(best)
         most = max((option.count for option in options), default=0)
@@ -635,6 +637,17 @@ class Audit:
         classed = (o for o in passes if Diagnosis(self.ledger, o.step, o.claim).classify()[0] != UNKNOWN)
         return next(classed, passes[0] if passes else first)
 
+    @cached_property
+    def repairs(self) -> Repairs:
+        rights = {name: self.ledger.right(Claim(tensor, self.sign))[0] for tensor, name in self.pairs.items()}
+        return Repairs(self.ledger, rights)
+
+    def promising(
+        self, columns: Sequence[Mapping[str, Column]], remaining: Sequence[str], good: Sequence[str]
+    ) -> list[tuple[int, int]]:
+        wrong, right = ([self.pairs[tensor] for tensor in tensors] for tensors in (remaining, good))
+        return self.repairs.promising(columns, wrong, right)
+
     def worth(self, tables: Sequence[Values], remaining: Sequence[str], good: Sequence[str]) -> int:
         """How many wrong gradients a repair makes right; none if it makes a right one wrong."""
         if not all(self.fine(tensor, tables) for tensor in good):
@@ -647,22 +660,25 @@ class Audit:
         for step in self.lines:
             passes.setdefault(self.lifted.lines[step.name], []).append(step)
         for steps in passes.values():
+            alike: dict[tuple[str, ...], list[tuple[dict[str, Column], list[tuple[Step, Claim]]]]] = {}
             for claims in self.series(len(steps)) if len(steps) > 1 else ():
-                columns = {
-                    step.name: self.ledger.right(claim)
-                    for step, claim in zip(steps, claims, strict=True)
-                    if claim is not None
-                }
-                if not all(shapes(self.ledger.own(name)) == shapes(column) for name, column in columns.items()):
-                    continue
-                tables = self.ledger.repaired(columns)
-                count = self.worth(tables, remaining, good)
-                if not count:
-                    continue
-                for step, claim in zip(steps, claims, strict=True):
-                    if claim is not None and not self.ledger.same(self.ledger.own(step.name), columns[step.name]):
-                        yield Option(step, claim, count, False, tables)
-                        break
+                chosen = [(step, claim) for step, claim in zip(steps, claims, strict=True) if claim is not None]
+                columns = {step.name: self.ledger.right(claim) for step, claim in chosen}
+                if all(shapes(self.ledger.own(name)) == shapes(column) for name, column in columns.items()):
+                    alike.setdefault(tuple(columns), []).append((columns, chosen))
+            for some in alike.values():
+                for _, number in self.promising([columns for columns, _ in some], remaining, good):
+                    columns, chosen = some[number]
+                    tables = self.ledger.repaired(columns)
+                    count = self.worth(tables, remaining, good)
+                    changed = (
+                        pair
+                        for pair in chosen
+                        if not self.ledger.same(self.ledger.own(pair[0].name), columns[pair[0].name])
+                    )
+                    first = next(changed, None)
+                    if count and first is not None:
+                        yield Option(*first, count, False, tables)
 
     def series(self, count: int) -> Iterator[list[Claim | None]]:
         """What the steps of a loop may hold: the gradients of the tensors that a loop of the forward pass makes, one
@@ -686,7 +702,18 @@ class Audit:
                     first = Claim(tensor, self.sign, terms - 1 if last else 0)
                     yield [first, *middle, Claim(tensor, self.sign)]
 
-    def candidates(self, step: Step) -> Iterator[Claim]:
+    def candidates(self, step: Step) -> list[Claim]:
+        """What a line might have been meant to hold and does not, every value once."""
+        seen = {values_of(self.ledger.own(step.name))}
+        found = []
+        for claim in self.meant(step):
+            right = self.ledger.right(claim)
+            if values_of(right) not in seen and not self.ledger.same(self.ledger.own(step.name), right):
+                seen.add(values_of(right))
+                found.append(claim)
+        return found
+
+    def meant(self, step: Step) -> Iterator[Claim]:
         """What a line might have been meant to hold: what its name says first, then every cotangent of its shape, with
         the factors that people leave for later.
         """
@@ -729,6 +756,11 @@ class Option:
 
 def shapes(column: Column) -> list[tuple[int, ...]]:
     return [value.shape for value in column]
+
+
+def values_of(column: Column) -> tuple[bytes, ...]:
+    """The numbers of a column, to be found again."""
+    return tuple(value.tobytes() for value in column)
 
 
 def copied(step: Step) -> str:

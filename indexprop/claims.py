@@ -111,8 +111,7 @@ def prepare(
         recording = Recording(subject, (), hints, inputs, after)
     if not name:
         name = recording.lifted.tensor(after[0][0]) or ""
-    forward = algebra.needed(recording.lifted.program, (name,)).input_names if name else ()
-    starts = [tensor for tensor in recording.tracer.fills if tensor not in forward]
+    starts = starting(recording, name)
     if set(starts) & set(recording.lifted.program.input_names):
         inputs = tuple(tensor for tensor in inputs if tensor not in starts)
         recording = Recording(subject, (), hints, inputs, after, starts)
@@ -152,6 +151,17 @@ def starting_at_zero(recording: Recording) -> list[str]:
     }
     words = {rest for name in recording.lifted.names.values() for rest in meanings(name)}
     return sorted(numbers & words - {*recording.lifted.program.input_names, *recording.inputs})
+
+
+def starting(recording: Recording, loss: str) -> list[str]:
+    """What starts as one constant and is no parameter: sums, and states that the forward pass gives new values."""
+    lifted, fills = recording.lifted, recording.tracer.fills
+    if not loss:
+        return list(fills)
+    forward = algebra.needed(lifted.program, (loss,))
+    hand = [step.name for step in lifted.program.steps if step.name not in {one.name for one in forward.steps}]
+    states = {lifted.names[step.name] for step in forward.steps if not is_update(step, lifted, forward, hand)}
+    return [name for name in fills if name not in forward.input_names or lifted.names[name] in states]
 
 
 def find_loss(lifted: Lifted) -> tuple[str, str]:

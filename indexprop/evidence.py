@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from typing import Any, TypeAlias
 
-from indexprop import agreement, algebra, calculus, execution, ir, printing, validation, variation
+from indexprop import agreement, algebra, calculus, codegen, execution, ir, printing, semantics, validation, variation
 from indexprop.agreement import close
 from indexprop.completion import Lifted
 from indexprop.errors import IndexpropError, Problem
@@ -58,6 +58,20 @@ class Draw:
     sizes: Mapping[Index, int]
 
 
+class Alone:
+    """A line as it reads, without a check of what is given: most lines run once or twice."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        compiled = execution.compile(program, specialise=False)
+        self.function = compiled.function
+        self.words = codegen.Writer(program, compiled.arrangement, compiled.style).names
+
+    def __call__(self, table: Mapping[str, Array]) -> Array:
+        given = {self.words[name]: table[name] for name in self.program.input_names}
+        return self.function(**given)[self.program.outputs[0]]
+
+
 class Ledger:
     """Everything that an audit compares: the code's lines and the derived ones, on several draws."""
 
@@ -81,7 +95,8 @@ class Ledger:
         self.cotangent_of = {derived: name for name, derived in self.gradient.cotangents.items()}
         self.axes = {**self.gradient.program.axes, **program.axes}
         self.resized = resized(lifted)
-        self.functions: dict[Step, execution.Compiled] = {}
+        self.functions: dict[Step, Alone] = {}
+        self.rights: dict[Claim, Column] = {}
         self.blocks: dict[tuple[Step, ...], execution.Compiled] = {}
         self.run_own = agreement.everything(program)
         self.run_derived = agreement.everything(self.gradient.program)
@@ -157,12 +172,15 @@ class Ledger:
         return [draw.derived[name] for draw in self.draws]
 
     def right(self, claim: Claim) -> Column:
-        column = (
-            self.derived(self.gradient.cotangents[claim.tensor])
-            if claim.part is None
-            else self.parts[claim.tensor][claim.part]
-        )
-        return [value * self.number(claim.factor, draw) for value, draw in zip(column, self.draws, strict=True)]
+        if claim not in self.rights:
+            column = (
+                self.derived(self.gradient.cotangents[claim.tensor])
+                if claim.part is None
+                else self.parts[claim.tensor][claim.part]
+            )
+            pairs = zip(column, self.draws, strict=True)
+            self.rights[claim] = [value * self.number(claim.factor, draw) for value, draw in pairs]
+        return self.rights[claim]
 
     @staticmethod
     def number(factor: ir.Factor, draw: Draw) -> float:
@@ -182,32 +200,43 @@ class Ledger:
             name = ir.fresh(step.name, self.axes)
             step = replace(step, target=Access(name, step.target.slots), loop=None)
         if step not in self.functions:
-            inputs = [Access(name, self.axes[name]) for name in dict.fromkeys(access.tensor for access in step.reads)]
-            names = {access.tensor for access in inputs}
-            extra = [access for access in self.forward.inputs if access.tensor not in names]
-            axes = self.axes.get(step.name, step.target.names)
-            zero = Step(Access(step.name, axes), (ir.term((), ir.ZERO),))
-            steps = [step] if step.operation == "=" else [zero, step]
-            facts = self.lifted.program.facts
             try:
-                program = validation.assemble(steps, inputs=[*inputs, *extra], outputs=[step.name], facts=facts)
-                self.functions[step] = execution.compile(program)
+                self.functions[step] = self.alone(step)
             except (IndexpropError, LookupError):
                 return None
         function = self.functions[step]
         column = []
         for table in tables or [{**draw.derived, **draw.own} for draw in self.draws]:
-            given = {name: table.get(name) for name in calculus.program_of(function.program).input_names}
-            if any(value is None for value in given.values()):
+            given = {name: table[name] for name in function.program.input_names if table.get(name) is not None}
+            if len(given) < len(function.program.inputs):
                 return None
             try:
+                semantics.sizes_of(function.program, {name: np.shape(value) for name, value in given.items()})
                 with np.errstate(all="ignore"):
-                    value = function(**given)[step.name]
-                lost = agreement.cancelled(calculus.program_of(function.program), {**given, step.name: value})
+                    value = function(given)
+                lost = agreement.cancelled(function.program, {**given, step.name: value})
                 column.append(np.zeros_like(value) if lost else value)
-            except (IndexpropError, ValueError, LookupError):
+            except (IndexpropError, ValueError, LookupError, TypeError):
                 return None
         return column
+
+    def alone(self, step: Step, others: Mapping[str, Sequence[Index]] | None = None) -> Alone:
+        """A line as a function of what it reads; `others` are axes that are not as they are known."""
+        axes = {**self.axes, **(others or {})}
+        inputs = [Access(name, tuple(axes[name])) for name in dict.fromkeys(access.tensor for access in step.reads)]
+        names = {access.tensor for access in inputs}
+        extra = [access for access in self.forward.inputs if access.tensor not in names]
+        zero = Step(Access(step.name, tuple(axes.get(step.name, step.target.names))), (ir.term((), ir.ZERO),))
+        steps = [step] if step.operation == "=" else [zero, step]
+        facts = self.lifted.program.facts
+        return Alone(validation.assemble(steps, inputs=[*inputs, *extra], outputs=[step.name], facts=facts))
+
+    def gives(self, step: Step, right: Column) -> bool:
+        """Whether a line gives some value on every draw; the first that it does not decides."""
+        return all(
+            self.same(self.compute(step, [{**draw.derived, **draw.own}]), [value])
+            for draw, value in zip(self.draws, right, strict=True)
+        )
 
     def repaired(self, columns: Mapping[str, Column]) -> list[Values]:
         """The code's values on every draw, if some lines held something else."""
@@ -215,10 +244,7 @@ class Ledger:
             {**draw.own, **{name: column[number] for name, column in columns.items()}}
             for number, draw in enumerate(self.draws)
         ]
-        changed, known = set(columns), -1
-        while known != len(changed):  # a line may add to what an earlier one began
-            known = len(changed)
-            changed.update(step.name for step in self.hand if changed & {access.tensor for access in step.reads})
+        changed = self.following(self.hand, columns)
         steps = [step for step in self.hand if step.name in changed and step.name not in columns]
         if any(step.loop for step in steps):
             return [self.done_again(steps, table) for table in tables]
@@ -228,6 +254,15 @@ class Ledger:
                 before = table[step.name] if step.operation == "+=" else 0.0
                 table[step.name] = None if values is None or before is None else before + values[number]
         return tables
+
+    @staticmethod
+    def following(lines: Sequence[Step], names: Iterable[str]) -> set[str]:
+        """Some tensors, and what lines compute from them."""
+        changed, known = set(names), -1
+        while known != len(changed):  # a line may add to what an earlier one began
+            known = len(changed)
+            changed.update(step.name for step in lines if changed & {access.tensor for access in step.reads})
+        return changed
 
     def done_again(self, steps: Sequence[Step], table: Values) -> Values:
         """The values with some lines computed anew together, as the lines of a block have to be."""

@@ -69,7 +69,7 @@ class Diagnosis:
 
     def is_right(self, step: Step) -> bool:
         """Whether a changed line gives the right value."""
-        return self.ledger.same(self.ledger.compute(step), self.right)
+        return self.ledger.gives(step, self.right)
 
     def times(self, factor: ir.Factor) -> Step:
         body = ir.multiply(scaling(factor), formulas.expression(self.step.terms))

@@ -212,6 +212,7 @@ CHANGES = [
     ("embedding_mean", "dW = h.T @ dz", "dW = 2 * h.T @ dz", CONSTANT),
     ("graph", "dZ0 = dH * (Z0 > 0)", "dZ0 = Z0 > 0", DROPPED),
     ("elu_huber", "dz1 = da1 * d_elu(z1)", "dz1 = d_elu(z1)", DROPPED),
+    ("rnn_last", "dz = dh * (1 - h**2)", "dz = dh * (1 + h**2)", CONSTANT),
     ("lstm_time", "dc = dc + dh * o * (1 - tc ** 2)", "dc = dc + dh * o * (1 - tc)", FUNCTION),
 ]
 
