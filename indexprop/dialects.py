@@ -52,7 +52,8 @@ NUMPY_AMONG = '''
 def among(spec, chosen, *operands):
     """einsum over the entries where `chosen` holds; the others do not enter, not even as 0 * inf."""
     with np.errstate(all="ignore"):
-        found = np.einsum(spec, chosen, *operands, optimize=True)
+        ones = chosen.astype(np.result_type(*operands))  # numpy 2.4 adds up truth values by "or"
+        found = np.einsum(spec, ones, *operands, optimize=True)
         if np.isfinite(found).all():
             return found
         inputs, out = spec.split("->")

@@ -332,6 +332,15 @@ def test_a_call_leaves_the_condition_of_the_next_as_it_is():
         np.testing.assert_allclose(step(**arrays)["y"], evaluate(program, arrays)["y"].tolist())
 
 
+@pytest.mark.parametrize("specialise", [True, False])
+def test_what_a_condition_chooses_is_counted(specialise):
+    """Numpy 2.4 adds up truth values by "or" in some einsums."""
+    program = ip.parse("input C[j,d] \n Y[i] = sum[j,d]([j <= i] D[i,d] B[i])")
+    arrays = drawn(program)
+    found = ip.compile(program, specialise=specialise)(**arrays)["Y"]
+    np.testing.assert_allclose(found, np.arange(1, 5) * arrays["D"].sum(1) * arrays["B"])
+
+
 def test_numbers_that_overflow_where_they_are_left_out():
     """In a contraction with a condition, whatever the order of its products."""
     program = ip.parse("Y[i,d] = [n[j]] [j <= i] A[i,j] C[j,d] B[j]")
