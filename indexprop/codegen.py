@@ -1336,7 +1336,8 @@ def surroundings(writer: Writer, body: Sequence[str]) -> tuple[list[str], list[s
     helpers = [spoken.spelling(TABLE[name]).strip("\n") for name in TABLE if name in writer.helpers]
     helpers += [text.strip("\n") for name, text in spoken.helpers.items() if name in writer.helpers]
     said = "\n".join([*helpers, *body])
-    imports = ["import math", ""] if re.search(r"\bmath\.", said) else []
+    standard = [f"import {module}" for module in ("contextvars", "math") if re.search(rf"\b{module}\.", said)]
+    imports = [*standard, ""] if standard else []
     imports += ["import jax"] if re.search(r"\bjax\.", said) else []
     imports += [spoken.imports]
     imports += ["from opt_einsum import contract"] if "contract" in writer.uses else []

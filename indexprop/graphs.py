@@ -288,8 +288,6 @@ class Graph:
                 return other if numbers[0] == 1.0 else one
             case "divide" | "subtract", (one, _), (None, value) if value == (1.0 if ufunc == "divide" else 0.0):
                 return one
-            case "divide", (_, other), (1.0, None):
-                return self.map("reciprocal", other)
         if all(number is not None for number in numbers):
             return self.constant(fold_numbers(ufunc, [number for number in numbers if number is not None]))
         decided = refs[1:] if ufunc == "where" else refs

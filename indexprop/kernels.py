@@ -15,6 +15,8 @@ from indexprop.workspaces import FIXED, Buffer, Place, Workspace
 
 ONES_UP_TO = 1 << 16
 SLICED_FROM = 1 << 18
+WIDE_UP_TO = 1 << 13
+OPERATORS = {"add": " + ", "subtract": " - ", "multiply": " * ", "divide": " / "}
 KEYWORD_OUT = frozenset({"maximum", "minimum"})  # numpy is moving away from a third argument by position for these
 COSTS = {"exp": 10, "quiet_exp": 10, "tanh": 10, "log": 10}
 
@@ -33,11 +35,44 @@ def emit_map(work: Workspace, value: Value) -> None:
     if ufunc == "where":
         emit_where(work, value, arguments, order)
     elif ufunc == "quiet_exp":
-        call(work, value, "np.exp", arguments, order)
-        work.lines[-1:] = ['with np.errstate(over="ignore"):', f"    {work.lines[-1]}"]
+        call(work, value, f"{work.quiet()}.run", ["np.exp", *arguments], order)
+    elif not order and ufunc in OPERATORS and value not in work.given:
+        numbers = [
+            f"{one.detail}" if one.operation == "constant" else work.places[one].text for one, _ in value.operands
+        ]
+        work.places[value] = place = work.allocate(value, order)
+        work.lines.append(f"{place.text} = {OPERATORS[ufunc].join(numbers)}")
     else:
+        if ufunc in OPERATORS and value.count <= WIDE_UP_TO:
+            arguments = [
+                widened(work, value, operand, labels, want) or text
+                for (operand, labels), text in zip(value.operands, arguments, strict=True)
+            ]
         call(work, value, f"np.{ufunc}", arguments, order)
     work.record(value, ufunc.removeprefix("quiet_"), value.count * COSTS.get(ufunc, 1))
+
+
+def widened(work: Workspace, value: Value, operand: Value, labels: Sequence[int], want: Sequence[int]) -> str | None:
+    """A copy of an operand along every axis, if it is the only one that lacks some, and not a number.
+
+    Where arrays are small, numpy takes far longer to broadcast than to copy and go through equal shapes.
+    """
+    others = [work.memory(*both) for both in value.operands if both[0] is not operand and both[0] in work.places]
+    if others != [tuple(want)] or not 0 < len(labels) < len(want) or operand.truth:
+        return None
+    order = [value.axes.index(label) for label in want]
+    names = tuple(value.names[axis] for axis in order)
+    copy = Value("copy", None, ((operand, tuple(labels)),), tuple(want), value.shape_in(order), names, value.step)
+    copy.tensor = operand.tensor
+    place = work.allocate(copy, range(len(want)))
+    work.places[copy] = place
+    work.uses.last[copy] = value
+    work.extra.append(copy)
+    memory = work.memory(operand, labels)
+    ahead = [*(label for label in want if label not in memory), *memory]
+    into = work.seen(copy, work.writer.align(work.code(copy, want), tuple(map(str, ahead))), "turned")
+    work.lines.append(f"{into}[...] = {work.operand(operand, labels, memory)}")
+    return place.text
 
 
 def map_order(work: Workspace, value: Value) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from indexprop.graphs import COMPARISONS, Graph, Ref, Unknown, fold_numbers
 ARITHMETIC = frozenset({"add", "subtract", "multiply", "divide", "power", "negative", "reciprocal", "square", "sqrt"})
 UFUNCS = ARITHMETIC | {"maximum", "minimum", "absolute", "sign", "exp", "log", "log1p", "expm1"}
 UFUNCS |= {"sin", "cos", "tan", "arctan", "sinh", "cosh", "tanh"}
-SHORTER = {"sigmoid": "np.reciprocal(1 + quiet_exp(-{x}))"}
+SHORTER = {"sigmoid": "1 / (1 + quiet_exp(-{x}))"}
 """Spellings with fewer passes than the table's, for arrays that are overwritten on the way. `quiet_exp` may overflow
 without a warning, because 1 / inf is the right 0.
 """
