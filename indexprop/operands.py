@@ -103,6 +103,10 @@ class Recorder(Protocol):
     def line_of(self, value: Traced, word: str) -> Traced: ...
     def at_slots(self, value: Traced, slots: dict[Index, Slot]) -> Expr: ...
     def apply(self, name: str, function: Any, args: Sequence[Any], kwargs: Any) -> Any: ...
+    def called(self, function: Any, /, *args: Any, **kwargs: Any) -> Any: ...
+    def attribute(self, owner: Any, name: str) -> Any: ...
+    def decided(self, test: Traced) -> bool: ...
+    def put(self, owner: Any, key: Any, value: Any, name: str = "") -> None: ...
     def read(self, owner: Traced, key: Any) -> Symbol: ...
     def whole(self, value: Any) -> Affine: ...
     def plain(self, value: Any) -> Any: ...
@@ -119,7 +123,6 @@ class Traced:
     `stale` where numpy shows other values by now.
     """
 
-    __array_ufunc__ = None
     __hash__ = object.__hash__
 
     def __init__(
@@ -147,7 +150,7 @@ class Traced:
         tracer.alive.add(self)
 
     def __bool__(self) -> bool:
-        return bool(self.data)
+        return self.tracer.decided(self)
 
     def __format__(self, spec: str) -> str:
         return format(self.data, spec)
@@ -163,6 +166,30 @@ class Traced:
     def __array__(self, *_: Any, **__: Any) -> Any:
         raise self.tracer.stop("an array goes into code that the lift does not follow")
 
+    # code that is not rewritten, such as a callback of a library, meets an array all the same
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        return self.tracer.called(ufunc if method == "__call__" else getattr(ufunc, method), *inputs, **kwargs)
+
+    def __array_function__(self, function: Any, _: Any, args: Any, kwargs: Any) -> Any:
+        return self.tracer.called(function, *args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return self.tracer.attribute(self, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("shape", "dtype", "strides", "flat", "real", "imag", "T"):
+            raise self.tracer.stop(f"the attribute .{name} of an array is set", way_out="Make another array instead.")
+        object.__setattr__(self, name, value)
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.tracer.part(self, key)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.tracer.put(self, key, value)
+
     def __index__(self) -> int:
         raise self.tracer.stop("a computed value is used as a position", way_out=INDEXED)
 
@@ -177,6 +204,36 @@ class Traced:
 
     def __deepcopy__(self, _: Any) -> Any:
         return self.__copy__()
+
+
+OPERATORS = {
+    "Add": "add", "Sub": "sub", "Mult": "mul", "Div": "truediv", "Pow": "pow", "MatMult": "matmul",
+    "FloorDiv": "floordiv", "Mod": "mod", "BitAnd": "and", "BitOr": "or", "BitXor": "xor",
+}  # fmt: skip
+"""Python's words for its operators, and the methods that stand for them."""
+
+COMPARISONS = {"Lt": "lt", "LtE": "le", "Gt": "gt", "GtE": "ge", "Eq": "eq", "NotEq": "ne"}
+
+
+def _answering(word: str, asked: str, turned: bool = False) -> Callable[[Traced, Any], Any]:
+    def method(self: Traced, other: Any) -> Any:
+        if not isinstance(other, (Traced, int, float)) and not hasattr(other, "dtype"):
+            return NotImplemented
+        operands = (other, self) if turned else (self, other)
+        return getattr(self.tracer, asked)(word, *operands)
+
+    return method
+
+
+for _word, _name in OPERATORS.items():
+    setattr(Traced, f"__{_name}__", _answering(_word, "operated"))
+    setattr(Traced, f"__r{_name}__", _answering(_word, "operated", turned=True))
+    setattr(Traced, f"__i{_name}__", _answering(_word, "augmented"))
+for _word, _name in COMPARISONS.items():
+    setattr(Traced, f"__{_name}__", _answering(_word, "compared"))
+for _word, _name in (("USub", "neg"), ("UAdd", "pos"), ("Invert", "invert")):
+    setattr(Traced, f"__{_name}__", lambda self, word=_word: self.tracer.turned(word, self))
+Traced.__abs__ = lambda self: self.tracer.called(abs, self)  # type: ignore[attr-defined]
 
 
 class Selection(Traced):
@@ -223,6 +280,9 @@ class Method:
 
     owner: Traced
     name: str
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.owner.tracer.called(self, *args, **kwargs)
 
 
 Symbol: TypeAlias = tuple[Slots, Expr]

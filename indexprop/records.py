@@ -36,10 +36,12 @@ class Branch:
 
 @dataclass
 class Plan:
-    """Other data for a second run: arrays for the sources by name, and values for literal integers by their order."""
+    """Other data for a second run: arrays for the sources by name, and for literal integers, by their order, the value
+    that they have and the one that they get; what the code computes from sizes is no longer that value.
+    """
 
     arrays: Mapping[str, Any]
-    integers: Mapping[int, int]
+    integers: Mapping[int, tuple[int, int]]
 
 
 class Record:

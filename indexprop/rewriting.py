@@ -120,6 +120,7 @@ class Rewriter(ast.NodeTransformer):
         self.private = private
         self.owner = ""
         self.scope = ""
+        self.first = ""
 
     def ask(self, method: str, node: ast.AST, *arguments: ast.expr, keywords: Sequence[ast.keyword] = ()) -> ast.Call:
         """The call of a method of the tracer, with the place of a node first."""
@@ -160,6 +161,8 @@ class Rewriter(ast.NodeTransformer):
     def visit_Call(self, node: ast.Call) -> ast.AST:
         self.generic_visit(node)
         if isinstance(node.func, ast.Name) and node.func.id in ("super", "locals", "globals"):
+            if node.func.id == "super" and not node.args and self.first:
+                node.args = [ast.Name("__class__", ast.Load()), ast.Name(self.first, ast.Load())]
             return node
         match node:
             case ast.Call(ast.Call(args=[_, ast.Name() as owner, ast.Constant("append")]), [value]):
@@ -226,9 +229,10 @@ class Rewriter(ast.NodeTransformer):
         return node
 
     def visit_comprehension(self, node: ast.comprehension) -> ast.AST:
-        source = node.iter
+        source, tests = node.iter, list(node.ifs)
         self.generic_visit(node)
         node.iter = self.ask("loop", source, node.iter)
+        node.ifs = [self.ask("branch", test, made) for test, made in zip(tests, node.ifs, strict=True)]
         return node
 
     def visit_While(self, node: ast.While) -> ast.AST:
@@ -329,10 +333,10 @@ class Rewriter(ast.NodeTransformer):
         everything = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
         names = [argument.arg for argument in everything]
         loads = [part.id for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Load)]
-        outer = self.owner, self.scope
-        self.owner, self.scope = "", f"{self.scope}.{node.name}"
+        outer = self.owner, self.scope, self.first
+        self.owner, self.scope, self.first = "", f"{self.scope}.{node.name}", names[0] if names else ""
         self.generic_visit(node)
-        self.owner = outer[0]
+        self.owner, _, self.first = outer
         head: list[ast.stmt] = []
         for name in names:
             if name in ("self", "cls"):

@@ -23,7 +23,7 @@ from typing import Any
 from indexprop import ir, validation
 from indexprop.arranging import FILLS, MADE
 from indexprop.ir import Access, Count, Size
-from indexprop.operands import INDEXED, METHODS, RULES, Dim, Method, Scalar, Selection, Traced
+from indexprop.operands import INDEXED, METHODS, OPERATORS, RULES, Dim, Method, Scalar, Selection, Traced
 from indexprop.records import Branch, Plan
 from indexprop.rewriting import TRACER, Code, LiftError, Rewriter, lambda_of, name_of, public, stored_names
 from indexprop.subscripts import counted, quotient
@@ -78,11 +78,19 @@ class Tracer(Values):
 
     def binary(self, place: int, word: str, one: Any, other: Any) -> Any:
         self.at(place)
+        return self.operated(word, one, other)
+
+    def operated(self, word: str, one: Any, other: Any) -> Any:
         name, function = BINARY[word]
+        if word == "Mod" and isinstance(one, (str, bytes)):
+            return function(one, plain(other))
         if self.involved(one, other):
             return self.apply(name, function, (one, other), {})
-        result = function(one, other)
-        return self.counted(name, result, one, other)
+        method = getattr(type(one), f"__{OPERATORS.get(word)}__", None)
+        if method is not None and self.is_users(method):
+            result = self.called(types.MethodType(method, one), other)
+            return function(one, other) if result is NotImplemented else result
+        return self.counted(name, function(one, other), one, other)
 
     def counted(self, name: str, result: Any, one: Any, other: Any) -> Any:
         """Arithmetic with sizes and named numbers: integers and floats that remember."""
@@ -113,6 +121,9 @@ class Tracer(Values):
 
     def unary(self, place: int, word: str, one: Any) -> Any:
         self.at(place)
+        return self.turned(word, one)
+
+    def turned(self, word: str, one: Any) -> Any:
         name, function = UNARY[word]
         if self.involved(one):
             return self.apply(name, function, (one,), {})
@@ -122,6 +133,9 @@ class Tracer(Values):
 
     def compare(self, place: int, word: str, one: Any, other: Any) -> Any:
         self.at(place)
+        return self.compared(word, one, other)
+
+    def compared(self, word: str, one: Any, other: Any) -> Any:
         name, function = COMPARED[word]
         if self.involved(one, other) and one is not None and other is not None:
             return self.apply(name, function, (one, other), {})
@@ -129,7 +143,13 @@ class Tracer(Values):
 
     def get(self, place: int, owner: Any, name: str) -> Any:
         self.at(place)
+        return self.attribute(owner, name)
+
+    def attribute(self, owner: Any, name: str) -> Any:
         if not isinstance(owner, Traced):
+            known = getattr(type(owner), name, None)
+            if isinstance(known, property) and known.fget is not None and self.is_users(known.fget):
+                return self.called(types.MethodType(known.fget, owner))
             value = getattr(owner, name)
             if isinstance(owner, types.ModuleType):
                 return value
@@ -211,14 +231,19 @@ class Tracer(Values):
 
     def branch(self, place: int, test: Any) -> Any:
         self.at(place)
-        data = isinstance(test, Traced)
-        if data and test.data.size != 1:
+        if isinstance(test, Traced):
+            return self.decided(test)
+        if isinstance(test, bool):
+            self.path.setdefault((self.line().number, test), Branch(self.line(), test, data=False))
+        return test
+
+    def decided(self, test: Traced) -> bool:
+        """What the code does next depends on an array: it is followed, and said."""
+        if test.data.size != 1:
             raise self.stop("an array decides a branch", way_out="Use np.where.")
-        line = self.line()
-        taken = bool(test)
-        if data or isinstance(test, bool):
-            self.path.setdefault((line.number, taken), Branch(line, taken, data))
-        return taken if data else test
+        taken = bool(test.data)
+        self.path[self.line().number, taken] = Branch(self.line(), taken, data=True)
+        return taken
 
     def loop(self, place: int, values: Any) -> Iterator[Any]:
         """What a loop runs over, with a count of its passes; a generator of the code counts those of its own loops."""
@@ -246,6 +271,9 @@ class Tracer(Values):
 
     def call(self, place: int, function: Any, /, *args: Any, **kwargs: Any) -> Any:
         self.at(place)
+        return self.called(function, *args, **kwargs)
+
+    def called(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
         here, np = self.here, self.np
         if isinstance(function, Method):
             owner, name = function.owner, function.name
@@ -254,11 +282,11 @@ class Tracer(Values):
             return self.apply(name, getattr(type(owner.data), name), (owner, *args), kwargs)
         if "out" in kwargs and isinstance(kwargs["out"], Traced):
             target = kwargs.pop("out")
-            result = self.step(self.called_by(target), self.traced(self.call(place, function, *args, **kwargs)))
+            result = self.step(self.called_by(target), self.traced(self.called(function, *args, **kwargs)))
             self.overwrite(target, result)
             return target
         if isinstance(function, np.vectorize) and self.involved(*args):
-            return self.vectorized(place, function, *args, **kwargs)
+            return self.vectorized(function, *args, **kwargs)
         if function in (np.take, np.take_along_axis) and self.involved(*args):
             return self.taken(function, *args, **kwargs)
         if function in (np.shape, np.ndim, np.size) and isinstance(args[0], Traced):
@@ -283,6 +311,10 @@ class Tracer(Values):
                 return args[0]
             count = quotient(args[0].expr) if not any(True for _ in ir.accesses(args[0].expr)) else None
             return int(args[0]) if count is None else self.floor(int(args[0]), count)
+        if function is builtins.divmod and isinstance(args[0], (Dim, Traced)):
+            return self.operated("FloorDiv", *args), self.operated("Mod", *args)
+        if function is builtins.pow and len(args) == 2:
+            return self.operated("Pow", *args)
         if function is builtins.len and len(args) == 1 and isinstance(args[0], Traced):
             return self.shape(args[0])[0]
         if function is builtins.isinstance and isinstance(args[0], Traced):
@@ -295,6 +327,8 @@ class Tracer(Values):
         whole = len(args) == 1 and isinstance(args[0], Traced) and args[0].data.ndim
         if function is builtins.sum and whole:
             return self.apply("sum", np.sum, (args[0], 0), {})
+        if function in (builtins.max, builtins.min) and "key" in kwargs and self.holds_traced(args):
+            return function(*args, **kwargs)
         if function in (builtins.max, builtins.min) and whole and args[0].data.ndim == 1:
             return self.apply(function.__name__, getattr(np, function.__name__), args, {})
         if function in (builtins.max, builtins.min) and self.holds_traced(args):
@@ -316,7 +350,7 @@ class Tracer(Values):
             start: Any = vars(function).get("__init__")
             if self.is_users(start) and vars(object)["__new__"] is getattr(function, "__new__", None):
                 instance: Any = object.__new__(function)
-                self.call(place, types.MethodType(start, instance), *args, **kwargs)
+                self.called(types.MethodType(start, instance), *args, **kwargs)
                 return instance
         elif self.is_users(vars(type(function)).get("__call__")):
             function = types.MethodType(vars(type(function))["__call__"], function)
@@ -336,9 +370,9 @@ class Tracer(Values):
         arrays = [part for part in flatten((args, kwargs)) if isinstance(part, Traced)]
         return self.apply(label, function, args, kwargs) if arrays else function(*args, **kwargs)
 
-    def vectorized(self, place: int, function: Any, *args: Any, **kwargs: Any) -> Any:
+    def vectorized(self, function: Any, *args: Any, **kwargs: Any) -> Any:
         """What np.vectorize calls for every entry, called once for the whole array: the same where it is pointwise."""
-        result = self.traced(self.call(place, function.pyfunc, *args, **kwargs))
+        result = self.traced(self.called(function.pyfunc, *args, **kwargs))
         given = function(*plain(args), **{key: plain(value) for key, value in kwargs.items()})
         if self.plan is None and not (
             result.data.shape == given.shape and self.np.allclose(result.data, given, equal_nan=True)
@@ -429,6 +463,9 @@ class Tracer(Values):
     def bind(self, place: int, name: str, value: Any, plain: bool = False) -> Any:
         """A value gets a name: data becomes an input, an expression becomes a step."""
         self.at(place)
+        return self.named(name, value, plain)
+
+    def named(self, name: str, value: Any, plain: bool = False) -> Any:
         if isinstance(value, int) and not isinstance(value, bool) and name in self.wanted:
             value = float(value)
         if isinstance(value, int) and not isinstance(value, bool):
@@ -476,9 +513,13 @@ class Tracer(Values):
 
     def bind_key(self, place: int, key: str, value: Any, owner: str) -> Any:
         """An entry of a dict is called by its key; by the dict and its key where that name is taken."""
+        self.at(place)
+        return self.named_key(key, value, owner)
+
+    def named_key(self, key: str, value: Any, owner: str) -> Any:
         taken = key in self.tensors and not (isinstance(value, Traced) and value.name)
         name = re.sub(r"\W+", "_", key)
-        return self.bind(place, f"{owner}.{name}" if taken and owner else name, value)
+        return self.named(f"{owner}.{name}" if taken and owner else name, value)
 
     def bind_entry(self, name: str, value: Any) -> Any:
         """An entry of a list that gets a name: data is called by its place, unless it is a start to add to."""
@@ -508,8 +549,8 @@ class Tracer(Values):
                 self.axes.describe(value.expr.index, name)
             return value
         number = len(self.literals)
-        if self.plan is not None and number in self.plan.integers:
-            value = self.plan.integers[number]
+        if self.plan is not None and self.plan.integers.get(number, (None, 0))[0] == value:
+            value = self.plan.integers[number][1]
         mark = self.axes.new(value)
         self.axes.rule(mark, value)
         self.axes.describe(mark, name)
@@ -577,6 +618,9 @@ class Tracer(Values):
 
     def augment(self, place: int, word: str, owner: Any, value: Any, called: str) -> Any:
         self.at(place)
+        return self.augmented(word, owner, value, called)
+
+    def augmented(self, word: str, owner: Any, value: Any, called: str = "") -> Any:
         name, function = BINARY[word]
         if not self.involved(owner, value):
             return self.counted(name, function(owner, value), owner, value)
@@ -638,17 +682,20 @@ class Tracer(Values):
 
     def store(self, place: int, owner: Any, key: Any, value: Any, name: str = "") -> None:
         self.at(place)
+        self.put(owner, key, value, name)
+
+    def put(self, owner: Any, key: Any, value: Any, name: str = "") -> None:
         if not isinstance(owner, Traced):
             if isinstance(owner, self.np.ndarray) and self.holds_traced((key, value)):
                 raise self.stop("a part of an array is written", way_out=INDEXED)
             if isinstance(value, (Traced, self.np.ndarray)):
-                value = self.bind_key(
-                    place, key if isinstance(key, str) else self.entry_name(name, owner, key), value, name
-                )
+                value = self.named_key(key if isinstance(key, str) else self.entry_name(name, owner, key), value, name)
             owner[plain(key)] = value
             return
         parts = [part for part in flatten((key, value)) if isinstance(part, Traced)]
-        symbolic = self.steps_only and (owner.fill or owner.writing is not None or not all(map(self.is_raw, parts)))
+        symbolic = self.steps_only and (
+            owner.fill or owner.writing is not None or owner.name in self.given or not all(map(self.is_raw, parts))
+        )
         if self.is_data(owner) and all(map(self.is_data, parts)) and not symbolic:
             self.fill_data(owner, key, value)
         elif (mask := self.mask_of(owner, key)) is not None:
@@ -708,7 +755,7 @@ class Tracer(Values):
         if function.__name__ == "<lambda>" and (found := lambda_of(function)) is not None:
             return Code("".join(linecache.getlines(filename)), filename), found
         try:
-            lines, start = inspect.getsourcelines(function)
+            lines, start = inspect.getsourcelines(function.__code__)  # not of what it wraps
         except (OSError, TypeError):
             raise self.stop(
                 f"the source of {function.__name__} is not there", way_out="Put the function into a file."

@@ -30,8 +30,13 @@ class Values(Record):
     """A record, and the values that take part in its operations.
 
     `alive` are the values that somebody holds: a change in place is seen by all of them. `ranges` are those that are
-    made of sizes, `given` the arguments of the function.
+    made of sizes, `given` the arguments of the function. What code calls, asks and decides is known to the tracer.
     """
+
+    called: Callable[..., Any]
+    attribute: Callable[..., Any]
+    decided: Callable[[Traced], bool]
+    put: Callable[..., None]
 
     def __init__(self, plan: Plan | None = None) -> None:
         super().__init__(plan)

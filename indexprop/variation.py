@@ -45,8 +45,8 @@ def plan(record: Record, seed: int, *, resized: bool, larger: bool = False, trut
             drawn = similar(old, shape, rng, truths)
         arrays[record.origins[name]] = drawn
     integers = {
-        number: sizes[axes.find(mark)]
-        for number, (_, _, mark) in enumerate(record.literals)
+        number: (value, sizes[axes.find(mark)])
+        for number, (_, value, mark) in enumerate(record.literals)
         if axes.find(mark) in sizes
     }
     return Plan(arrays, integers)

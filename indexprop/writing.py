@@ -108,7 +108,8 @@ class Writing:
                     value = ir.add(value, ir.negate(put(self.base, patch.slots)))
                 else:
                     base = ir.add(*(ir.multiply(*guards, base) for guards in outside(bounds, names)))
-            extra.append((line(where, value, "+="), patch))
+            if value != ir.ZERO:
+                extra.append((line(where, value, "+="), patch))
         yield line(target, base), None
         yield from extra
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
+import itertools
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -496,3 +498,100 @@ def test_an_infinite_constant_is_a_word_of_the_notation() -> None:
     lifted = lift(masked_scores, [normal(4, 3), np.array([[True, False, True]] * 4)])
     tables = semantics.evaluate(lifted.program, {"scores": normal(4, 3), "keep": np.array([[True, False, True]] * 4)})
     assert all(value == 0 for value in np.array(tables["result"].tolist())[:, 1])
+
+
+# --- code that is not rewritten, and what depends on data ------------------------------------------------------------
+
+
+class Pair:
+    """Operators and properties of the author's own."""
+
+    def __init__(self, left, right):  # type: ignore[no-untyped-def]
+        self.left, self.right = left, right
+
+    @property
+    def total(self):  # type: ignore[no-untyped-def]
+        return self.left + self.right
+
+    def __mul__(self, other):  # type: ignore[no-untyped-def]
+        return Pair(self.left * other, self.right)
+
+    def scaled(self, x):  # type: ignore[no-untyped-def]
+        return x * 2
+
+
+class Heavier(Pair):
+    def __init__(self, left):  # type: ignore[no-untyped-def]
+        super().__init__(left, left)
+
+    def scaled(self, x):  # type: ignore[no-untyped-def]
+        return super().scaled(x) + 1
+
+
+def twice(function):  # type: ignore[no-untyped-def]
+    @functools.wraps(function)
+    def doubled(x):  # type: ignore[no-untyped-def]
+        return 2 * function(x)
+
+    return doubled
+
+
+@twice
+def decorated(x):  # type: ignore[no-untyped-def]
+    return np.sin(x)
+
+
+def in_pairs(x):  # type: ignore[no-untyped-def]
+    return (Pair(x, np.exp(x)) * 3.0).total + Heavier(x).scaled(x)
+
+
+def accumulated(x):  # type: ignore[no-untyped-def]
+    return list(itertools.accumulate(x))[-1]
+
+
+def asked_for(x):  # type: ignore[no-untyped-def]
+    return getattr(x, "sum")(axis=0) if hasattr(x, "shape") else x  # noqa: B009
+
+
+def halves(x):  # type: ignore[no-untyped-def]
+    whole, rest = divmod(x.shape[0], 2)
+    return x * whole + rest
+
+
+def changed_argument(x):  # type: ignore[no-untyped-def]
+    x[0] = 0
+    return 2 * x
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (decorated, ["result[i,o] = 2 sin(x[i,o])"]),
+        (
+            in_pairs,
+            [
+                "right[i,o] = exp(x[i,o])",
+                "left[i,o] = x[i,o] other",
+                "result[i,o] = left[i,o] + right[i,o] + 2 x[i,o] + 1",
+            ],
+        ),
+        (accumulated, ["result[o] = x[0,o] + x[1,o] + x[2,o]"]),
+        (asked_for, ["result[o] = x[i,o]"]),
+        (halves, ["result[i,o] = x[i,o] + 1"]),
+        (changed_argument, ["x_2[i,o] = [i != 0] x[i,o]", "result[i,o] = 2 x_2[i,o]"]),
+    ],
+)
+def test_code_that_is_not_rewritten_meets_arrays_all_the_same(
+    function: Callable[..., Any], expected: list[str]
+) -> None:
+    lifted = lift(function, [normal(3, 4)])
+    assert [row for row in lines(lifted) if not row.startswith("#")] == expected
+    agrees_with_the_definition(lifted)
+    assert bool(lifted.notes) == (function in (accumulated, halves)), "what holds at these sizes only is said"
+
+
+def test_a_choice_of_entries_by_their_values_is_said() -> None:
+    lifted = lift(lambda x: sum([v for v in x if v > 0]), [np.array([1.0, -2.0, 3.0])])
+    assert lines(lifted)[0] == "result = x[0] + x[2]"
+    assert [branch.data for branch in lifted.path] == [True, True]
+    assert lifted.notes[0].startswith("checked on the data of the code only")
