@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
@@ -50,6 +50,7 @@ from indexprop.ir import (
     Term,
 )
 from indexprop.layouts import Arrangement, Derived, LayoutLike, arrange
+from indexprop.windows import Roles, Window, place, roles, windows
 
 COMPARISON, ADDED, MULTIPLIED, POWERED, ATOM = range(5)
 STYLES = ("matmul", "einsum")
@@ -142,6 +143,8 @@ class Writer:
         self.chosen: tuple[Guard, ...] = ()
         self.uses: set[str] = set()
         self.counters: dict[Index, str] = {}
+        self.windows: dict[Index, Index] = {}  # names of axes that windows slide along, while a line is written
+        self.slides = False
         self.filled = {step.name for step in program.steps if step.loop}
         self.given = program.inputs  # what the function that is written takes
 
@@ -229,7 +232,7 @@ class Writer:
     def size(self, index: Index) -> str:
         if index in self.counters:
             return self.counters[index]
-        root = self.program.same_size[index]
+        root = self.program.same_size[self.windows.get(index, index)]
         if self.bare:
             return f"|{index}|"
         if root not in self.sizes:
@@ -459,7 +462,7 @@ class Writer:
     def lines(self, loop: Loop | None, run: Sequence[Step]) -> list[str]:
         """The lines of steps; those of a block stand below room for what they write."""
         if loop is None:
-            return self.merged(line for step in run for line in self.step(step))
+            return self.merged(line for step in self.begun(run) for line in self.step(step))
         lines = []
         for step in run:
             if step.operation == "=":
@@ -471,6 +474,20 @@ class Writer:
         lines.append(f"for {self.counter(loop)} in {f'reversed({every})' if loop.down else every}:")
         lines += [f"    {line}" for line in self.merged(line for step in run for line in self.step(step))]
         return lines
+
+    def begun(self, run: Sequence[Step]) -> Iterator[Step]:
+        """The steps; a line of zeros, and the line behind it that adds at computed positions, as one."""
+        begins: Step | None = None
+        for step, after in zip(run, [*run[1:], None], strict=True):
+            empty = self.dialect.slides and step.terms == ir.collect(()) and ir.is_plain(step.target)
+            if empty and after is not None and after.name == step.name and self.scatters(after):
+                begins = after
+            else:
+                yield replace(step, operation="=") if step is begins else step
+
+    def scatters(self, step: Step) -> bool:
+        """Whether a line writes its target as a whole, with zeros where its slots do not reach."""
+        return not ir.is_plain(step.target) and not _doubled(self.slots(step.target))
 
     def merged(self, lines: Iterable[str]) -> list[str]:
         """Lines that follow each other without warnings, under one head."""
@@ -564,6 +581,7 @@ class Writer:
             at, value = self.strewn(step, slots)
             return self.added(name, _entries(full), at, value, comment)
         code = self.spread(step, slots, full)
+        comment = f"  # {' '.join(f'{axis or 1}' for axis in full)}" if self.slides else comment
         if step.operation == "+=":
             return [f"{name} = {name} + {code.at(MULTIPLIED)}{comment}"]
         return [f"{name} = {self.owned(step, code)}{comment}"]
@@ -592,8 +610,11 @@ class Writer:
 
     def spread(self, step: Step, slots: Sequence[tuple[Slot, Index]], full: Axes) -> Code:
         """The value of a step at the positions of its slots, with zeros elsewhere."""
+        convolved = self.convolved(step, slots)
+        if convolved is not None:
+            code, slots = convolved
         axes = tuple(index for slot, _ in slots for index in ir.slot_indices(slot))
-        code = self.value(step, axes)
+        code = self.value(step, axes) if convolved is None else self.transpose(code, axes)
         for number in reversed(range(len(slots))):
             slot, axis = slots[number]
             if isinstance(slot, Affine | Lookup | Partial):
@@ -891,11 +912,14 @@ class Writer:
         groups = self.groups(above, below)
         together = self.selecting(groups, guards)
         chosen, self.chosen = self.chosen, (*self.chosen, *(part for part in factors if isinstance(part, Guard)))
-        operands = [self.operand(over, under) for _, over, under in groups]
+        slid = None if guards else self.correlated(groups, bound)
+        operands = [] if slid else [self.operand(over, under) for _, over, under in groups]
         self.chosen = chosen
-        free = {index for operand in operands for index in operand.named}.union(*map(ir.free_indices, together))
+        free = {index for group in groups for index in group[0]}.union(*map(ir.free_indices, together))
         out = tuple(axis for axis in want if axis in free and axis not in bound)
-        if together:
+        if slid:
+            core = self.transpose(slid, out)
+        elif together:
             core = self.among(together, operands, out)
         elif len(operands) == 1 and not self.einsums:
             core = self.reduction("sum", operands[0], bound, want)
@@ -1051,6 +1075,111 @@ class Writer:
             return Code(self.dialect.reduce(operation, code.at(ATOM), axes, keep=True), kept)
         return Code(self.dialect.reduce(operation, code.at(ATOM), axes), rest) if rest else whole
 
+    # windows, where the dialect has convolutions
+
+    def correlated(self, groups: Sequence[Factors], bound: Sequence[Index]) -> Code | None:
+        """A contraction of windows of one operand with the other, where it is a correlation."""
+        if not self.dialect.slides or self.einsums or self.skipped != "0" or len(groups) != 2:
+            return None
+        kept = {index for indices, _, _ in groups for index in indices if index not in bound}
+        for image, (inner, over, under) in (groups, groups[::-1]):
+            match image:
+                case (_, [Access() as access], []):
+                    slots, found = windows(access.slots, kept)
+                case _:
+                    continue
+            whole = Access(access.tensor, slots)
+            parts = roles(found, [index for slot in slots for index in ir.slot_indices(slot)], kept, inner)
+            if parts is None or self.moves(found):
+                continue
+            names = self.program.axes[access.tensor]
+            self.windows = {one.axis: names[slots.index(one.axis)] for one in found}
+            x = self.stacked(squeeze(self.read(whole)), parts.image(found))
+            k = self.turned(
+                self.stacked(self.operand(over, under), parts.inner(found)), [one.dilation for one in found]
+            )
+            y = self.turned(self.slid("correlate", x, k, found, parts), [one.stride for one in found])
+            self.windows = {}
+            return self.apart(y, parts.outer(found))
+        return None
+
+    def convolved(
+        self, step: Step, slots: Sequence[tuple[Slot, Index]]
+    ) -> tuple[Code, Sequence[tuple[Slot, Index]]] | None:
+        """The value of a step that adds windows to its target, where it is a convolution, and the slots that are left:
+        an axis with windows is written as a whole.
+        """
+        if not self.dialect.slides or self.einsums or len(step.terms) != 1:
+            return None
+        [one] = step.terms
+        scale = printing.fractional(_factors(one.body), one.factor)
+        if any(isinstance(part, Guard) for part in scale.above):
+            return None
+        above, below = ([part for part in parts if ir.free_indices(part)] for parts in (scale.above, scale.below))
+        groups = self.groups(above, below)
+        if len(groups) != 2:
+            return None
+        groups.sort(key=lambda group: place([slot for slot, _ in slots]) not in group[0])
+        for (outer, *upper), (inner, *lower) in (groups, groups[::-1]):
+            whole, found = windows([slot for slot, _ in slots], outer)
+            parts = roles(found, [index for slot in whole for index in ir.slot_indices(slot)], outer, inner)
+            if parts is None or self.moves(found):
+                continue
+            left = [(slot, axis) for slot, (_, axis) in zip(whole, slots, strict=True)]
+            self.windows = {one.axis: next(axis for slot, axis in left if slot == one.axis) for one in found}
+            x = self.turned(self.stacked(self.operand(*upper), parts.outer(found)), [one.stride for one in found])
+            k = self.turned(self.stacked(self.operand(*lower), parts.inner(found)), [one.dilation for one in found])
+            core = self.apart(self.slid("convolve", x, k, found, parts), parts.image(found))
+            self.windows = {}
+            numbers = [self.expression(part, ()) for part in scale.above if part not in above and part != ir.ONE]
+            divisors = [self.expression(part, ()) for part in scale.below if part not in below]
+            code = self.quotient([*numbers, core], divisors, core.axes)
+            return replace(self.negated(scale.negative, code), axes=core.axes), left
+        return None
+
+    def moves(self, found: Sequence[Window]) -> bool:
+        """Whether windows stand elsewhere at every position of a block."""
+        return any(index in self.counters for one in found for index, _ in one.start.sizes)
+
+    def slid(self, name: str, x: str, k: str, found: Sequence[Window], parts: Roles) -> str:
+        """The call of a correlation or a convolution."""
+        helpers = self.dialect.helpers
+        self.helpers |= {one: None for one in helpers if one == name or f" {one}(" in helpers[name]}
+        self.slides = True
+        ends = [one.axis if name == "convolve" else one.outer for one in found]
+        columns = {
+            "size": [self.size(index) for index in ends],
+            "start": [self.affine(one.start, ()).text for one in found],
+            "stride": [str(abs(one.stride)) for one in found],
+            "dilation": [str(abs(one.dilation)) for one in found],
+        }
+        words = [f"{word}=({', '.join(values)}{',' * (len(values) == 1)})" for word, values in columns.items()]
+        if parts.groups:
+            words.append(f"groups={self.volume(parts.groups)}")
+        return f"{name}({', '.join([x, k, *words])})"
+
+    def turned(self, text: str, directions: Sequence[int]) -> str:
+        """An array whose last axes are turned around where the direction is negative."""
+        axes = [str(axis) for axis, direction in enumerate(directions, 2) if direction < 0]
+        return self.say(self.dialect.flip, array=text, axes=f"({', '.join(axes)},)") if axes else text
+
+    def stacked(self, code: Code, want: Sequence[Sequence[Index]]) -> str:
+        """An array with several axes as one, or one of size one where there is none."""
+        code = self.transpose(code, [index for axes in want for index in axes])
+        if all(len(axes) <= 1 for axes in want):
+            return _part(code.at(ATOM), [":" if axes else "None" for axes in want])
+        return f"{code.at(ATOM)}.reshape({', '.join(map(self.volume, want))})"
+
+    def apart(self, text: str, have: Sequence[Sequence[Index]]) -> Code:
+        """The array of which several axes are one, with its axes one by one."""
+        axes = tuple(index for parts in have for index in parts)
+        if all(len(parts) <= 1 for parts in have):
+            return Code(_part(text, [":" if parts else "0" for parts in have]), axes)
+        return Code(f"{text}.reshape({', '.join(map(self.size, axes))})", axes)
+
+    def volume(self, axes: Sequence[Index]) -> str:
+        return " * ".join(map(self.size, axes)) or "1"
+
     # terms and steps
 
     def term(self, one: Term, want: Axes) -> tuple[bool, Code]:
@@ -1124,6 +1253,10 @@ class Writer:
     def step(self, step: Step) -> list[str]:
         """The lines of one step, with no warning about numbers that a condition leaves out."""
         lines = self.written(step)
+        if self.slides:
+            shown = step if ir.is_plain(step.target) else replace(step, operation="+=")
+            lines.insert(0, f"# {printing.format_step(shown)}")
+            self.slides = False
         masked = any(self.dialect.quiet and f"{self.np('where')}(" in line for line in lines)
         if not masked or not any(map(_spills, step.terms)):
             return lines

@@ -117,6 +117,71 @@ def among(spec, chosen, *operands):
     return torch.einsum(f"{every}->{out}", torch.where(kept, product, 0))
 '''
 
+TORCH_CUT = '''
+def cut(x, start, size):
+    """Entries of the last axes of x, from `start` on; outside of x there is 0."""
+    ends = []
+    for s, n, have in reversed([*zip(start, size, x.shape[2:])]):
+        ends += [max(-s, 0), max(s + n - have, 0)]
+    x = torch.nn.functional.pad(x, ends)
+    for dim, (s, n) in enumerate(zip(start, size), 2):
+        x = x.narrow(dim, max(s, 0), n)
+    return x
+'''
+
+TORCH_SYMMETRIC = '''
+def symmetric(size, start, reach, step):
+    """Whether windows that reach so far have as many zeros behind as in front."""
+    ends = zip(size, start, reach, step)
+    return all(s <= 0 and 0 <= n - 2 * s - far < a for n, s, far, a in ends)
+'''
+
+TORCH_CORRELATE = '''
+def correlate(x, k, size, start, stride, dilation, groups=1):
+    """y[b,o,p] = sum[c,r] x[b,c,stride p + dilation r + start] k[o,c,r],
+    and outside of x there is 0."""
+    batch, window, axes = x.shape[0], k.shape[2:], len(size)
+    if 0 in (*x.shape, *k.shape, *size):
+        return x.new_zeros((batch, k.shape[0], *size))
+    every = zip(stride, size, dilation, window)
+    reach = [a * (p - 1) + d * (r - 1) + 1 for a, p, d, r in every]
+    pad = [-s for s in start]
+    slides = math.prod(window) <= math.prod(size)
+    step = stride if slides else dilation
+    if not symmetric(x.shape[2:], start, reach, step):
+        x, pad = cut(x, start, reach), 0
+    if slides:
+        conv = getattr(torch.nn.functional, f"conv{axes}d")
+        return conv(x, k, None, stride, pad, dilation, groups)
+    # y slid over x, which gave k: it is the gradient of a kernel
+    x = x.unflatten(1, (groups, -1)).transpose(0, 2).flatten(1, 2)
+    of_kernel = getattr(torch.nn.grad, f"conv{axes}d_weight")
+    shape, k = (k.shape[0], batch, *size), k.transpose(0, 1)
+    y = of_kernel(x, shape, k, dilation, pad, stride, groups)
+    return y.transpose(0, 1)
+'''
+
+TORCH_CONVOLVE = '''
+def convolve(x, k, size, start, stride, dilation, groups=1):
+    """y[b,c,stride p + dilation r + start] += x[b,o,p] k[o,c,r],
+    and elsewhere there is 0."""
+    shape = x.shape[0], groups * k.shape[1]
+    if 0 in (*x.shape, *k.shape, *size):
+        return x.new_zeros((*shape, *size))
+    image, window = x.shape[2:], k.shape[2:]
+    if groups == 1 and math.prod(image) < math.prod(window):
+        x, k = k.transpose(0, 1), x.transpose(0, 1)
+        return convolve(x, k, size, start, dilation, stride).transpose(0, 1)
+    every = zip(stride, image, dilation, window)
+    reach = [a * (p - 1) + d * (r - 1) + 1 for a, p, d, r in every]
+    pad = [-s for s in start]
+    of_image = getattr(torch.nn.grad, f"conv{len(size)}d_input")
+    if symmetric(size, start, reach, stride):
+        return of_image((*shape, *size), k, x, stride, pad, dilation, groups)
+    y = of_image((*shape, *reach), k, x, stride, 0, dilation, groups)
+    return cut(y, pad, size)
+'''
+
 JAX_PICK = '''
 def pick(x, at, axis, outside=0):
     """x at positions along an axis; outside the axis it is `outside`."""
@@ -163,6 +228,44 @@ def among(spec, chosen, *operands):
 '''
 
 
+JAX_CORRELATE = '''
+def correlate(x, k, size, start, stride, dilation, groups=1):
+    """y[b,o,p] = sum[c,r] x[b,c,stride p + dilation r + start] k[o,c,r],
+    and outside of x there is 0."""
+    if 0 in (*x.shape, *k.shape, *size):
+        return jnp.zeros((x.shape[0], k.shape[0], *size), x.dtype)
+    every = zip(stride, size, dilation, k.shape[2:])
+    last = [a * (p - 1) + d * (r - 1) for a, p, d, r in every]
+    ends = zip(start, last, x.shape[2:])
+    return jax.lax.conv_general_dilated(
+        x, k, stride, [(-s, s + far + 1 - n) for s, far, n in ends],
+        rhs_dilation=dilation, feature_group_count=groups,
+    )
+'''
+
+JAX_CONVOLVE = '''
+def convolve(x, k, size, start, stride, dilation, groups=1):
+    """y[b,c,stride p + dilation r + start] += x[b,o,p] k[o,c,r],
+    and elsewhere there is 0."""
+    shape = x.shape[0], groups * k.shape[1]
+    if 0 in (*x.shape, *k.shape, *size):
+        return jnp.zeros((*shape, *size), x.dtype)
+    image, window = x.shape[2:], k.shape[2:]
+    if groups == 1 and math.prod(image) < math.prod(window):
+        x, k = k.swapaxes(0, 1), x.swapaxes(0, 1)
+        return convolve(x, k, size, start, dilation, stride).swapaxes(0, 1)
+    before = [s + d * (r - 1) for s, d, r in zip(start, dilation, window)]
+    every = zip(size, start, stride, image)
+    after = [n - s - a * (p - 1) - 1 for n, s, a, p in every]
+    k = jnp.flip(k, range(2, k.ndim)).reshape(groups, -1, *k.shape[1:])
+    k = k.swapaxes(1, 2).reshape(shape[1], -1, *window)
+    return jax.lax.conv_general_dilated(
+        x, k, (1,) * len(size), [*zip(before, after)], lhs_dilation=stride,
+        rhs_dilation=dilation, feature_group_count=groups,
+    )
+'''
+
+
 @dataclass(frozen=True)
 class Dialect:
     """The words of one library.
@@ -177,7 +280,7 @@ class Dialect:
     write a part of an array; `helpers` read and write where positions may lie outside, and sum where a condition
     holds. `quiet` stands above lines that are to give no warnings. `one_axis`: reductions over one axis at a time;
     `strict`: functions take arrays only, and conditions are truth values; `scalars`: a function of a number is an
-    array without axes.
+    array without axes; `slides`: there are helpers for windows that slide, and `flip` turns axes around.
     """
 
     name: str
@@ -213,6 +316,8 @@ class Dialect:
     quiet: str = ""
     strict: bool = False
     scalars: bool = False
+    slides: bool = False
+    flip: str = ""
 
     def reduce(self, operation: str, array: str, axes: tuple[int, ...] = (), *, keep: bool = False) -> str:
         """The sum, product, maximum or minimum of an array over some of its axes, or over all."""
@@ -281,7 +386,10 @@ TORCH = Dialect(
     empty="torch.empty({shape}, dtype={dtype}, device={device})",
     own="{array}.to({dtype}, copy=True)",
     add_at="{target}.index_put_(({at},), {value}, accumulate=True)",
-    helpers={"pick": TORCH_PICK, "put": TORCH_PUT, "put_inside": TORCH_PUT_INSIDE, "among": TORCH_AMONG},
+    helpers={"pick": TORCH_PICK, "put": TORCH_PUT, "put_inside": TORCH_PUT_INSIDE, "among": TORCH_AMONG}
+    | {"cut": TORCH_CUT, "symmetric": TORCH_SYMMETRIC, "correlate": TORCH_CORRELATE, "convolve": TORCH_CONVOLVE},
+    slides=True,
+    flip="{array}.flip({axes})",
     fresh="{array}.clone()",
     truth="{array}.bool()",
     scalars=True,
@@ -313,7 +421,10 @@ JAX = Dialect(
     add_at="{name} = {name}.at[{whole}].add({value})",
     assign="{name} = {name}.at[{at}].set({value})",
     add="{name} = {name}.at[{at}].add({value})",
-    helpers={"pick": JAX_PICK, "put": JAX_PUT, "put_inside": JAX_PUT_INSIDE, "among": JAX_AMONG},
+    helpers={"pick": JAX_PICK, "put": JAX_PUT, "put_inside": JAX_PUT_INSIDE, "among": JAX_AMONG}
+    | {"correlate": JAX_CORRELATE, "convolve": JAX_CONVOLVE},
+    slides=True,
+    flip="jnp.flip({array}, {axes})",
 )
 
 DIALECTS = {one.name: one for one in (NUMPY, TORCH, JAX)}
