@@ -104,7 +104,9 @@ def test_slots_and_conditions(text, style, backend):
 def test_what_leaves_its_axis(text, style, backend):
     program = ip.parse(text)
     for derived in (program, ip.vjp(program).program):
-        assert_same(derived, test_skipping.outside(derived, 1, np.nan), backend, style=style)
+        slides = "correlate(" in ip.source(derived, style=style, dialect=backend)
+        bad = 9.0 if slides else np.nan  # the convolutions of frameworks leave 0 * nan out, or do not
+        assert_same(derived, test_skipping.outside(derived, 1, bad), backend, style=style)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
