@@ -70,8 +70,8 @@ GOLDEN: dict[str, Callable[[], str]] = {
     "classifier.txt": lambda: listing.table(classifier()),
     "classifier_dZ.txt": lambda: str(ip.explain(classifier(), "Z")),
     "convolution_dX.txt": lambda: str(ip.explain(ip.vjp(ip.parse(CONVOLUTION)), "X")),
-    "convolution_torch.py": lambda: ip.source(ip.vjp(ip.parse(CONVOLUTION)), dialect="torch").rstrip(),
-    "convolution_jax.py": lambda: ip.source(
+    "convolution_torch.txt": lambda: ip.source(ip.vjp(ip.parse(CONVOLUTION)), dialect="torch").rstrip(),
+    "convolution_jax.txt": lambda: ip.source(
         ip.vjp(ip.parse(CONVOLUTION)), {"X": "b i c", "W": "r c o"}, dialect="jax"
     ).rstrip(),
     "attention_dK.txt": lambda: str(ip.explain(ip.vjp(ip.parse(ATTENTION)), "K")),
