@@ -420,7 +420,8 @@ def _skip_problems(body: Expr) -> Iterable[str]:
                     yield f"a slot with '?' stands inside {around}, where it is not clear what is skipped"
             case Call("where", (condition, *branches)):
                 stack.append((condition, around or "a function"))
-                stack.extend((branch, "where" if around else "a choice") for branch in branches)
+                inner = "a choice" if around in ("", "a choice") else "where"
+                stack.extend((branch, inner) for branch in branches)
             case Call(function, inside):
                 if around and TABLE[function].reuses_value and function != "^" and _may_leave(expr):
                     yield f"a slot with '?' stands inside {function} inside {around}"

@@ -55,6 +55,7 @@ OUTSIDE = [
     "input A[i], m[n], u[q] \n C[q] = [m[(q+1)?]] A[(q-1)?] u[q]",
     "input x[q,k], w[q], U[k,l] \n for q: \n   h[q,l] = w[q] h[(q-1)?,k] U[k,l] + x[q,l]",
     "input x[i], w[p], c[p] \n y[p] = where(c[p] > 0, x[(p-1)?] w[p], w[p]) c[p]",
+    "input x[i], w[p], c[p] \n y[p] = x[(p-1)?] maximum(w[p], c[p])",
     "input x[i], w[p] \n y[p] = (1 + x[(p-1)?] w[p]) w[p] - x[(p+1)?]^2 w[p]",
 ]
 styles = pytest.mark.parametrize("style", codegen.STYLES)
