@@ -30,26 +30,30 @@ def is_run(group: tuple[int, ...], order: tuple[int, ...]) -> bool:
 def emit_map(work: Workspace, value: Value) -> None:
     order = map_order(work, value)
     want = [value.axes[axis] for axis in order]
-    arguments = [work.operand(operand, labels, want) for operand, labels in value.operands]
     ufunc = str(value.detail)
+    if not order and ufunc in OPERATORS and value not in work.given:
+        emit_number(work, value, OPERATORS[ufunc])
+        return
+    small = ufunc in OPERATORS and value.count <= WIDE_UP_TO
+    arguments = [(small and widened(work, value, *both, want)) or work.operand(*both, want) for both in value.operands]
     if ufunc == "where":
         emit_where(work, value, arguments, order)
     elif ufunc == "quiet_exp":
         call(work, value, f"{work.quiet()}.run", ["np.exp", *arguments], order)
-    elif not order and ufunc in OPERATORS and value not in work.given:
-        numbers = [
-            f"{one.detail}" if one.operation == "constant" else work.places[one].text for one, _ in value.operands
-        ]
-        work.places[value] = place = work.allocate(value, order)
-        work.lines.append(f"{place.text} = {OPERATORS[ufunc].join(numbers)}")
     else:
-        if ufunc in OPERATORS and value.count <= WIDE_UP_TO:
-            arguments = [
-                widened(work, value, operand, labels, want) or text
-                for (operand, labels), text in zip(value.operands, arguments, strict=True)
-            ]
         call(work, value, f"np.{ufunc}", arguments, order)
     work.record(value, ufunc.removeprefix("quiet_"), value.count * COSTS.get(ufunc, 1))
+
+
+def emit_number(work: Workspace, value: Value, operator: str) -> None:
+    """Arithmetic of numbers: the operators of Python are faster than calls of numpy."""
+    sides = [
+        f"{one.detail}".replace("inf", "np.inf") if one.operation == "constant" else work.operand(one, labels, ())
+        for one, labels in value.operands
+    ]
+    work.places[value] = place = work.allocate(value, ())
+    work.lines.append(f"{place.text} = {operator.join(sides)}")
+    work.record(value, str(value.detail), 1)
 
 
 def widened(work: Workspace, value: Value, operand: Value, labels: Sequence[int], want: Sequence[int]) -> str | None:

@@ -284,6 +284,15 @@ def test_axes_of_size_one_where_a_block_reads_beyond_its_end():
     assert_agrees(found, by_definition(program, arrays))
 
 
+def test_numbers_with_axes_of_size_one():
+    program = ip.parse("y = 2 a b - c\nz[i] = y u[i]\nL = z[i] v[i]")
+    grad = everything(ip.gradient(program).program)
+    arrays = draw_arrays(grad, {"i": 3})
+    layout = {"a": "1", "c": "1 1", "y": "1", "da": "1"}
+    laid = ip.convert(arrays, to=layout, program=grad)
+    assert_agrees(ip.convert(ip.compile(grad, layout)(**laid), from_=layout, program=grad), by_definition(grad, arrays))
+
+
 def test_positions_outside_an_axis_are_refused_in_every_call():
     step = ip.compile(ip.parse("input E[w,e]\nX[b,e] = E[tok[b],e]"))
     E = np.arange(12.0).reshape(4, 3)

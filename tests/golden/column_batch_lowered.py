@@ -23,8 +23,7 @@ def workspace():
     b3__T = b3_.T
     L_part = Y
     L_part_stack = L_part.reshape(10)
-    k7 = np.array(0.1, dtype)
-    k8 = np.array(0.2, dtype)
+    k7 = np.array(0.2, dtype)
     dY = L_part
     H2_T = H2.T
     ones_5 = np.ones(5, dtype)
@@ -62,7 +61,7 @@ def workspace():
         L_part_ = L_part_stack.dot(L_part_stack)
         L = 0.1 * L_part_
         # dT = -(Y - T) / n_b  # o b
-        np.multiply(k8, L_part, dY)
+        np.multiply(k7, L_part, dY)
         dT = np.negative(dY)
         # dY = (Y - T) / n_b  # o b
         # dW3 = dY @ H2.T  # o g
