@@ -222,14 +222,23 @@ def of_recording(recording: Recording, loss: str, pairs: Mapping[str, str], name
         return Audit(recording.lifted, data, loss, pairs, name, guarded=recording.guarded)
 
     audit = audited()
-    for attribute, note in excuses(recording, loss, pairs) if audit.wrong else ():
+    excused = [*excuses(recording, loss, pairs)] if audit.wrong else []
+    report = audit.report()
+    for attribute, note in excused:
         setattr(recording, attribute, True)
         other = audited()
         setattr(recording, attribute, False)
-        if len(other.wrong) < len(audit.wrong):
-            audit = other
-            audit.excuse = note
-    return audit.report()
+        fewer = len(other.wrong) < len(audit.wrong)
+        if fewer or (unclassed(report) and len(other.wrong) == len(audit.wrong)):
+            other.excuse = note
+            better = other.report()
+            if fewer or len(unclassed(better)) < len(unclassed(report)):
+                audit, report = other, better
+    return report
+
+
+def unclassed(report: Report) -> list[Mistake]:
+    return [mistake for mistake in report.mistakes if mistake.kind == UNKNOWN]
 
 
 def of_programs(forward: pairs.Written, backward: pairs.Written, loss: str | None) -> Report:
@@ -519,7 +528,9 @@ class Audit:
         found: list[Mistake] = []
         remaining = list(wrong)
         while remaining:
-            option = self.first_wrong(remaining)
+            option = self.scaled_after(self.first_wrong(remaining), remaining)
+            hidden = self.hidden_by(option)
+            option = hidden or option
             step, claim = option.step, option.claim
             rewording = self.rewording(step)
             local = self.wrong_local(step, claim)
@@ -531,6 +542,8 @@ class Audit:
                 text = rewording.slope(local.function) if local.function else rewording.best(claim, None)
                 step = local.step if local.function else step
             right = rewording.line(self.lifted.names[step.name], text)
+            if text == self.lifted.names[step.name]:
+                right = "(leave the line out)"
             if not text:
                 right = "; ".join(map(printing.format_step, self.derived(claim)))
             if kind == STALE:
@@ -541,8 +554,40 @@ class Audit:
             for draw, values in zip(self.ledger.draws, option.tables, strict=True):
                 draw.own = values
             still = [tensor for tensor in remaining if not self.fine(tensor)]
-            remaining = still if len(still) < len(remaining) else remaining[1:]
+            if hidden is None:
+                remaining = still if len(still) < len(remaining) else remaining[1:]
         return found
+
+    def scaled_after(self, option: Option, remaining: Sequence[str]) -> Option:
+        """Where a line is wrong by a factor only, and a later one scales its value in place, the later one is wrong."""
+        step, claim = option.step, option.claim
+        if self.ledger.ratio(self.ledger.own(step.name), self.ledger.right(claim)) is None:
+            return option
+        good = [tensor for tensor in self.pairs if tensor not in remaining and self.fine(tensor)]
+        for later in self.lines[self.lines.index(step) + 1 :]:
+            if scaled(later) == step.name and self.lifted.names[later.name] == self.lifted.names[step.name]:
+                tables = self.ledger.repaired({later.name: self.ledger.right(claim)})
+                count = self.worth(tables, remaining, good)
+                return Option(later, claim, count, False, tables) if count >= option.count else option
+        return option
+
+    def hidden_by(self, option: Option) -> Option | None:
+        """An earlier line of a sum in place that is wrong as well: what repairs the last line hides it."""
+        claim, names = option.claim, self.lifted.names
+        summed = claim.part is None and option.step.operation == "=" and len(option.step.terms) > 1
+        reads = {term.body.tensor for term in option.step.terms if summed and isinstance(term.body, Access)}
+        parts = [replace(claim, part=part) for part in range(len(self.ledger.parts.get(claim.tensor, ())))]
+        for line in self.lines:
+            own = self.ledger.own(line.name)
+            if line.name not in reads or names[line.name] != names[option.step.name]:
+                continue
+            fitting = [part for part in parts if shapes(own) == shapes(self.ledger.right(part))]
+            if any(self.ledger.same(own, self.ledger.right(part)) for part in fitting):
+                continue
+            for part in fitting:
+                if Diagnosis(self.ledger, line, part).classify()[0] not in (UNKNOWN, DROPPED):
+                    return Option(line, part, 0, False, self.ledger.repaired({line.name: self.ledger.right(part)}))
+        return None
 
     def wrong_local(self, step: Step, claim: Claim) -> Local | None:
         """A helper that the line multiplies by, if the line is right without it: it stands for a local derivative, and
@@ -761,6 +806,19 @@ def shapes(column: Column) -> list[tuple[int, ...]]:
 def values_of(column: Column) -> tuple[bytes, ...]:
     """The numbers of a column, to be found again."""
     return tuple(value.tobytes() for value in column)
+
+
+def scaled(step: Step) -> str:
+    """The tensor that a line only multiplies by numbers, or by one, or nothing."""
+    if len(step.terms) != 1 or step.terms[0].bound:
+        return ""
+    body = step.terms[0].body
+    factors = body.factors if isinstance(body, ir.Product) else (body,)
+    match [factor for factor in factors if any(True for _ in ir.free_indices(factor))]:
+        case [Access() as access] if access.names == step.target.names:
+            return access.tensor
+        case _:
+            return ""
 
 
 def copied(step: Step) -> str:

@@ -30,6 +30,8 @@ DROPPED = "upstream gradient dropped"
 STALE = "stale value"
 EXTRA = "a factor too many"
 MISSING = "a factor is missing"
+ADDED = "a term that the loss does not have"
+OMITTED = "a term is missing"
 OPERAND = "wrong operand"
 UNKNOWN = "of no known class"
 
@@ -49,17 +51,31 @@ class Diagnosis:
         self.claim = claim
         self.own = self.ledger.own(step.name)
         self.right = self.ledger.right(claim)
+        self.scaled = False
+        self.rest = ONE
 
     def classify(self) -> Finding:
         for method in (
             self.by_factor, self.by_transposition, self.by_bound, self.by_sum, self.by_twice, self.by_parts,
             self.by_stale_value, self.by_term, self.by_local_derivative, self.by_inner_derivative, self.by_softmax,
-            self.by_operand, self.by_reduction, self.by_missing_factor, self.by_extra_factor, self.by_no_upstream,
+            self.by_added_term, self.by_operand, self.by_reduction, self.by_missing_factor, self.by_extra_factor,
+            self.by_no_upstream,
         ):  # fmt: skip
             found = method()
             if found is not None:
                 return found
-        return UNKNOWN, self.worst(), None
+        return self.by_two() or (UNKNOWN, self.worst(), None)
+
+    def by_two(self) -> Finding | None:
+        """A mistake beside a factor that is the same in every entry."""
+        self.scaled = True
+        for method in (self.by_transposition, self.by_inner_derivative, self.by_operand, self.by_missing_factor):
+            found = method()
+            kind, shown, fixed = found or (UNKNOWN, "", None)
+            if fixed is not None:
+                shown += f", and without a factor {show_factor(self.rest)}"
+                return kind, shown, self.times(inverse(self.rest), fixed)
+        return None
 
     def worst(self) -> str:
         own, right = self.own[0], self.right[0]
@@ -69,11 +85,15 @@ class Diagnosis:
 
     def is_right(self, step: Step) -> bool:
         """Whether a changed line gives the right value."""
-        return self.ledger.gives(step, self.right)
+        if not self.scaled:
+            return self.ledger.gives(step, self.right)
+        self.rest = self.ledger.ratio(self.ledger.compute(step), self.right) or ONE
+        return self.rest != ONE
 
-    def times(self, factor: ir.Factor) -> Step:
-        body = ir.multiply(scaling(factor), formulas.expression(self.step.terms))
-        return replace(self.step, terms=(ir.term((), body),))
+    @staticmethod
+    def times(factor: ir.Factor, step: Step) -> Step:
+        body = ir.multiply(scaling(factor), formulas.expression(step.terms))
+        return replace(step, terms=(ir.term((), body),))
 
     def by_factor(self) -> Finding | None:
         """A factor that is the same in every entry."""
@@ -83,7 +103,11 @@ class Diagnosis:
         factor = self.ledger.factor(ratios)
         if factor is not None:
             kind = kind_of(factor, self.ledger.batch)
-            return kind, f"yours / derived = {show_factor(factor)} in every entry", self.times(inverse(factor))
+            return (
+                kind,
+                f"yours / derived = {show_factor(factor)} in every entry",
+                self.times(inverse(factor), self.step),
+            )
         square = self.ledger.factor([ratio * ratio for ratio in ratios])
         if square is not None and min(ratios) > 0:
             return (
@@ -201,7 +225,28 @@ class Diagnosis:
                         missing = next(line for line in values if line not in chosen)
                         shown = printing.format_terms(missing[0].terms)
                         return FUNCTION, f"the case {shown} of the derivative of {step.name} is missing", None
+                    left = [pair for pair in values if pair not in chosen]
+                    if not any(self.is_held(column) for _, column in left):
+                        shown = " + ".join(self.contribution(lines.index(line)) for line, _ in left)
+                        return OMITTED, f"the gradient of {name} has the term {shown} as well", None
                     return OVERWRITTEN, f"{count} of {len(values)} contributions to the gradient of {name} arrive", None
+        return None
+
+    def contribution(self, part: int) -> str:
+        """One of the terms of the gradient, in what the forward pass reads."""
+        _, terms = Rewording(self.ledger, {}).terms(replace(self.claim, part=part))
+        return printing.format_terms(terms)
+
+    def is_held(self, column: Column) -> bool:
+        """Whether a line of the code holds some values, up to a factor."""
+        return any(self.ledger.ratio(self.ledger.own(step.name), column) is not None for step in self.ledger.hand)
+
+    def by_added_term(self) -> Finding | None:
+        """A term that has to go."""
+        for k, term in enumerate(self.step.terms if len(self.step.terms) > 1 else ()):
+            fixed = replace(self.step, terms=(*self.step.terms[:k], *self.step.terms[k + 1 :]))
+            if self.is_right(fixed):
+                return ADDED, f"right without the term {printing.format_terms([term])}", fixed
         return None
 
     def by_stale_value(self) -> Finding | None:
@@ -403,8 +448,8 @@ class Diagnosis:
             for name in before:
                 if len(axes[name]) != len(access.names) or name == access.tensor:
                     continue
-                edited = self.with_operand(access, name, axes[name])
-                if edited is None or not self.is_right(edited):
+                edited = next((one for one in self.with_operand(access, name, axes[name]) if self.is_right(one)), None)
+                if edited is None:
                     continue
                 evidence = f"right with {self.ledger.display(name)} instead of {self.ledger.display(access.tensor)}"
                 entrywise = not self.contracted(access)
@@ -416,18 +461,27 @@ class Diagnosis:
                 return OPERAND, evidence, edited
         return None
 
-    def with_operand(self, access: Access, name: str, slots: Sequence[Index]) -> Step | None:
-        """The line with another tensor; where its axes are others, the index takes the new name everywhere."""
+    def with_operand(self, access: Access, name: str, slots: Sequence[Index]) -> Iterator[Step]:
+        """The line with another tensor, everywhere or in one term; where its axes are others, the index takes the new
+        name everywhere.
+        """
         same = self.ledger.lifted.program.same_size
         names = {}
         for old, new in zip(access.names, slots, strict=True):
             if same[old] != same[new]:
                 if new in self.step.indices:
-                    return None
+                    return
                 names[old] = new
-        edited = exchanged(self.step, access, Access(name, access.names))
+        other = Access(name, access.names)
+        edited = exchanged(self.step, access, other)
         others = {slot for read in edited.reads if read.tensor != name for slot in read.names}
-        return None if others & set(names) else ir.rename_step(edited, names)
+        if not others & set(names):
+            yield ir.rename_step(edited, names)
+        terms = self.step.terms
+        for k, term in enumerate(terms if len(terms) > 1 and not names else ()):
+            if access in ir.accesses(term.body):
+                changed = ir.term(term.bound, replaced(term.body, access, other), term.factor)
+                yield replace(self.step, terms=(*terms[:k], changed, *terms[k + 1 :]))
 
     def contracted(self, access: Access) -> bool:
         """Whether an access is an operand of a sum of products, rather than a factor entry by entry."""
@@ -633,11 +687,12 @@ class Rewording:
         """The shorter of the derived line and the author's line with the smallest change; nothing, where one line of
         numpy does not say it.
         """
-        sides = [self.terms(claim)]
-        if fixed is not None:
+        derived = self.terms(claim)
+        sides = [] if self.scattered else [derived]
+        if fixed is not None and ir.is_plain(fixed.target):
             sides.append((fixed.target.names, fixed.terms))
         texts = []
-        for slots, terms in () if self.scattered else sides:
+        for slots, terms in sides:
             with contextlib.suppress(IndexpropError):
                 texts.append(self.source(slots, terms, claim.tensor))
         return min(texts, key=len, default="")

@@ -296,6 +296,24 @@ def test_a_right_line_that_numpy_says_in_several_is_said_in_the_notation() -> No
     assert mistake.right == "dE[o,h] = 0; dE[ctx[b,i],h] += dh[b,h] / |i|"
 
 
+def test_of_a_sum_in_place_the_first_wrong_line_comes_first() -> None:
+    text, _ = changed("softmax_row", "dW1 += reg * W1", "dW1 += reg * dW1")
+    report = auditing.audit(text.replace("dW1 = np.dot(X.T, dz1)", "dW1 = -np.dot(X.T, dz1)"))
+    assert [(one.kind, one.line.text) for one in report.mistakes] == [
+        (CONSTANT, "dW1 = -np.dot(X.T, dz1)"),
+        (mistakes.OPERAND, "dW1 += reg * dW1"),
+    ]
+
+
+def test_two_mistakes_of_one_line_are_both_named() -> None:
+    text, _ = changed("row_document", "d_b1 = np.sum(d_Z1, axis=0", "d_b1 = 2 * np.sum(d_A1, axis=0")
+    first = auditing.audit(text).first
+    assert first is not None
+    assert first.kind == mistakes.FORGOTTEN
+    assert first.evidence.endswith("as a further factor, and without a factor 2")
+    assert first.right == "d_b1 = d_Z1.sum(axis=0, keepdims=True)"
+
+
 def test_an_entry_at_a_fixed_place_is_there_on_all_data() -> None:
     report = auditing.audit(ZOO / "char_rnn.py")
     report.assert_ok()
