@@ -146,14 +146,4 @@ PEERS: dict[str, Maker] = {
     "autograd": in_autograd,
     "mygrad": in_mygrad,
 }
-UNROLLED = "not measured: jax compiles the loop over time step by step, for minutes"
-CASES = [
-    Case(
-        "LSTM, 50 steps",
-        ip.gradient(PROGRAM, wrt=WRT),
-        SIZES,
-        products,
-        PEERS,
-        left_out=dict.fromkeys(["indexprop in jax", "indexprop in jax, custom_vjp"], UNROLLED),
-    )
-]
+CASES = [Case("LSTM, 50 steps", ip.gradient(PROGRAM, wrt=WRT), SIZES, products, PEERS)]

@@ -34,8 +34,7 @@ Maker = Callable[[Arrays], Way]
 class Case:
     """A gradient, its sizes, the matrix products that it cannot do without, and other ways to it.
 
-    `positions` are the tensors of whole numbers, each with the index that it is a position along; `left_out` says of
-    ways that are not measured why.
+    `positions` are the tensors of whole numbers, each with the index that it is a position along.
     """
 
     name: str
@@ -44,7 +43,6 @@ class Case:
     products: Callable[[Arrays], Call]
     peers: Mapping[str, Maker]
     positions: Mapping[str, str] = field(default_factory=dict)
-    left_out: Mapping[str, str] = field(default_factory=dict)
 
     def draw(self, dtype: str) -> Arrays:
         rng = np.random.default_rng(0)
@@ -59,10 +57,8 @@ class Case:
 
     def ways(self, arrays: Arrays) -> tuple[dict[str, Way], dict[str, str]]:
         """Every way by its name, the products first; and why others are missing."""
-        found, missing = {LIMIT: in_numpy(self.products(arrays))}, dict(self.left_out)
+        found, missing = {LIMIT: in_numpy(self.products(arrays))}, dict[str, str]()
         for name, make in (ours(self.gradient) | dict(self.peers)).items():
-            if name in missing:
-                continue
             try:
                 found[name] = make(arrays)
             except ImportError as error:

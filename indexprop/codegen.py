@@ -14,7 +14,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 from string import ascii_letters, ascii_lowercase
@@ -23,6 +23,7 @@ from typing import assert_never
 from indexprop import definitions, dialects, ir, printing, validation
 from indexprop.breaking import WIDTH, broken
 from indexprop.calculus import Gradient, Tangent, program_of
+from indexprop.carrying import Carried, along, carried
 from indexprop.dialects import NUMPY, Dialect
 from indexprop.errors import NotationError, Problem, one_of
 from indexprop.functions import INDEXED, TABLE, lookup
@@ -83,6 +84,23 @@ class Code:
 
 
 ONE = Code("1", (), number=True)
+
+
+@dataclass
+class Scan:
+    """The lines of a block as a function of one position, while they are written.
+
+    `reads` tells how the program writes what a line reads at its position; `names` are the variables of the function,
+    by tensor and distance (None: what was added before); `given` are arrays along the block, by the variable for their
+    entries at the position.
+    """
+
+    loop: Loop
+    carried: Carried
+    reads: Mapping[Access, Access] = field(default_factory=dict)
+    names: dict[tuple[str, int | None], str] = field(default_factory=dict)
+    given: dict[str, str] = field(default_factory=dict)
+
 
 Factors = tuple[set[Index], list[Expr], list[Expr]]
 """Factors that are one operand of a contraction: their indices, what stands above the line, and what below."""
@@ -145,6 +163,8 @@ class Writer:
         self.counters: dict[Index, str] = {}
         self.windows: dict[Index, Index] = {}  # names of axes that windows slide along, while a line is written
         self.slides = False
+        self.scan: Scan | None = None
+        self.scans: list[str] = []
         self.filled = {step.name for step in program.steps if step.loop}
         self.given = program.inputs  # what the function that is written takes
 
@@ -237,9 +257,15 @@ class Writer:
             return f"|{index}|"
         if root not in self.sizes:
             text = self.size_source(root)  # first, so that what it needs is defined before
-            taken = {*self.names.values(), *(name for name, _ in self.sizes.values())}
-            self.sizes[root] = ir.fresh(f"n_{root}", taken), text
+            self.sizes[root] = ir.fresh(f"n_{root}", self.taken), text
         return self.sizes[root][0]
+
+    @property
+    def taken(self) -> set[str]:
+        """The names that are in use where a line is written."""
+        found = {*self.names.values(), *(name for name, _ in (*self.sizes.values(), *self.places.values()))}
+        found.update(self.scans)
+        return found | {*self.scan.names.values(), *self.scan.given} if self.scan else found
 
     def size_source(self, root: Index) -> str:
         """Where a size comes from: the shape of an input, a fact, or a group."""
@@ -307,6 +333,8 @@ class Writer:
 
     def read(self, access: Access) -> Code:
         """A tensor where it is read; a repeated index takes the diagonal."""
+        if self.scan and (found := self.read_along(access, self.scan)):
+            return found
         if not ir.is_plain(access):
             return self.gather(access)
         memory = self.memory(access)
@@ -341,8 +369,7 @@ class Writer:
             return self.affine(value, own)  # another one at every position of a block
         if value not in self.places:
             text = self.arange(value) if isinstance(value, str) else self.affine(value, own).text
-            taken = {*self.names.values(), *(name for name, _ in self.places.values())}
-            self.places[value] = ir.fresh("at_" + "_".join(own), taken), text
+            self.places[value] = ir.fresh("at_" + "_".join(own), self.taken), text
         return Code(self.places[value][0], own)
 
     def arange(self, index: Index) -> str:
@@ -409,11 +436,15 @@ class Writer:
 
     def gather(self, access: Access) -> Code:
         """A tensor read at index expressions: views where there are some, positions otherwise."""
-        code = squeeze(Code(self.names[access.tensor], self.arrangement.memory(replace_slots(access))))
         slots = self.axis_of(access)
-        axes = tuple(index for slot, _ in slots for index in ir.slot_indices(slot))
         if self.bare and not all(isinstance(slot, str) or self.position(slot) for slot, _ in slots):
-            return Code(self.spoken(printing.format_access(access)), tuple(dict.fromkeys(axes)))
+            return Code(self.spoken(printing.format_access(access)), tuple(ir.slot_indices(access)))
+        code = squeeze(Code(self.names[access.tensor], self.arrangement.memory(replace_slots(access))))
+        return self.gathered(code, slots)
+
+    def gathered(self, code: Code, slots: Sequence[tuple[Slot, Index]]) -> Code:
+        """An array read at the slots of its axes."""
+        axes = tuple(index for slot, _ in slots for index in ir.slot_indices(slot))
         text, level = code.at(ATOM), ATOM
         if len(set(axes)) < len(axes):  # an index in two slots: every axis by positions
             want = tuple(dict.fromkeys(axes))
@@ -463,6 +494,8 @@ class Writer:
         """The lines of steps; those of a block stand below room for what they write."""
         if loop is None:
             return self.merged(line for step in self.begun(run) for line in self.step(step))
+        if self.dialect.scan and (found := carried(self.program, loop, run)):
+            return self.scanned(Scan(loop, found), run)
         lines = []
         for step in run:
             if step.operation == "=":
@@ -570,6 +603,160 @@ class Writer:
             template = self.dialect.assign if step.operation == "=" else self.dialect.add
             lines = [f"{self.say(template, value=code.text, **parts)}{comment}"]
         return [f"if {' and '.join(tests)}:", *(f"    {line}" for line in lines)] if tests else lines
+
+    # blocks as functions of one position, which a library calls for one position after the other
+
+    def scanned(self, scan: Scan, run: Sequence[Step]) -> list[str]:
+        """A block as a function of what it carries and of everything else at one position, and the call of it."""
+        loop, names = scan.loop, self.names
+        self.scan = scan
+        state, later, body = self.state(scan)
+        known = {*state, *scan.given}
+        for step in run:
+            body += self.line_along(step, scan, known)
+        counter, own = self.counter(loop), set(map(id, run))
+        if not scan.given or any(re.search(rf"\b{counter}\b", line.partition("  # ")[0]) for line in body):
+            scan.given[counter] = self.arange(loop.index)
+        read = {access.tensor for step in self.program.steps if id(step) not in own for access in step.reads}
+        kept = [name for name in scan.carried.axis if name in read or name in self.outputs]
+        made = _packed([self.entry_of(name, 0) for name in kept])
+        function, first, second = (ir.fresh(word, self.taken) for word in (f"each_{counter}", "state", "given"))
+        self.scan = None
+        self.scans.append(function)
+        taken = {first: [*state], second: [*scan.given]}
+        opened = [f"{', '.join(parts)} = {whole}" for whole, parts in taken.items() if len(parts) > 1]
+        head = ", ".join(whole if len(parts) > 1 else "".join(parts) or "_" for whole, parts in taken.items())
+        start, given, reverse = (
+            _packed([*state.values()]),
+            _packed([*scan.given.values()]),
+            ", reverse=True" * loop.down,
+        )
+        call = self.say(self.dialect.scan, function=function, start=start, given=given, reverse=reverse)
+        patterns = [f"{names[name]}: {' '.join(f'{axis or 1}' for axis in self.whole(name))}" for name in kept]
+        return [
+            "",
+            f"def {function}({head}):",
+            *(f"    {line}" for line in [*opened, *body, f"return {_packed(later)}, {made}"]),
+            "",
+            *(f"# {line}" for line in _wrapped([pattern for pattern in patterns if not pattern.endswith(": ")])),
+            f"_, {_packed([names[name] for name in kept])} = {call}",
+            *(line for name in kept for line in self.laid_out(name, scan.carried.axis[name])),
+        ]
+
+    def state(self, scan: Scan) -> tuple[dict[str, str], list[str], list[str]]:
+        """What a block carries: its variables and where they start, what they are next, and the lines to begin with."""
+        onwards = -1 if scan.loop.down else 1
+        state: dict[str, str] = {}
+        later: list[str] = []
+        body: list[str] = []
+        for name, axis in scan.carried.axis.items():
+            behind, ahead = scan.carried.behind[name], scan.carried.ahead[name]
+            here = self.entry_of(name, 0)
+            came = [self.entry_of(name, -onwards * far) for far in range(1, behind + 1)]
+            later += [here, *came][:behind]
+            if name in scan.carried.above:
+                scan.given[here] = self.slice(name, self.program.axes[name][axis], axis).text
+            if ahead:
+                added = scan.names[name, None] = ir.fresh(f"{self.names[name]}_added", self.taken)
+                body.append(f"{here} = {here} + {added}")
+                to_come = [self.entry_of(name, onwards * far) for far in range(1, ahead + 1)]
+                came += [added, *to_come[:-1]]
+                later += to_come
+            state |= dict.fromkeys(came, self.zeros(self.rest(name, axis)))
+        return state, later, body
+
+    def whole(self, name: str) -> Axes:
+        """The axes of a tensor as they lie in memory."""
+        access = Access(name, self.program.axes[name])
+        return self.arrangement.memory(replace_slots(access, self.program.axes[name]))
+
+    def others(self, access: Access, place: int) -> list[tuple[Slot, Index]]:
+        """The slots in the order of memory without one of them, each with the name of its axis."""
+        names, order = self.program.axes[access.tensor], self.arrangement.orders[access.tensor]
+        return [(access.slots[k], names[k]) for k in order if k is not None and k != place]
+
+    def rest(self, name: str, place: int) -> tuple[Index, ...]:
+        """The axes of the entries of a tensor at one position along an axis, as they lie in memory."""
+        return tuple(axis for _, axis in self.others(Access(name, self.program.axes[name]), place))
+
+    def laid_out(self, name: str, axis: int) -> list[str]:
+        """The line that brings an array of all positions, which come first, to the axes of its tensor."""
+        order = [k for k in self.arrangement.orders[name] if k is not None]
+        came = [axis, *(k for k in order if k != axis)]
+        code = Code(self.names[name], tuple(f"{k}" for k in came))
+        code = self.transpose(code, [f"{k}" for k in order])
+        whole = self.whole(name)
+        if None in whole:
+            code = Code(f"{code.at(ATOM)}[{', '.join('None' if one is None else ':' for one in whole)}]", whole)
+        return [f"{self.names[name]} = {code.text}"] if code.text != self.names[name] else []
+
+    def entry_of(self, tensor: str, far: int) -> str:
+        """The variable for the entries of a tensor that a block writes, at the position or so far from it."""
+        assert self.scan
+        if (tensor, far) not in self.scan.names:
+            self.scan.names[tensor, far] = self.named(tensor, far)
+        return self.scan.names[tensor, far]
+
+    def named(self, tensor: str, far: int | None) -> str:
+        """A new variable for the entries of a tensor at a position: `H_t`, `H_before`, `H_after2`."""
+        assert self.scan
+        word = ("after" if far > 0 else "before") + f"{abs(far)}" * (abs(far) > 1) if far else ""
+        return ir.fresh(f"{self.names[tensor]}_{word or self.counter(self.scan.loop)}", self.taken)
+
+    def line_along(self, step: Step, scan: Scan, known: set[str]) -> list[str]:
+        """The lines of a step of a block, in variables for the entries at its position."""
+        fixed = self.at_position(step)
+        scan.reads = dict(zip(fixed.reads, step.reads, strict=True))
+        axis = scan.carried.axis[step.name]
+        name = self.entry_of(step.name, ir.shift(step.target.slots[axis], scan.loop.index) or 0)
+        slots = self.others(fixed.target, axis)
+        comment = f"  # {printing.format_access(step.target)}"
+        new = name not in known
+        known.add(name)
+        if _doubled(slots):
+            lines = [f"{name} = {self.zeros(self.rest(step.name, axis))}"] if new else []
+            return [*lines, self.added(name, [":"] * len(slots), *self.strewn(fixed, slots), comment)[-1]]
+        code = self.array(self.spread(fixed, slots, tuple(own for _, own in slots)))
+        return [f"{name} = {code.text if new else f'{name} + {code.at(MULTIPLIED)}'}{comment}"]
+
+    def read_along(self, access: Access, scan: Scan) -> Code | None:
+        """What a line of a block reads at its position, by the variable for it; None if it is the same everywhere."""
+        written = scan.reads.get(access, access)
+        places = along(written, scan.loop)
+        if not places:
+            return None
+        place = places[0]
+        slot = written.slots[place]
+        far = ir.shift(slot, scan.loop.index)
+        others = self.others(access, place)
+        if access.tensor in scan.carried.axis:
+            code = Code(self.entry_of(access.tensor, far or 0), self.rest(access.tensor, place))
+            code = self.gathered(code, others)
+            leaves = far and isinstance(slot, Partial) and self.skipped != "0"
+            axis = self.program.axes[access.tensor][place]
+            held = Code(self.in_range(access.slots[place], axis), (), COMPARISON) if leaves else None
+            return self.where([held], code, code.axes) if held else code
+        alone = len(places) == 1 and len(ir.slot_indices(slot)) == 1
+        code = self.slice(access.tensor, slot, place) if alone else self.throughout(written, scan.loop.index)
+        text = code.text
+        if text not in scan.given.values():
+            scan.given[self.named(access.tensor, far if alone else 0)] = text
+        code = replace(code, text=next(name for name, given in scan.given.items() if given == text), level=ATOM)
+        code = replace(code, axes=code.axes[1:])
+        return self.gathered(code, others) if alone else code
+
+    def slice(self, tensor: str, slot: Slot, place: int) -> Code:
+        """A tensor read at a slot along one axis, and as it is along the others."""
+        [index] = ir.slot_indices(slot)
+        axes = range(len(self.program.axes[tensor]))
+        return self.throughout(Access(tensor, tuple(slot if k == place else f"{k}" for k in axes)), index)
+
+    def throughout(self, access: Access, index: Index) -> Code:
+        """What is read at all positions of a block, which come first."""
+        scan, self.scan = self.scan, None
+        code = squeeze(self.read(access))
+        self.scan = scan
+        return self.transpose(code, (index, *(axis for axis in code.named if axis != index)))
 
     def scatter(self, step: Step) -> list[str]:
         """A tensor written, or added to, at index expressions."""
@@ -1301,6 +1488,11 @@ def _doubled(slots: Iterable[tuple[Slot, Index]]) -> bool:
     return len(set(every)) < len(every)
 
 
+def _packed(items: Sequence[str]) -> str:
+    """Several things as one: a tuple, or the only one by itself."""
+    return items[0] if len(items) == 1 else f"({', '.join(items)})" if items else "None"
+
+
 def _entries(axes: Axes) -> list[str]:
     """Every entry along the axes that have names."""
     return ["0" if axis is None else ":" for axis in axes]
@@ -1438,7 +1630,7 @@ def source(program: Derived, layout: LayoutLike = None, style: str = "matmul", d
 def function(writer: Writer, name: str, steps: Iterable[Step], result: str, parameters: Sequence[str] = ()) -> str:
     """Steps as a function that returns `result`; of the program's inputs, by name, unless parameters are given."""
     program, names, spoken = writer.program, writer.names, writer.dialect
-    writer.sizes, writer.places, writer.uses = {}, {}, writer.uses - {"dtype", "device"}
+    writer.sizes, writer.places, writer.scans, writer.uses = {}, {}, [], writer.uses - {"dtype", "device"}
     writer.given = tuple(one for one in program.inputs if not parameters or names[one.tensor] in parameters)
     lines = [line for loop, run in ir.blocks(tuple(steps)) for line in writer.lines(loop, run)]
     lines[:0] = [f"{name} = {text}  # {printing.format_slot(value)}" for value, (name, text) in writer.places.items()]
@@ -1454,7 +1646,7 @@ def function(writer: Writer, name: str, steps: Iterable[Step], result: str, para
     shapes = [f"{name}: {every[name]}" for name in parameters or inputs if every[name]]
     lines[:0] = [f"# {line}" for line in _wrapped(shapes)]
     head = ", ".join(parameters or (["*", *inputs] if inputs else []))
-    return "\n".join([f"def {name}({head}):", *(f"    {line}" for line in lines), f"    return {result}"])
+    return "\n".join([f"def {name}({head}):", *(f"    {line}".rstrip() for line in lines), f"    return {result}"])
 
 
 def module(writer: Writer, blocks: Sequence[str]) -> str:

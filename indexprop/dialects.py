@@ -273,14 +273,15 @@ class Dialect:
     >>> TORCH.sum("dY", (1,), keep=True), JAX.sum("dY", (1,))
     ('dY.sum(dim=1, keepdim=True)', 'dY.sum(axis=1)')
 
-    `module` is the short name of what `imports` loads. Of the texts with parts in braces, `array` makes an array of
-    a number, `truth` a condition of an array, `fresh` an array of its own from what may be a view of another, and
-    `own` one to write to; `common` and `alone` find the precision, from the inputs or without any, and `place` and
-    `nowhere` the device. `take` reads at positions along an axis, `add_at` adds at positions, `assign` and `add`
-    write a part of an array; `helpers` read and write where positions may lie outside, and sum where a condition
-    holds. `quiet` stands above lines that are to give no warnings. `one_axis`: reductions over one axis at a time;
-    `strict`: functions take arrays only, and conditions are truth values; `scalars`: a function of a number is an
-    array without axes; `slides`: there are helpers for windows that slide, and `flip` turns axes around.
+    `module` is the short name of what `imports` loads. Of the texts with parts in braces, `array` makes an array of a
+    number, `truth` a condition of an array, `fresh` an array of its own from what may be a view of another, and `own`
+    one to write to; `common` and `alone` find the precision, from the inputs or without any, and `place` and `nowhere`
+    the device. `take` reads at positions along an axis, `add_at` adds at positions, `assign` and `add` write a part of
+    an array; `helpers` read and write where positions may lie outside, and sum where a condition holds. `scan` calls a
+    function for one position of a block after the other. `quiet` stands above lines that are to give no warnings.
+    `one_axis`: reductions over one axis at a time; `strict`: functions take arrays only, and conditions are truth
+    values; `scalars`: a function of a number is an array without axes; `slides`: there are helpers for windows that
+    slide, and `flip` turns axes around.
     """
 
     name: str
@@ -314,6 +315,7 @@ class Dialect:
     diagonal: str = ""
     contract: str = ""
     quiet: str = ""
+    scan: str = ""
     strict: bool = False
     scalars: bool = False
     slides: bool = False
@@ -425,6 +427,7 @@ JAX = Dialect(
     | {"correlate": JAX_CORRELATE, "convolve": JAX_CONVOLVE},
     slides=True,
     flip="jnp.flip({array}, {axes})",
+    scan="jax.lax.scan({function}, {start}, {given}{reverse})",
 )
 
 DIALECTS = {one.name: one for one in (NUMPY, TORCH, JAX)}

@@ -24,14 +24,22 @@ GOLDEN = ROOT / "tests" / "golden"
 
 FILES = {
     f"{example}_{dialect}{'_differentiable' if differentiable else ''}.py": (example, dialect, differentiable)
-    for example in ("column_batch", "row_batch")
+    for example in ("column_batch", "row_batch", "recurrence")
     for dialect in ("torch", "jax")
     for differentiable in (False, True)
 }
+RECURRENCE = """
+    for t:
+        C[t,b,h] = sigmoid(f[h]) C[(t-1)?,b,h] + W[i,h] X[b,t,i] + U[g,h] H[(t-1)?,b,g]
+        H[t,b,h] = [m[b,t]] tanh(C[t,b,h])
+    L = sum[t,b,h]((H[t,b,h] - T[t,b,h])^2) / 2
+"""
 
 
 def golden(example, dialect, differentiable):
-    net = ip.parse(ROOT / "examples" / f"{example}.ixp")
+    net = ip.parse(RECURRENCE if example == "recurrence" else ROOT / "examples" / f"{example}.ixp")
+    if example == "recurrence":
+        return ip.source(ip.gradient(net, wrt=["f", "W", "U"]), dialect=dialect, differentiable=differentiable)
     grad = ip.gradient(net, wrt=[name for name in net.input_names if name not in ("X", "T")])
     return ip.source(grad, example.removesuffix("_batch"), dialect=dialect, differentiable=differentiable)
 
@@ -40,6 +48,29 @@ def golden(example, dialect, differentiable):
 def test_golden_sources(file):
     """`python -m tests.test_dialects` writes the files anew."""
     assert (GOLDEN / file).read_text(encoding="utf-8") == golden(*FILES[file])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "D[t,h] = x[t,h]\nfor t:\n    D[(t-1)?,h] += y[t,h]\nQ[h] = D[t,h]",  # added to behind
+        "D[s,h] = x[s,h]\nfor t:\n    D[(t+1)?,h] += y[t,h]\nQ[h] = D[s,h]",  # along another axis
+        "for t:\n    D[t,t,h] = x[t,h]\nQ[h] = D[t,s,h]",  # at two of its axes
+    ],
+)
+def test_what_no_function_of_one_position_can_say_is_a_loop_in_jax(text):
+    found = ip.source(ip.parse(text), dialect="jax")
+    assert "for t in range(n_t):" in found
+    assert "jax.lax.scan" not in found
+
+
+def test_variables_at_a_position_hide_nothing():
+    """A size is `n_t` and positions are `at_t`: tensors called `n` and `at` are something else at a position."""
+    text = "for t:\n    n[t] = at[t] + n[(t-1)?]\n    each[t] = n[t] / |t| + given[t]"
+    found = ip.source(ip.parse(text), dialect="jax")
+    assert "    def each_t2(n_before, given2):\n        at_t, given_t = given2\n" in found
+    assert "        each_t = n_t / n_t2 + given_t  # each[t]\n" in found
+    assert "    n_t2 = at.shape[0]  # |t|\n" in found
 
 
 @pytest.mark.parametrize(("dialect", "style", "differentiable"), [("torch", "matmul", True), ("jax", "einsum", False)])

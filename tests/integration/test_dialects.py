@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.test_util import check_grads
 
@@ -115,6 +115,76 @@ def test_blocks(text, backend):
     program = ip.parse(text)
     for derived in (program, ip.vjp(program).program):
         assert_same(derived, test_slots.drawn(derived, 3), backend)
+
+
+@settings(max_examples=4)
+@given(test_recurrences.recurrences(), st.integers(0, 3), st.booleans())
+def test_any_recurrence_in_jax(text, times, twice):
+    program = ip.vjp(ip.parse(text)).program
+    program = ip.vjp(program).program if twice else program
+    assert_same(program, test_recurrences.operands(program, times), "jax")
+
+
+@given(testing.programs(blocks=True, guards=True, slots=True, max_steps=3), st.data())
+@settings(max_examples=4)
+def test_generated_programs_with_blocks_in_jax(program, data):
+    sizes = data.draw(testing.sizes(program, high=4, special=(1,)))
+    assert_same(program, data.draw(testing.operands(program, sizes)), "jax")
+
+
+NETS = {
+    "gru": """
+        for t:
+            R[t,b,h] = Wr[i,h] X[t,b,i] + Ur[g,h] H[(t-1)?,b,g]
+            Z[t,b,h] = Wz[i,h] X[t,b,i] + Uz[g,h] H[(t-1)?,b,g]
+            N[t,b,h] = Wn[i,h] X[t,b,i] + sigmoid(R[t,b,h]) sum[g](Un[g,h] H[(t-1)?,b,g])
+            H[t,b,h] = (1 - sigmoid(Z[t,b,h])) tanh(N[t,b,h]) + sigmoid(Z[t,b,h]) H[(t-1)?,b,h]
+        L = sum[t,b,h](H[t,b,h] T[t,b,h])
+    """,
+    "both ways": """
+        for t:
+            Y[t,b,h] = W[i,h] X[t,b,i] + U[g,h] F[(t-1)?,b,g]
+            F[t,b,h] = tanh(Y[t,b,h])
+        for t down:
+            Z[t,b,h] = W[i,h] X[t,b,i] + V[g,h] B[(t+1)?,b,g]
+            B[t,b,h] = [m[t,b]] tanh(Z[t,b,h])
+        L = sum[t,b,h]((F[t,b,h] + B[t,b,h]) T[t,b,h])
+    """,
+    "two layers, batch first": """
+        for t:
+            Y[b,t,g] = W[i,g] X[b,t,i] + U[j,g] P[b,(t-1)?,j]
+            P[b,t,g] = tanh(Y[b,t,g])
+            Z[b,t,h] = V[g,h] P[b,t,g] + Q[k,h] H[b,(t-1)?,k] + [t == 0] K[b,h]
+            H[b,t,h] = tanh(Z[b,t,h])
+        L = sum[t,b,h](H[b,t,h] T[t,b,h])
+    """,
+}
+
+
+@pytest.mark.parametrize("text", NETS.values(), ids=NETS)
+def test_recurrent_networks_in_jax(text):
+    """jax differentiates the lines of the forward pass to what the derived lines say, and takes these for its own."""
+    grad = ip.gradient(ip.parse(text))
+    arrays = test_slots.drawn(grad.program, 4)
+    expected, others = ip.compile(grad)(**arrays)
+    arrays = {name: jnp.asarray(array) for name, array in arrays.items()}
+    forward = saved(ip.source(grad.forward, dialect="jax"))
+    node = ip.compile(grad, backend="jax", differentiable=True)
+    losses = (lambda given: forward(**arrays | given)["L"], lambda given: node(**arrays | given))
+    both = jax.jit(lambda given: [jax.value_and_grad(loss)(given) for loss in losses])
+    for value, found in both({name: arrays[name] for name in grad.wrt}):
+        np.testing.assert_allclose(value, expected, rtol=1e-12)
+        for name in grad.wrt:
+            np.testing.assert_allclose(found[name], others[name], rtol=1e-10, atol=1e-12)
+
+
+def test_a_recurrence_in_jax_over_several_examples_and_over_nothing():
+    program = ip.parse("for t:\n    Z[t,h] = X[t,h] + U[g,h] H[(t-1)?,g]\n    H[t,h] = tanh(Z[t,h])\nY[h] = H[t,h]")
+    step = ip.compile(program, backend="jax")
+    arrays = {name: jnp.asarray(array) for name, array in test_slots.drawn(program, 4).items()}
+    mapped = jax.vmap(lambda X: step(**arrays | {"X": X})["Y"])(jnp.stack([2 * arrays["X"], arrays["X"]]))
+    np.testing.assert_allclose(mapped[1], step(**arrays)["Y"], rtol=1e-12)
+    assert not step(**arrays | {"X": arrays["X"][:0]})["Y"].any()
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
