@@ -285,6 +285,11 @@ def excuses(recording: Recording, loss: str, pairs: Container[str]) -> Iterator[
     if truths:
         names, hold = " and ".join(truths), "hold" if len(truths) > 1 else "holds"
         yield "truths", f"{names} {hold} zeros and ones only, and so on all data here: a mask times itself is the mask"
+    made, whole = recording.tracer.coded, recording.tracer.whole_numbers
+    inputs = recording.lifted.program.input_names
+    coded = [name for name in inputs if name in made or (name in whole and holds_truths(values[name]))]
+    if coded:
+        yield "coded", f"{' and '.join(coded)} and positions belong together in the code, and so on all data here"
     mirrors = [name for name in evidence.symmetric_inputs(recording.lifted) if name in forward.input_names]
     if mirrors and not any(name in pairs for name in mirrors):
         yield "symmetric", f"{' and '.join(mirrors)} equals its transpose, and so on all data here"

@@ -497,14 +497,19 @@ def data_of(recording: Recording) -> Callable[[int], Values]:
 
     lifted, origins = recording.lifted, recording.tracer.origins
     program = lifted.program
+    made = recording.tracer.coded if recording.coded else ()
 
     def data(seed: int) -> Values:
         recording.larger |= seed > LARGE
         if seed > NEAR:
             near = variation.perturbed({name: lifted.values[name] for name in program.input_names}, seed)
+            near |= {name: lifted.values[name] for name in made if name in near}
         else:
-            arrays = recording.plan(resized(lifted), seed).arrays
-            near = {name: arrays[origins[name]] for name in program.input_names}
+            plan = recording.plan(resized(lifted), seed)
+            near = {name: plan.arrays[origins[name]] for name in program.input_names if origins[name] in plan.arrays}
+            if missing := [name for name in program.input_names if name not in near]:  # what the code makes itself
+                _, other = recording.record(plan)
+                near |= {name: other.values[name] for name in missing}
         if recording.symmetric:
             near |= {name: variation.mirrored(near[name]) for name in symmetric_inputs(lifted)}
         return {

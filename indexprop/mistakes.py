@@ -284,6 +284,8 @@ class Diagnosis:
         column = self.ledger.compute(replace(self.step, terms=(term,)))
         if column is None or (others and rest is None):
             return None
+        if rest and [part.shape for part in rest] != [part.shape for part in self.right]:
+            return None
         missing = [right - part for right, part in zip(self.right, rest, strict=True)] if rest else self.right
         ratios = self.ledger.ratios(missing, column)
         return None if ratios is None else self.ledger.factor(ratios)
@@ -444,7 +446,7 @@ class Diagnosis:
         order = [step.name for step in self.ledger.lifted.program.steps]
         before = {*order[: order.index(self.step.name)], *self.ledger.lifted.program.input_names}
         functions = set(self.ledger.locals)
-        for access in dict.fromkeys(self.step.reads):
+        for access in filter(ir.is_plain, dict.fromkeys(self.step.reads)):
             for name in before:
                 if len(axes[name]) != len(access.names) or name == access.tensor:
                     continue

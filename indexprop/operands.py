@@ -119,8 +119,8 @@ class Traced:
     """An array and the expression that it is. `name` is the tensor that holds it, `raw` that it is data without a name
     yet, `fill` that every entry is one constant. `groups` are axes that several others make together, until the value
     gets a line of its own; `own_line` tells that it needs one before anything is computed from it; `place` that the
-    entries are positions, as those of `np.arange` are. A view has its `parent`: it is `lazy` while it is not read, and
-    `stale` where numpy shows other values by now.
+    entries are positions, as those of `np.arange` are; `coded` that data was made by positions. A view has its
+    `parent`: it is `lazy` while it is not read, and `stale` where numpy shows other values by now.
     """
 
     __hash__ = object.__hash__
@@ -140,6 +140,7 @@ class Traced:
         self.groups: dict[Index, tuple[Index, ...]] = {}
         self.own_line = False
         self.place: Affine | None = None
+        self.coded = False
         self.parent: tuple[Traced, Any] | None = None
         self.writing: Any = None
         self.lazy = False

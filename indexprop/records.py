@@ -147,6 +147,11 @@ class Record:
         self.failure = self.failure or LiftError(Problem(fact, self.where(), evidence, way_out))
         return self.failure
 
+    @property
+    def coded(self) -> set[str]:
+        """Data that the code makes by positions, such as the one-hot code of labels."""
+        return {name for name, value in self.inputs.items() if value.coded}
+
     # lines and loops
 
     def add_step(self, step: Step, place: Any = None) -> None:

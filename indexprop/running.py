@@ -490,6 +490,7 @@ class Tracer(Values):
                 return value
             fill = value.expr if value.fill else None
             if fill is not None and not value.start:
+                value.called = value.called or name
                 return value  # ones_like and its kin are constants, not parameters
             value.fill = False
             self.source(value, self.fresh_name(name))
@@ -715,7 +716,7 @@ class Tracer(Values):
         """Data is filled in, such as a one-hot code; in a second run it is there already."""
         self.looked_up(key, owner.axes[0])
         self.fills.pop(owner.name, None)
-        owner.fill = False
+        owner.fill, owner.coded = False, True
         if self.plan is not None and owner.name in self.plan.arrays:
             return
         data = owner.data.copy()

@@ -84,6 +84,7 @@ class Recording:
         self.guarded = False
         self.truths = False
         self.symmetric = False
+        self.coded = False
         self.larger = False
         self.text, self.filename = ("", "") if callable(subject) else read(subject)
         self.tracer, self.lifted = self.record(None)
@@ -165,7 +166,9 @@ class Recording:
 
     def plan(self, resized: bool, seed: int) -> Plan:
         """Fresh data for every input, as `variation.plan` draws it."""
-        return variation.plan(self.tracer, seed, resized=resized, larger=self.larger, truths=self.truths)
+        return variation.plan(
+            self.tracer, seed, resized=resized, larger=self.larger, truths=self.truths, coded=self.coded
+        )
 
 
 def followed(subject: Callable[..., Any]) -> Callable[..., Any]:

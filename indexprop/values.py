@@ -60,7 +60,7 @@ class Values(Record):
                 if value.writing is not None:
                     self.flush(value)
                 if value.raw and not value.fill:
-                    self.source(value, self.fresh_name("array"))
+                    self.source(value, self.fresh_name(value.called or "array"))
                 return self.line_of(value, "flat" if value.groups else "part") if _unsettled(value) else value
             case Dim():
                 return Traced(self, np.asarray(int(value)), (), value.expr)
@@ -392,6 +392,7 @@ class Values(Record):
     def wrap_raw(self, data: Any, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Traced:
         """Data made from data: still data. Where the rule is known, so are its axes."""
         result = Traced(self, data, tuple(map(self.axis_of, data.shape)), Access("~"), raw=True)
+        result.coded = any(part.coded for part in flatten((args, kwargs)) if isinstance(part, Traced))
         if name in RULES and name != "array":
             opened = [replace_raw(part) for part in args]
             try:
@@ -513,7 +514,9 @@ class Values(Record):
         if not recorded:
             if arrays:
                 self.looked_up(key, owner.axes[0])
-                return self.wrap(data)
+                coded: Traced = self.wrap(data)
+                coded.coded = True
+                return coded
             found = region(self, owner.axes, key)
             made = Traced(self, data, found.axes, Access("~"), raw=True)
             if owner.place is not None and all(isinstance(slot, str | Affine) for slot in found.slots.values()):

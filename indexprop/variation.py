@@ -19,22 +19,28 @@ LARGE = 100_000
 """Entries that no array has at other sizes, unless one of the code is as large."""
 
 
-def plan(record: Record, seed: int, *, resized: bool, larger: bool = False, truths: bool = False) -> Plan:
+def plan(
+    record: Record, seed: int, *, resized: bool, larger: bool = False, truths: bool = False, coded: bool = False
+) -> Plan:
     """Fresh data for every input, with the properties that the code's own data has; with `truths` also that of
-    holding zeros and ones only. Sizes are other ones where it is `resized`: `larger` than those of the code if asked.
+    holding zeros and ones only; with `coded` the code itself makes what it makes by positions. Sizes are other ones
+    where it is `resized`: `larger` than those of the code if asked.
     """
     import numpy as np
 
     axes, rng = record.axes, np.random.default_rng(seed)
     sizes = own_sizes(record) | (other_sizes(record, seed, larger) if resized else {})
     arrays = {}
+    left = {*record.constants, *record.computed, *(record.coded if coded else ())}
     for name, value in record.inputs.items():
-        if name in record.constants or name in record.computed:
+        if name in left:
             continue
         shape = tuple(1 if mark is None else sizes[axes.find(mark)] for mark in value.axes)
         old = record.values[name]
         if name in record.fixed:
             drawn = old
+        elif name in record.whole_numbers and coded and holds_truths(old):
+            drawn = similar(old, shape, rng, True).astype(old.dtype)
         elif name in record.whole_numbers:
             drawn = rng.integers(np.min(old, initial=np.max(old, initial=0)), old.max(initial=0) + 1, shape)
         elif name in record.positions:

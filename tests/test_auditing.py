@@ -282,6 +282,40 @@ def test_data_on_which_the_loss_is_no_number_decides_nothing() -> None:
     assert wrong.line.number == number
 
 
+SCORES = """import numpy as np
+np.random.seed(3)
+X, W = np.random.randn(6, 4), np.random.randn(4, 3)
+S = np.exp(X @ W)
+P = S / S.sum(axis=1, keepdims=True)
+"""
+CODES = {
+    "rows of the identity": "t = np.array([0, 2, 1, 2, 0, 0])\n"
+    "L = -np.mean(np.log(P[np.arange(6), t]))\nY = np.eye(3)[t]\n",
+    "written": "L = -np.log(P[2, 1]) / 6\nY = P.copy()\nY[2] = 0\nY[2, 1] = 1\n",
+    "numbers of the code": "Y = np.array([[0, 1, 0], [1, 0, 0], [0, 0, 1], [1, 0, 0], [0, 0, 1], [0, 0, 1]])\n"
+    "L = -np.mean(np.log(P[np.arange(6), np.argmax(Y, axis=1)]))\n",
+}
+
+
+@pytest.mark.parametrize("code", CODES.values(), ids=CODES)
+def test_a_one_hot_code_and_its_positions_belong_together(code: str) -> None:
+    """The loss reads at positions, and the gradient subtracts their code: drawn apart, they would disagree."""
+    right = auditing.audit(SCORES + code + "dW = X.T @ (P - Y) / 6\n")
+    right.assert_ok()
+    for wrong in ("X.T @ (Y - P) / 6", "X.T @ (P - Y)", "X.T @ (P * Y) / 6", "X.T @ (P - 1) / 6"):
+        assert not auditing.audit(SCORES + code + f"dW = {wrong}\n").ok
+
+
+def test_wrong_gradients_of_rows_of_a_table_are_named_without_a_traceback() -> None:
+    """The shape of the gradient is that of the rows; terms and operands are not exchanged where nothing fits."""
+    code = "import numpy as np\nnp.random.seed(1)\nW, x = np.random.randn(6, 4), np.random.randn(4, 5)\n"
+    code += "t, at = np.random.randn(3, 5), np.array([1, 2, 5])\n"
+    code += "D = W[at] @ x - t\nL = np.sum(D ** 2) / 2\ndW = D @ x.T + 0.1 * W[at]\n"
+    report = auditing.audit(code)
+    assert report.first is not None
+    assert report.first.line.number == 7
+
+
 def test_a_symmetric_parameter_is_no_excuse_for_a_transpose() -> None:
     code = "import numpy as np\nx = np.array([1.0, 2.0])\nW = np.array([[2.0, 1.0], [1.0, 3.0]])\n"
     code += "z = W @ x\nL = np.sum((W @ z) ** 2)\nu = 2 * W @ z\ndz = W @ u\ndW = np.outer(u, z) + np.outer(dz, x)\n"
