@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TypeAlias, assert_never
 
@@ -128,8 +129,9 @@ def run_of(graph: Graph, slot: Slot) -> Run:
             return run_of(graph, inner)
         case Lookup():
             raise Unknown("positions looked up")
-        case Group():
-            raise Unknown("axes joined")
+        case Group(indices):
+            sizes = [graph.sizes[index] for index in indices]
+            return 0, tuple((index, math.prod(sizes[k + 1 :])) for k, index in enumerate(indices))
         case _:
             assert_never(slot)
 

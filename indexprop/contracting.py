@@ -118,7 +118,7 @@ def called(value: Value) -> str:
     match value.operation, value.detail:
         case "window" | "pad" | "at" | "take" | "room", _:
             return first
-        case "sum" | "max" | "min" as function, _:
+        case "sum" | "max" | "min" | "prod" as function, _:
             return f"{function}({first})"
         case "map", "where":
             return f"where({others[0]})"

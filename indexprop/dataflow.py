@@ -14,7 +14,7 @@ from fractions import Fraction
 from indexprop import accesses, expressions, ir
 from indexprop.expressions import Addend
 from indexprop.graphs import Block, Graph, Ref, Scope, Tensor, Unknown, Value
-from indexprop.ir import Access, Index, Lookup, Loop, Partial, Program, Step
+from indexprop.ir import Access, Group, Index, Lookup, Loop, Partial, Program, Step
 
 
 def graph_of(
@@ -197,13 +197,16 @@ def fold(graph: Graph, step: Step) -> Tensor:
     labels = [index for _, used in runs for index, _ in used]
     graph.want = labels
     ref = expressions.added(graph, terms_of(graph, step))
-    if ref.constant is not None or len(set(labels)) < len(labels) or set(labels) != set(ref.axes):
+    if ref.constant is not None or set(labels) != set(ref.axes):
         raise Unknown("written at index expressions")
-    along = [index for _, used in runs for index in shifts(graph, used)]
-    if any(scale < 0 for _, used in runs for _, scale in used) or math.prod(graph.sizes[i] for i in along) > 64:
-        raise Unknown("written at many index expressions")
     names = graph.program.axes[step.name]
     shape = tuple(graph.sizes[index] for index in names)
+    if all(isinstance(slot, str | Group) for slot in step.target.slots) and len(set(labels)) == len(labels):
+        groups = tuple(tuple(ref.axes.index(index) for index, _ in used) for _, used in runs)
+        return placed(graph, step, graph.moved("join", groups, ref.value, names, shape))
+    along = dict.fromkeys(index for _, used in runs for index in shifts(graph, used))
+    if any(scale < 0 for _, used in runs for _, scale in used) or math.prod(graph.sizes[i] for i in along) > 64:
+        raise Unknown("written at many index expressions")
     detail = tuple(
         (
             start,
@@ -212,7 +215,12 @@ def fold(graph: Graph, step: Step) -> Tensor:
         )
         for (start, used), size in zip(runs, shape, strict=True)
     )
-    made = graph.moved("fold", detail, ref.value, names, shape)
+    return placed(graph, step, graph.moved("fold", detail, ref.value, names, shape))
+
+
+def placed(graph: Graph, step: Step, made: Value) -> Tensor:
+    """What a step holds when a value has been put where its left side says, and what was there before is added."""
+    names = graph.program.axes[step.name]
     made.tensor, made.hint = made.tensor or step.name, graph.memory(step.name)
     result = Ref(made, tuple(f"{axis}" for axis in range(len(names))))
     if step.operation == "+=":
@@ -221,7 +229,7 @@ def fold(graph: Graph, step: Step) -> Tensor:
         if len(held.axes) < len(names) and before.constant is None:
             raise Unknown("added to what is constant along an axis")
         graph.want = [f"{axis}" for axis in graph.memory(step.name)]
-        sizes, graph.sizes = graph.sizes, {**graph.sizes, **{f"{k}": size for k, size in enumerate(shape)}}
+        sizes, graph.sizes = graph.sizes, {**graph.sizes, **{f"{k}": size for k, size in enumerate(made.shape)}}
         result = graph.map("add", before, result)
         graph.sizes = sizes
     return Tensor(result.value, tuple(map(int, result.axes)))

@@ -19,8 +19,8 @@ from indexprop import codegen, ir, semantics, validation
 from indexprop.calculus import program_of
 from indexprop.codegen import Writer, expanded, title
 from indexprop.errors import NotationError, Problem, SizeError, TypeProblem
-from indexprop.ir import Index, Program
-from indexprop.layouts import Derived, LayoutLike, arrange
+from indexprop.ir import Index, Lookup, Program
+from indexprop.layouts import Arrangement, Derived, LayoutLike, arrange
 from indexprop.lowering import Lowering
 from indexprop.plans import Lowered, Plan
 
@@ -78,7 +78,9 @@ class Compiled:
         self._conditions = conditions(whole)
         self._positions = whole.positions
         self._indirect = any(not ir.is_plain(access) for step in whole.steps for access in (step.target, *step.reads))
-        self._signature = _signature(self._inputs)
+        limits = _limits(whole, self.arrangement)
+        self._signature = _signature(self._inputs, limits or {})
+        self._quick = limits is not None
         self._checked: dict[Any, list[Callable[..., Any]]] = {}
         self._specialised: dict[Any, Specialised] = {}
         self._latest: Lowered | None = None
@@ -175,7 +177,7 @@ class Compiled:
             self._specialised[signature] = self._specialise(prepared, sizes)
         found = self._specialised[signature]
         self._latest = found.lowered
-        if not self._positions:
+        if self._quick and signature[-1]:
             self._checked[signature] = found.free
         function = found.take()
         try:
@@ -347,11 +349,45 @@ def _again(program: Derived, layout: LayoutLike, style: str, options: dict[str, 
     return Compiled(program, layout, style, **options)
 
 
-def _signature(names: Sequence[str]) -> Callable[[Mapping[str, Any]], tuple[Any, tuple[Any, ...]]]:
-    """A function from a call's arrays to what decides about them (shapes and types), and to the arrays in order."""
+def _limits(program: Program, arrangement: Arrangement) -> dict[str, list[tuple[str, int]]] | None:
+    """The axes that positions have to be on: for each tensor of positions, inputs with that axis of their shape.
+
+    None if the size of such an axis is not that of an input.
+    """
+    same = program.same_size
+    axes = {
+        same[access.names[axis]]: (access.tensor, place)
+        for access in program.inputs
+        for place, axis in enumerate(arrangement.orders[access.tensor])
+        if axis is not None
+    }
+    found: dict[str, list[tuple[str, int]]] = {}
+    for access in (access for step in program.steps for access in step.placed):
+        for slot, index in zip(access.slots, program.axes[access.tensor], strict=True):
+            if isinstance(slot, Lookup):
+                if same[index] not in axes:
+                    return None
+                found.setdefault(slot.access.tensor, []).append(axes[same[index]])
+    return found
+
+
+def _signature(
+    names: Sequence[str], limits: Mapping[str, Sequence[tuple[str, int]]]
+) -> Callable[[Mapping[str, Any]], tuple[Any, tuple[Any, ...]]]:
+    """A function from a call's arrays to what decides about them, and to the arrays in order.
+
+    That is shapes, types, and, last, whether all positions are on their axes.
+    """
     variables = [f"a{number}" for number in range(len(names))]
     lines = [f"    {variable} = arrays[{name!r}]" for variable, name in zip(variables, names, strict=True)]
     parts = [f"{variable}.{what}" for what in ("shape", "dtype", "__class__") for variable in variables]
+    known = dict(zip(names, variables, strict=True))
+    inside = [
+        f"{known[at]}.size > 0 and {known[at]}.min() >= 0 and "
+        + " and ".join(f"{known[at]}.max() < {known[name]}.shape[{axis}]" for name, axis in dict.fromkeys(axes))
+        for at, axes in limits.items()
+    ]
+    parts.append(" and ".join(inside) or "True")
     text = "\n".join(
         [
             "def signature(arrays):",

@@ -12,6 +12,9 @@ from indexprop import accesses, conditions, contracting, ir, ufuncs
 from indexprop.graphs import Graph, Ref, Scope, Unknown, Value
 from indexprop.ir import Access, Apply, Call, Expr, Guard, Index, Number, Product, Reduce, Size, Sum
 
+NEUTRAL = {"max": -math.inf, "min": math.inf, "prod": 1.0}
+"""What changes no reduction, in the place of what a condition leaves out."""
+
 
 @dataclass(frozen=True)
 class Addend:
@@ -45,17 +48,17 @@ def expression(graph: Graph, expr: Expr) -> Ref:
             return ufuncs.call(graph, function, [expression(graph, argument) for argument in arguments])
         case Reduce("sum", names, body):
             return added(graph, [Addend(False, Fraction(1), factors_of(body), names)])
-        case Reduce("prod"):
-            raise Unknown("a product over an index")
         case Reduce(operation, names, body):
             factors = factors_of(body)
             if conditions.holding(graph, factors) != graph.scope.positions:
-                raise Unknown("a maximum of what is skipped at some positions")
+                raise Unknown(f"{operation} of what is skipped at some positions")
             masks = conditions.masks_of(graph, factors)
             with graph.choosing(masks):
                 inner = expression(graph, ir.multiply(*(part for part in factors if not isinstance(part, Guard))))
-                inner = graph.masked(masks, inner, -math.inf if operation == "max" else math.inf)
+                inner = graph.masked(masks, inner, NEUTRAL[operation])
             kept = [index for index in inner.axes if index not in names]
+            if operation == "prod" and len(kept) + len(names) > len(inner.axes):
+                raise Unknown("a product over an index that nothing in it has")
             return graph.make(operation, None, [inner], kept) if len(kept) < len(inner.axes) else inner
         case Guard():
             return multiplied(graph, Fraction(1), [expr])

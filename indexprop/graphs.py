@@ -70,9 +70,10 @@ class Value:
     """An array that one operation makes: `operands` with a number for each of their axes, `axes` the numbers it keeps.
 
     operation: "input", "constant", "map" (`detail` the ufunc), "product" (of two, summed over what is not kept),
-    "sum", "max", "min" (of one, over what is not kept), "pad" (zeros around), "window" (a view: for every axis of the
-    operand the start, and the axes that move along it), "fold" (the reverse, what meets is added) or "step" (`detail`
-    the steps, done as they are read), whose further results are "also".
+    "sum", "max", "min", "prod" (of one, over what is not kept), "pad" (zeros around), "window" (a view: for every axis
+    of the operand the start, and the axes that move along it), "fold" (the reverse, what meets is added), "join" (for
+    every axis those of the operand that it lays out as one) or "step" (`detail` the steps, done as they are read),
+    whose further results are "also".
 
     "take" reads at positions that other operands are, and "scatter" adds at them.
 

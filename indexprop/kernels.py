@@ -147,7 +147,7 @@ def emit_reduction(work: Workspace, value: Value) -> None:
         dot(work, value, order, text, work.ones(size), (value.count,) if kept else ())
         work.record(value, "dot ones", 2 * operand.count)
         return
-    ufunc = {"sum": "add", "max": "maximum", "min": "minimum"}[value.operation]
+    ufunc = {"sum": "add", "max": "maximum", "min": "minimum", "prod": "multiply"}[value.operation]
     code = work.code(operand, labels)
     axes = [place for place, label in enumerate(code.axes) if label is None or int(label) in gone]
     if want != kept:  # first in the order of the result

@@ -30,7 +30,7 @@ from indexprop.lifetimes import Lifetimes
 from indexprop.plans import Lowered, Plan
 from indexprop.workspaces import PART, Place, Workspace
 
-ALLOCATED = frozenset({"map", "product", "sum", "max", "min", "when"})
+ALLOCATED = frozenset({"map", "product", "sum", "max", "min", "prod", "when"})
 
 
 def condition(positions: Sequence[int], count: int, counter: str) -> str:
@@ -148,7 +148,7 @@ class Lowering:
                 return
             case "product":
                 kernels.emit_product(self.work, value)
-            case "sum" | "max" | "min":
+            case "sum" | "max" | "min" | "prod":
                 kernels.emit_reduction(self.work, value)
             case "pad":
                 moving.emit_pad(self.work, value)
@@ -162,6 +162,8 @@ class Lowering:
                 kernels.emit_among(self.work, value)
             case "window":
                 moving.emit_window(self.work, value)
+            case "join":
+                moving.emit_join(self.work, value)
             case "fold":
                 moving.emit_fold(self.work, value)
             case _:

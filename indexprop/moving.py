@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from string import ascii_letters
 from typing import Any, cast
 
 from indexprop import kernels
@@ -40,18 +41,31 @@ def emit_window(work: Workspace, value: Value) -> None:
     runs = [value.detail[axis] for axis in memory]  # type: ignore[index]
     shape = [operand.shape[axis] for axis in memory]
     before = work.places[operand]
+    order = tuple(range(len(value.shape)))
     owned = operand in work.made or (before.buffer is not None and not before.local)
     if [moved for _, moved in runs] == [((axis, 1),) for axis in range(len(runs))]:  # a part, whatever the shift
         slices = [f"{start}:{start + value.shape[axis]}" for axis, (start, _) in enumerate(runs)]
         slices = [":" if value.shape[axis] == shape[axis] else one for axis, one in enumerate(slices)]
         line, whole = f"{text}[{', '.join(slices)}]", before.whole and slices[1:] == [":"] * len(slices[1:])
+    elif before.whole and parts_alone(value, runs, shape):
+        order = tuple(axis for _, used in runs for axis, _ in used)
+        line, whole = f"{text}.reshape{value.shape_in(order)}", True
     else:
         line, whole = strided(work, value, text, shape, runs, owned=owned), False
     name = work.variable(value)
     (work.setup if owned else work.lines).append(f"{name} = {line}")
     if owned:
         work.made.add(value)
-    work.places[value] = Place(name, tuple(range(len(value.shape))), whole=whole)
+    work.places[value] = Place(name, order, whole=whole)
+
+
+def parts_alone(value: Value, runs: Sequence[tuple[int, Any]], shape: Sequence[int]) -> bool:
+    """Whether every axis is one index, or several in their order, from its beginning to its end."""
+    every = [axis for _, used in runs for axis, _ in used]
+    steps = [(start, [scale for _, scale in used]) for start, used in runs]
+    sizes = [[value.shape[axis] for axis, _ in used] for _, used in runs]
+    wanted = [(0, [math.prod(own[k + 1 :]) for k in range(len(own))]) for own in sizes]
+    return len(set(every)) == len(every) and steps == wanted and [math.prod(own) for own in sizes] == list(shape)
 
 
 def strided(
@@ -71,6 +85,24 @@ def strided(
                 strides[axis].append(f"{scale} * {text}.strides[{place}]" if scale != 1 else f"{text}.strides[{place}]")
     steps = ", ".join(" + ".join(parts) for parts in strides)
     return f"np.lib.stride_tricks.as_strided({base}, {value.shape}, ({steps}{',' * (len(strides) == 1)}))"
+
+
+def emit_join(work: Workspace, value: Value) -> None:
+    """A copy with several axes laid out as one."""
+    ((operand, labels),) = value.operands
+    groups = cast("tuple[tuple[int, ...], ...]", value.detail)
+    order = work.forced(value) or value.hint
+    want = [label for axis in order for label in groups[axis]]
+    parts = work.operand(operand, labels, want)
+    work.places[value] = place = work.allocate(value, order)
+    if place.buffer is None:
+        work.lines.append(f'{place.text} = np.array({parts}, order="C").reshape{value.shape_in(order)}')
+    else:
+        shape = ", ".join(str(operand.shape[labels.index(label)]) for label in want)
+        work.lines.append(
+            f"np.copyto({work.seen(value, Code(f'{place.text}.reshape({shape})', ()), 'parts')}, {parts})"
+        )
+    work.record(value, "join")
 
 
 def emit_fold(work: Workspace, value: Value) -> None:
@@ -116,10 +148,14 @@ def add_slices(
     along: dict[int, int] = {}
     for axis, (_, used, _) in enumerate(detail):
         longest = max((number for number, _ in used), key=lambda number: operand.shape[number], default=None)
-        one_by_one += [number for number, _ in used if number != longest]
+        one_by_one += [number for number, _ in used if number != longest and number not in one_by_one]
         if longest is not None and longest in memory:
             along[axis] = longest
-    want = tuple(str(along[axis]) for axis in value.hint if axis in along)
+    along = {axis: number for axis, number in along.items() if number not in one_by_one}
+    every = [along[axis] for axis in value.hint if axis in along]
+    want = tuple(str(number) for number in dict.fromkeys(every))
+    letters = dict(zip(dict.fromkeys(every), ascii_letters, strict=False))
+    diagonal = f'np.einsum("{"".join(map(letters.__getitem__, every))}->{"".join(letters.values())}", '
     for positions in itertools.product(*(range(operand.shape[number]) for number in one_by_one)):
         at = dict(zip(one_by_one, positions, strict=True))
         into = []
@@ -138,6 +174,8 @@ def add_slices(
         )
         text = work.writer.align(code, want).text
         target = f"{whole}[{', '.join(into)}{'' if want else ', ...'}]"
+        if len(want) < len(every):
+            target = f"{diagonal}{target})"
         if not fresh and not position:
             target = work.once(target, f"{whole}_part")
         if source.buffer is not None and text != source.text:
@@ -154,6 +192,8 @@ def is_put_off(work: Workspace, value: Value) -> bool:
         return False
     fold: Any = users[0].detail
     first = fold[users[0].hint[0]]
+    if any(sum(number in dict(used) for _, used, _ in fold) > 1 for number, _ in first[1]):
+        return False
     return value.count * work.itemsize >= SLICED_FROM and first[0] == 0 and len(first[1]) == 1 and not any(first[2])
 
 

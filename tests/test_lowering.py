@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import re
 import sys
 import threading
@@ -76,6 +77,20 @@ WINDOWS = {
     "a maximum": "input X[n], k[r] \n Y[p] = max[r](X[2*p+r]) where |p| = |n| // 2",
     "an image": "input X[n,c,y,x] \n Y[n,o,y,x] = K[o,c,r,s] X[n,c,(y+r-1)?,(x+2*s-2)?]",
 }
+
+JOINED = {
+    "axes read apart": "Y[b,h,w] = X[b,(h w)] + U[h,w]",
+    "axes read apart, in a product": "Y[b,c] = X[b,(h w)] K[h,w,c]",
+    "axes in another order": "input U[e,g]\nY[b,(g e)] = X[b,(e g)] U[e,g]",
+    "axes written as one": "Y[(i j),b] = U[i,b] V[j]",
+    "axes added as one": "Y[k,b] = W[k,b]\nY[(i j),b] += U[i,b] V[j]",
+    "a diagonal that is written": "Y[i,i,b] = u[i] V[i,b]",
+    "a diagonal that is added to": "Y[i,k] = W[i,k]\nY[i,i] += u[i]",
+    "an index in two slots": "input W[n,i]\nY[n,i] = W[n,i]\nY[i+j,i] += U[i,j]\nwhere |n| = |i| + |j| - 1",
+    "a product over an index": "y[i] = prod[k](X[i,k] u[k]) v[i] + 2",
+    "a product over what is chosen": "y[i] = prod[k]([k != i] (1 + X[i,k]))",
+}
+"""Programs of which every line is lowered, and so is every line of the adjoint, with axes that are one in memory."""
 
 RNN = """
     for t:
@@ -176,6 +191,26 @@ def test_windows(name, layout):
         found = step(**ip.convert(arrays, to=chosen, program=program))
         assert_agrees(ip.convert(found, from_=chosen, program=program), expected)
         assert_poison_changes_nothing(step, ip.convert(arrays, to=chosen, program=program))
+
+
+@pytest.mark.parametrize("layout", ["as written", "reversed"])
+@pytest.mark.parametrize("name", JOINED)
+def test_joined_axes_diagonals_and_products(name, layout):
+    sizes = {"b": 4, "i": 3, "j": 2, "k": 5, "n": 4, "h": 3, "w": 2, "e": 2, "g": 5, "c": 6}
+    program = lines_of(JOINED[name])
+    for one in (everything(program), everything(ip.vjp(program).program)):
+        known = {one.same_size.get(index, index): size for index, size in sizes.items()}
+        known |= {one.same_size[whole]: math.prod(known[i] for i in parts) for whole, parts in ir.group_sizes(one)}
+        arrays = testing.fill({x.tensor: tuple(known[one.same_size[i]] for i in x.names) for x in one.inputs}, 5)
+        orders = {name: " ".join(reversed(axes)) for name, axes in one.axes.items() if len(set(axes)) == len(axes)}
+        chosen = orders if layout == "reversed" else None
+        laid = ip.convert(arrays, to=chosen, program=one)
+        expected = by_definition(one, arrays)
+        for options in ({}, {"reuse_outputs": True}):
+            step = ip.compile(one, chosen, **options)
+            assert_agrees(ip.convert(call_apart(step, laid), from_=chosen, program=one), expected)
+            assert_poison_changes_nothing(step, laid)
+            assert not step.plan.as_read
 
 
 @pytest.mark.parametrize("reuse", [False, True])
@@ -588,7 +623,7 @@ def test_memory_limit():
 @pytest.mark.parametrize(
     "text",
     [
-        "Y[(i j)] = u[i] v[j] \n y = Y[k]^2",
+        "input u[i] \n Y[i,i] = s \n y = sum[i,j](Y[i,j]^2)",
         "for i:\n    A[i,j] = u[i] v[j] + A[(i-1)?,j]\ny = A[i,j]^2",
         "input E[w,e] \n X[b,e] = E[tok[b],e] \n y = X[b,e]^2",
     ],
