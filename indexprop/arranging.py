@@ -8,12 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from functools import reduce
 from typing import Any
 
 from indexprop import ir
 from indexprop.ir import Access, Affine, Expr, Group, Guard, Index, Partial, Slot
 from indexprop.operands import RULES, Recorder, Rule, Slots, Symbol, Traced, rule
 from indexprop.subscripts import plus, times, wide
+from indexprop.writing import Bound, outside
 
 # --- shapes -----------------------------------------------------------------------------------------------------------
 
@@ -36,12 +38,15 @@ def _swapaxes(t: Recorder, one: Any, first: int, second: int) -> Symbol:
 
 
 @rule("moveaxis")
-def _moveaxis(t: Recorder, one: Any, source: int, destination: int) -> Symbol:
+def _moveaxis(t: Recorder, one: Any, source: Any, destination: Any) -> Symbol:
     one = t.traced(one)
-    axes = list(one.axes)
-    mark = axes.pop(source)
-    axes.insert(destination % (len(axes) + 1), mark)
-    return tuple(axes), one.expr
+    count = len(one.axes)
+    sources, targets = ([side] if isinstance(side, int) else list(side) for side in (source, destination))
+    moved = sorted((target % count, place % count) for place, target in zip(sources, targets, strict=True))
+    order = [k for k in range(count) if k not in {place for _, place in moved}]
+    for target, place in moved:
+        order.insert(target, place)
+    return tuple(one.axes[k] for k in order), one.expr
 
 
 @rule("expand_dims")
@@ -65,10 +70,23 @@ def _squeeze(t: Recorder, one: Any, axis: Any = None) -> Symbol:
     return tuple(mark for k, mark in enumerate(one.axes) if k not in gone), one.expr
 
 
-@rule("atleast_1d", "atleast_2d", "atleast_3d")
+@rule("atleast_1d")
+def _atleast_1d(t: Recorder, one: Any) -> Symbol:
+    one = t.traced(one)
+    return one.axes or (None,), one.expr
+
+
+@rule("atleast_2d")
 def _atleast_2d(t: Recorder, one: Any) -> Symbol:
     one = t.traced(one)
     return (None,) * (2 - len(one.axes)) + one.axes, one.expr
+
+
+@rule("atleast_3d")
+def _atleast_3d(t: Recorder, one: Any) -> Symbol:
+    one = t.traced(one)
+    before, behind = {0: (1, 2), 1: (1, 1), 2: (0, 1)}.get(len(one.axes), (0, 0))
+    return (None,) * before + one.axes + (None,) * behind, one.expr
 
 
 @rule("reshape", "ravel", "flatten")
@@ -238,6 +256,9 @@ def _side_by_side(t: Recorder, parts: Sequence[Traced], axis: int) -> Traced:
 
 @rule("concatenate", "concat")
 def _concatenate(t: Recorder, arrays: Any, axis: Any = 0, *, dtype: Any = None) -> Traced:
+    arrays = list(map(t.traced, arrays))
+    if not all(part.data.size for part in arrays):  # an empty start that grows
+        arrays = [part for part in arrays if part.data.size] or arrays
     parts = [_tensor(t, part, str(k)) for k, part in enumerate(arrays)]
     if axis is None:
         parts = [_tensor(t, t.apply("ravel", None, (part,), {}), str(k)) for k, part in enumerate(parts)]
@@ -246,11 +267,13 @@ def _concatenate(t: Recorder, arrays: Any, axis: Any = 0, *, dtype: Any = None) 
 
 @rule("vstack", "row_stack")
 def _vstack(t: Recorder, arrays: Any) -> Traced:
+    arrays = [part for part in map(t.traced, arrays) if part.data.size] or arrays
     return _raised_side_by_side(t, arrays, 0)
 
 
 @rule("hstack")
 def _hstack(t: Recorder, arrays: Any) -> Traced:
+    arrays = [part for part in map(t.traced, arrays) if part.data.size] or arrays
     parts = [_tensor(t, part, str(k)) for k, part in enumerate(arrays)]
     if not parts[0].axes:
         return _stack(t, arrays)
@@ -331,30 +354,50 @@ def _split(t: Recorder, one: Any, *_: Any, **__: Any) -> Symbol:
 
 @rule("pad")
 def _pad(t: Recorder, one: Any, width: Any, mode: str = "constant", *, constant_values: Any = 0) -> Traced:
-    if mode != "constant" or any(numbers(t.plain(constant_values))):
-        raise t.stop(f"padding in the mode {mode!r} has no rule", way_out="Zeros have one.")
     one = _tensor(t, one, "inner")
     count = len(one.axes)
-    pairs = [width] * count if isinstance(width, int) else list(width)
-    if len(pairs) == 2 and all(isinstance(part, int) for part in pairs):
-        pairs = [pairs] * count
-    pairs = pairs * count if len(pairs) == 1 and count > 1 else pairs
+    pairs, values = _by_axis(width, count), _by_axis(constant_values, count)
+    if len({t.plain(value) for value in numbers(values)}) > 1:
+        return _pad_in_turn(t, one, pairs, values)
+    constant = t.number(t.traced(values[0][0]))
     one = t.fresh(one)
     axes: list[Index | None] = []
     slots: dict[Index, Slot] = {}
-    for mark, pair in zip(one.axes, pairs, strict=True):
-        before, after = (pair, pair) if isinstance(pair, int) else (pair[0], pair[-1])
-        if int(before) == int(after) == 0 or mark is None:
-            if int(before) or int(after):
-                raise t.stop("an axis of size one is padded")
+    bounds: list[Bound] = []
+    for mark, (before, after) in zip(one.axes, pairs, strict=True):
+        if int(before) == int(after) == 0:
             axes.append(mark)
             continue
-        length = plus(plus(_size(t, mark), t.whole(before), 1), t.whole(after), 1)
-        long = t.sized(t.axes.sizes[mark] + int(before) + int(after), length, 1)
-        place = plus(wide(long), t.whole(before), -1)
+        mark = mark or t.axes.new(1)
+        start, length = t.whole(before), _size(t, mark)
+        long = t.sized(t.axes.sizes[mark] + int(before) + int(after), plus(plus(length, start), t.whole(after)), 1)
+        place = plus(wide(long), start, -1)
         slots[mark] = Partial(ir.affine(place.indices, place.sizes, place.constant))
+        bounds.append((long, start, plus(start, length)))
         axes.append(long)
-    return _own_line(t, (one,), tuple(axes), t.at_slots(one, slots))
+    names = {str(mark): str(mark) for mark in axes if mark is not None}
+    around = [] if constant == ir.ZERO else [ir.multiply(*guards, constant) for guards in outside(bounds, names)]
+    return _own_line(t, (one,), tuple(axes), ir.add(t.at_slots(one, slots), *around))
+
+
+def _by_axis(given: Any, count: int) -> list[tuple[Any, Any]]:
+    """What np.pad is given, as a pair for every axis."""
+    pairs = list(given) if isinstance(given, (tuple, list)) else [(given, given)]
+    if len(pairs) == 2 and not any(isinstance(part, (tuple, list)) for part in pairs):
+        pairs = [tuple(pairs)]
+    pairs = [(part[0], part[-1]) if isinstance(part, (tuple, list)) else (part, part) for part in pairs]
+    return pairs * count if len(pairs) == 1 else pairs
+
+
+def _pad_in_turn(t: Recorder, one: Traced, pairs: Sequence[Any], values: Sequence[Any]) -> Traced:
+    """By different constants: one side after the other, as numpy does it."""
+    for axis, sides in enumerate(zip(pairs, values, strict=True)):
+        for side, (width, value) in enumerate(zip(*sides, strict=True)):
+            if int(width):
+                widths: list[Any] = [(0, 0)] * len(pairs)
+                widths[axis] = (0, width) if side else (width, 0)
+                one = t.called(t.np.pad, one, widths, constant_values=value)
+    return one
 
 
 @rule("tril")
@@ -391,20 +434,33 @@ def _eye(t: Recorder, rows: int, columns: Any = None, k: int = 0, dtype: Any = N
 @rule("diag", "diagonal")
 def _diag(t: Recorder, one: Any, k: int = 0) -> Symbol | Traced:
     one = t.traced(one)
-    if int(k):
-        raise t.stop("a diagonal beside the first has no rule")
     if len(one.axes) == 1:
-        one = t.fresh(one)
+        one = t.fresh(_tensor(t, one, "inner") if int(k) else one)
         (row,) = one.axes
         assert row is not None
+        if int(k):
+            return _diagonal_beside(t, one, row, k)
         column = t.axes.new(t.axes.sizes[row], row)
         return _own_line(t, (one,), (row, column), ir.multiply(Guard("==", wide(row), wide(column)), t.number(one)))
+    if int(k):
+        one = t.part(one, (slice(None, -k), slice(k, None)) if k > 0 else (slice(-k, None), slice(None, k)))
     row, column = one.axes[-2:]
     if len(one.axes) != 2 or row is None or column is None or t.axes.sizes[row] != t.axes.sizes[column]:
         raise t.stop("a diagonal of this shape has no rule")
     t.axes.join(row, column)
     mark = t.axes.new(t.axes.sizes[row], row)
     return (mark,), t.at_slots(one, {row: mark, column: mark})
+
+
+def _diagonal_beside(t: Recorder, one: Traced, mark: Index, k: int) -> Traced:
+    """A vector on a diagonal beside the first."""
+    long = t.sized(t.axes.sizes[mark] + abs(int(k)), plus(_size(t, mark), t.whole(abs(k))), 1)
+    wide_one = t.axes.new(t.axes.sizes[long], long)
+    row, column = (long, wide_one) if k > 0 else (wide_one, long)
+    moved = plus(wide(row), t.whole(k)) if k > 0 else plus(wide(column), t.whole(-k))
+    guard = Guard("==", wide(column if k > 0 else row), moved)
+    inner = row if k > 0 else column
+    return _own_line(t, (one,), (row, column), ir.multiply(guard, t.at_slots(one, {mark: Partial(inner)})))
 
 
 @rule("trace")
@@ -416,7 +472,7 @@ def _trace(t: Recorder, one: Any) -> Symbol:
     return (), t.total([mark for mark in axes if mark is not None], expr)
 
 
-@rule("flip", "flipud", "fliplr")
+@rule("flip")
 def _flip(t: Recorder, one: Any, axis: Any = None) -> Symbol:
     one = t.traced(one)
     count = len(one.axes)
@@ -427,15 +483,28 @@ def _flip(t: Recorder, one: Any, axis: Any = None) -> Symbol:
     return t.read(one, tuple(key))
 
 
+@rule("flipud")
+def _flipud(t: Recorder, one: Any) -> Symbol:
+    return _flip(t, one, 0)
+
+
+@rule("fliplr")
+def _fliplr(t: Recorder, one: Any) -> Symbol:
+    return _flip(t, one, 1)
+
+
 @rule("roll")
-def _roll(t: Recorder, one: Any, shift: int, axis: Any = None) -> Traced:
+def _roll(t: Recorder, one: Any, shift: Any, axis: Any = None) -> Any:
+    if isinstance(axis, (tuple, list)):
+        shifts = shift if isinstance(shift, (tuple, list)) else [shift] * len(axis)
+        return reduce(lambda made, pair: t.called(t.np.roll, made, *pair), zip(shifts, axis, strict=True), one)
+    if axis is None and len(t.traced(one).axes) > 1:
+        return t.called(t.np.reshape, t.called(t.np.roll, t.flat(one), shift), t.called(t.np.shape, one))
     one = t.fresh(_tensor(t, one, "inner"))
-    if axis is None and len(one.axes) > 1:
-        raise t.stop("np.roll without an axis has no rule", way_out="Name the axis.")
     number = int(axis or 0) % len(one.axes)
     mark = one.axes[number]
-    if mark is None or not isinstance(axis or 0, int):
-        raise t.stop("np.roll along several axes has no rule")
+    if mark is None:
+        return one
     size = t.axes.sizes[mark]
     by = int(shift) if abs(int(shift)) < size else int(shift) % size
     long = t.axes.new(size, mark)
@@ -470,11 +539,7 @@ def _copies(t: Recorder, one: Any, count: Any, axis: Any, *, inner: bool) -> Tra
     one = t.traced(one)
     if not isinstance(count, int):
         raise t.stop("np.repeat with several counts has no rule")
-    if axis is None:
-        if len(one.axes) > 1:
-            raise t.stop("np.repeat without an axis has no rule", way_out="Name the axis.")
-        axis = 0
-    axis = int(axis) % len(one.axes)
+    one, axis = (t.flat(one), 0) if axis is None else (one, int(axis) % len(one.axes))
     mark = one.axes[axis]
     again = t.axis_of(count)
     data = t.repeated(one.data, int(count), axis, inner)

@@ -108,6 +108,11 @@ def finish(
         for access in inputs
         if access.tensor in record.computed
     ]
+    notes += [
+        f"{access.tensor} is an input: the code makes it from numbers in line {record.lines[access.tensor].number}"
+        for access in inputs
+        if access.tensor in record.made - record.computed
+    ]
     if not steps:
         raise LiftError(Problem("the code computes nothing from its arrays", way_out="Give it arrays to work on."))
     try:

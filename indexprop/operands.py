@@ -85,6 +85,8 @@ class Recorder(Protocol):
     here: Any
     alive: Any
 
+    @property
+    def np(self) -> Any: ...
     def now(self) -> tuple[tuple[int, int], ...]: ...
     def stacked_parts(self, parts: Sequence[Traced], axis: int, data: Any) -> Traced | None: ...
 
@@ -101,6 +103,7 @@ class Recorder(Protocol):
     def positioned(self, key: Any, mark: Index | None, size: int) -> tuple[Slots, Slot]: ...
     def part(self, owner: Traced, key: Any) -> Any: ...
     def line_of(self, value: Traced, word: str) -> Traced: ...
+    def flat(self, value: Any) -> Traced: ...
     def at_slots(self, value: Traced, slots: dict[Index, Slot]) -> Expr: ...
     def apply(self, name: str, function: Any, args: Sequence[Any], kwargs: Any) -> Any: ...
     def called(self, function: Any, /, *args: Any, **kwargs: Any) -> Any: ...
@@ -216,8 +219,8 @@ OPERATORS = {
 COMPARISONS = {"Lt": "lt", "LtE": "le", "Gt": "gt", "GtE": "ge", "Eq": "eq", "NotEq": "ne"}
 
 
-def _answering(word: str, asked: str, turned: bool = False) -> Callable[[Traced, Any], Any]:
-    def method(self: Traced, other: Any) -> Any:
+def _answering(word: str, asked: str, turned: bool = False) -> Callable[[Any, Any], Any]:
+    def method(self: Any, other: Any) -> Any:
         if not isinstance(other, (Traced, int, float)) and not hasattr(other, "dtype"):
             return NotImplemented
         operands = (other, self) if turned else (self, other)
@@ -237,6 +240,12 @@ for _word, _name in (("USub", "neg"), ("UAdd", "pos"), ("Invert", "invert")):
 Traced.__abs__ = lambda self: self.tracer.called(abs, self)  # type: ignore[attr-defined]
 
 
+class Chosen(tuple[Any, ...]):
+    """The positions where a mask is true, one array for every axis; as a subscript, the mask itself."""
+
+    mask: Traced
+
+
 class Selection(Traced):
     """The entries of a whole array where a mask is true: how many there are depends on the data, so that only what is
     done to each of them, and put back where they were, has a meaning of its own.
@@ -251,28 +260,46 @@ class Selection(Traced):
 INDEXED = "Entries are not followed yet: write the step on whole axes, or give the notation."
 
 
+ROUNDED = "Its derivative is 0 wherever it has one: give the result as an argument."
+
+
 class Dim(int):
     """An integer that is a size, or is made of sizes: it counts like any integer and remembers where it is from."""
 
     expr: Expr
+    tracer: Recorder
 
     @staticmethod
-    def of(value: int, expr: Expr) -> Dim:
+    def of(tracer: Recorder, value: int, expr: Expr) -> Dim:
         made = Dim(value)
-        made.expr = expr
+        made.expr, made.tracer = expr, tracer
         return made
+
+    def __deepcopy__(self, _: Any) -> Dim:
+        return self
 
 
 class Scalar(float):
     """A number with a name, `reg = 0.1`: it counts like any number, and is a scalar input where it meets a tensor."""
 
     expr: Expr
+    tracer: Recorder
 
     @staticmethod
-    def of(value: float, expr: Expr) -> Scalar:
+    def of(tracer: Recorder, value: float, expr: Expr) -> Scalar:
         made = Scalar(value)
-        made.expr = expr
+        made.expr, made.tracer = expr, tracer
         return made
+
+    def __deepcopy__(self, _: Any) -> Scalar:
+        return self
+
+
+for _kind in (Dim, Scalar):
+    for _word in ("Add", "Sub", "Mult", "Div", "FloorDiv", "Mod", "Pow"):
+        setattr(_kind, f"__{OPERATORS[_word]}__", _answering(_word, "operated"))
+        setattr(_kind, f"__r{OPERATORS[_word]}__", _answering(_word, "operated", turned=True))
+    setattr(_kind, "__neg__", lambda self: self.tracer.turned("USub", self))  # noqa: B010
 
 
 @dataclass(frozen=True)
@@ -294,36 +321,12 @@ RULES: dict[str, Rule] = {}
 and the expression of the result. The array itself is numpy's.
 """
 
-METHODS = frozenset(
-    [
-        "sum",
-        "mean",
-        "max",
-        "min",
-        "var",
-        "std",
-        "prod",
-        "dot",
-        "transpose",
-        "reshape",
-        "ravel",
-        "flatten",
-        "squeeze",
-        "copy",
-        "astype",
-        "clip",
-        "swapaxes",
-        "item",
-        "cumsum",
-        "argmax",
-        "argmin",
-        "repeat",
-        "diagonal",
-        "trace",
-        "tolist",
-        "fill",
-    ]
-)
+METHODS = frozenset({
+    "sum", "mean", "max", "min", "var", "std", "prod", "dot", "transpose", "reshape", "ravel", "flatten", "squeeze",
+    "copy", "astype", "clip", "swapaxes", "item", "cumsum", "argmax", "argmin", "repeat", "diagonal", "trace",
+    "tolist", "fill", "any", "all", "take", "put", "itemset", "argsort", "argpartition", "searchsorted", "sort",
+    "nonzero", "choose", "round", "ptp", "cumprod", "conj", "conjugate", "view",
+})  # fmt: skip
 
 
 Registered = TypeVar("Registered", bound=Callable[..., Any])

@@ -52,7 +52,8 @@ class Record:
     name in the code, `aliases` are further names. `inputs` are the data, by their names, `origins` the names that they
     had first; `fills` those that start as one constant, `changed` those of them that the code writes to, `constants`
     those that stay it. `positions` are the axes that data is read as positions of, `fixed` positions that the code
-    spells out, `computed` those that it computes, from `whole_numbers` among others. `scalars` are named numbers,
+    spells out, `computed` those that it computes, from `whole_numbers` among others; `made` is data that a function
+    makes on its own. `scalars` are named numbers,
     `literals` plain integers; `path` are the choices that were made, `trips` the ranges of loops and `runs` the numbers
     of their passes.
     """
@@ -80,6 +81,7 @@ class Record:
         self.positions: dict[str, list[Index]] = {}
         self.fixed: set[str] = set()
         self.computed: set[str] = set()
+        self.made: set[str] = set()
         self.whole_numbers: set[str] = set()
         self.literals: list[tuple[str, int, Index]] = []
         self.path: dict[tuple[int, bool], Branch] = {}

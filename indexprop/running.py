@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import builtins
 import copy
+import functools
 import inspect
 import linecache
 import math
@@ -22,12 +23,15 @@ from typing import Any
 
 from indexprop import ir, validation
 from indexprop.arranging import FILLS, MADE
-from indexprop.ir import Access, Count, Size
-from indexprop.operands import INDEXED, METHODS, OPERATORS, RULES, Dim, Method, Scalar, Selection, Traced
+from indexprop.equivalents import EQUIVALENTS
+from indexprop.ir import REDUCTIONS, Access, Count, Size
+from indexprop.operands import INDEXED, METHODS, OPERATORS, RULES, Chosen, Dim, Method, Scalar, Selection, Traced
+from indexprop.operations import accumulated
 from indexprop.records import Branch, Plan
 from indexprop.rewriting import TRACER, Code, LiftError, Rewriter, lambda_of, name_of, public, stored_names
 from indexprop.subscripts import counted, quotient
 from indexprop.values import Values, flatten, plain
+from indexprop.writing import ancestry
 
 SMALL = 1e-3
 """Numbers below are constants, such as the eps in `log(p + eps)`."""
@@ -73,6 +77,12 @@ class Tracer(Values):
             if hasattr(special, name) and name in RULES:
                 self.by_id[id(getattr(special, name))] = name
         self.by_id[id(float)] = "float64"
+        self.by_others = {
+            id(found): name for name in EQUIVALENTS if (found := _member(np, name)) is not None and name != "fill"
+        }
+        self.ways: list[tuple[Any, bool]] | None = None  # how a function of single entries chose so far
+        self.taken = 0
+        self.resting = False  # while code is run again to compare: numbers get no names
 
     # operators
 
@@ -86,11 +96,11 @@ class Tracer(Values):
             return function(one, plain(other))
         if self.involved(one, other):
             return self.apply(name, function, (one, other), {})
-        method = getattr(type(one), f"__{OPERATORS.get(word)}__", None)
+        method = None if isinstance(one, (Dim, Scalar)) else getattr(type(one), f"__{OPERATORS.get(word)}__", None)
         if method is not None and self.is_users(method):
             result = self.called(types.MethodType(method, one), other)
             return function(one, other) if result is NotImplemented else result
-        return self.counted(name, function(one, other), one, other)
+        return self.counted(name, function(bare(one), bare(other)), one, other)
 
     def counted(self, name: str, result: Any, one: Any, other: Any) -> Any:
         """Arithmetic with sizes and named numbers: integers and floats that remember."""
@@ -109,7 +119,7 @@ class Tracer(Values):
             Traced(self, None, (), part.expr) if isinstance(part, (Dim, Scalar)) else part for part in (one, other)
         ]
         _, expr = RULES[name](self, *operands)
-        return Dim.of(result, expr) if isinstance(result, int) else Scalar.of(result, expr)
+        return Dim.of(self, result, expr) if isinstance(result, int) else Scalar.of(self, result, expr)
 
     def floor(self, value: int, count: Count) -> int:
         """A size that is divided and rounded down, as a size of its own."""
@@ -117,7 +127,7 @@ class Tracer(Values):
             return value
         mark = self.axes.new(value)
         self.axes.rule(mark, count)
-        return Dim.of(value, Size(mark))
+        return Dim.of(self, value, Size(mark))
 
     def unary(self, place: int, word: str, one: Any) -> Any:
         self.at(place)
@@ -128,7 +138,7 @@ class Tracer(Values):
         if self.involved(one):
             return self.apply(name, function, (one,), {})
         if isinstance(one, (Dim, Scalar)) and word == "USub":
-            return type(one).of(-one, ir.negate(one.expr))  # type: ignore[arg-type]
+            return type(one).of(self, -float(one) if isinstance(one, Scalar) else -int(one), ir.negate(one.expr))  # type: ignore[arg-type]
         return function(one)
 
     def compare(self, place: int, word: str, one: Any, other: Any) -> Any:
@@ -163,8 +173,12 @@ class Tracer(Values):
                 return self.shape(owner)
             case "size":
                 return math.prod(self.shape(owner), start=1) if not owner.axes else self.product(self.shape(owner))
-            case "ndim" | "dtype":
+            case "ndim" | "dtype" | "itemsize" | "nbytes":
                 return getattr(owner.data, name)
+            case "flat":
+                return self.flat(owner)
+            case "real":
+                return self.apply("real", self.np.real, (owner,), {})
             case _ if name in METHODS:
                 return Method(owner, name)
             case _:
@@ -172,13 +186,13 @@ class Tracer(Values):
 
     def product(self, sizes: Sequence[int]) -> int:
         exprs = [size.expr if isinstance(size, Dim) else ir.number(size) for size in sizes]
-        return Dim.of(math.prod(sizes), ir.multiply(*exprs))
+        return Dim.of(self, math.prod(sizes), ir.multiply(*exprs))
 
     def shape(self, value: Traced) -> tuple[int, ...]:
         if isinstance(value, Selection):
             raise self.chosen()
         return tuple(
-            size if mark is None else Dim.of(size, Size(mark))
+            size if mark is None else Dim.of(self, size, Size(mark))
             for mark, size in zip(value.axes, value.data.shape, strict=True)
         )
 
@@ -239,6 +253,11 @@ class Tracer(Values):
 
     def decided(self, test: Traced) -> bool:
         """What the code does next depends on an array: it is followed, and said."""
+        if test.data.ndim and self.ways is not None:
+            if self.taken == len(self.ways):
+                self.ways.append((test, True))
+            self.taken += 1
+            return self.ways[self.taken - 1][1]
         if test.data.size != 1:
             raise self.stop("an array decides a branch", way_out="Use np.where.")
         taken = bool(test.data)
@@ -279,16 +298,41 @@ class Tracer(Values):
             owner, name = function.owner, function.name
             if name == "tolist":
                 return [self.part(owner, k) for k in range(len(owner.data))] if owner.data.ndim else owner
-            return self.apply(name, getattr(type(owner.data), name), (owner, *args), kwargs)
-        if "out" in kwargs and isinstance(kwargs["out"], Traced):
-            target = kwargs.pop("out")
-            result = self.step(self.called_by(target), self.traced(self.called(function, *args, **kwargs)))
-            self.overwrite(target, result)
-            return target
+            if name == "nonzero":
+                return self.positions_of(owner)
+            method = getattr(type(owner.data), name)
+            for word in (f".{name}", name):
+                if word in EQUIVALENTS:
+                    return self.said_by_others(word, method, (owner, *args), kwargs)
+            return self.apply(name, method, (owner, *args), kwargs)
+        if isinstance(function, functools.partial):
+            return self.called(function.func, *function.args, *args, **function.keywords | kwargs)
+        if isinstance(function, CACHED):
+            return self.called(function.__wrapped__, *args, **kwargs)
+        if isinstance(function, np.ufunc) and len(args) > function.nin:
+            args, kwargs = args[: function.nin], {**kwargs, "out": args[function.nin]}
+        if kwargs.get("out") is not None and self.involved(*flatten((args, kwargs))):
+            return self.into(function, args, kwargs)
+        if isinstance(function, np.ufunc) and "where" in kwargs and self.involved(*args, kwargs["where"]):
+            raise self.stop("where= without out= leaves entries as they happen to be", way_out="Use np.where.")
+        if isinstance(getattr(function, "__self__", None), np.ufunc) and self.involved(*args):
+            return self.of_ufunc(function.__self__, function, args, kwargs)
         if isinstance(function, np.vectorize) and self.involved(*args):
             return self.vectorized(function, *args, **kwargs)
-        if function in (np.take, np.take_along_axis) and self.involved(*args):
-            return self.taken(function, *args, **kwargs)
+        if function is np.where and len(args) == 1 and not kwargs and isinstance(args[0], Traced):
+            return self.positions_of(args[0])
+        if function is np.nonzero and isinstance(args[0], Traced):
+            return self.positions_of(args[0])
+        if function in (np.ndenumerate, np.nditer) and len(args) == 1 and isinstance(args[0], Traced):
+            return self.one_by_one(args[0], numbered=function is np.ndenumerate)
+        others = self.by_others.get(id(function))
+        if function is np.pad and (args[2] if len(args) > 2 else kwargs.get("mode", "constant")) == "constant":
+            others = None
+        if others is not None and (
+            any(not self.is_raw(part) or part.fill for part in flatten((args, kwargs)) if isinstance(part, Traced))
+            or (others in CHANGING and self.involved(*args))
+        ):
+            return self.said_by_others(others, function, args, kwargs)
         if function in (np.shape, np.ndim, np.size) and isinstance(args[0], Traced):
             return self.measured(function, *args, **kwargs)
         if function in (np.split, np.array_split, np.hsplit, np.vsplit, np.add.at, np.subtract.at):
@@ -297,7 +341,7 @@ class Tracer(Values):
         if known in MADE and known != "arange" and not self.steps_only:
             known = None  # in a script, data like any other
         if known is not None and getattr(math, known, None) is function and self.involved(*args):
-            function = getattr(np, known, function)
+            function = getattr(np, known, np.vectorize(function, otypes=[float]))
         if known is not None and not (known in ("float64", "abs") and not self.involved(*args)):
             sizes = any(isinstance(part, Scalar if known in ("array", "asarray") else (Dim, Scalar)) for part in args)
             if self.involved(*flatten((args, kwargs))) or known in FILLS | MADE or sizes:
@@ -370,30 +414,106 @@ class Tracer(Values):
         arrays = [part for part in flatten((args, kwargs)) if isinstance(part, Traced)]
         return self.apply(label, function, args, kwargs) if arrays else function(*args, **kwargs)
 
+    def into(self, function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        """`out=`: what is computed is put into an array; with `where=`, where that holds."""
+        np = self.np
+        target = kwargs.pop("out")
+        target = target[0] if isinstance(target, tuple) else target
+        where = kwargs.pop("where", True) if isinstance(function, np.ufunc) else True
+        result = self.called(function, *args, **kwargs)
+        if not isinstance(target, Traced):
+            raise self.stop("out= is an array that is not followed", way_out="Assign the result instead.")
+        if where is not True:
+            result = self.called(np.where, where, result, target)
+        if ancestry(target)[1] or np.shape(plain(result)) != target.data.shape:
+            self.put(target, Ellipsis, result)
+        else:
+            self.overwrite(target, self.step(self.called_by(target), self.traced(result)))
+        return target
+
+    def of_ufunc(self, ufunc: Any, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """The methods of a function of single entries: `np.add.reduce`, `np.multiply.outer`."""
+        np, method = self.np, function.__name__
+        if method == "at" and ufunc in (np.add, np.subtract):
+            return self.special(function, *args, **kwargs)
+        if method == "outer":
+            one, other = map(self.wrap, args)
+            return self.called(ufunc, self.part(one, (..., *[None] * np.ndim(plain(other)))), other)
+        known = {np.add: "sum", np.multiply: "prod", np.maximum: "max", np.minimum: "min", np.logical_and: "all",
+                 np.logical_or: "any", np.logaddexp: "logsumexp"}.get(ufunc)  # fmt: skip
+        if known is not None and method == "reduce":
+            return self.apply(known, function, args, {"axis": 0, **kwargs} if len(args) == 1 else kwargs)
+        if known in REDUCTIONS and method == "accumulate":
+            rule = accumulated(known)
+            symbol = rule(self, *args, **kwargs)
+            return self.make(args[:1], symbol, function(*plain(args), **kwargs))
+        raise self.stop(f"np.{ufunc.__name__}.{method} has no rule")
+
+    def positions_of(self, mask: Traced) -> Any:
+        """`np.nonzero(mask)`: as a subscript, the mask; as arrays, positions that the run computes."""
+        if mask.data.dtype != bool:
+            mask = self.compared("NotEq", mask, 0)
+        mask = self.traced(mask)
+        made = Chosen(self.ranked(type(mask.data).nonzero, (mask,), {}))
+        made.mask = mask
+        return made
+
+    def one_by_one(self, owner: Traced, *, numbered: bool) -> list[Any]:
+        """The entries of an array, with their positions as np.ndenumerate gives them."""
+        places = list(self.np.ndindex(owner.data.shape))
+        entries = [self.part(owner, place) for place in places]
+        return list(zip(places, entries, strict=True)) if numbered else entries
+
+    def said_by_others(self, name: str, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """A function of numpy by what `equivalents` says it is; its result has to be numpy's own."""
+        np = self.np
+        compared = not any(callable(part) for part in flatten(args)) and not name.startswith("random")
+        given = [part.copy() if isinstance(part, np.ndarray) else part for part in plain(tuple(args))]
+        expected = function(*given, **{key: plain(value) for key, value in kwargs.items()}) if compared else None
+        if name == "choose":
+            self.looked_up(args[0], "")
+        try:
+            result = EQUIVALENTS[name](Answering(self, np), *args, **kwargs)
+        except TypeError as error:
+            raise self.stop(f"np.{name} with these arguments has no rule", evidence=str(error)) from None
+        if not compared:
+            return result
+        pairs = [(args[0], given[0])] if expected is None else [(result, expected)]
+        if isinstance(result, list) and expected is not None:
+            pairs = list(zip(result, expected, strict=True))
+        for one, other in pairs:
+            found = np.asarray(plain(one))
+            if found.shape != np.shape(other) or not np.allclose(found, other, equal_nan=True):
+                raise self.stop(f"np.{name.lstrip('.')} with these arguments has no rule")
+        return result
+
     def vectorized(self, function: Any, *args: Any, **kwargs: Any) -> Any:
-        """What np.vectorize calls for every entry, called once for the whole array: the same where it is pointwise."""
-        result = self.traced(self.called(function.pyfunc, *args, **kwargs))
+        """What np.vectorize calls for every entry, called once for the whole array, and once more for every way that a
+        choice of an entry may go.
+        """
+        np = self.np
+        self.ways, outer = [], self.ways
+        try:
+            result = self.every_way(lambda: self.called(function.pyfunc, *args, **kwargs), [])
+        finally:
+            self.ways = outer
+        self.resting = True
         given = function(*plain(args), **{key: plain(value) for key, value in kwargs.items()})
-        if self.plan is None and not (
-            result.data.shape == given.shape and self.np.allclose(result.data, given, equal_nan=True)
-        ):
+        self.resting = False
+        data = plain(result)
+        if self.plan is None and not (np.shape(data) == given.shape and np.allclose(data, given, equal_nan=True)):
             raise self.stop("np.vectorize of a function that is not the same for whole arrays")
         return result
 
-    def taken(self, function: Any, one: Any, positions: Any, axis: Any = None) -> Any:
-        """`np.take` and `np.take_along_axis`, as subscripts."""
-        one, positions = self.wrap(one), self.wrap(positions)
-        if axis is None:
-            raise self.stop(f"np.{function.__name__} without an axis has no rule", way_out="Name the axis.")
-        count = one.data.ndim
-        axis = int(axis) % count
-        key: list[Any] = [slice(None)] * count
-        if function is self.np.take_along_axis:
-            for k, size in enumerate(self.shape(one)):
-                along = self.apply("arange", self.np.arange, (size,), {})
-                key[k] = self.part(along, (*[None] * k, slice(None), *[None] * (count - k - 1)))
-        key[axis] = positions
-        return self.part(one, tuple(key))
+    def every_way(self, run: Callable[[], Any], choices: list[bool]) -> Any:
+        """What code gives for every entry, whose choices begin like this: where a choice is yes, or else the other."""
+        self.ways = [(None, choice) for choice in choices]
+        self.taken = 0
+        result, ways = run(), self.ways
+        for number in range(len(ways) - 1, len(choices) - 1, -1):
+            other = self.every_way(run, [*(choice for _, choice in ways[:number]), False])
+            result = self.called(self.np.where, ways[number][0], result, other)
+        return result
 
     def measured(self, function: Any, one: Traced, axis: Any = None) -> Any:
         """`np.shape`, `np.ndim` and `np.size`."""
@@ -463,7 +583,7 @@ class Tracer(Values):
     def bind(self, place: int, name: str, value: Any, plain: bool = False) -> Any:
         """A value gets a name: data becomes an input, an expression becomes a step."""
         self.at(place)
-        return self.named(name, value, plain)
+        return value if self.resting else self.named(name, value, plain)
 
     def named(self, name: str, value: Any, plain: bool = False) -> Any:
         if isinstance(value, int) and not isinstance(value, bool) and name in self.wanted:
@@ -536,13 +656,13 @@ class Tracer(Values):
             return value
         if (name, value) in self.numbers:  # the same number under the same name, as in two calls with 0.8
             tensor = self.numbers[name, value]
-            return Scalar.of(self.scalars[tensor], Access(tensor))
+            return Scalar.of(self, self.scalars[tensor], Access(tensor))
         tensor = self.numbers[name, value] = self.fresh_name(name)
         if self.plan is not None and tensor in self.plan.arrays:
             value = float(self.plan.arrays[tensor])
         self.scalars[tensor] = value
         self.written_as[tensor] = name
-        return Scalar.of(value, Access(tensor))
+        return Scalar.of(self, value, Access(tensor))
 
     def bind_integer(self, name: str, value: int) -> int:
         if isinstance(value, Dim):
@@ -556,7 +676,7 @@ class Tracer(Values):
         self.axes.rule(mark, value)
         self.axes.describe(mark, name)
         self.literals.append((name, value, mark))
-        return Dim.of(value, Size(mark))
+        return Dim.of(self, value, Size(mark))
 
     def any_raw(self, values: Sequence[Any]) -> bool:
         return any(isinstance(part, self.np.ndarray) or (isinstance(part, Traced) and part.raw) for part in values)
@@ -571,6 +691,8 @@ class Tracer(Values):
         step of its own.
         """
         self.at(place)
+        if self.resting:
+            return value
         if isinstance(value, int) and not isinstance(value, bool):
             return self.bind_integer(name, value)
         if isinstance(value, float) and not isinstance(value, (Scalar, self.np.generic)):
@@ -610,6 +732,9 @@ class Tracer(Values):
             items = [(name if key == old else key, entry) for key, entry in table.items()]
             table.clear()
             table.update(items)
+        for names in (self.computed, self.made, self.fixed, self.whole_numbers):
+            if old in names:
+                names.add(name)
         value.name = name
         value.expr = Access(name, tuple(mark for mark in value.axes if mark is not None))
         self.aliases = {key: name if tensor == old else tensor for key, tensor in self.aliases.items()}
@@ -624,9 +749,12 @@ class Tracer(Values):
     def augmented(self, word: str, owner: Any, value: Any, called: str = "") -> Any:
         name, function = BINARY[word]
         if not self.involved(owner, value):
-            return self.counted(name, function(owner, value), owner, value)
+            return self.counted(name, function(bare(owner), bare(value)), owner, value)
         if isinstance(owner, list):
             raise self.stop("a list is extended by an array")
+        if isinstance(owner, Traced) and owner.data.ndim and ancestry(owner)[1]:
+            self.augment_part(word, owner, Ellipsis, value, called)
+            return owner
         new = self.apply(name, function, (owner, value), {})
         if isinstance(owner, Traced) and owner.data.ndim:
             if owner.name in self.fills:
@@ -867,6 +995,11 @@ class Tracer(Values):
         return self.codes[0].text if self.codes else ""
 
 
+def bare(value: Any) -> Any:
+    """A number without its memory."""
+    return plain(value) if isinstance(value, (Dim, Scalar)) else value
+
+
 def _member(module: Any, path: str) -> Any:
     for name in path.split("."):
         module = getattr(module, name, None) if name.isidentifier() else None
@@ -880,9 +1013,26 @@ def _label(function: Any) -> str:
     return f"{prefix}{getattr(function, '__name__', type(function).__name__)}"
 
 
+class Answering:
+    """Numpy, as the tracer answers for it."""
+
+    def __init__(self, tracer: Tracer, module: Any) -> None:
+        self._tracer, self._module = tracer, module
+
+    def __getattr__(self, name: str) -> Answering:
+        return Answering(self._tracer, getattr(self._module, name))
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._tracer.called(self._module, *args, **kwargs)
+
+
+CACHED = type(functools.lru_cache(len))
+CHANGING = frozenset({"copyto", "putmask", "place", "put_along_axis", "put", "fill_diagonal", "random.shuffle"})
+"""Functions that change an array that they are given."""
+
 HARMLESS = (
     len, zip, enumerate, reversed, isinstance, list, tuple, dict, type, hasattr, getattr, setattr, callable, range,
-    iter, next, map, filter, copy.copy, copy.deepcopy,
+    iter, next, map, filter, sorted, any, all, functools.reduce, copy.copy, copy.deepcopy,
 )  # fmt: skip
 
 

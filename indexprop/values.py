@@ -18,12 +18,35 @@ from indexprop.arranging import FILLS, MADE
 from indexprop.errors import Problem
 from indexprop.functions import TABLE
 from indexprop.ir import Access, Affine, Call, Expr, Group, Index, Lookup, Number, Partial, Size, Slot, Step
-from indexprop.operands import RULES, Dim, Scalar, Selection, Slots, Symbol, Traced
+from indexprop.operands import ROUNDED, RULES, Chosen, Dim, Scalar, Selection, Slots, Symbol, Traced
 from indexprop.operations import POINTWISE, recognise
 from indexprop.records import Plan, Record
 from indexprop.rewriting import TRACER, LiftError
 from indexprop.subscripts import AT, NotPlain, counted, linear, narrow, put, put_whole, region, whole
 from indexprop.writing import Patch, Writing, ancestry, chain, regions, simple
+
+POSITIONS = frozenset(
+    {"argsort", "argpartition", "lexsort", "searchsorted", "digitize", "unravel_index", "flatnonzero"}
+)
+"""Functions whose result is positions that depend on the values in arrays."""
+
+REASONS = (
+    # what a name starts with, what is said of it, the way out
+    ("np.linalg|scipy.linalg", "is not in the notation",
+     "Linear systems and decompositions have no index form: give the result as an argument."),
+    ("np.fft|scipy.fft", "computes with complex numbers, which are not in the notation",
+     "Give the result as an argument."),
+    ("scipy.signal|scipy.ndimage", "has no rule",
+     "Write the sum over windows: with np.convolve, np.lib.stride_tricks.sliding_window_view, or a loop."),
+    ("np.(floor|ceil|round|rint|trunc|fix|around)$|//$|%$|(floor|ceil|round|rint|trunc|fmod|remainder|floor_divide|mod)$",
+     "rounds, which is not in the notation", ROUNDED),
+    (r"np.(mat|asmatrix|bmat)", "makes a matrix object, whose * is a product of matrices", "Use arrays, and @."),
+    (r"np.lib.stride_tricks.as_strided", "reads memory, not positions",
+     "Use slices, or np.lib.stride_tricks.sliding_window_view."),
+    ("np.(unique|argwhere|extract|union1d|intersect1d|setdiff1d|histogram)", "gives as many entries as the data has",
+     "Use np.where, or multiply by the condition."),
+)  # fmt: skip
+"""Why some functions have no rule."""
 
 
 class Values(Record):
@@ -154,7 +177,9 @@ class Values(Record):
         if key.data.dtype.kind == "b":
             raise self.chosen()
         if key.data.size and key.data.min() < 0:
-            raise self.stop("positions are counted from the end", evidence=f"The smallest is {key.data.min()}.")
+            if key.name in self.given:
+                raise self.stop("positions are counted from the end", evidence=f"The smallest is {key.data.min()}.")
+            key = Traced(self, key.data % size, key.axes, key.expr, raw=key.raw)
         if key.place is not None:
             fresh = {one: self.axes.new(self.axes.sizes[one], one) for one in key.axes if one is not None}
             axes = tuple(None if one is None else fresh[one] for one in key.axes)
@@ -225,6 +250,8 @@ class Values(Record):
         if self.here is None:
             return "positions"
         node: Any = self.here[0].nodes[self.here[1]]
+        if not isinstance(node, ast.Subscript | ast.Assign | ast.AugAssign):
+            return "positions"
         names = [part.id for part in ast.walk(getattr(node, "slice", node)) if isinstance(part, ast.Name)]
         names = [name for name in names if name != TRACER]
         return names[0] if len(names) == 1 else "positions"
@@ -239,6 +266,11 @@ class Values(Record):
         value.axes, value.expr, value.name = made.axes, made.expr, made.name
         value.groups, value.own_line = {}, False
         return value
+
+    def flat(self, value: Any) -> Traced:
+        """The entries one behind the other."""
+        value = self.traced(value)
+        return self.traced(self.apply("ravel", self.np.ravel, (value,), {})) if value.data.ndim > 1 else value
 
     def at_slots(self, value: Traced, slots: Mapping[Index, Slot]) -> Expr:
         """The expression of a value at slots, after a line of its own where slots cannot be put into it."""
@@ -336,20 +368,18 @@ class Values(Record):
         if any(not part.raw for part in arrays if isinstance(part, Traced)):
             used: list[Traced] = []
             args, kwargs = self.settled(args, used), {key: self.settled(value, used) for key, value in kwargs.items()}
+        if name.removeprefix("np.") in POSITIONS and not all(map(self.is_raw, arrays)):
+            return self.ranked(function, args, kwargs)
         plain_args, plain_kwargs = plain(args), {key: plain(value) for key, value in kwargs.items()}
-        data = np.asarray(function(*plain_args, **plain_kwargs)) if function is not None else None
+        data = None if function is None else self.computed_by(name, function(*plain_args, **plain_kwargs))
         if arrays and all(not isinstance(part, Traced) or part.raw for part in arrays) and name not in FILLS | MADE:
             fills = all(isinstance(part, Traced) and part.fill for part in arrays)
             if not fills:
                 return self.wrap_raw(data, name, args, kwargs)
         if name not in RULES:
-            raise self.stop(
-                f"{name} has no rule yet",
-                evidence=f"It gave an array of shape {data.shape}.",
-                way_out="Linear systems and decompositions are not in the notation: give the result as an argument."
-                if name.startswith("np.linalg")
-                else "Write the step with operations that have one, or give the notation.",
-            )
+            if all(self.is_made(part) for part in arrays):
+                return self.wrap_raw(data, name, args, kwargs)
+            raise self.unknown(name)
         try:
             symbol = RULES[name](self, *args, **kwargs)
         except TypeError as error:
@@ -368,6 +398,41 @@ class Values(Record):
             result.raw = result.fill = isinstance(result.expr, (Number, Call))
             result.start = name == "zeros"
         return result
+
+    def computed_by(self, name: str, result: Any) -> Any:
+        """The array that numpy computed; several of them want a rule that knows them."""
+        if isinstance(result, (tuple, list)) and len({self.np.shape(part) for part in result}) > 1:
+            raise self.unknown(name)
+        return self.np.asarray(result)
+
+    def unknown(self, name: str) -> LiftError:
+        """A function without a rule: why there is none, and what to do instead."""
+        for start, reason, way_out in REASONS:
+            if re.match(start, name):
+                return self.stop(f"{name} {reason}", way_out=way_out)
+        way_out = "Write the step with operations that have one, or give the notation."
+        return self.stop(f"{name} has no rule yet", way_out=way_out)
+
+    def ranked(self, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Positions that depend on the values in arrays: an input, with those that the recorded run computes."""
+        np = self.np
+        found = function(*plain(args), **{key: plain(value) for key, value in kwargs.items()})
+        owner = self.traced(args[0])
+        made = []
+        for data in map(np.asarray, found if isinstance(found, tuple) else (found,)):
+            same = data.shape == owner.data.shape
+            axes = self.fresh(owner).axes if same else tuple(map(self.axis_of, data.shape))
+            value = Traced(self, data, axes, Access("~"), raw=True)
+            owner.used = True
+            self.source(value, self.fresh_name("positions"))
+            self.computed.add(value.name)
+            made.append(value)
+        self.origins_of({access.tensor for access in ir.accesses(owner.expr)})
+        return tuple(made) if isinstance(found, tuple) else made[0]
+
+    def is_made(self, value: Any) -> bool:
+        """Data that a function makes from sizes and numbers of its own: what is computed from it alone is data too."""
+        return not isinstance(value, Traced) or value.name in self.made - self.computed
 
     def is_constant(self, value: Any) -> bool:
         """A number made of sizes and named numbers only."""
@@ -437,6 +502,8 @@ class Values(Record):
     def source(self, value: Traced, name: str) -> None:
         """Data gets its name: an input of the program."""
         self.origins[name] = name
+        if self.steps_only and name not in self.given:
+            self.made.add(name)
         self.written_as[name] = name if name in self.written else re.sub(r"_\d+$", "", name)
         if self.plan is not None and name in self.plan.arrays and (not self.steps_only or name in self.given):
             value.data = self.plan.arrays[name]
@@ -497,6 +564,8 @@ class Values(Record):
             return self.wrap(value) if isinstance(value, np.ndarray) else value
         if owner.stale is not None:
             raise self.fresh_only(owner)
+        if not owner.raw and (parts := self.spelled_out(owner, key)) is not None:
+            return parts
         data = np.asarray(owner.data[plain(key)])
         root, keys = chain(owner)
         if root.writing is not None:
@@ -534,6 +603,20 @@ class Values(Record):
         made.parent = (owner, key) if looks else None
         return made
 
+    def spelled_out(self, owner: Traced, key: Any) -> Any:
+        """`x[:, [0, -1]]`: positions that the code spells out, some from the end, as one part after the other."""
+        keys = list(key) if isinstance(key, tuple) else [key]
+        lists = [k for k, part in enumerate(keys) if isinstance(part, list)]
+        if len(lists) != 1 or not all(isinstance(part, int) for part in keys[lists[0]]) or min(keys[lists[0]]) >= 0:
+            return None
+        if any(part is not Ellipsis and not isinstance(part, slice) for k, part in enumerate(keys) if k != lists[0]):
+            return None
+        number = lists[0]
+        slices = [slice(place, place + 1 or None) for place in keys[number]]
+        parts = [self.part(owner, (*keys[:number], cut, *keys[number + 1 :])) for cut in slices]
+        axis = number if Ellipsis not in keys[:number] else number - len(keys)
+        return self.called(self.np.concatenate, parts, axis=axis)
+
     def chosen(self) -> LiftError:
         return self.stop(
             "entries are chosen by a condition",
@@ -543,6 +626,7 @@ class Values(Record):
 
     def mask_of(self, owner: Traced, key: Any) -> Traced | None:
         """The truth values in a subscript that picks entries by them alone, with axes that fit those of the owner."""
+        key = key.mask if isinstance(key, Chosen) else key
         parts = list(map(self.wrap, key)) if isinstance(key, tuple) else [self.wrap(key)]
         masks = [part for part in parts if isinstance(part, Traced) and part.data.ndim and part.data.dtype == bool]
         if len(masks) != 1 or isinstance(owner, Selection):
@@ -682,7 +766,7 @@ class Values(Record):
     def write(self, owner: Traced, key: Any, value: Any, name: str, *, adds: bool, many: bool = False) -> None:
         """A part of an array is written, or added to."""
         np = self.np
-        owner, keys = chain(owner)
+        owner, keys = ancestry(owner)
         keys = [*keys, key]
         if owner.writing is None:
             self.begin(owner, name)

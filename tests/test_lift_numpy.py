@@ -72,7 +72,7 @@ CASES: list[tuple[str, list[str]]] = [
     ("Z = np.cumsum(v)", ["Z[i2] = [i <= i2] v[i]  where |i2| = |i|"]),
     ("Z = np.cumsum(X, axis=0)", ["Z[b2,i] = [b <= b2] X[b,i]  where |b2| = |b|"]),
     ("Z = np.diff(v)", ["Z[d] = v[d+1] - v[d?]  where |d| = |i| - 1"]),
-    ("Z = np.prod(X[:, :2], axis=1)", ["Z[b] = X[b,0] X[b,1]"]),
+    ("Z = np.prod(X[:, :2], axis=1)", ["Z[b] = prod[o](X[b,o?])  where |o| = 2"]),
     ("Z = X.std(axis=0)", ["Z[i] = sqrt(sum[b]((X[b,i] - sum[b2](X[b2,i]) / |b|)^2) / |b|)"]),
     ("Z = X.min(axis=1)", ["Z[b] = min[i](X[b,i])"]),
     (

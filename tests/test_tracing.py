@@ -286,7 +286,19 @@ def test_accumulation_starts_from_nothing() -> None:
 # --- stops ------------------------------------------------------------------------------------------------------------
 
 STOPS = [
-    ("y = np.sort(2 * x)", "np.sort has no rule yet", "np.sort(2 * x)"),
+    ("y = np.interp(2 * x, [0, 1], [0, 2])", "np.interp has no rule yet", "np.interp(2 * x, [0, 1], [0, 2])"),
+    ("y = np.unique(2 * x)", "np.unique gives as many entries as the data has", "np.unique(2 * x)"),
+    ("y = np.floor(2 * x)", "np.floor rounds, which is not in the notation", "np.floor(2 * x)"),
+    ("y = (2 * x) % 1", "% rounds, which is not in the notation", "(2 * x) % 1"),
+    ("y = (2 * x).astype(int)", "numbers are rounded to integers", "(2 * x).astype(int)"),
+    ("y = np.fft.fft(2 * x)", "np.fft.fft computes with complex numbers", "np.fft.fft(2 * x)"),
+    ("y = np.exp(2 * x, where=x > 0)", "where= without out= leaves entries", "np.exp(2 * x, where=x > 0)"),
+    (
+        "y = np.multiply.reduceat(2 * x, [0, 1])",
+        "np.multiply.reduceat has no rule",
+        "np.multiply.reduceat(2 * x, [0, 1])",
+    ),
+    ("y = ~np.asarray(2 * x > 0) & 1", "the bits of numbers have no place", "~np.asarray(2 * x > 0) & 1"),
     ("y = x[x > 0] * 2", "entries are chosen by a condition", "x[x > 0] * 2"),
     ("y = 2 * x\ny[x > 0] = y[x < 0]", "entries that one condition chose meet those of another", "y[x > 0] = y[x < 0]"),
     ("y = np.sort((2 * x)[x > 0])", "entries are chosen by a condition", "np.sort((2 * x)[x > 0])"),
@@ -294,19 +306,15 @@ STOPS = [
     ("y = 2 * x\ny[x > 0] = x[:1]", "values are put where a mask is true, one by one", "y[x > 0] = x[:1]"),
     ("y = np.insert(2 * x, 0, x)", "np.insert of this kind has no rule", "np.insert(2 * x, 0, x)"),
     ("y = x * float('nan')", "the constant nan has no place in the notation", "x * float('nan')"),
-    ("y = x[[0, -1]] * 2", "positions are counted from the end", "x[[0, -1]]"),
     (
         "y = np.linalg.inv(np.outer(x, x) + np.eye(4))",
-        "np.linalg.inv has no rule yet",
+        "np.linalg.inv is not in the notation",
         "np.linalg.inv(np.outer(x, x) + np.eye(4))",
     ),
-    ("y = np.take(2 * x, [0, 1])", "np.take without an axis has no rule", "np.take(2 * x, [0, 1])"),
-    ("y = np.pad(x, 2, mode='edge') * 2", "padding in the mode 'edge' has no rule", "np.pad(x, 2, mode='edge')"),
+    ("y = np.pad(2 * x, 2, mode='mean')", "np.pad with these arguments has no rule", "np.pad(2 * x, 2, mode='mean')"),
     ("y = (2 * x).reshape(2, 2, order='G')", "the code raises ValueError", "(2 * x).reshape(2, 2, order='G')"),
     ("y = math.floor((2 * x)[0])", "math.floor has no rule yet", "math.floor((2 * x)[0])"),
-    ("y = np.roll(np.outer(x, x), 1) * 2", "np.roll without an axis has no rule", "np.roll(np.outer(x, x), 1)"),
     ("if x > 0:\n    y = x", "an array decides a branch", "x > 0"),
-    ("y = np.sum(2 * x, where=x > 0)", "sum with these arguments has no rule", "np.sum(2 * x, where=x > 0)"),
     ("y = x @ np.ones(3)", "the code raises ValueError", "x @ np.ones(3)"),
     ("y = int((2 * x).sum())", "int(...) leaves the trace", "int((2 * x).sum())"),
     (
@@ -337,8 +345,8 @@ def test_an_endless_loop_stops() -> None:
 
 
 def test_a_try_of_the_code_does_not_hide_a_stop() -> None:
-    code = "x = 2 * np.random.randn(4)\ntry:\n    y = np.sort(x * 2)\nexcept Exception:\n    y = x\nz = y * 2\n"
-    assert "np.sort has no rule yet" in stopped(code)
+    code = "x = 2 * np.random.randn(4)\ntry:\n    y = np.unique(x * 2)\nexcept Exception:\n    y = x\nz = y * 2\n"
+    assert "np.unique gives as many entries" in stopped(code)
 
 
 def test_classes_decorators_annotations_and_an_early_end_are_followed() -> None:

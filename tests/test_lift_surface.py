@@ -1,0 +1,195 @@
+"""The surface of numpy: every operation here is lifted, at other sizes too, and computes what numpy computes."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from indexprop.equivalents import EQUIVALENTS
+from indexprop.operations import FORMULAS
+from indexprop.tracing import lift
+from tests.test_lift_numpy import agrees_with_the_definition, lines
+
+DATA = """
+import functools, itertools, math
+import numpy as np
+from scipy import special
+X, Y, W, S, Q = (np.random.randn(*shape) for shape in ((5, 4), (5, 4), (4, 3), (5, 5), (5, 5)))
+B, v, w, z = np.random.randn(2, 5, 3), np.random.randn(5), np.random.randn(5), np.random.randn(3)
+P, U = np.abs(X) + 0.3, 0.9 * np.tanh(X)
+M = np.array([[1.5, np.nan], [np.nan, -2.0], [3.0, 0.5]])
+y, t, k = np.array([0, 3, 1, 2, 3]), np.array([2, 0, 1, 1, 2]), np.array([1, 0, 3])
+"""
+
+LIFTED = """
+((X > 0) + (Y > 0)) * 2.0 | ((X > 0) + (Y > 0)).sum() * 1.0 | np.cumsum(X > 0, axis=1) * Y | ((X > 0) ^ (Y > 0)) * X
+np.logical_and(X, Y > 0) * X | np.logical_or(X - Y, Y - X) * X | np.logical_xor(X > 0, Y > 0) * X
+np.logical_not(X) * Y | np.any(X > 1, axis=1) * v | np.all(X > -1, axis=0) * X | (X > 1).any() * X
+np.count_nonzero(X > 0, axis=1) * v | np.isclose(X, 0, atol=0.5) * Y | np.isinf(X) * Y + np.isfinite(X)
+(X > 0).astype(int) * Y | (X > 0).mean() * X | np.sum(X, axis=1, where=Y > 0) | np.mean(X, where=Y > 0)
+np.max(X, axis=1, where=Y < 1, initial=-5) | np.sum(X, 1, None, None, True) | np.sum(X, axis=0, initial=3)
+X.std(axis=0, ddof=1) | np.prod(P) | np.cumprod(v) * 2 | np.cumsum(X) * 2 | np.cumsum(X, axis=1).prod(axis=1)
+np.average(X, axis=1, weights=W[:, 0]) | np.average(X, weights=P) | np.cov(X) | np.cov(X, rowvar=False, bias=True)
+np.corrcoef(v, w)[0, 1] | np.add.reduce(X) | np.multiply.reduce(X, axis=1) | np.maximum.reduce(X, axis=1)
+np.logaddexp.reduce(X, axis=1) | np.add.accumulate(X, axis=1) | np.maximum.accumulate(X, axis=1)
+np.subtract.outer(v, z) ** 2 | np.multiply.outer(X, z) | np.outer(X, W) | np.linalg.norm(X, 1, axis=1)
+np.linalg.norm(v, np.inf) | np.linalg.norm(v, 3) | np.linalg.multi_dot([X, W, W.T]) | np.linalg.matrix_power(S, 3)
+functools.reduce(np.dot, [S, Q, S]) | np.kron(v, z) | np.kron(X, W) | np.cross(v[:3], w[:3]) | np.vander(v, 3) * 2
+np.polyval([1.0, 2.0, 3.0], X) | np.convolve(v, z[:2]) | np.convolve(v, z[:2], "valid") | np.correlate(v, z[:2])
+np.correlate(v, z[:2], "full") | np.trapezoid(X, axis=1) | np.diff(X, n=2, axis=1)
+np.ediff1d(v) * 2 | np.ptp(X, axis=1) | special.log_softmax(X, axis=1) | special.softmax(2 * X) | np.nan_to_num(X * 2)
+np.nanmean(X, axis=0) | np.nansum(X) | np.nansum(2 * M) | np.nanmean(2 * M, axis=0) | np.nanmax(2 * M, axis=0)
+np.nan_to_num(2 * M, nan=2.0) | X[:, [-1, 0]] * 2 | B[..., [0, -1]] * 2 | X[[-1, -2]] * 2 | B[..., -2] * 2
+np.take(X, k, axis=1) * 2 | np.take(X * 2, k) | np.take_along_axis(X, y[:, None], axis=1) * 2
+np.choose(t, [v, w, 2 * v]) * 2 | np.select([X < -1, X < 1], [X, X * X], 7)
+np.piecewise(X, [X < 0, X >= 0], [lambda x: 0.1 * x, lambda x: x]) | np.piecewise(2 * X, [X < 0], [0, lambda x: x**2])
+np.delete(2 * X, 1, axis=0) | np.delete(2 * X, -1, 1) | np.pad(X, 1, constant_values=3.0)
+np.pad(X, 1, constant_values=-np.inf).max() | np.pad(X, ((1, 2), (0, 1)), constant_values=((1, 2), (3, 4)))
+np.pad(2 * X, ((1, 1), (2, 1)), mode="edge") | np.pad(2 * X, 1, "reflect")
+np.pad(2 * X, ((2, 1), (0, 1)), "symmetric") | np.pad(2 * X, ((0, 1), (2, 1)), "wrap") | np.diag(2 * S, -1)
+np.diagonal(2 * S, 2) | np.diag(2 * v, 1) | np.diag(2 * v, -2) | np.diagflat(X) | np.rot90(X) * 2 | np.rot90(X, 2)
+np.rot90(X, 3) | np.flipud(X) * 2 | np.fliplr(X) * 2 | np.roll(2 * X, 1) | np.roll(2 * X, (1, 2), axis=(0, 1))
+np.repeat(2 * X, 2) | np.moveaxis(B, [0, 1], [2, 0]) * 2 | np.moveaxis(B, 0, -1) * 2 | np.rollaxis(B, 2) * 2
+np.atleast_1d(v.sum()) * 2 | np.atleast_3d(X) * 2 | np.atleast_3d(v) * 2 | np.dstack([X, 2 * Y])
+np.block([[X, 2 * X], [Y, X]]) | np.multiply(*np.meshgrid(v, z)) | np.subtract(*np.meshgrid(v, z, indexing="ij"))
+np.broadcast_arrays(X, X[0])[1] * 2 | np.lib.stride_tricks.sliding_window_view(X, 2, axis=1).sum(axis=-1)
+np.lib.stride_tricks.sliding_window_view(X, (2, 3)).max(axis=(2, 3)) | X.flat[2] * 2 | X.real * 2 | X.conj() * 2
+sum(x * x for x in np.nditer(v[:1])) | [entry * 2 for _, entry in np.ndenumerate(v)][0]
+np.apply_along_axis(lambda row: np.exp(row) / np.exp(row).sum(), 1, X[:1]) | np.vectorize(math.erf)(X)
+abs(pow(X, 2)) | np.array_equal(X, X) * X | np.allclose(X, Y) * X | np.bincount(y, weights=v, minlength=X.shape[1])
+"""
+
+
+def rows() -> list[str]:
+    return [part.strip() for line in LIFTED.strip().splitlines() for part in line.split(" | ")]
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("expression", rows())
+def test_an_operation_is_lifted_at_every_size(expression: str) -> None:
+    lifted = lift(f"{DATA}Z = {expression}\n")
+    assert [note for note in lifted.notes if " is taken for " not in note] == []
+    agrees_with_the_definition(lifted)
+
+
+@pytest.mark.parametrize("name", sorted(FORMULAS))
+def test_a_function_in_other_words_is_the_function(name: str) -> None:
+    module = "np" if hasattr(np, name) else "special"
+    first = "0.5" if "huber" in name else "2 + P" if name == "arccosh" else "P"
+    first = "U" if name in ("arcsin", "arccos", "arctanh", "sinc", "cbrt") else first
+    first = "1 / (1 + P)" if name == "logit" else first
+    operands = ", ".join([first, "P"][: len(FORMULAS[name][0].split())])
+    lifted = lift(f"{DATA}Z = {module}.{name}({operands})\n")
+    assert lifted.notes == ()
+    agrees_with_the_definition(lifted)
+
+
+# --- changes in place -------------------------------------------------------------------------------------------------
+
+CHANGED = [
+    ("Z = 2 * v\na = Z[1:]\na *= 2", "Z"),
+    ("Z = 2 * X\nfor row in Z:\n    row += 1", "Z"),
+    ("Z = 2 * X\na = Z[1]\na[2] = 7\nb = a * 2", "b"),
+    ("Z = 2 * X\nnp.exp(Z, out=Z)", "Z"),
+    ("Z = 2 * X\nnp.exp(X[1:], out=Z[1:])", "Z"),
+    ("Z = 2 * X\nnp.hypot(X, Y, Z)", "Z"),
+    ("Z = 2 * X\nnp.divide(1.0, Y, out=Z, where=X > 0)", "Z"),
+    ("Z = 2 * X\nnp.copyto(Z, Y, where=X > 0)", "Z"),
+    ("Z = 2 * X\nnp.put_along_axis(Z, y[:, None], 0.5, axis=1)", "Z"),
+    ("Z = 2 * X\nnp.putmask(Z, Z < 0, 0)", "Z"),
+    ("Z = 2 * X\nZ[np.where(Z < 0)] = 0", "Z"),
+    ("Z = 2 * S\nnp.fill_diagonal(Z, 9)", "Z"),
+    ("Z = 2 * X\nZ.fill(3)\nR = Z * X", "R"),
+    ("Z = 2 * v\nZ.put([0, 1], 5)", "Z"),
+    ("m = X > 0\nm |= Y > 0\nZ = m * X", "Z"),
+]
+
+
+@pytest.mark.parametrize(("code", "name"), CHANGED, ids=[code for code, _ in CHANGED])
+def test_an_array_that_is_changed_is_the_array_that_numpy_has(code: str, name: str) -> None:
+    lifted = lift(f"{DATA}{code}\n")
+    space: dict[str, Any] = {}
+    state = np.random.get_state()
+    np.random.seed(0)
+    exec(f"{DATA}{code}", space)
+    np.random.set_state(state)
+    tensor = lifted.result[name]
+    np.testing.assert_array_equal(lifted.values[tensor], space[name])
+    agrees_with_the_definition(lifted)
+
+
+# --- positions that depend on data ------------------------------------------------------------------------------------
+
+
+def largest(x):  # type: ignore[no-untyped-def]
+    return np.take_along_axis(x, np.argsort(x, axis=1)[:, -2:], axis=1).sum()
+
+
+def ranked(x):  # type: ignore[no-untyped-def]
+    return np.sort(2 * x, axis=1)
+
+
+def middle(x):  # type: ignore[no-untyped-def]
+    return np.median(x, axis=1)
+
+
+def peak(x):  # type: ignore[no-untyped-def]
+    row, column = np.unravel_index(np.argmax(x), x.shape)
+    return x[row, column] * 2
+
+
+@pytest.mark.parametrize("function", [largest, ranked, middle, peak])
+def test_positions_of_the_recorded_run_are_said_to_be_inputs(function: Callable[..., Any]) -> None:
+    lifted = lift(function, [np.random.default_rng(3).normal(size=(4, 5))])
+    assert any("is an input: positions that the code computes in line" in note for note in lifted.notes)
+    agrees_with_the_definition(lifted)
+
+
+def encoded(x):  # type: ignore[no-untyped-def]
+    at, k = np.arange(x.shape[0])[:, None], np.arange(x.shape[1])[None, :]
+    angle = at / np.power(10000, 2 * (k // 2) / x.shape[1])
+    return x + np.where(k % 2 == 0, np.sin(angle), np.cos(angle))
+
+
+def test_data_that_a_function_makes_is_said_to_be_an_input() -> None:
+    lifted = lift(encoded, [np.random.default_rng(3).normal(size=(4, 5))])
+    assert {"x"} < set(lifted.program.input_names)
+    made = [note for note in lifted.notes if re.search("is an input: the code makes it from numbers in line", note)]
+    assert len(made) == len(lifted.program.input_names) - 1 == len(lifted.notes)
+
+
+# --- choices of single entries ----------------------------------------------------------------------------------------
+
+
+def leaky(x):  # type: ignore[no-untyped-def]
+    if x > 1:
+        return 1 + 0.5 * (x - 1)
+    return x if x > 0 else 0.1 * np.sin(x)
+
+
+def test_a_function_of_single_entries_with_branches_is_a_choice() -> None:
+    def forward(x):  # type: ignore[no-untyped-def]
+        return np.vectorize(leaky, otypes=[float])(x)
+
+    lifted = lift(forward, [np.random.default_rng(3).normal(size=(4, 5))])
+    assert lifted.notes == ()
+    assert lines(lifted) == [
+        "result[i,o] = where(x[i,o] > 1, 1 + (x[i,o] - 1) / 2, where(x[i,o] > 0, x[i,o], sin(x[i,o]) / 10))"
+    ]
+    agrees_with_the_definition(lifted)
+
+
+def test_every_equivalent_stands_for_a_function() -> None:
+    for name in EQUIVALENTS:
+        found = functools.reduce(lambda module, part: getattr(module, part, None), name.split("."), np)
+        assert (
+            name.startswith(".")
+            or found is not None
+            or hasattr(np.ndarray, name)
+            or name in ("trapezoid", "trapz", "itemset")
+        )
