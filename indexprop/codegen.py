@@ -417,7 +417,7 @@ class Writer:
         found = []
         for slot, axis in slots:
             if isinstance(slot, Partial) and self.position(slot):
-                found.append(Code(self.in_range(slot, axis), (), COMPARISON, number=True))
+                found.append(Code(self.in_range(slot, axis), (), COMPARISON, number=not self.scan))
             elif isinstance(slot, Partial):
                 at = self.positions(slot, want)
                 text = f"({at.at(ADDED)} >= 0) & ({at.at(ADDED)} < {self.size(axis)})"
@@ -623,6 +623,7 @@ class Writer:
         function, first, second = (ir.fresh(word, self.taken) for word in (f"each_{counter}", "state", "given"))
         self.scan = None
         self.scans.append(function)
+        self.helpers |= dict.fromkeys({"scan"} & self.dialect.helpers.keys())
         taken = {first: [*state], second: [*scan.given]}
         opened = [f"{', '.join(parts)} = {whole}" for whole, parts in taken.items() if len(parts) > 1]
         head = ", ".join(whole if len(parts) > 1 else "".join(parts) or "_" for whole, parts in taken.items())
@@ -715,7 +716,8 @@ class Writer:
         known.add(name)
         if _doubled(slots):
             lines = [f"{name} = {self.zeros(self.rest(step.name, axis))}"] if new else []
-            return [*lines, self.added(name, [":"] * len(slots), *self.strewn(fixed, slots), comment)[-1]]
+            added = self.added(name, [":"] * len(slots), *self.strewn(fixed, slots), comment)
+            return [*lines, *added[1 if new and len(added) > 1 else 0 :]]
         code = self.array(self.spread(fixed, slots, tuple(own for _, own in slots)))
         return [f"{name} = {code.text if new else f'{name} + {code.at(MULTIPLIED)}'}{comment}"]
 
@@ -851,7 +853,8 @@ class Writer:
             return self.align(self.read(guard.left), want)
         left, right = self.affine(guard.left, want), self.affine(guard.right, want)
         text = f"{left.at(ADDED)} {guard.operation} {right.at(ADDED)}"
-        return Code(text, broadcast((left, right), want), COMPARISON, number=left.number and right.number)
+        number = left.number and right.number and not self.scan  # positions that a function gets are arrays
+        return Code(text, broadcast((left, right), want), COMPARISON, number=number)
 
     def letters(self, names: Iterable[Index], more: str = "") -> Callable[[Iterable[Index]], str]:
         """One letter per index name: its own if it is one, otherwise its first letter or the next free one.

@@ -182,6 +182,22 @@ def convolve(x, k, size, start, stride, dilation, groups=1):
     return cut(y, pad, size)
 '''
 
+TORCH_SCAN = '''
+def scan(each, state, given, reverse=False):
+    """each(state, entries) for one position after the other, stacked."""
+    several = isinstance(given, tuple)
+    whole = given if several else (given,)
+    places = list(zip(*(x.unbind() for x in whole)))
+    nothing = [x.new_zeros(x.shape[1:]) for x in whole]
+    made = []
+    for entries in (places[::-1] if reverse else places) or [nothing]:
+        state, found = each(state, entries if several else entries[0])
+        made.append(found if isinstance(found, tuple) else (found,))
+    made = made[::-1] if reverse else made
+    stacks = tuple(torch.stack(x)[: len(places)] for x in zip(*made))
+    return state, stacks if isinstance(found, tuple) else stacks[0]
+'''
+
 JAX_PICK = '''
 def pick(x, at, axis, outside=0):
     """x at positions along an axis; outside the axis it is `outside`."""
@@ -388,7 +404,13 @@ TORCH = Dialect(
     empty="torch.empty({shape}, dtype={dtype}, device={device})",
     own="{array}.to({dtype}, copy=True)",
     add_at="{target}.index_put_(({at},), {value}, accumulate=True)",
-    helpers={"pick": TORCH_PICK, "put": TORCH_PUT, "put_inside": TORCH_PUT_INSIDE, "among": TORCH_AMONG}
+    helpers={
+        "pick": TORCH_PICK,
+        "put": TORCH_PUT,
+        "put_inside": TORCH_PUT_INSIDE,
+        "among": TORCH_AMONG,
+        "scan": TORCH_SCAN,
+    }
     | {"cut": TORCH_CUT, "symmetric": TORCH_SYMMETRIC, "correlate": TORCH_CORRELATE, "convolve": TORCH_CONVOLVE},
     slides=True,
     flip="{array}.flip({axes})",
@@ -401,6 +423,7 @@ TORCH = Dialect(
     minimum="amin",
     one_axis=("prod",),
     permute="permute",
+    scan="scan({function}, {start}, {given}{reverse})",
     strict=True,
 )
 

@@ -117,19 +117,19 @@ def test_blocks(text, backend):
         assert_same(derived, test_slots.drawn(derived, 3), backend)
 
 
-@settings(max_examples=4)
-@given(test_recurrences.recurrences(), st.integers(0, 3), st.booleans())
-def test_any_recurrence_in_jax(text, times, twice):
+@settings(max_examples=6)
+@given(test_recurrences.recurrences(), st.integers(0, 3), st.booleans(), st.sampled_from(BACKENDS))
+def test_any_recurrence(text, times, twice, backend):
     program = ip.vjp(ip.parse(text)).program
     program = ip.vjp(program).program if twice else program
-    assert_same(program, test_recurrences.operands(program, times), "jax")
+    assert_same(program, test_recurrences.operands(program, times), backend)
 
 
-@given(testing.programs(blocks=True, guards=True, slots=True, max_steps=3), st.data())
-@settings(max_examples=4)
-def test_generated_programs_with_blocks_in_jax(program, data):
+@given(testing.programs(blocks=True, guards=True, slots=True, max_steps=3), st.data(), st.sampled_from(BACKENDS))
+@settings(max_examples=6)
+def test_generated_programs_with_blocks(program, data, backend):
     sizes = data.draw(testing.sizes(program, high=4, special=(1,)))
-    assert_same(program, data.draw(testing.operands(program, sizes)), "jax")
+    assert_same(program, data.draw(testing.operands(program, sizes)), backend)
 
 
 NETS = {
@@ -176,6 +176,24 @@ def test_recurrent_networks_in_jax(text):
         np.testing.assert_allclose(value, expected, rtol=1e-12)
         for name in grad.wrt:
             np.testing.assert_allclose(found[name], others[name], rtol=1e-10, atol=1e-12)
+
+
+def test_torch_differentiates_a_recurrence_once_and_again():
+    grad = ip.gradient(ip.parse(NETS["both ways"]), wrt=["U", "V"])
+    arrays = {name: MAKE["torch"](array) for name, array in test_slots.drawn(grad.program, 4).items()}
+    leaves = [arrays[name].requires_grad_() for name in grad.wrt]
+    for step in (
+        saved(ip.source(grad.forward, dialect="torch")),
+        ip.compile(grad, backend="torch", differentiable=True),
+        ip.compile(grad, backend="torch").function,
+    ):
+
+        def values(*given, step=step):
+            found = step(**arrays | dict(zip(grad.wrt, given, strict=True)))
+            return found["L"] if isinstance(found, dict) else found[0] if isinstance(found, tuple) else found
+
+        assert torch.autograd.gradcheck(values, leaves)
+        assert torch.autograd.gradgradcheck(values, leaves)
 
 
 def test_a_recurrence_in_jax_over_several_examples_and_over_nothing():
