@@ -72,8 +72,9 @@ def study(
 ) -> tuple[Lifted, Report | None]:
     """The code as a program, and its audit, if it has a loss and gradients; what is given is as for `audit`."""
     try:
-        recording, name, pairs = prepare(subject, loss, grads, wrt, axes)
-        return recording.lifted, Audit(recording.lifted, data_of(recording), name, pairs, str(subject)).report()
+        recording, claims = prepare(subject, loss, grads, wrt, axes)
+        audit = Audit(recording.lifted, data_of(recording), claims.loss, claims.pairs, str(subject))
+        return recording.lifted, audit.report()
     except LiftError:
         hints = {name: tuple(words.split()) for name, words in (axes or {}).items()}
         return Recording(subject, (), hints, ()).lifted, None

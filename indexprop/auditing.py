@@ -21,12 +21,12 @@ from typing import Any, overload
 from indexprop import algebra, evidence, ir, judging, naming, numerics, pairs, printing, reruns
 from indexprop.agreement import close
 from indexprop.calculus import Gradient
-from indexprop.claims import ClaimError, find_loss, find_pairs, first_pass, meanings, prepare, said_by
+from indexprop.claims import ClaimError, Claims, find_loss, find_pairs, first_pass, meanings, prepare, said_by
 from indexprop.completion import Lifted
 from indexprop.errors import CheckError, Problem
 from indexprop.evidence import MINUS, ONE, Claim, Column, Ledger, Notated, Values, fits, show_factor, without_guards
 from indexprop.ir import Access, Step
-from indexprop.mistakes import DROPPED, FUNCTION, STALE, UNKNOWN, Diagnosis, Rewording
+from indexprop.mistakes import DROPPED, FUNCTION, OPERAND, STALE, UNKNOWN, Diagnosis, Rewording
 from indexprop.repairs import Repairs
 from indexprop.rewriting import LiftError, Line
 from indexprop.tracing import Recording
@@ -191,12 +191,12 @@ def audit(
             return of_functions(subject, backward, axes, arrays, without)
         return of_programs(subject, backward, loss)
     try:
-        recording, name, found = prepare(subject, loss, grads, wrt, axes)
+        recording, claims = prepare(subject, loss, grads, wrt, axes)
     except ClaimError:
         raise
     except LiftError as error:
         return of_script(subject, loss, grads, wrt, error)
-    return of_recording(recording, name, found, str(subject))
+    return of_claims(recording, claims, str(subject))
 
 
 def of_script(
@@ -212,6 +212,17 @@ def of_script(
     except LiftError as other:
         fact = f"its gradients cannot be judged by values either: {other.problems[0].fact}"
         raise LiftError(*error.problems, replace(other.problems[0], fact=fact)) from None
+
+
+def of_claims(recording: Recording, claims: Claims, name: str) -> Report:
+    """The report on recorded code; a gradient that is kept in several places has to be right in all of them."""
+    pairs = dict(claims.pairs)
+    if claims.others:
+        elsewhere = {**pairs, **dict(claims.others)}
+        wrong = of_recording(recording, claims.loss, elsewhere, name)
+        bad = wrong_tensors(wrong)
+        pairs |= {tensor: other for tensor, other in elsewhere.items() if tensor in bad}
+    return of_recording(recording, claims.loss, pairs, name)
 
 
 def of_recording(recording: Recording, loss: str, pairs: Mapping[str, str], name: str) -> Report:
@@ -551,6 +562,9 @@ class Audit:
                 right = "(leave the line out)"
             if not text:
                 right = "; ".join(map(printing.format_step, self.derived(claim)))
+            elsewhere = self.elsewhere(step, claim)
+            if elsewhere:
+                kind, shown = OPERAND, elsewhere
             if kind == STALE:
                 right += ", with the value from before that line"
             step = local.step if local is not None else step
@@ -593,6 +607,14 @@ class Audit:
                 if Diagnosis(self.ledger, line, part).classify()[0] not in (UNKNOWN, DROPPED):
                     return Option(line, part, 0, False, self.ledger.repaired({line.name: self.ledger.right(part)}))
         return None
+
+    def elsewhere(self, step: Step, claim: Claim) -> str:
+        """That a place is given the gradient of another tensor, in words; the line was made for that, see `as_kept`."""
+        held = self.found.get(step.name)
+        if held is None or held.tensor == claim.tensor or not self.lifted.made or step.name in self.lifted.made:
+            return ""
+        name, words = self.ledger.display(step.name), self.ledger.readable(held.tensor)
+        return f"{name} is given the gradient of {words}, where that of {self.ledger.readable(claim.tensor)} belongs"
 
     def wrong_local(self, step: Step, claim: Claim) -> Local | None:
         """A helper that the line multiplies by, if the line is right without it: it stands for a local derivative, and

@@ -5,15 +5,16 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from indexprop import algebra
+from indexprop import algebra, ir, keeping, validation
 from indexprop.completion import Lifted
 from indexprop.errors import Problem
-from indexprop.ir import Program, Step
+from indexprop.ir import Access, Program, Step
 from indexprop.operands import Traced
-from indexprop.rewriting import LiftError
+from indexprop.rewriting import LiftError, Line
 from indexprop.tracing import Recording
 from indexprop.values import flatten
 
@@ -29,7 +30,23 @@ DERIVATIVE = re.compile(
 PREFIXES = (
     r"d[LJE]_?d_?", r"d[LJE]_", r"d?loss_d?", r"partial_", r"grad(ient)?s?[_.]d?", r"g_", r"delta_?", r"dd_?", r"d_?",
 )  # fmt: skip
+HOLDS = re.compile(
+    r"(?!.*(num|check|approx|old|prev))(\w*_)?(grads?|gradients?|nablas?|derivs?|derivatives?)(_\w*)?", re.I
+)
+"""What a container of gradients is called."""
+
 SUFFIXES = (r"_grads?", r"_gradient", r"_delta", r"_error", r"_d", r"_?grad")
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What the code says: its loss, and for every tensor the line that claims to be its gradient; `others` claim the
+    same, and are kept elsewhere.
+    """
+
+    loss: str
+    pairs: Mapping[str, str]
+    others: tuple[tuple[str, str], ...] = ()
 
 
 class ClaimError(LiftError):
@@ -79,8 +96,8 @@ def prepare(
     grads: str | Sequence[str] | None,
     wrt: str | Sequence[str] | None,
     axes: Mapping[str, str] | None,
-) -> tuple[Recording, str, dict[str, str]]:
-    """The lifted code, its loss, and for every tensor asked for the line that claims to be its gradient."""
+) -> tuple[Recording, Claims]:
+    """The lifted code, and what it claims; what it only keeps under another name is a line of its own."""
     hints = {name: tuple(words.split()) for name, words in (axes or {}).items()}
     wanted = tuple(parts_of(wrt)) if wrt is not None else ()
     inputs = tuple(name for name in wanted if name.isidentifier())
@@ -123,7 +140,12 @@ def prepare(
                 way_out='Say what the loss is: audit(file, loss="np.mean((A - Y) ** 2)").',
             )
         )
-    return recording, name, find_pairs(lifted, name, wanted=wrt is not None, given=grads is not None)
+    pairs = find_pairs(lifted, name, wanted=wrt is not None, given=grads is not None)
+    if grads is not None:
+        return recording, Claims(name, pairs)
+    asked = set(pairs) if wrt is not None else set(lifted.program.input_names)
+    recording.lifted, claims = as_kept(lifted, Claims(name, pairs), asked)
+    return recording, claims
 
 
 def parts_of(value: str | Sequence[str]) -> list[str]:
@@ -249,6 +271,98 @@ def find_pairs(lifted: Lifted, loss: str, *, wanted: bool, given: bool) -> dict[
     if not given:
         pairs |= {tensor: name for tensor, name in owned(lifted, inputs, hand) if not wanted or tensor in asked}
     return {tensor: pairs[tensor] for tensor in inputs if tensor in pairs}
+
+
+def as_kept(lifted: Lifted, claims: Claims, asked: Container[str]) -> tuple[Lifted, Claims]:
+    """The claims as the code keeps them when it changes its parameters, or at its end: a name, an entry or an attribute
+    may get another value after a gradient was there. What it gets from elsewhere becomes a line.
+    """
+    forward = algebra.needed(lifted.program, (claims.loss,))
+    computed = {step.name for step in forward.steps}
+    order = {step.name: number for number, step in enumerate(lifted.program.steps)}
+    owners = {name: tensor for tensor, name in claims.pairs.items()}
+    pairs, others = dict(claims.pairs), []
+    for tensor in forward.input_names:
+        if tensor not in asked:
+            continue
+        moment = moment_of(lifted, forward, tensor)
+        first = claims.pairs.get(tensor, "")
+        found: dict[str, None] = {}
+        for path in keeping.claiming(moment.state, tensor, forward.input_names, meanings, HOLDS):
+            value = moment.state[path]
+            words = {str(word) for _, word in path}
+            line, count = next((moment.stored[word] for word in reversed([*moment.stored]) if word in words), (None, 0))
+            made_by_hand = isinstance(value, str) and value in order and value not in computed
+            if made_by_hand and owners.get(value, tensor) == tensor:
+                found[value] = None
+            elif made_by_hand or (first and line is not None and count >= lifted.made[first]):
+                lifted = with_line(lifted, path, value, tensor, line or lifted.lines[value])
+                found[lifted.program.steps[-1].name] = None
+        order |= {step.name: number for number, step in enumerate(lifted.program.steps)}
+        fed = set().union(*(used_by(lifted.program, name) for name in (*found, first) if name))
+        later = sorted((name for name in found if name != first and name not in fed), key=order.__getitem__)
+        if later and first not in found:
+            pairs[tensor] = later.pop()
+        others += [(tensor, name) for name in later]
+    return lifted, replace(claims, pairs=pairs, others=tuple(others))
+
+
+def moment_of(lifted: Lifted, forward: Program, tensor: str) -> keeping.Moment:
+    """What the code held when it changed a parameter for the first time; if it never does, at the end."""
+    computed = {step.name for step in forward.steps}
+    word = lifted.names[tensor].rpartition(".")[2]
+    inputs = forward.input_names
+    state: dict[keeping.Path, Any] = {}
+    stored: dict[str, keeping.Stored] = {}
+    for moment in lifted.moments:
+        if moment.step in lifted.names and moment.step not in computed:
+            name = lifted.names[moment.step]
+            if name.rpartition(".")[2] == word and not said_by(name, lifted, inputs):
+                return moment
+        elif not moment.step:
+            state |= moment.state
+            stored |= moment.stored
+    return keeping.Moment("", state, stored)
+
+
+def with_line(lifted: Lifted, path: keeping.Path, value: Any, tensor: str, line: Line) -> Lifted:
+    """The code with a line that keeps a value where the gradient of a tensor should be."""
+    import numpy as np
+
+    program = lifted.program
+    word = re.sub(r"[^\w.]+", "_", ".".join(word for _, word in path[-2:] if isinstance(word, str)))
+    name = ir.fresh("kept" if validation.name_problem(word) else word, program.axes)
+    axes = program.axes[value if isinstance(value, str) else tensor]
+    if isinstance(value, str):
+        body: ir.Expr = Access(value, axes)
+    elif np.size(value) and np.all(np.asarray(value) == np.ravel(value)[0]):
+        body = ir.number(np.ravel(value)[0].item())
+        axes = axes if np.ndim(value) else ()
+    else:
+        raise ClaimError(
+            Problem(
+                f"{keeping.spelled(path)} is called a gradient, and holds data that is not computed from the loss",
+                f"line {line.number}: {line.text.strip()}",
+                way_out='Say where the gradient is: audit(file, wrt="W", grads="my_gW").',
+            )
+        )
+    step = Step(Access(name, axes), (ir.term((), body),))
+    source = value if isinstance(value, str) else tensor
+    return replace(
+        lifted,
+        program=validation.assemble(
+            [*program.steps, step],
+            inputs=program.inputs,
+            outputs=[*program.outputs, name],
+            batch=program.batch,
+            facts=program.facts,
+        ),
+        lines={**lifted.lines, name: line},
+        makers={**lifted.makers, name: line},
+        layout={**lifted.layout, name: lifted.layout[source]},
+        values={**lifted.values, name: lifted.values[source] if isinstance(value, str) else np.asarray(value)},
+        names={**lifted.names, name: keeping.spelled(path)},
+    )
 
 
 def owned(lifted: Lifted, inputs: Sequence[str], hand: Sequence[str]) -> Iterator[tuple[str, str]]:

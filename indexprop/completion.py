@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -27,12 +27,14 @@ from indexprop.ir import (
     Slot,
     Step,
 )
+from indexprop.keeping import Held, Moment
 from indexprop.naming import SIZE_WORD, Names
 from indexprop.operands import ZERO, Traced
 from indexprop.operations import recognise
 from indexprop.records import Branch, Record
 from indexprop.rewriting import LiftError, Line
 from indexprop.subscripts import counted, linear, narrow, plus, wide
+from indexprop.values import plain
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,9 @@ class Lifted:
     source: str = field(repr=False)
     result: Any = field(repr=False, default=None)
     """What the function returned, or the names of the script, with tensors by name."""
+    moments: tuple[Moment, ...] = field(repr=False, default=())
+    made: Mapping[str, int] = field(repr=False, default_factory=dict)
+    """How many steps there were when a tensor was made."""
 
     def __str__(self) -> str:
         notes = [f"# note: {note}" for note in self.notes]
@@ -152,6 +157,8 @@ def finish(
         sizes,
         text,
         ending.named(result),
+        tuple(ending.moments(program.axes)),
+        {ending.renamed.get(step.name, step.name): number for number, step in enumerate(record.steps, 1)},
     )
 
 
@@ -394,6 +401,24 @@ class Ending:
                 return [self.named(value) for value in result]
             case _:
                 return result
+
+    def moments(self, known: Container[str]) -> Iterator[Moment]:
+        """What the code held, with tensors of the program by name, and arrays for data that it does not read."""
+
+        def held(value: Any) -> Any:
+            match value:
+                case Traced(name=name) | Held(name) if name:
+                    name = self.renamed.get(name, name)
+                    return name if name in known else value.data if name in self.record.inputs else None
+                case Held():
+                    return None
+                case _:
+                    return plain(value)
+
+        for moment in self.record.moments:
+            state = {path: held(value) for path, value in moment.state.items()}
+            state = {path: value for path, value in state.items() if value is not None}
+            yield replace(moment, step=self.renamed.get(moment.step, moment.step), state=state)
 
 
 def bound_marks(step: Step) -> Iterator[Index]:

@@ -13,6 +13,7 @@ from indexprop import validation
 from indexprop.errors import Problem, underline
 from indexprop.folding import Passes
 from indexprop.ir import Affine, Count, Expr, Index, Step
+from indexprop.keeping import Moment, Path, Stored
 from indexprop.operands import Axes, Slots, Traced
 from indexprop.rewriting import Code, LiftError, Line, Place
 from indexprop.subscripts import counted, of_affine, plus, whole
@@ -55,7 +56,8 @@ class Record:
     spells out, `computed` those that it computes, from `whole_numbers` among others; `made` is data that a function
     makes on its own. `scalars` are named numbers,
     `literals` plain integers; `path` are the choices that were made, `trips` the ranges of loops and `runs` the numbers
-    of their passes.
+    of their passes. `stored` is the line that gave a word its value last, `moments` what the code held before a tensor
+    was made that replaces an input, and at the end of functions and of the run.
     """
 
     def __init__(self, plan: Plan | None = None) -> None:
@@ -88,6 +90,8 @@ class Record:
         self.loops: list[list[int]] = []
         self.trips: dict[tuple[Passes, int], tuple[Any, ...]] = {}
         self.runs: dict[tuple[Passes, int], int] = {}
+        self.moments: list[Moment] = []
+        self.stored: dict[str, Stored] = {}
         self.written: set[str] = set()
         self.counts: dict[str, int] = {}
         self.places: list[Place] = []
@@ -153,6 +157,16 @@ class Record:
     def coded(self) -> set[str]:
         """Data that the code makes by positions, such as the one-hot code of labels."""
         return {name for name, value in self.inputs.items() if value.coded}
+
+    # what the code holds
+
+    def note(self, word: Any) -> None:
+        """A word of the code gets a value now."""
+        self.stored.pop(str(word), None)
+        self.stored[str(word)] = self.line(), len(self.steps)
+
+    def keep(self, step: str, state: Mapping[Path, Any]) -> None:
+        self.moments.append(Moment(step, state, dict(self.stored)))
 
     # lines and loops
 

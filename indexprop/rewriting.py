@@ -344,7 +344,9 @@ class Rewriter(ast.NodeTransformer):
             many = self.constant(loads.count(name) > 1)
             value = self.ask("parameter", node, self.constant(name), ast.Name(name, ast.Load()), many)
             head.append(ast.copy_location(ast.Assign([ast.Name(name, ast.Store())], value), node))
-        node.body = [*head, *node.body]
+        left = self.ask("leave", node, ast.Call(ast.Name("locals", ast.Load()), [], []))
+        left.args = left.args[1:]
+        node.body = [*head, ast.Try(node.body, [], [], [ast.copy_location(ast.Expr(left), node)])]
         self.scope = outer[1]
         return node
 

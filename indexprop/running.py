@@ -21,7 +21,7 @@ import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from indexprop import ir, validation
+from indexprop import ir, keeping, validation
 from indexprop.arranging import FILLS, MADE
 from indexprop.equivalents import EQUIVALENTS
 from indexprop.ir import REDUCTIONS, Access, Count, Size
@@ -64,6 +64,7 @@ class Tracer(Values):
         self.settings: dict[tuple[int, str, int], tuple[Any, int]] = {}
         self.entries: dict[int, tuple[Any, str]] = {}
         self.calls: list[str] = []
+        self.replaced: set[str] = set()
         self.translated: dict[types.CodeType, Any] = {}
         self.codes: list[Code] = []
         self.by_id = {
@@ -407,6 +408,8 @@ class Tracer(Values):
             finally:
                 self.calls.pop()
                 self.here = here
+        if function is builtins.setattr:
+            self.note(args[1])
         if isinstance(function, type) or not self.holds_traced((args, kwargs)) or _harmless(function):
             result = function(*args, **kwargs)
             return result if isinstance(function, type) else self.wrap(result, (args, kwargs))
@@ -580,12 +583,30 @@ class Tracer(Values):
 
     # names
 
+    def step(self, name: str, value: Traced) -> Traced:
+        """A step of the program; before an input gets another value, what the code holds is kept."""
+        words = (self.written_as[one].rpartition(".")[2] for one in self.inputs)
+        if self.plan is not None or name in self.replaced or name.rpartition(".")[2] not in words:
+            return super().step(name, value)
+        self.replaced.add(name)
+        state = keeping.of_frames(inspect.currentframe())
+        made = super().step(name, value)
+        self.keep(made.name, state)
+        return made
+
+    def leave(self, names: Mapping[str, Any]) -> None:
+        """A function of the code returns; what it holds is kept, where the script itself has called it."""
+        if self.plan is None and len(self.calls) == 1:
+            self.keep("", keeping.of_names(names))
+
     def bind(self, place: int, name: str, value: Any, plain: bool = False) -> Any:
         """A value gets a name: data becomes an input, an expression becomes a step."""
         self.at(place)
         return value if self.resting else self.named(name, value, plain)
 
     def named(self, name: str, value: Any, plain: bool = False) -> Any:
+        """A value under its name."""
+        self.note(name)
         if isinstance(value, int) and not isinstance(value, bool) and name in self.wanted:
             value = float(value)
         if isinstance(value, int) and not isinstance(value, bool):
@@ -638,6 +659,8 @@ class Tracer(Values):
         return self.named_key(key, value, owner)
 
     def named_key(self, key: str, value: Any, owner: str) -> Any:
+        """The entry of a dict under its name."""
+        self.note(key)
         taken = key in self.tensors and not (isinstance(value, Traced) and value.name)
         name = re.sub(r"\W+", "_", key)
         return self.named(f"{owner}.{name}" if taken and owner else name, value)
@@ -814,6 +837,8 @@ class Tracer(Values):
         self.put(owner, key, value, name)
 
     def put(self, owner: Any, key: Any, value: Any, name: str = "") -> None:
+        """A value becomes an entry."""
+        self.note(key)
         if not isinstance(owner, Traced):
             if isinstance(owner, self.np.ndarray) and self.holds_traced((key, value)):
                 raise self.stop("a part of an array is written", way_out=INDEXED)
@@ -927,6 +952,7 @@ class Tracer(Values):
         space: dict[str, Any] = {"__name__": "__main__", "__file__": filename, TRACER: self}
         self.guarded(lambda: exec(self.compiled(tree, code), space))
         self.guarded(lambda: self.complete(value for value in flatten(space) if isinstance(value, Traced)))
+        self.keep("", keeping.of_names(space))
         stale = [name for name, value in space.items() if isinstance(value, Traced) and value.stale is not None]
         return {name: value for name, value in space.items() if not name.startswith("_") and name not in stale}
 

@@ -83,7 +83,8 @@ def trial(
     hypothesis, and not indexprop. Code that makes its data inside functions is followed by indexprop instead.
     `loss`, `grads`, `wrt` and `axes` are as for `audit`. Raises LiftError for code that cannot be followed.
     """
-    recording, name, pairs = prepare(subject, loss, grads, wrt, axes)
+    recording, claims = prepare(subject, loss, grads, wrt, axes)
+    name, pairs = claims.loss, claims.pairs
     file = Path(subject).name
     told = {"loss": loss, "grads": grads, "wrt": wrt, "axes": axes}
     whole = WHOLE.format(file=file, told={key: value for key, value in told.items() if value is not None})
