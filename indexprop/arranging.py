@@ -21,12 +21,13 @@ from indexprop.writing import Bound, outside
 
 
 @rule("transpose", "permute_dims")
-def _transpose(t: Recorder, one: Any, *axes: Any) -> Symbol:
+def _transpose(t: Recorder, one: Any, *order: Any, axes: Any = None) -> Symbol:
     one = t.traced(one)
-    order = axes[0] if len(axes) == 1 and isinstance(axes[0], (tuple, list)) else axes
-    if not order or order == (None,):
+    given = order if axes is None else (axes,)
+    places = given[0] if len(given) == 1 and isinstance(given[0], (tuple, list)) else given
+    if not places or places == (None,):
         return one.axes[::-1], one.expr
-    return tuple(one.axes[int(k)] for k in order), one.expr
+    return tuple(one.axes[int(k)] for k in places), one.expr
 
 
 @rule("swapaxes")
@@ -334,7 +335,7 @@ def _append(t: Recorder, one: Any, other: Any, axis: Any = None) -> Traced:
 def _insert(t: Recorder, one: Any, position: int, value: Any, axis: Any = None) -> Traced:
     """One number again and again at a position of an axis: between what is before it and what is behind it."""
     one, entry = t.traced(one), t.traced(value)
-    if (axis is None and len(one.axes) > 1) or entry.axes:
+    if (axis is None and len(one.axes) > 1) or entry.axes or not isinstance(position, int):
         raise t.stop("np.insert of this kind has no rule", way_out="Give an axis and a single number.")
     axis = int(axis or 0) % len(one.axes)
     place = int(position) % (one.data.shape[axis] + 1)

@@ -6,6 +6,7 @@ What an operation means stands in `operations`, what a subscript means in `subsc
 from __future__ import annotations
 
 import ast
+import inspect
 import math
 import re
 import weakref
@@ -375,12 +376,13 @@ class Values(Record):
         if arrays and all(not isinstance(part, Traced) or part.raw for part in arrays) and name not in FILLS | MADE:
             fills = all(isinstance(part, Traced) and part.fill for part in arrays)
             if not fills:
-                return self.wrap_raw(data, name, args, kwargs)
+                return self.wrap_raw(data, name, function, args, kwargs)
         if name not in RULES:
             if all(self.is_made(part) for part in arrays):
-                return self.wrap_raw(data, name, args, kwargs)
+                return self.wrap_raw(data, name, function, args, kwargs)
             raise self.unknown(name)
         try:
+            args, kwargs = by_place(function, args, kwargs) if kwargs else (args, kwargs)
             symbol = RULES[name](self, *args, **kwargs)
         except TypeError as error:
             raise self.stop(f"{name} with these arguments has no rule", evidence=str(error)) from None
@@ -454,13 +456,14 @@ class Values(Record):
             return [self.settled(part, used) for part in value]
         return value
 
-    def wrap_raw(self, data: Any, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Traced:
+    def wrap_raw(self, data: Any, name: str, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Traced:
         """Data made from data: still data. Where the rule is known, so are its axes."""
         result = Traced(self, data, tuple(map(self.axis_of, data.shape)), Access("~"), raw=True)
         result.coded = any(part.coded for part in flatten((args, kwargs)) if isinstance(part, Traced))
         if name in RULES and name != "array":
-            opened = [replace_raw(part) for part in args]
+            opened: Sequence[Any] = [replace_raw(part) for part in args]
             try:
+                opened, kwargs = by_place(function, opened, kwargs) if kwargs else (opened, kwargs)
                 symbol = RULES[name](self, *opened, **kwargs)
             except (TypeError, LiftError):
                 self.failure = None
@@ -876,6 +879,21 @@ class Values(Record):
         for other in list(self.alive):
             if other.writing is writing:
                 other.writing, other.axes, other.expr, other.name = None, axes, expr, name
+
+
+def by_place(function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    """Arguments of a function of numpy, those that it cannot do without by their place: `pad(x, pad_width=2)`."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        return args, kwargs
+    rest = dict(kwargs)
+    places = list(args)
+    for parameter in parameters[len(args) :]:
+        if parameter.name not in rest or parameter.default is not parameter.empty:
+            break
+        places.append(rest.pop(parameter.name))
+    return places, rest
 
 
 def flatten(value: Any) -> Iterator[Any]:
