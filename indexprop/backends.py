@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from indexprop import algebra, calculus, codegen, dialects, execution, semantics
+from indexprop import algebra, calculus, codegen, dialects, execution, fused, semantics
 from indexprop.calculus import Gradient, Tangent
 from indexprop.codegen import Writer
 from indexprop.errors import DerivationError, NotationError, Problem, SizeError, TypeProblem, did_you_mean
@@ -232,7 +232,10 @@ class Backed(ABC):
             }
             self.checks = Compiled(forward, Layout(None, patterns), style)
         else:
-            self.source = codegen.source(program, layout, style, self.backend)
+            fuses = self.backend == "torch" and style == "matmul"
+            self.source = (
+                fused.source(program, layout) if fuses else codegen.source(program, layout, style, self.backend)
+            )
             self.checks = Compiled(program, layout, style)
             whole = codegen.expanded(program)
             writer = Writer(calculus.program_of(whole), self.checks.arrangement, style, dialects.dialect(self.backend))

@@ -1240,6 +1240,10 @@ class Writer:
         else:
             left = self.transpose(one, (*only_a, summed[0]))
             right = self.transpose(other, (summed[0], *only_b))
+        return self.multiplied(left, right, out)
+
+    def multiplied(self, left: Code, right: Code, out: Axes) -> Code:
+        """A matrix product."""
         return Code(f"{left.at(ATOM)} @ {right.at(ATOM)}", out, MULTIPLIED)
 
     def oriented(self, code: Code, want: tuple[Index, ...], batch: int) -> Code | None:

@@ -1,0 +1,188 @@
+"""The torch texts that run: the lines to read in fewer and cheaper calls.
+
+A call of torch costs a microsecond or two, whatever it computes, and an entry-by-entry pass over a large array costs
+memory traffic. So what a program computes twice is computed once, a product and what is added to it are one call, and
+the derivatives of the sigmoid, of tanh and of relu are those that torch has as one. Where a line runs in other words
+than it reads, the line stands above it as a comment.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from indexprop import codegen, dialects, ir, validation
+from indexprop.calculus import Gradient, Tangent, program_of
+from indexprop.codegen import ATOM, Axes, Code, Writer
+from indexprop.ir import Access, Call, Expr, Factor, Guard, Index, Number, Product, Program, Step, Sum, Term
+from indexprop.layouts import Arrangement, Derived, LayoutLike, arrange
+
+TWO = Number(Fraction(2))
+
+
+def source(program: Derived, layout: LayoutLike = None) -> str:
+    """A program as the module that runs in torch.
+
+    >>> from indexprop.notation import parse
+    >>> print(source(parse("Y[o,b] = W[o,i] X[i,b] + c[o]")))
+    import torch
+    <BLANKLINE>
+    <BLANKLINE>
+    def forward(*, W, X, c):
+        # W: o i, X: i b, c: o
+        # Y = W @ X + c[:, None]
+        Y = torch.addmm(c[:, None], W, X)  # o b
+        return {"Y": Y}
+    """
+    program = codegen.expanded(program)
+    validation.validate(program_of(program))
+    arrangement = arrange(program, layout)
+    kept = {*program.values.values(), *program.of} if isinstance(program, Gradient) else ()
+    whole = once(program_of(program), {*kept, *program_of(program).outputs})
+    program = replace(program, program=whole) if isinstance(program, Gradient | Tangent) else whole
+    writer = Fused(whole, arrangement)
+    body = codegen.function(writer, codegen.title(program), whole.steps, codegen.results(program, writer))
+    return codegen.module(writer, [body])
+
+
+# --- what is computed twice -------------------------------------------------------------------------------------------
+
+
+def once(program: Program, kept: Container[str] = ()) -> Program:
+    """The program without what it computes a second time, whatever the indices are called; not of what is `kept`.
+
+    >>> from indexprop.notation import parse
+    >>> lines = "C[i] = x[i] - T[i]", "D[k] = x[k] - T[k]", "L = sum[i]((x[i] - T[i])^2) + D[k] w[k]"
+    >>> print(once(parse("\\n".join(lines))))
+    C[i] = x[i] - T[i]
+    L    = C[i]^2 + C[k] w[k]
+    output C, L
+    """
+    written = Counter(step.name for step in program.steps)
+    same = program.same_size
+    known: dict[object, tuple[str, tuple[int, ...]]] = {}
+    equal: dict[object, str] = {}
+    steps: list[Step] = []
+    instead: dict[str, str] = {}
+
+    def key(names: Sequence[Index], *parts: Expr | Term) -> object:
+        turned = {name: f"~{number}" for number, name in enumerate(names)}
+        said = [ir.rename_term(one, turned) if isinstance(one, Term) else ir.rename(one, turned) for one in parts]
+        return tuple(said), tuple(same[name] for name in names)
+
+    def simplified(expr: Expr) -> Expr:
+        if isinstance(expr, Sum | Product | Call):
+            names = tuple(ir.indices(expr))
+            if found := known.get(key(names, expr)):
+                return Access(found[0], tuple(names[place] for place in found[1]))
+        return ir.rebuild(expr, simplified)
+
+    for step in program.steps:
+        if instead:
+            step = ir.rename_step(step, {}, instead)
+        target = step.target.slots
+        plain = ir.is_plain(step.target) and len(set(target)) == len(target)
+        if step.loop or step.operation != "=" or not plain or written[step.name] > 1:
+            steps.append(step)
+            continue
+        step = replace(step, terms=tuple(replace(one, body=simplified(one.body)) for one in step.terms))
+        repeated = key(step.indices, *step.terms)
+        found = equal.get(repeated)
+        match step.terms:
+            case (Term(Factor(Fraction(numerator=1, denominator=1), ()), (), Access(tensor, slots)),):
+                found = tensor if slots == target and written[tensor] < 2 else found
+        if found is not None and step.name not in kept:
+            instead[step.name] = found
+            continue
+        steps.append(step)
+        if any(written[read.tensor] > 1 for read in step.reads):
+            continue
+        equal.setdefault(repeated, step.name)
+        if not any(one.bound or one.factor.sizes for one in step.terms):
+            body = ir.add(*(ir.multiply(Number(one.factor.number), one.body) for one in step.terms))
+            names = tuple(ir.indices(body))
+            if isinstance(body, Sum | Product | Call) and set(names) == set(target):
+                known.setdefault(key(names, body), (step.name, tuple(map(names.index, target))))
+    return replace(program, steps=tuple(steps))
+
+
+# --- fewer calls ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Matrices(Code):
+    """A product of two matrices, to which something may be added in the same call."""
+
+    left: str = ""
+    right: str = ""
+
+
+class Fused(Writer):
+    """Writes the steps of a program as torch runs them, below the lines that they stand for."""
+
+    def __init__(self, program: Program, arrangement: Arrangement) -> None:
+        super().__init__(program, arrangement, "matmul", dialects.TORCH)
+        self.reading = Writer(program, arrangement, "matmul", dialects.TORCH)
+        self.derived = False
+
+    def step(self, step: Step) -> list[str]:
+        self.derived = step.because is not None
+        lines, read = super().step(step), self.reading.step(step)
+        if lines == read:
+            return lines
+        return [*(f"# {line.split('  # ')[0]}" for line in read if not line.startswith("# ")), *lines]
+
+    def multiplied(self, left: Code, right: Code, out: Axes) -> Code:
+        if len(left.axes) != 2 or len(right.axes) != 2:
+            return super().multiplied(left, right, out)
+        return Matrices(f"torch.mm({left.text}, {right.text})", out, left=left.text, right=right.text)
+
+    def joined(self, parts: Sequence[tuple[bool, Code]], want: Axes) -> Code:
+        """Signed terms, added; one that is a product of matrices takes the others with it."""
+        for number, (negative, code) in enumerate(parts):
+            rest = [*parts[:number], *parts[number + 1 :]]
+            if isinstance(code, Matrices) and not negative and rest and code.axes == want:
+                other = super().joined(rest, want)
+                if not other.number:
+                    return Code(f"torch.addmm({other.text}, {code.left}, {code.right})", code.axes)
+        return super().joined(parts, want)
+
+    def fraction(self, above: Sequence[Expr], below: Sequence[Expr], want: Axes) -> Code:
+        """A product of expressions; the derivatives of sigmoid and tanh, times something, are one call."""
+        if not self.masked and not any(isinstance(part, Guard) for part in above):
+            for part in above:
+                for call, value, used in derivatives(part, above):
+                    rest = super().fraction([one for one in above if one not in used], below, want)
+                    value_read = self.expression(value, want)
+                    if len(used) < len(above) and not rest.number:
+                        axes = codegen.broadcast((rest, value_read), want)
+                        return Code(f"{call}({rest.text}, {value_read.text})", axes)
+        return super().fraction(above, below, want)
+
+    def entry(self, function: str, arguments: Sequence[Expr], want: Axes) -> Code:
+        """A function at every entry; what passes where something is above zero, of a derivative, is that of relu."""
+        match function, arguments:
+            case "^", (base, Number(Fraction(numerator=2, denominator=1))):
+                code = self.defined(base, want)
+                return replace(code, text=f"{code.at(ATOM)}.square()", level=ATOM, view=False)
+            case "where", (Call(">", (Access() as x, ir.ZERO)), passed, ir.ZERO) if self.derived:
+                codes = [self.expression(one, want) for one in (passed, x)]
+                if not any(code.number for code in codes):
+                    axes = codegen.broadcast(codes, want)
+                    return Code(f"torch.ops.aten.threshold_backward({codes[0].text}, {codes[1].text}, 0)", axes)
+        return super().entry(function, arguments, want)
+
+
+def derivatives(part: Expr, above: Sequence[Expr]) -> Iterator[tuple[str, Access, list[Expr]]]:
+    """The call that multiplies by a factor among others, `1 - y` beside `y` or `1 - y^2`, the value y, and what it
+    makes superfluous.
+    """
+    match part:
+        case Sum((ir.ONE, _)):
+            for value in ir.accesses(part):
+                if ir.is_plain(value) and value in above and part == ir.add(ir.ONE, ir.negate(value)):
+                    yield "torch.ops.aten.sigmoid_backward", value, [part, value]
+                if ir.is_plain(value) and part == ir.add(ir.ONE, ir.negate(ir.power(value, TWO))):
+                    yield "torch.ops.aten.tanh_backward", value, [part]
