@@ -33,7 +33,7 @@ def source(program: Derived, layout: LayoutLike = None) -> str:
     def forward(*, W, X, c):
         # W: o i, X: i b, c: o
         # Y = W @ X + c[:, None]
-        Y = torch.addmm(c[:, None], W, X)  # o b
+        Y = torch.addmm(c.unsqueeze(1), W, X)  # o b
         return {"Y": Y}
     """
     program = codegen.expanded(program)
@@ -125,10 +125,12 @@ class Fused(Writer):
     def __init__(self, program: Program, arrangement: Arrangement) -> None:
         super().__init__(program, arrangement, "matmul", dialects.TORCH)
         self.reading = Writer(program, arrangement, "matmul", dialects.TORCH)
-        self.derived = False
+        self.rectified: Container[Expr] = ()  # what the line whose derivative is written takes the positive part of
 
     def step(self, step: Step) -> list[str]:
-        self.derived = step.because is not None
+        forward = step.because.step if step.because else None
+        calls = [part for one in (forward.terms if forward else ()) for part in ir.walk(one.body)]
+        self.rectified = [part.arguments[0] for part in calls if isinstance(part, Call) and part.function == "relu"]
         lines, read = super().step(step), self.reading.step(step)
         if lines == read:
             return lines
@@ -138,6 +140,25 @@ class Fused(Writer):
         if len(left.axes) != 2 or len(right.axes) != 2:
             return super().multiplied(left, right, out)
         return Matrices(f"torch.mm({left.text}, {right.text})", out, left=left.text, right=right.text)
+
+    def product(self, operands: Sequence[Code], out: tuple[Index, ...]) -> Code | None:
+        """Two operands as a product of matrices, of which each may lie as several axes in a row."""
+        code = super().product(operands, out)
+        if code is not None or len(operands) != 2:
+            return code
+        one, other = operands
+        kept = tuple(index for index in one.named if index in out)
+        summed = tuple(index for index in one.named if index not in out)
+        free = tuple(index for index in other.named if index in out)
+        left, right = flattened(one, kept, summed), flattened(other, summed, free)
+        if left is None or right is None or sorted(kept + free) != sorted(out):
+            return None
+        sizes = [self.size(index) for index in kept + free]
+        return self.transpose(Code(f"torch.mm({left}, {right}).view({', '.join(sizes)})", kept + free), out)
+
+    def align(self, code: Code, want: Axes) -> Code:
+        code = super().align(code, want)
+        return replace(code, text=code.text.replace("[:, None]", ".unsqueeze(1)")) if code.axes[1:] == (None,) else code
 
     def joined(self, parts: Sequence[tuple[bool, Code]], want: Axes) -> Code:
         """Signed terms, added; one that is a product of matrices takes the others with it."""
@@ -162,12 +183,12 @@ class Fused(Writer):
         return super().fraction(above, below, want)
 
     def entry(self, function: str, arguments: Sequence[Expr], want: Axes) -> Code:
-        """A function at every entry; what passes where something is above zero, of a derivative, is that of relu."""
+        """A function at every entry; the derivative of relu, times something, is one call."""
         match function, arguments:
             case "^", (base, Number(Fraction(numerator=2, denominator=1))):
                 code = self.defined(base, want)
                 return replace(code, text=f"{code.at(ATOM)}.square()", level=ATOM, view=False)
-            case "where", (Call(">", (Access() as x, ir.ZERO)), passed, ir.ZERO) if self.derived:
+            case "where", (Call(">", (x, ir.ZERO)), passed, ir.ZERO) if x in self.rectified:
                 codes = [self.expression(one, want) for one in (passed, x)]
                 if not any(code.number for code in codes):
                     axes = codegen.broadcast(codes, want)
@@ -186,3 +207,22 @@ def derivatives(part: Expr, above: Sequence[Expr]) -> Iterator[tuple[str, Access
                     yield "torch.ops.aten.sigmoid_backward", value, [part, value]
                 if ir.is_plain(value) and part == ir.add(ir.ONE, ir.negate(ir.power(value, TWO))):
                     yield "torch.ops.aten.tanh_backward", value, [part]
+
+
+def flattened(code: Code, rows: Sequence[Index], columns: Sequence[Index]) -> str | None:
+    """An array as a matrix whose rows, and whose columns, are several of its axes in a row; None if it does not lie so,
+    or has no rows or no columns.
+    """
+    if not rows or not columns:
+        return None
+    if code.named == (*columns, *rows):
+        turned = flattened(code, columns, rows)
+        return f"{turned}.T"
+    if code.named != (*rows, *columns):
+        return None
+    text = code.at(ATOM)
+    if len(columns) > 1:
+        text += f".flatten({len(rows)})"
+    if len(rows) > 1:
+        text += f".flatten(0, {len(rows) - 1})"
+    return text

@@ -337,6 +337,11 @@ def test_the_text_that_is_shown_is_what_a_file_computes():
     }
     torch.testing.assert_close(saved(step.source, "differentiable")(**laid), step(**laid))
     assert "class Node(torch.autograd.Function):" in step.source
+    plain = ip.compile(GRAD, "row", backend="torch")
+    for ours, theirs in zip(plain(**laid), saved(plain.source, "gradient")(**laid), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+    read = saved(ip.source(GRAD, "row", dialect="torch"), "gradient")
+    torch.testing.assert_close(plain(**laid)[1], read(**laid)[1])
 
 
 def test_optimisers_of_torch_train_with_it():

@@ -47,4 +47,4 @@ def test_the_page_about_torch_and_jax(tmp_path: Path) -> None:
         if kind != "python":
             assert printed.getvalue() == shown
             compared += 1
-    assert compared == 3
+    assert compared == 4
