@@ -16,7 +16,7 @@ from fractions import Fraction
 from indexprop import codegen, dialects, ir, validation
 from indexprop.calculus import Gradient, Tangent, program_of
 from indexprop.codegen import ATOM, Axes, Code, Writer
-from indexprop.ir import Access, Call, Expr, Factor, Guard, Index, Number, Product, Program, Step, Sum, Term
+from indexprop.ir import Access, Call, Expr, Factor, Guard, Index, Number, Partial, Product, Program, Step, Sum, Term
 from indexprop.layouts import Arrangement, Derived, LayoutLike, arrange
 
 TWO = Number(Fraction(2))
@@ -132,6 +132,7 @@ class Fused(Writer):
         calls = [part for one in (forward.terms if forward else ()) for part in ir.walk(one.body)]
         self.rectified = [part.arguments[0] for part in calls if isinstance(part, Call) and part.function == "relu"]
         lines, read = super().step(step), self.reading.step(step)
+        self.rectified = ()
         if lines == read:
             return lines
         return [*(f"# {line.split('  # ')[0]}" for line in read if not line.startswith("# ")), *lines]
@@ -202,10 +203,10 @@ def derivatives(part: Expr, above: Sequence[Expr]) -> Iterator[tuple[str, Access
     """
     match part:
         case Sum((ir.ONE, _)):
-            for value in ir.accesses(part):
-                if ir.is_plain(value) and value in above and part == ir.add(ir.ONE, ir.negate(value)):
+            for value in (one for one in ir.accesses(part) if not any(isinstance(slot, Partial) for slot in one.slots)):
+                if value in above and part == ir.add(ir.ONE, ir.negate(value)):
                     yield "torch.ops.aten.sigmoid_backward", value, [part, value]
-                if ir.is_plain(value) and part == ir.add(ir.ONE, ir.negate(ir.power(value, TWO))):
+                if part == ir.add(ir.ONE, ir.negate(ir.power(value, TWO))):
                     yield "torch.ops.aten.tanh_backward", value, [part]
 
 
