@@ -69,7 +69,16 @@ def window(graph: Graph, value: Value, slots: Sequence[Slot], *, partial: bool) 
 
 
 def taken(graph: Graph, value: Value, slots: Sequence[Slot], *, partial: bool) -> Ref:
-    """Entries at positions that are looked up; for every axis the number of the operand that has its positions."""
+    """Entries at positions that are looked up, in a window where index expressions stand beside them.
+
+    For every axis the number of the operand that has its positions.
+    """
+    if not all(isinstance(slot, str) or isinstance(unmarked(slot), Lookup) for slot in slots):
+        looked = {f"at {k}": slot for k, slot in enumerate(slots) if isinstance(unmarked(slot), Lookup)}
+        with graph.more_sizes({name: value.shape[int(name[3:])] for name in looked}):
+            seen = [f"at {k}" if f"at {k}" in looked else slot for k, slot in enumerate(slots)]
+            ref = window(graph, value, seen, partial=partial)
+        value, slots = ref.value, [looked.get(name, name) for name in ref.axes]
     axes: list[Index] = []
     detail: list[int | None] = []
     found: list[Ref] = []
@@ -80,8 +89,7 @@ def taken(graph: Graph, value: Value, slots: Sequence[Slot], *, partial: bool) -
             axes.append(inner)
             detail.append(None)
             continue
-        if not isinstance(inner, Lookup):
-            raise Unknown("index expressions beside positions looked up")
+        assert isinstance(inner, Lookup)
         at = read(graph, inner.access)
         axes.append(f"at {number}")
         found.append(at)

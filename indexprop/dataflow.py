@@ -229,9 +229,8 @@ def placed(graph: Graph, step: Step, made: Value) -> Tensor:
         if len(held.axes) < len(names) and before.constant is None:
             raise Unknown("added to what is constant along an axis")
         graph.want = [f"{axis}" for axis in graph.memory(step.name)]
-        sizes, graph.sizes = graph.sizes, {**graph.sizes, **{f"{k}": size for k, size in enumerate(made.shape)}}
-        result = graph.map("add", before, result)
-        graph.sizes = sizes
+        with graph.more_sizes({f"{k}": size for k, size in enumerate(made.shape)}):
+            result = graph.map("add", before, result)
     return Tensor(result.value, tuple(map(int, result.axes)))
 
 

@@ -333,6 +333,15 @@ class Graph:
         return self.map("where", mask, ref, self.constant(otherwise))
 
     @contextmanager
+    def more_sizes(self, sizes: Mapping[Index, int]) -> Iterator[None]:
+        """While axes have indices that no program has."""
+        before, self.sizes = self.sizes, {**self.sizes, **sizes}
+        try:
+            yield
+        finally:
+            self.sizes = before
+
+    @contextmanager
     def choosing(self, masks: Sequence[Ref]) -> Iterator[None]:
         """While what is made is only needed where conditions hold."""
         before, self.chosen = self.chosen, (*self.chosen, *masks)

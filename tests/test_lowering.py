@@ -328,6 +328,19 @@ def test_numbers_with_axes_of_size_one():
     assert_agrees(ip.convert(ip.compile(grad, layout)(**laid), from_=layout, program=grad), by_definition(grad, arrays))
 
 
+@pytest.mark.parametrize("rows", [5, 3, 2])
+def test_windows_beside_positions(rows):
+    """Whether the window is all of an axis, a part of it, or goes beyond."""
+    program = ip.parse("input E[n,w]\nY[h] = E[h?,at[h]] u[h] + E[(2*h-1)?,at[h]]\nL = Y[h] T[h]")
+    rng = np.random.default_rng(rows)
+    arrays = {"E": rng.normal(size=(rows, 4)), "at": rng.integers(0, 4, 3), "u": rng.normal(size=3)}
+    for one in (everything(program), everything(ip.gradient(program).program)):
+        step = ip.compile(one)
+        arrays |= {"T": rng.normal(size=3)}
+        assert_agrees(step(**arrays), by_definition(one, arrays))
+        assert not step.plan.as_read.keys() & {0, 1}
+
+
 def test_positions_outside_an_axis_are_refused_in_every_call():
     step = ip.compile(ip.parse("input E[w,e]\nX[b,e] = E[tok[b],e]"))
     E = np.arange(12.0).reshape(4, 3)
