@@ -65,7 +65,12 @@ def parts_alone(value: Value, runs: Sequence[tuple[int, Any]], shape: Sequence[i
     steps = [(start, [scale for _, scale in used]) for start, used in runs]
     sizes = [[value.shape[axis] for axis, _ in used] for _, used in runs]
     wanted = [(0, [math.prod(own[k + 1 :]) for k in range(len(own))]) for own in sizes]
-    return len(set(every)) == len(every) and steps == wanted and [math.prod(own) for own in sizes] == list(shape)
+    return (
+        all(sizes)
+        and len(set(every)) == len(every)
+        and steps == wanted
+        and [math.prod(own) for own in sizes] == list(shape)
+    )
 
 
 def strided(

@@ -319,6 +319,12 @@ def test_axes_of_size_one_where_a_block_reads_beyond_its_end():
     assert_agrees(found, by_definition(program, arrays))
 
 
+def test_the_only_entry_of_an_axis():
+    program = ip.parse("input X[n]\nY[b] = X[|n|-1] u[b]")
+    arrays = draw_arrays(program, {"n": 1, "b": 3})
+    assert_agrees(ip.compile(program)(**arrays), by_definition(program, arrays))
+
+
 def test_numbers_with_axes_of_size_one():
     program = ip.parse("y = 2 a b - c\nz[i] = y u[i]\nL = z[i] v[i]")
     grad = everything(ip.gradient(program).program)
