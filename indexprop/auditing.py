@@ -229,7 +229,7 @@ def of_recording(recording: Recording, loss: str, pairs: Mapping[str, str], name
     """The report on recorded code, with what excuses it."""
 
     def audited() -> Audit:
-        data = evidence.data_of(recording)
+        data = evidence.data_of(recording, pairs)
         return Audit(recording.lifted, data, loss, pairs, name, guarded=recording.guarded)
 
     audit = audited()

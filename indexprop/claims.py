@@ -102,7 +102,7 @@ def prepare(
     wanted = tuple(parts_of(wrt)) if wrt is not None else ()
     inputs = tuple(name for name in wanted if name.isidentifier())
     recording = Recording(subject, (), hints, inputs)
-    zeros = starting_at_zero(recording)
+    zeros = starting_constant(recording)
     if zeros:
         inputs = (*inputs, *zeros)
         recording = Recording(subject, (), hints, inputs)
@@ -162,8 +162,10 @@ def parts_of(value: str | Sequence[str]) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
-def starting_at_zero(recording: Recording) -> list[str]:
-    """Names of numbers that begin at zero, and of which the code computes a gradient: `b = 0.0`, no constant."""
+def starting_constant(recording: Recording) -> list[str]:
+    """Names of what begins as one number, and of which the code computes a gradient: `b = 0.0` and `gamma = np.ones(4)`
+    are no constants.
+    """
     numbers = {
         target.id
         for node in ast.walk(ast.parse(recording.text))
@@ -172,7 +174,9 @@ def starting_at_zero(recording: Recording) -> list[str]:
         if isinstance(target, ast.Name)
     }
     words = {rest for name in recording.lifted.names.values() for rest in meanings(name)}
-    return sorted(numbers & words - {*recording.lifted.program.input_names, *recording.inputs})
+    return sorted(
+        (numbers | recording.tracer.filled) & words - {*recording.lifted.program.input_names, *recording.inputs}
+    )
 
 
 def starting(recording: Recording, loss: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
@@ -489,9 +489,10 @@ def resized(lifted: Lifted) -> bool:
     return not any(note.startswith(("holds at", "checked on")) for note in lifted.notes)
 
 
-def data_of(recording: Recording) -> Callable[[int], Values]:
+def data_of(recording: Recording, wrt: Container[str] = ()) -> Callable[[int], Values]:
     """Random data for the code of a recording, by a seed: of larger sizes than its own where others do not do, and near
-    its own data where that does not do either.
+    its own data where that does not do either. Data that is positive stays so, for it may have to be; but parameters
+    that a gradient is taken by take both signs in every other draw.
     """
     import numpy as np
 
@@ -505,7 +506,7 @@ def data_of(recording: Recording) -> Callable[[int], Values]:
             near = variation.perturbed({name: lifted.values[name] for name in program.input_names}, seed)
             near |= {name: lifted.values[name] for name in made if name in near}
         else:
-            plan = recording.plan(resized(lifted), seed)
+            plan = recording.plan(resized(lifted), seed, wrt if seed % 2 else ())
             near = {name: plan.arrays[origins[name]] for name in program.input_names if origins[name] in plan.arrays}
             if missing := [name for name in program.input_names if name not in near]:  # what the code makes itself
                 _, other = recording.record(plan)

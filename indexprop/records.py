@@ -51,10 +51,10 @@ class Record:
     `steps` are the lines, `passes` the loops around each and its place. Every tensor has its axes in `tensors`, its
     array in `values`, the line that names it in `lines` and the one that computes it in `makers`; `written_as` is its
     name in the code, `aliases` are further names. `inputs` are the data, by their names, `origins` the names that they
-    had first; `fills` those that start as one constant, `changed` those of them that the code writes to, `constants`
-    those that stay it. `positions` are the axes that data is read as positions of, `fixed` positions that the code
-    spells out, `computed` those that it computes, from `whole_numbers` among others; `made` is data that a function
-    makes on its own. `scalars` are named numbers,
+    had first; `fills` those that start as one constant, `filled` the names of arrays that are one and no input,
+    `changed` those that the code writes to, `constants` those that stay what they are. `positions` are the axes that
+    data is read as positions of, `fixed` positions that the code spells out, `computed` those that it computes, from
+    `whole_numbers` among others; `made` is data that a function makes on its own. `scalars` are named numbers,
     `literals` plain integers; `path` are the choices that were made, `trips` the ranges of loops and `runs` the numbers
     of their passes. `stored` is the line that gave a word its value last, `moments` what the code held before a tensor
     was made that replaces an input, and at the end of functions and of the run.
@@ -78,6 +78,7 @@ class Record:
         self.aliases: dict[str, str] = {}
         self.scalars: dict[str, float] = {}
         self.fills: dict[str, Expr] = {}
+        self.filled: set[str] = set()
         self.changed: set[str] = set()
         self.constants: dict[str, Expr] = {}
         self.positions: dict[str, list[Index]] = {}

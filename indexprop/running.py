@@ -630,8 +630,9 @@ class Tracer(Values):
                 value.called = value.called or name
                 return value
             fill = value.expr if value.fill else None
-            if fill is not None and not value.start:
+            if fill is not None and not value.start and name not in self.wanted:
                 value.called = value.called or name
+                self.filled.add(name)
                 return value  # ones_like and its kin are constants, not parameters
             value.fill = False
             self.source(value, self.fresh_name(name))

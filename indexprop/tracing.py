@@ -16,7 +16,7 @@ import copy
 import inspect
 import io
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -164,10 +164,10 @@ class Recording:
             return
         yield f"checked on the data of the code only: {reasons[-1]}"
 
-    def plan(self, resized: bool, seed: int) -> Plan:
+    def plan(self, resized: bool, seed: int, signed: Container[str] = ()) -> Plan:
         """Fresh data for every input, as `variation.plan` draws it."""
         return variation.plan(
-            self.tracer, seed, resized=resized, larger=self.larger, truths=self.truths, coded=self.coded
+            self.tracer, seed, resized=resized, larger=self.larger, truths=self.truths, coded=self.coded, signed=signed
         )
 
 

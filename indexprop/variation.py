@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from indexprop import ir
@@ -20,11 +20,19 @@ LARGE = 100_000
 
 
 def plan(
-    record: Record, seed: int, *, resized: bool, larger: bool = False, truths: bool = False, coded: bool = False
+    record: Record,
+    seed: int,
+    *,
+    resized: bool,
+    larger: bool = False,
+    truths: bool = False,
+    coded: bool = False,
+    signed: Container[str] = (),
 ) -> Plan:
     """Fresh data for every input, with the properties that the code's own data has; with `truths` also that of
-    holding zeros and ones only; with `coded` the code itself makes what it makes by positions. Sizes are other ones
-    where it is `resized`: `larger` than those of the code if asked.
+    holding zeros and ones only; with `coded` the code itself makes what it makes by positions. What is `signed`
+    takes both signs, although the code's own may be positive. Sizes are other ones where it is `resized`: `larger` than
+    those of the code if asked.
     """
     import numpy as np
 
@@ -48,7 +56,7 @@ def plan(
             limit = min((sizes[root] for root in looked if root in sizes), default=old.max(initial=0) + 1)
             drawn = rng.integers(0, limit, shape)
         else:
-            drawn = similar(old, shape, rng, truths)
+            drawn = similar(old, shape, rng, truths, signed=name in signed)
         arrays[record.origins[name]] = drawn
     integers = {
         number: (value, sizes[axes.find(mark)])
@@ -165,8 +173,10 @@ def fit(known: Mapping[Index, int], groups: Sequence[Any], equations: Sequence[A
     return products and rules and all(size >= 1 for size in known.values())
 
 
-def similar(array: Any, shape: tuple[int, ...], rng: Any, truths: bool) -> Any:
-    """Random data of a shape: positive where the array is, truth values for truth values, rows that sum to one."""
+def similar(array: Any, shape: tuple[int, ...], rng: Any, truths: bool, *, signed: bool = False) -> Any:
+    """Random data of a shape: positive where the array is, unless it is to be `signed`, truth values for truth values,
+    rows that sum to one.
+    """
     import numpy as np
 
     drawn = rng.normal(size=shape)
@@ -181,7 +191,7 @@ def similar(array: Any, shape: tuple[int, ...], rng: Any, truths: bool) -> Any:
                 return positive / positive.sum(axis=axis, keepdims=True)
         if truths and holds_truths(array):
             return (drawn > 0) * 1.0
-        if np.all(array > 0):
+        if np.all(array > 0) and not signed:
             return 0.3 + np.abs(drawn) / 2
     return drawn
 

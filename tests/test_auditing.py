@@ -306,6 +306,17 @@ def test_a_one_hot_code_and_its_positions_belong_together(code: str) -> None:
         assert not auditing.audit(SCORES + code + f"dW = {wrong}\n").ok
 
 
+def test_parameters_that_start_positive_or_as_ones_take_other_values_too() -> None:
+    """On positive data no unit of a relu is off, and a gamma of ones may be forgotten: parameters do not stay so."""
+    code = (
+        "import numpy as np\nnp.random.seed(5)\nX, W = np.random.rand(6, 3), np.random.rand(3, 4)\ngamma = np.ones(4)\n"
+    )
+    code += "Z = X @ W\nA = np.maximum(0, Z)\nL = np.sum((A * gamma) ** 2) / 2\ndgamma = (A * A * gamma).sum(axis=0)\n"
+    auditing.audit(code + "dA = A * gamma ** 2\ndZ = dA * (Z > 0)\ndW = X.T @ dZ\n").assert_ok()
+    for wrong in ("dZ = A * gamma ** 2 + np.minimum(0, Z)", "dZ = A * gamma"):
+        assert not auditing.audit(code + f"{wrong}\ndW = X.T @ dZ\n").ok
+
+
 def test_wrong_gradients_of_rows_of_a_table_are_named_without_a_traceback() -> None:
     """The shape of the gradient is that of the rows; terms and operands are not exchanged where nothing fits."""
     code = "import numpy as np\nnp.random.seed(1)\nW, x = np.random.randn(6, 4), np.random.randn(4, 5)\n"
