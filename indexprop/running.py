@@ -869,8 +869,8 @@ class Tracer(Values):
     def fill_data(self, owner: Traced, key: Any, value: Any) -> None:
         """Data is filled in, such as a one-hot code; in a second run it is there already."""
         self.looked_up(key, owner.axes[0])
-        self.fills.pop(owner.name, None)
-        owner.fill, owner.coded = False, True
+        constant = self.fills.pop(owner.name, None) is not None or owner.fill
+        owner.fill, owner.coded = False, owner.coded or constant
         if self.plan is not None and owner.name in self.plan.arrays:
             return
         data = owner.data.copy()

@@ -375,7 +375,7 @@ def _size_problems(program: Program, at: Place, *, alone: bool) -> Iterable[Prob
     """Indices without a size; beside other problems only those that no tensor on the right has."""
     sized = set(sized_indices(program))
     for number, step in enumerate(program.steps):
-        for index in step.indices:
+        for index in dict.fromkeys((*step.indices, *ir.sizes_in_slots(step))):
             root = program.same_size.get(index, index)
             if root in sized or not (alone or all(index not in access.slots for access in step.reads)):
                 continue

@@ -587,7 +587,7 @@ class Values(Record):
             if arrays:
                 self.looked_up(key, owner.axes[0])
                 coded: Traced = self.wrap(data)
-                coded.coded = True
+                coded.coded = owner.coded or bool(np.isin(owner.data, (0, 1)).all())
                 return coded
             found = region(self, owner.axes, key)
             made = Traced(self, data, found.axes, Access("~"), raw=True)

@@ -756,6 +756,17 @@ the size of index 'q' follows from nothing
     No input has an axis of that name.
     Read a tensor that has 'q', correct the name, or add: where |q| = ...
 
+=== size from nothing in a condition
+y[i] = [i <= |q|] x[i]
+---
+the size of index 'q' follows from nothing
+
+    y[i] = [i <= |q|] x[i]
+    ^^^^
+
+    No input has an axis of that name.
+    Read a tensor that has 'q', correct the name, or add: where |q| = ...
+
 === shadow
 y[i] = x[i] sum[i](x[i]^2)
 ---
