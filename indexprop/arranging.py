@@ -562,7 +562,10 @@ def _arange(t: Recorder, *ends: Any, dtype: Any = None) -> Traced:
     first, last, step = (0, ends[0], 1) if len(ends) == 1 else (ends[0], ends[1], ends[2] if len(ends) > 2 else 1)
     made = Traced(t, None, (), Access("~"), raw=True)
     if not all(isinstance(end, int) for end in (first, last, step)) or int(step) < 1:
-        raise t.stop("np.arange of numbers that are no sizes has no rule")
+        if t.holds_traced((first, last, step)):
+            raise t.stop("np.arange of numbers that are no sizes has no rule")
+        made.axes = (t.axis_of(len(t.np.arange(*map(t.plain, (first, last, step))))),)
+        return made
     count = len(range(int(first), int(last), int(step)))
     mark = t.sized(count, plus(t.whole(last), t.whole(first), -1), int(step))
     made.axes = (mark,)

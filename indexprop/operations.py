@@ -172,8 +172,20 @@ def _converted(t: Recorder, one: Any, kind: Any = float, *_: Any, **__: Any) -> 
     return one.axes, one.expr if becomes == "b" else t.number(one)
 
 
-for _name, _kind in (("float64", "f8"), ("float32", "f4"), ("float16", "f2"), ("int64", "i8"), ("int32", "i4")):
-    RULES[_name] = partial(_converted, kind=_kind)
+for _name in (
+    "float64",
+    "float32",
+    "float16",
+    "int64",
+    "int32",
+    "int16",
+    "int8",
+    "uint64",
+    "uint32",
+    "uint16",
+    "uint8",
+):
+    RULES[_name] = partial(_converted, kind=_name)
 
 
 @rule("nan_to_num")
@@ -233,6 +245,8 @@ def _reduce(t: Recorder, operation: str, one: Any, axis: Any, keepdims: bool) ->
     if operation != "sum" and any(isinstance(part, Guard) for part in ir.walk(one.expr)):
         one = t.line_of(one, "in")
     count = len(one.axes)
+    if not count:
+        return (), t.number(one)
     chosen = range(count) if axis is None else (axis,) if not isinstance(axis, tuple) else axis
     gone = {int(number) % count for number in chosen}
     marks = {mark: t.axes.new(t.axes.sizes[mark], mark) for k in gone if (mark := one.axes[k]) is not None}

@@ -19,6 +19,7 @@ import sys
 import textwrap
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from indexprop import ir, keeping, validation
@@ -81,6 +82,7 @@ class Tracer(Values):
         self.by_others = {
             id(found): name for name in EQUIVALENTS if (found := _member(np, name)) is not None and name != "fill"
         }
+        self.aranges: dict[int, tuple[Traced, tuple[Any, ...]]] = {}
         self.ways: list[tuple[Any, bool]] | None = None  # how a function of single entries chose so far
         self.taken = 0
         self.resting = False  # while code is run again to compare: numbers get no names
@@ -271,6 +273,8 @@ class Tracer(Values):
         if isinstance(values, types.GeneratorType):
             yield from values
             return
+        if isinstance(values, Traced):
+            values = self.counted_out(values)
         if isinstance(values, range):
             known = self.ranges.get(id(values))
             ends = known[1] if known is not None else (values.start, values.stop, values.step)
@@ -286,6 +290,22 @@ class Tracer(Values):
         finally:
             if any(other is frame for other in self.loops):
                 del self.loops[self.depth(frame) :]
+
+    def counted_out(self, values: Traced) -> Any:
+        """What a loop over `np.arange(n)` runs over: plain numbers; over anything else, its entries."""
+        plain_numbers = (
+            values.data.ndim == 1 and values.data.dtype.kind in "iu" and (values.raw or self.is_made(values))
+        )
+        if not plain_numbers or len(values.data) < 1:
+            return values
+        numbers = values.data.tolist()
+        step = numbers[1] - numbers[0] if len(numbers) > 1 else 1
+        progression = range(numbers[0], numbers[-1] + (1 if step > 0 else -1), step) if step else range(0)
+        if list(progression) != numbers:
+            return values
+        if (ends := self.aranges.get(id(values))) is not None:
+            self.ranges[id(progression)] = progression, ends[1]
+        return progression
 
     # calls
 
@@ -338,7 +358,20 @@ class Tracer(Values):
             return self.measured(function, *args, **kwargs)
         if function in (np.split, np.array_split, np.hsplit, np.vsplit, np.add.at, np.subtract.at):
             return self.special(function, *args, **kwargs)
+        if len(args) == 1 and isinstance(args[0], (Dim, Scalar)) and self.rounds(function):
+            if isinstance(args[0], Dim):
+                return args[0]
+            up = function in (math.ceil, np.ceil)
+            value = math.ceil(args[0]) if up else int(function(float(args[0])))
+            count = quotient(args[0].expr) if not any(True for _ in ir.accesses(args[0].expr)) else None
+            if count is not None and up:
+                count = replace(count, left=Count("-", Count("+", count.left, count.right), 1))
+            return value if count is None else self.floor(value, count)
         known = self.by_id.get(id(function))
+        if known == "arange" and all(isinstance(part, int) for part in args) and not kwargs:
+            made = self.apply(known, function, args, kwargs)
+            self.aranges[id(made)] = made, args
+            return made
         if known in MADE and known != "arange" and not self.steps_only:
             known = None  # in a script, data like any other
         if known is not None and getattr(math, known, None) is function and self.involved(*args):
@@ -351,11 +384,6 @@ class Tracer(Values):
             made = range(*map(int, args))
             self.ranges[id(made)] = (made, args)
             return made
-        if function is builtins.int and len(args) == 1 and isinstance(args[0], (Dim, Scalar)):
-            if isinstance(args[0], Dim):
-                return args[0]
-            count = quotient(args[0].expr) if not any(True for _ in ir.accesses(args[0].expr)) else None
-            return int(args[0]) if count is None else self.floor(int(args[0]), count)
         if function is builtins.divmod and isinstance(args[0], (Dim, Traced)):
             return self.operated("FloorDiv", *args), self.operated("Mod", *args)
         if function is builtins.pow and len(args) == 2:
@@ -489,6 +517,12 @@ class Tracer(Values):
             if found.shape != np.shape(other) or not np.allclose(found, other, equal_nan=True):
                 raise self.stop(f"np.{name.lstrip('.')} with these arguments has no rule")
         return result
+
+    def rounds(self, function: Any) -> bool:
+        """Whether a function makes a whole number of a size that was divided."""
+        np = self.np
+        whole = isinstance(function, type) and issubclass(function, (int, np.integer)) and function is not bool
+        return whole or function in (math.floor, np.floor, math.ceil, np.ceil)
 
     def vectorized(self, function: Any, *args: Any, **kwargs: Any) -> Any:
         """What np.vectorize calls for every entry, called once for the whole array, and once more for every way that a

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -181,6 +182,28 @@ def test_a_function_of_single_entries_with_branches_is_a_choice() -> None:
     assert lines(lifted) == [
         "result[i,o] = where(x[i,o] > 1, 1 + (x[i,o] - 1) / 2, where(x[i,o] > 0, x[i,o], sin(x[i,o]) / 10))"
     ]
+    agrees_with_the_definition(lifted)
+
+
+def smoothed(x, w):  # type: ignore[no-untyped-def]
+    half = int(np.floor(w.shape[0] / 2))
+    rows = np.zeros((x.shape[0] - w.shape[0] + 1, x.shape[1]))
+    for r in np.arange(half, x.shape[0] - math.ceil(w.shape[0] / 2) + 1):
+        rows[r - half] = np.sum(x[r - half : r - half + w.shape[0]] * w[:, None], axis=0)
+    return rows
+
+
+def test_a_loop_over_arange_counts_as_one_over_range() -> None:
+    rng = np.random.default_rng(3)
+    lifted = lift(smoothed, [rng.normal(size=(6, 4)), rng.normal(size=3)])
+    assert lines(lifted) == ["rows[o,h] = x[g+o,h] w[g]  where |o| = |i| + 1 - |g|"]
+    agrees_with_the_definition(lifted)
+
+
+def test_arguments_of_numpy_by_their_names() -> None:
+    code = "Z = np.pad(2 * X, pad_width=1, mode='constant') + np.full(shape=(7, 6), fill_value=3.0)\n"
+    code += "R = np.transpose(Z, axes=(1, 0)) + np.repeat(z, repeats=2)[:, None]\n"
+    lifted = lift(DATA + code)
     agrees_with_the_definition(lifted)
 
 
