@@ -38,7 +38,11 @@ def held_at(graph: Graph, access: Access) -> tuple[Tensor, Sequence[Slot]]:
     room = block.rooms.get(access.tensor) if block else None
     if block is None or not shifts or (room is None and all(isinstance(slots[axis], str) for axis in shifts)):
         return held, slots
-    if len(shifts) > 1:
+    others = [slot for axis, slot in enumerate(slots) if axis not in shifts]
+    moving = any(block.loop.index in ir.slot_indices(slot) for slot in others)
+    if moving and room is None:  # all positions at once
+        return held, slots
+    if moving or len(shifts) > 1:
         raise Unknown("a position of a block in two slots")
     ((axis, shift),) = shifts.items()
     rest = [slot for k, slot in enumerate(slots) if k != axis]

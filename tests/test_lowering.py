@@ -325,6 +325,13 @@ def test_the_only_entry_of_an_axis():
     assert_agrees(ip.compile(program)(**arrays), by_definition(program, arrays))
 
 
+def test_a_block_that_reads_its_position_in_two_slots():
+    program = ip.parse("input A[k,j]\nfor t:\n    H[t,i] = A[(i+t-1)?,(t-1)?] w[t,i] + H[(t-1)?,i]")
+    derived = everything(ip.vjp(program).program)
+    arrays = draw_arrays(derived, {"k": 5, "j": 4, "i": 2, "t": 3})
+    assert_agrees(ip.compile(derived)(**arrays), by_definition(derived, arrays))
+
+
 def test_numbers_with_axes_of_size_one():
     program = ip.parse("y = 2 a b - c\nz[i] = y u[i]\nL = z[i] v[i]")
     grad = everything(ip.gradient(program).program)
