@@ -73,7 +73,7 @@ def study(
     """The code as a program, and its audit, if it has a loss and gradients; what is given is as for `audit`."""
     try:
         recording, claims = prepare(subject, loss, grads, wrt, axes)
-        audit = Audit(recording.lifted, data_of(recording), claims.loss, claims.pairs, str(subject))
+        audit = Audit(recording.lifted, data_of(recording), claims.loss, claims.pairs, str(subject), steps=claims.steps)
         return recording.lifted, audit.report()
     except LiftError:
         hints = {name: tuple(words.split()) for name, words in (axes or {}).items()}

@@ -11,6 +11,7 @@ import itertools
 import math
 import re
 import textwrap
+from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -21,15 +22,16 @@ from typing import Any, overload
 from indexprop import algebra, evidence, ir, judging, naming, numerics, pairs, printing, reruns
 from indexprop.agreement import close
 from indexprop.calculus import Gradient
-from indexprop.claims import ClaimError, Claims, find_loss, find_pairs, first_pass, meanings, prepare, said_by
+from indexprop.claims import MAIN, ClaimError, Claims, find_loss, find_pairs, first_pass, meanings, prepare, said_by
 from indexprop.completion import Lifted
 from indexprop.errors import CheckError, Problem
 from indexprop.evidence import MINUS, ONE, Claim, Column, Ledger, Notated, Values, fits, show_factor, without_guards
 from indexprop.ir import Access, Step
-from indexprop.mistakes import DROPPED, FUNCTION, OPERAND, STALE, UNKNOWN, Diagnosis, Rewording
+from indexprop.mistakes import CONSTANT, DROPPED, FUNCTION, OPERAND, OVERWRITTEN, STALE, UNKNOWN, Diagnosis, Rewording
 from indexprop.repairs import Repairs
 from indexprop.rewriting import LiftError, Line
 from indexprop.tracing import Recording
+from indexprop.updates import Update
 from indexprop.variation import holds_truths
 
 WIDTH = 80
@@ -38,6 +40,7 @@ RIGHT = "right"
 PART = "right: a part of a gradient"
 SCALED = "right, up to a factor that comes later"
 NEGATED = "right, as the direction of descent"
+LENGTH = "right; a constant factor only scales the step"
 KINK = "right; at a kink it follows another convention"
 HELPER = "a helper, not a gradient"
 WRONG = "WRONG"
@@ -70,7 +73,7 @@ class Entry:
 
     @property
     def fine(self) -> bool:
-        return self.verdict in (RIGHT, PART, SCALED, NEGATED, KINK)
+        return self.verdict in (RIGHT, PART, SCALED, NEGATED, LENGTH, KINK)
 
 
 @dataclass(frozen=True)
@@ -216,21 +219,30 @@ def of_script(
 
 def of_claims(recording: Recording, claims: Claims, name: str) -> Report:
     """The report on recorded code; a gradient that is kept in several places has to be right in all of them."""
-    pairs = dict(claims.pairs)
     if claims.others:
-        elsewhere = {**pairs, **dict(claims.others)}
-        wrong = of_recording(recording, claims.loss, elsewhere, name)
-        bad = wrong_tensors(wrong)
-        pairs |= {tensor: other for tensor, other in elsewhere.items() if tensor in bad}
-    return of_recording(recording, claims.loss, pairs, name)
+        elsewhere = {**claims.pairs, **dict(claims.others)}
+        bad = wrong_tensors(of_recording(recording, claims.loss, elsewhere, name, claims.steps))
+        pairs = {tensor: elsewhere[tensor] if tensor in bad else own for tensor, own in claims.pairs.items()}
+        claims = replace(claims, pairs=pairs)
+    report = of_recording(recording, claims.loss, claims.pairs, name, claims.steps)
+    if report.ok or not claims.bare:
+        return report
+    bare = of_recording(recording, claims.loss, {**claims.pairs, **claims.bare}, name, claims.steps)
+    if len(wrong_tensors(bare)) >= len(wrong_tensors(report)):
+        return report
+    words = ", ".join(claims.bare)
+    note = f"the steps also make {words} smaller by a factor: weight decay, which the loss does not have"
+    return replace(bare, notes=(*bare.notes, note))
 
 
-def of_recording(recording: Recording, loss: str, pairs: Mapping[str, str], name: str) -> Report:
+def of_recording(
+    recording: Recording, loss: str, pairs: Mapping[str, str], name: str, steps: Mapping[str, Update] | None = None
+) -> Report:
     """The report on recorded code, with what excuses it."""
 
     def audited() -> Audit:
         data = evidence.data_of(recording, pairs)
-        return Audit(recording.lifted, data, loss, pairs, name, guarded=recording.guarded)
+        return Audit(recording.lifted, data, loss, pairs, name, steps=steps, guarded=recording.guarded)
 
     audit = audited()
     excused = [*excuses(recording, loss, pairs)] if audit.wrong else []
@@ -317,9 +329,11 @@ class Audit:
         pairs: Mapping[str, str],
         name: str,
         *,
+        steps: Mapping[str, Update] | None = None,
         guarded: bool = False,
     ) -> None:
         self.lifted = lifted
+        self.steps = dict(steps or {})
         self.pairs = dict(pairs)
         self.grads = {name: tensor for tensor, name in pairs.items()}
         self.loss = loss
@@ -332,7 +346,9 @@ class Audit:
             for step in self.lines
         }
         self.sign = ONE
+        self.scale = ONE
         self.sign = self.find_sign()
+        self.scale = self.find_scale()
         self.excuse = ""
 
     def of_interest(self) -> list[Step]:
@@ -382,11 +398,30 @@ class Audit:
         """Whether the code computes the direction of descent, -gradient, to be added: no name says that it is a
         gradient, or it is added to its parameter, and nothing is right as it stands.
         """
+        if self.steps and set(self.pairs.values()) <= set(self.steps):
+            return MINUS if all(update.adds for update in self.steps.values()) else ONE
         claims = [claim for name, claim in self.found.items() if self.signed(name)]
         if any(claim.factor == ONE for claim in claims) or not any(claim.factor == MINUS for claim in claims):
             return ONE
         named = any(said_by(name, self.lifted, self.pairs) for name in self.grads)
         return ONE if named and not self.added() else MINUS
+
+    def find_scale(self) -> ir.Factor:
+        """By what most steps differ from the gradient, where the code has no gradients but in them: the size of a step
+        is the author's, and may hold a factor, the same for all parameters.
+        """
+        ledger = self.ledger
+        own = {tensor: ledger.own(name) for tensor, name in self.pairs.items() if name in self.steps}
+        ratios = [ledger.ratio(column, ledger.right(Claim(tensor, self.sign))) for tensor, column in own.items()]
+        counts = Counter(ratio for ratio in ratios if ratio is not None and ratio.number > 0)
+        most = max(counts.values(), default=0)
+        if len(own) < len(self.pairs) or counts[ONE] == most:
+            return ONE
+        return next(ratio for ratio, count in counts.items() if count == most)
+
+    def claimed(self, tensor: str) -> Claim:
+        """What the line that claims to be the gradient of a tensor should hold."""
+        return Claim(tensor, self.sign * self.scale if self.pairs[tensor] in self.steps else self.sign)
 
     def signed(self, name: str) -> bool:
         return name in self.grads or any(self.depends({name}, grad) for grad in self.grads)
@@ -408,7 +443,7 @@ class Audit:
         """Whether the gradient of a tensor is right."""
         name = self.pairs[tensor]
         own = [table[name] for table in tables or [draw.own for draw in self.ledger.draws]]
-        rights = self.ledger.right(Claim(tensor, self.sign))
+        rights = self.ledger.right(self.claimed(tensor))
         return all(a is not None and fits(a, b) for a, b in zip(own, rights, strict=True))
 
     @cached_property
@@ -420,8 +455,11 @@ class Audit:
         wrong = self.wrong  # before anything is repaired, as is what every line was found to be
         if self.sign == MINUS:
             self.notes.append("the gradients have the opposite sign: they are the direction of descent, to be added")
-        mistakes = self.mistakes(wrong)
-        shown = self.lines
+        if self.scale != ONE:
+            words = show_factor(self.scale)
+            self.notes.append(f"every step is {words} times the gradient: the factor is the same, and only scales them")
+        mistakes = self.mistakes(wrong) or list(self.missteps())
+        shown = [step for step in self.ledger.hand if step in self.lines or step in [one.step for one in mistakes]]
         if isinstance(self.lifted, Notated):  # a tensor that several lines write is shown once, with all of them
             shown = sorted(
                 {step.name: step for step in shown}.values(), key=lambda step: self.lifted.lines[step.name].number
@@ -496,10 +534,10 @@ class Audit:
         if claim.part is not None:
             verdict = PART
         elif claim.factor != ONE:
-            verdict = NEGATED if claim.factor == self.sign else SCALED
+            verdict = NEGATED if claim.factor == self.sign else LENGTH if step.name in self.steps else SCALED
         elif step.name in self.conventions:
             verdict = KINK
-        ratio = show_factor(claim.factor) if verdict in (NEGATED, SCALED) else ""
+        ratio = show_factor(claim.factor) if verdict in (NEGATED, LENGTH, SCALED) else ""
         proven = self.rewording(step).proven(step, claim)
         return Entry(line, step, verdict, claim.tensor, ratio, said, self.derived(claim), proven)
 
@@ -543,6 +581,7 @@ class Audit:
         """The wrong lines, first line first: repaired one after the other until every gradient is right."""
         found: list[Mistake] = []
         remaining = list(wrong)
+        up = self.all_up()
         while remaining:
             option = self.scaled_after(self.first_wrong(remaining), remaining)
             hidden = self.hidden_by(option)
@@ -560,6 +599,12 @@ class Audit:
             right = rewording.line(self.lifted.names[step.name], text)
             if text == self.lifted.names[step.name]:
                 right = "(leave the line out)"
+            if not found and up:
+                shown = f"every step goes up the loss: {shown}"
+            elif step.name in self.steps:
+                kind, shown = self.misstep(step, claim, kind, shown)
+            if step.name in self.steps:
+                right = self.steps[step.name].written(text)
             if not text:
                 right = "; ".join(map(printing.format_step, self.derived(claim)))
             elsewhere = self.elsewhere(step, claim)
@@ -607,6 +652,41 @@ class Audit:
                 if Diagnosis(self.ledger, line, part).classify()[0] not in (UNKNOWN, DROPPED):
                     return Option(line, part, 0, False, self.ledger.repaired({line.name: self.ledger.right(part)}))
         return None
+
+    def misstep(self, step: Step, claim: Claim, kind: str, shown: str) -> tuple[str, str]:
+        """What is wrong with a step: it replaces the parameter, or goes up."""
+        if self.steps[step.name].replaces:
+            return OVERWRITTEN, f"{self.ledger.display(claim.tensor)} gets a new value instead of a change"
+        ratio = self.ledger.ratio(self.ledger.own(step.name), self.ledger.right(claim))
+        return kind, f"the step goes up the loss: {shown}" if ratio is not None and ratio.number < 0 else shown
+
+    def all_up(self) -> bool:
+        """Whether every step goes up the loss."""
+        ledger = self.ledger
+        own = ((name, self.claimed(tensor)) for tensor, name in self.pairs.items())
+        ratios = [ledger.ratio(ledger.own(name), ledger.right(claim)) for name, claim in own if name in self.steps]
+        return bool(ratios) and all(ratio is not None and ratio.number < 0 for ratio in ratios)
+
+    def missteps(self) -> Iterator[Mistake]:
+        """Steps that do not go down the gradient that the code has for their parameter."""
+        named = {name: tensor for tensor, name in self.pairs.items()}
+        steps = {step.name: step for step in self.lifted.program.steps}
+        down = MINUS if all(update.adds for update in self.steps.values()) else ONE
+        for name, update in self.steps.items():
+            tensor, step = update.tensor, steps[name]
+            if name in named or tensor not in self.pairs:
+                continue
+            claim, shown = Claim(tensor, down), ""
+            ratio = self.ledger.ratio(self.ledger.own(name), self.ledger.right(claim))
+            other = named.get(copied(step), tensor)
+            if ratio is not None and ratio.number < 0 and MAIN.fullmatch(self.loss) and self.loss != "objective":
+                kind, shown = CONSTANT, "the step goes up the loss, and the gradient is right"
+            elif ratio is None and other != tensor:
+                kind, shown = OPERAND, f"the step of {tensor} is that of {other}"
+            if shown:
+                line, gradient = self.lifted.lines[name], self.ledger.display(self.pairs[tensor])
+                right = replace(update, adds=self.sign == MINUS).written(gradient)
+                yield Mistake(line, step, tensor, kind, shown, self.derived(claim), right)
 
     def elsewhere(self, step: Step, claim: Claim) -> str:
         """That a place is given the gradient of another tensor, in words; the line was made for that, see `as_kept`."""
@@ -694,7 +774,7 @@ class Audit:
         if not options:
             name = self.pairs[remaining[0]]
             step = next(step for step in self.lifted.program.steps if step.name == name)
-            claim = Claim(remaining[0], self.sign)
+            claim = self.claimed(remaining[0])
             return Option(step, claim, 0, False, self.ledger.repaired({name: self.ledger.right(claim)}))
         first = next((option for option in options if not option.settled), options[0])
         for option in options:
@@ -711,7 +791,7 @@ class Audit:
 
     @cached_property
     def repairs(self) -> Repairs:
-        rights = {name: self.ledger.right(Claim(tensor, self.sign))[0] for tensor, name in self.pairs.items()}
+        rights = {name: self.ledger.right(self.claimed(tensor))[0] for tensor, name in self.pairs.items()}
         return Repairs(self.ledger, rights)
 
     def promising(
@@ -792,7 +872,9 @@ class Audit:
         said = self.said[step.name]
         shapes = [value.shape for value in self.ledger.own(step.name)]
         batch = [ir.Factor(Fraction(1), ((self.ledger.batch, power),)) for power in (1, -1) if self.ledger.batch]
-        factors = list(dict.fromkeys([self.sign, *(claim.factor for claim in self.found.values()), *batch]))
+        factors = list(
+            dict.fromkeys([self.sign, self.sign * self.scale, *(claim.factor for claim in self.found.values()), *batch])
+        )
         order = sorted(self.ledger.tensors, key=lambda tensor: tensor != said)
         for tensor in order:
             if tensor == said or shapes == [value.shape for value in self.ledger.right(Claim(tensor))]:
@@ -865,7 +947,9 @@ def show_report(report: Report) -> str:
     count = len(report.pairs)
     wrong = [tensor for tensor, _ in report.pairs if tensor in wrong_tensors(report)]
     head = f"audit of {report.name}: "
-    head += f"{count} gradient{'s' * (count != 1)} right" if report.ok else f"{len(wrong)} of {count} gradients wrong"
+    head += f"{len(wrong)} of {count} gradients wrong" if wrong else f"{count} gradient{'s' * (count != 1)} right"
+    if report.mistakes and not wrong:
+        head += f", {len(report.mistakes)} step{'s' * (len(report.mistakes) != 1)} wrong"
     lines = textwrap.wrap(head, WIDTH, break_long_words=False)
     lines += wrapped(f"loss: {printing.format_step(loss_step(report))}", "")
     lines += [*batched(report), *textwrap.wrap(counted(report), WIDTH), ""]

@@ -5,17 +5,18 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from indexprop import algebra, ir, keeping, validation
+from indexprop import algebra, ir, keeping, updates, validation
 from indexprop.completion import Lifted
 from indexprop.errors import Problem
 from indexprop.ir import Access, Program, Step
 from indexprop.operands import Traced
 from indexprop.rewriting import LiftError, Line
 from indexprop.tracing import Recording
+from indexprop.updates import Update
 from indexprop.values import flatten
 
 LOSS = re.compile(
@@ -41,12 +42,15 @@ SUFFIXES = (r"_grads?", r"_gradient", r"_delta", r"_error", r"_d", r"_?grad")
 @dataclass(frozen=True)
 class Claims:
     """What the code says: its loss, and for every tensor the line that claims to be its gradient; `others` claim the
-    same, and are kept elsewhere.
+    same, and are kept elsewhere. `steps` are the changes of parameters, by the lines that stand for them: the claims of
+    those that have no other; `bare` are the same without weight decay.
     """
 
     loss: str
     pairs: Mapping[str, str]
     others: tuple[tuple[str, str], ...] = ()
+    steps: Mapping[str, Update] = field(default_factory=dict)
+    bare: Mapping[str, str] = field(default_factory=dict)
 
 
 class ClaimError(LiftError):
@@ -143,8 +147,14 @@ def prepare(
     pairs = find_pairs(lifted, name, wanted=wrt is not None, given=grads is not None)
     if grads is not None:
         return recording, Claims(name, pairs)
-    asked = set(pairs) if wrt is not None else set(lifted.program.input_names)
-    recording.lifted, claims = as_kept(lifted, Claims(name, pairs), asked)
+    known = lifted.program.input_names
+    asked = known if wrt is None else [tensor for tensor in known if tensor in asked_for(lifted)]
+    lifted, claims = as_kept(lifted, Claims(name, pairs), asked)
+    recording.lifted, claims = as_changed(lifted, claims, asked)
+    if not claims.pairs:
+        forward = algebra.needed(lifted.program, (name,))
+        hand = [step.name for step in lifted.program.steps if step.name not in forward.axes]
+        raise nothing_found(forward.input_names, hand)
     return recording, claims
 
 
@@ -240,10 +250,16 @@ def used_by(program: Program, name: str) -> set[str]:
     return {step.name for step in algebra.needed(program, (name,)).steps} - {name}
 
 
+def asked_for(lifted: Lifted) -> list[str | None]:
+    """The tensors whose gradients are asked for."""
+    result = lifted.result if isinstance(lifted.result, dict) else {}
+    return [lifted.tensor(str(name)) for name in flatten(result.get("wrt_asked", []))]
+
+
 def find_pairs(lifted: Lifted, loss: str, *, wanted: bool, given: bool) -> dict[str, str]:
     """For every tensor with a hand-written gradient the name of that gradient."""
     result = lifted.result if isinstance(lifted.result, dict) else {}
-    asked = [lifted.tensor(str(name)) for name in flatten(result.get("wrt_asked", []))] if wanted else []
+    asked = asked_for(lifted) if wanted else []
     claimed = [lifted.tensor(str(name)) for name in flatten(result.get("grads_asked", []))] if given else []
     forward = algebra.needed(lifted.program, (loss,))
     inputs = forward.input_names
@@ -264,17 +280,46 @@ def find_pairs(lifted: Lifted, loss: str, *, wanted: bool, given: bool) -> dict[
         tensor = next((found for word in words if (found := said_by(word, lifted, inputs))), "")
         if tensor and (not wanted or tensor in asked):
             pairs[tensor] = name  # the last one that has the name
-    if not pairs:
-        raise ClaimError(
-            Problem(
-                "no hand-written gradient was found",
-                evidence=f"Inputs of the loss: {', '.join(inputs)}. Beside it: {', '.join(hand) or 'nothing'}.",
-                way_out='Name them: audit(file, wrt="W, b", grads="my_gW, my_gb").',
-            )
-        )
+    if given and not pairs:
+        raise nothing_found(inputs, hand)
     if not given:
         pairs |= {tensor: name for tensor, name in owned(lifted, inputs, hand) if not wanted or tensor in asked}
     return {tensor: pairs[tensor] for tensor in inputs if tensor in pairs}
+
+
+def nothing_found(inputs: Sequence[str], hand: Sequence[str]) -> ClaimError:
+    return ClaimError(
+        Problem(
+            "no hand-written gradient was found",
+            evidence=f"Inputs of the loss: {', '.join(inputs)}. Beside it: {', '.join(hand) or 'nothing'}.",
+            way_out="Name a gradient after its tensor (dW for W), change the tensor by it (W -= lr * ...), "
+            'or say which is which: audit(file, wrt="W, b", grads="my_gW, my_gb").',
+        )
+    )
+
+
+def as_changed(lifted: Lifted, claims: Claims, asked: Container[str]) -> tuple[Lifted, Claims]:
+    """The claims with the changes of parameters: where nothing else claims to be the gradient, the change does, as a
+    direction of descent if all changes are added.
+    """
+    forward = algebra.needed(lifted.program, (claims.loss,))
+    hand = [step.name for step in lifted.program.steps if step.name not in forward.axes]
+    updating = [step.name for step in lifted.program.steps if is_change(step, lifted, forward, hand)]
+    found = {tensor: one for tensor, one in updates.found(lifted, claims.loss, updating).items() if tensor in asked}
+    adds = bool(found) and all(update.adds for update in found.values())
+    numbers = [update.number for update in found.values() if not update.size]
+    pairs, steps, bare = dict(claims.pairs), {}, {}
+    for tensor, update in found.items():
+        update = update if update.size else update.over(min(numbers))
+        lifted, name = updates.with_line(lifted, update, negative=not adds)
+        steps[name] = update
+        if pairs.get(tensor, name) in (name, *update.through):
+            pairs[tensor] = name
+            if update.decay:
+                lifted, bare[tensor] = updates.with_line(lifted, update, negative=not adds, whole=False)
+                steps[bare[tensor]] = update
+    pairs = {tensor: pairs[tensor] for tensor in forward.input_names if tensor in pairs}
+    return lifted, replace(claims, pairs=pairs, steps=steps, bare=bare)
 
 
 def as_kept(lifted: Lifted, claims: Claims, asked: Container[str]) -> tuple[Lifted, Claims]:
@@ -409,7 +454,7 @@ def first_pass(lifted: Lifted, forward: Program, hand: Sequence[str]) -> list[st
     reached: set[str] = set()
     kept = []
     for step in lifted.program.steps:
-        changed = step.name in hand and is_update(step, lifted, forward, hand)
+        changed = is_change(step, lifted, forward, hand)
         if changed or {access.tensor for access in step.reads} & reached:
             reached.add(step.name)
             if step.name in hand and lifted.lines[step.name] in lines:
@@ -425,3 +470,11 @@ def is_update(step: Step, lifted: Lifted, forward: Program, hand: Sequence[str])
     word = lifted.names[step.name].rpartition(".")[2]  # also `p.W`, which is p["W"]
     gradient = said_by(lifted.names[step.name], lifted, forward.input_names)
     return word in parameters and not gradient and bool({access.tensor for access in step.reads} & set(hand))
+
+
+def is_change(step: Step, lifted: Lifted, forward: Program, hand: Sequence[str]) -> bool:
+    """Whether a line changes a parameter after the forward pass, by what is computed by hand or in that pass."""
+    reads = {access.tensor for access in step.reads}
+    own = any(lifted.names[read] == lifted.names[step.name] for read in reads)
+    made = {one.name for one in forward.steps} if own else set()
+    return step.name in hand and is_update(step, lifted, forward, [*hand, *made])

@@ -1,0 +1,133 @@
+"""Gradients that stand in the steps of descent: the change of a parameter over the size of the step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from indexprop import auditing
+from indexprop.mistakes import BATCH, CONSTANT, FUNCTION, OPERAND, OVERWRITTEN, STALE
+from indexprop.rewriting import LiftError
+
+HEAD = """import numpy as np
+rng = np.random.default_rng(0)
+X, T = rng.normal(size=(6, 4)), rng.normal(size=(6, 3))
+W1, b1 = rng.normal(size=(4, 3)), np.zeros((1, 3))
+W2, b2 = rng.normal(size=(3, 3)), np.zeros((1, 3))
+lr, mu, wd = 0.1, 0.9, 0.01
+v = {"W1": 0 * W1, "b1": 0 * b1, "W2": 0 * W2, "b2": 0 * b2}
+for epoch in range(2):
+    H = np.tanh(X @ W1 + b1)
+    Y = H @ W2 + b2
+    L = np.sum((Y - T) ** 2) / 2
+    delta = Y - T
+    dZ = delta @ W2.T * (1 - H ** 2)
+"""
+
+GRADIENTS = {
+    "W1": "X.T @ dZ",
+    "b1": "dZ.sum(axis=0, keepdims=True)",
+    "W2": "H.T @ delta",
+    "b2": "delta.sum(axis=0, keepdims=True)",
+}
+
+
+def code(step: Callable[[str, str], str], head: str = HEAD) -> str:
+    """A network whose parameters are changed by steps, each from the name and the gradient."""
+    return head + "".join(f"    {line}\n" for pair in GRADIENTS.items() for line in step(*pair).splitlines())
+
+
+@pytest.mark.parametrize(
+    ("step", "note"),
+    [
+        (lambda w, g: f"{w} -= lr * ({g})", ""),
+        (lambda w, g: f"{w} = {w} - 1e-4 * ({g})", ""),
+        (lambda w, g: f"{w} += -lr * ({g})", ""),
+        (lambda w, g: f"{w} -= 2 * lr * ({g}) / len(X)", "every step is 2 / |b| times the gradient"),
+        (lambda w, g: f"step = lr * ({g})\n{w} -= step", ""),
+        (lambda w, g: f"delta_{w} = -lr * ({g})\n{w} += delta_{w}", ""),
+        (lambda w, g: f'v["{w}"] = mu * v["{w}"] + (1 - mu) * ({g})\n{w} -= lr * v["{w}"]', ""),
+        (lambda w, g: f"{w} -= lr * ({g} + wd * {w})", "weight decay, which the loss does not have"),
+        (lambda w, g: f"{w} = (1 - lr * wd) * {w} - lr * ({g})", "weight decay, which the loss does not have"),
+    ],
+)
+def test_right_steps_are_right(step: Callable[[str, str], str], note: str) -> None:
+    report = auditing.audit(code(step))
+    report.assert_ok()
+    assert [tensor for tensor, _ in report.pairs] == ["W1", "b1", "W2", "b2"]
+    assert any(note in one for one in report.notes) or not note
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "kind"),
+    [
+        (
+            code(lambda w, g: f"{w} -= lr * ({g})").replace("1 - H ** 2", "1 - H"),
+            "dZ = delta @ W2.T * (1 - H)",
+            FUNCTION,
+        ),
+        (
+            code(lambda w, g: f"{w} -= lr * ({g}){' / len(X)' * (w == 'b2')}"),
+            "b2 -= lr * (delta.sum(axis=0, keepdims=True)) / len(X)",
+            BATCH,
+        ),
+        (
+            code(lambda w, g: f"{w} {'+' if w == 'b1' else '-'}= lr * ({g})"),
+            "b1 += lr * (dZ.sum(axis=0, keepdims=True))",
+            CONSTANT,
+        ),
+        (
+            code(lambda w, g: f"{w} {'' if w == 'b2' else '-'}= lr * ({g})"),
+            "b2 = lr * (delta.sum(axis=0, keepdims=True))",
+            OVERWRITTEN,
+        ),
+        (
+            code(lambda w, g: f"d{w} = {g}") + "    b1 -= lr * db2\n    b2 -= lr * db1\n",
+            "b1 -= lr * db2",
+            OPERAND,
+        ),
+        (
+            code(
+                lambda w, g: "" if w == "W2" else f"{w} -= lr * ({g})",
+                HEAD.replace("    dZ", "    W2 -= lr * H.T @ delta\n    dZ"),
+            ),
+            "dZ = delta @ W2.T * (1 - H ** 2)",
+            STALE,
+        ),
+    ],
+)  # fmt: skip
+def test_wrong_steps_are_found_and_named(text: str, line: str, kind: str) -> None:
+    first = auditing.audit(text).first
+    assert first is not None
+    assert (first.line.text.strip(), first.kind) == (line, kind)
+
+
+def test_steps_of_the_negative_gradient_are_added() -> None:
+    report = auditing.audit(code(lambda w, g: f"{w} += ({g}) * lr").replace("delta = Y - T", "delta = T - Y"))
+    report.assert_ok()
+    assert "the gradients have the opposite sign: they are the direction of descent, to be added" in report.notes
+
+
+def test_a_step_that_goes_up_is_said() -> None:
+    up = auditing.audit(code(lambda w, g: f"{w} += lr * ({g})"))
+    assert up.first is not None
+    assert up.first.evidence == "every step goes up the loss: yours / derived = -1 in every entry"
+    one = auditing.audit(code(lambda w, g: f"d{w} = {g}\n{w} {'+' if w == 'W2' else '-'}= lr * d{w}"))
+    assert [(mistake.line.text.strip(), mistake.evidence, mistake.right) for mistake in one.mistakes] == [
+        ("W2 += lr * dW2", "the step goes up the loss, and the gradient is right", "W2 -= lr * dW2")
+    ]
+    assert str(one).startswith("audit of the code: 4 gradients right, 1 step wrong\n")
+
+
+def test_the_right_step_is_in_the_words_of_the_code() -> None:
+    report = auditing.audit(code(lambda w, g: f"{w} -= lr * ({g.replace('H.T @ delta', 'delta.T @ H')})"))
+    assert report.first is not None
+    assert report.first.right == "W2 -= lr * (H.T @ delta)"
+
+
+def test_a_step_that_is_no_number_times_something_claims_nothing() -> None:
+    with pytest.raises(LiftError, match="no hand-written gradient was found"):
+        auditing.audit(code(lambda w, g: f"{w} -= lr * np.clip({g}, -1, 1)"))
+    adam = 'd{0} = {1}\nv["{0}"] = mu * v["{0}"] + (1 - mu) * d{0} ** 2\n{0} -= lr * d{0} / (np.sqrt(v["{0}"]) + 1e-8)'
+    auditing.audit(code(adam.format)).assert_ok()
