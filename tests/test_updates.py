@@ -16,7 +16,7 @@ X, T = rng.normal(size=(6, 4)), rng.normal(size=(6, 3))
 W1, b1 = rng.normal(size=(4, 3)), np.zeros((1, 3))
 W2, b2 = rng.normal(size=(3, 3)), np.zeros((1, 3))
 lr, mu, wd = 0.1, 0.9, 0.01
-v = {"W1": 0 * W1, "b1": 0 * b1, "W2": 0 * W2, "b2": 0 * b2}
+v = {"W1": np.zeros_like(W1), "b1": np.zeros_like(b1), "W2": np.zeros_like(W2), "b2": np.zeros_like(b2)}
 for epoch in range(2):
     H = np.tanh(X @ W1 + b1)
     Y = H @ W2 + b2
