@@ -329,6 +329,8 @@ def as_kept(lifted: Lifted, claims: Claims, asked: Container[str]) -> tuple[Lift
     forward = algebra.needed(lifted.program, (claims.loss,))
     computed = {step.name for step in forward.steps}
     order = {step.name: number for number, step in enumerate(lifted.program.steps)}
+    hand = [name for name in order if name not in computed]
+    within = {step.name for step in before_second(lifted, forward, hand)}
     owners = {name: tensor for tensor, name in claims.pairs.items()}
     pairs, others = dict(claims.pairs), []
     for tensor in forward.input_names:
@@ -342,6 +344,8 @@ def as_kept(lifted: Lifted, claims: Claims, asked: Container[str]) -> tuple[Lift
             words = {str(word) for _, word in path}
             line, count = next((moment.stored[word] for word in reversed([*moment.stored]) if word in words), (None, 0))
             made_by_hand = isinstance(value, str) and value in order and value not in computed
+            if made_by_hand and value not in within:
+                continue  # of a later pass
             if made_by_hand and owners.get(value, tensor) == tensor:
                 found[value] = None
             elif made_by_hand or (first and line is not None and count >= lifted.made[first]):
@@ -447,21 +451,23 @@ def objects(value: Any, depth: int = 4) -> Iterator[Any]:
 
 
 def first_pass(lifted: Lifted, forward: Program, hand: Sequence[str]) -> list[str]:
+    """The lines by hand before the second forward pass, but for those that change a parameter."""
+    steps = before_second(lifted, forward, hand)
+    return [step.name for step in steps if step.name in hand and not is_change(step, lifted, forward, hand)]
+
+
+def before_second(lifted: Lifted, forward: Program, hand: Sequence[str]) -> Iterator[Step]:
     """The lines before the second forward pass: a training loop is unrolled, and its first pass is audited. The second
     pass begins where a line of the forward pass runs again, and reads a parameter that was changed.
     """
     lines = {lifted.lines[step.name] for step in forward.steps}
     reached: set[str] = set()
-    kept = []
     for step in lifted.program.steps:
-        changed = is_change(step, lifted, forward, hand)
-        if changed or {access.tensor for access in step.reads} & reached:
+        if is_change(step, lifted, forward, hand) or {access.tensor for access in step.reads} & reached:
             reached.add(step.name)
             if step.name in hand and lifted.lines[step.name] in lines:
-                break
-        if step.name in hand and not changed:
-            kept.append(step.name)
-    return kept
+                return
+        yield step
 
 
 def is_update(step: Step, lifted: Lifted, forward: Program, hand: Sequence[str]) -> bool:
