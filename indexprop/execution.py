@@ -158,7 +158,7 @@ class Compiled:
             signature, values = self._signature(arrays)
             free = self._checked[signature]  # names, shapes and types decide everything that is checked
             function = free.pop() if len(arrays) == len(values) else None
-        except (KeyError, AttributeError, IndexError):
+        except (KeyError, AttributeError, IndexError, TypeError):  # `_first` finds what is wrong
             function = None
         if function is None:
             return self._first(arrays)

@@ -16,6 +16,7 @@ from indexprop.workspaces import FIXED, Buffer, Place, Workspace
 ONES_UP_TO = 1 << 16
 SLICED_FROM = 1 << 18
 WIDE_UP_TO = 1 << 13
+"""Up to so many entries an operand is copied along every axis, so that a map goes through equal shapes."""
 OPERATORS = {"add": " + ", "subtract": " - ", "multiply": " * ", "divide": " / "}
 KEYWORD_OUT = frozenset({"maximum", "minimum"})  # numpy is moving away from a third argument by position for these
 COSTS = {"exp": 10, "quiet_exp": 10, "tanh": 10, "log": 10}

@@ -363,6 +363,10 @@ def test_positions_outside_an_axis_are_refused_in_every_call():
             step(E=E, tok=np.array(wrong))
     with pytest.raises(TypeProblem, match="tok holds float64, and is read as positions"):
         step(E=E, tok=np.array([0.0, 1.0]))
+    with pytest.raises(TypeProblem, match="tok holds <U1 and not numbers"):
+        step(E=E, tok=np.array(["a"]))
+    with pytest.raises(SizeError, match="E has shape"):
+        step(E=E[0, 0], tok=np.array([0]))
     for kind in (np.uint8, np.int16):
         np.testing.assert_array_equal(step(E=E, tok=np.array([3, 0], kind))["X"], E[[3, 0]])
 
