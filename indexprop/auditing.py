@@ -28,13 +28,12 @@ from indexprop.errors import CheckError, Problem
 from indexprop.evidence import MINUS, ONE, Claim, Column, Ledger, Notated, Values, fits, show_factor, without_guards
 from indexprop.ir import Access, Step
 from indexprop.mistakes import CONSTANT, DROPPED, FUNCTION, OPERAND, OVERWRITTEN, STALE, UNKNOWN, Diagnosis, Rewording
+from indexprop.printing import WIDTH
 from indexprop.repairs import Repairs
 from indexprop.rewriting import LiftError, Line
 from indexprop.tracing import Recording
 from indexprop.updates import Update
 from indexprop.variation import holds_truths
-
-WIDTH = 80
 
 RIGHT = "right"
 PART = "right: a part of a gradient"

@@ -9,7 +9,8 @@ import re
 import textwrap
 from collections.abc import Iterator
 
-WIDTH = 80
+from indexprop.printing import WIDTH
+
 _STEP = "    "
 _LOOSEST = (
     (", ",),

@@ -21,7 +21,7 @@ from string import ascii_letters, ascii_lowercase
 from typing import assert_never
 
 from indexprop import definitions, dialects, ir, printing, validation
-from indexprop.breaking import WIDTH, broken
+from indexprop.breaking import broken
 from indexprop.calculus import Gradient, Tangent, program_of
 from indexprop.carrying import Carried, along, carried
 from indexprop.dialects import NUMPY, Dialect
@@ -51,6 +51,7 @@ from indexprop.ir import (
     Term,
 )
 from indexprop.layouts import Arrangement, Derived, LayoutLike, arrange
+from indexprop.printing import WIDTH
 from indexprop.windows import Roles, Window, place, roles, windows
 
 COMPARISON, ADDED, MULTIPLIED, POWERED, ATOM = range(5)

@@ -580,45 +580,45 @@ _INDEXED = (
         """
         u = sum[k](x[k]) / |k|
         c[k] = x[k] - u
-        v = sum[k](c[k]^2) / |k|
-        r = 1 / sqrt(v + eps)
-        y[k] = c[k] r
+        variance = sum[k](c[k]^2) / |k|
+        scale = 1 / sqrt(variance + eps)
+        y[k] = c[k] scale
         """,
         r"\operatorname{layernorm}",
         parameters=("x", "eps"),
         adjoint={
             "x": """
-            v = var[k](x[k])
-            r = 1 / sqrt(v + eps)
-            s = sum[k](d[k]) / |k|
-            t = sum[k](d[k] y[k]) / |k|
-            dx[k] = r (d[k] - s - y[k] t)
+            variance = var[k](x[k])
+            scale = 1 / sqrt(variance + eps)
+            mean_d = sum[k](d[k]) / |k|
+            along = sum[k](d[k] y[k]) / |k|
+            dx[k] = scale (d[k] - mean_d - y[k] along)
             """
         },
-        why="Each entry has three parts in the result: its own, r d; through the mean, which takes away the mean s of "
-        "all d; and through the deviation, which takes away the share t of d along y.",
+        why="Each entry has three parts in the result: its own, scale d; through the mean, which takes away mean_d, "
+        "the mean of all d; and through the deviation, which takes away y along, the part of d along y.",
         defaults=("0.00001",),
         convention="without scale and shift; multiply and add them",
     ),
     Indexed(
         "rms_norm",
         """
-        v = sum[k](x[k]^2) / |k|
-        r = 1 / sqrt(v + eps)
-        y[k] = x[k] r
+        mean_square = sum[k](x[k]^2) / |k|
+        scale = 1 / sqrt(mean_square + eps)
+        y[k] = x[k] scale
         """,
         r"\operatorname{rmsnorm}",
         parameters=("x", "eps"),
         adjoint={
             "x": """
-            v = sum[k](x[k]^2) / |k|
-            r = 1 / sqrt(v + eps)
-            t = sum[k](d[k] y[k]) / |k|
-            dx[k] = r (d[k] - y[k] t)
+            mean_square = sum[k](x[k]^2) / |k|
+            scale = 1 / sqrt(mean_square + eps)
+            along = sum[k](d[k] y[k]) / |k|
+            dx[k] = scale (d[k] - y[k] along)
             """
         },
-        why="Each entry has two parts in the result: its own, r d, and through the root of the mean square, which "
-        "takes away the share t of d along y.",
+        why="Each entry has two parts in the result: its own, scale d, and through the root of the mean square, which "
+        "takes away y along, the part of d along y.",
         defaults=("0.00001",),
         convention="without scale; multiply it",
     ),

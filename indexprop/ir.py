@@ -56,7 +56,7 @@ class Lookup:
 
 @dataclass(frozen=True, slots=True)
 class Partial:
-    """A slot that may leave its axis; what leaves is skipped: `(2*p + r - 1)?`."""
+    """A slot that may leave its axis; what leaves is nothing, a factor of 0: `(2*p + r - 1)?`."""
 
     slot: Index | Affine | Lookup
 

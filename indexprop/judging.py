@@ -10,11 +10,10 @@ from typing import Any, TypeAlias
 
 from indexprop import ir, numerics, variation
 from indexprop.errors import CheckError, Problem
+from indexprop.printing import WIDTH
 from indexprop.rewriting import LiftError
 
 Function: TypeAlias = Callable[..., Any]
-
-WIDTH = 80
 
 DATA_SETS = 3
 """On how many data sets gradients are judged."""

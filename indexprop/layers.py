@@ -293,7 +293,7 @@ class Conv2d(_Convolution):
     batch b
     Y[b,o,p,q] = X[b,c,(p+r-1)?,(q+s-1)?] K[o,c,r,s]  where |p| = |y| + 2 - |r| + 1, |q| = |x| + 2 - |s| + 1
 
-    `padding` counts the zeros that one may think of at every side: what leaves the image is skipped. With `groups`
+    `padding` counts the zeros that one may think of at every side: what leaves the image is nothing. With `groups`
     the channels are split, and every group has kernels of its own, `K[(g o),c,r,s]`; as many groups as channels make
     it depthwise. `transposed` writes where it would read, with kernels `K[c,o,r,s]`. The size of the window is that
     of the kernels: `init(rng, c=3, o=8, r=5, s=5)`.

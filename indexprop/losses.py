@@ -42,6 +42,9 @@ class CrossEntropy(Layer):
 
     The targets `T` are labels, or with `labels=False` probabilities. `smoothing` mixes them with equal ones. With
     `ignore=True` labels outside the classes, such as -1 or -100, are left out, also of the average.
+
+    A class that is ruled out by a score of -inf costs nothing with labels; with probabilities its target of 0 is
+    multiplied by -inf, and the loss is NaN, as in torch and Keras. The gradient is right in both.
     """
 
     def __init__(

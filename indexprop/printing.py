@@ -43,6 +43,7 @@ from indexprop.ir import (
 
 INDENT = "    "
 WIDTH = 80
+"""How many columns a terminal is taken to have."""
 READ_ON = ",+-/="  # a line that ends with one of these goes on below; the better places to break one come first
 SUM_LEVEL, PRODUCT_LEVEL, POWER_LEVEL, ATOM_LEVEL = range(1, 5)
 

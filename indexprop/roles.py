@@ -28,6 +28,7 @@ from indexprop.errors import NameProblem, NotationError, Problem, SizeError, Typ
 from indexprop.execution import Compiled
 from indexprop.ir import Access, Fact, Index, Lookup, Product, Program, Size, Step, Sum
 from indexprop.layouts import Layout, LayoutLike
+from indexprop.printing import WIDTH
 
 Arrays = Mapping[str, Any]
 """Plain arrays by name."""
@@ -38,8 +39,6 @@ SCHEMES: Mapping[str, Callable[[int, int], float]] = {
     "small": lambda n_in, n_out: 0.01,  # what many courses begin with
 }
 """How widely the entries of a parameter are drawn, from how many entries go into a sum, and how many come out."""
-
-WIDTH = 80
 
 
 @dataclass(frozen=True, init=False, repr=False)

@@ -278,7 +278,7 @@ def range_problems(program: Program, sizes: Mapping[Index, int], arrays: Mapping
                 yield Problem(
                     f"{said}, and axis {axis + 1} of {access.tensor} has {sizes[name]}",
                     underline(line, [printing.find_access(line, access, axis)]),
-                    way_out="Correct the slot, or mark it with '?' if what leaves the axis is to be skipped.",
+                    way_out="Correct the slot, or mark it with '?': what leaves is then nothing, a factor of 0.",
                 )
 
 
@@ -627,7 +627,7 @@ class Evaluation:
                         f"position {number} is outside axis {axis + 1} of {access.tensor}, which has {size}",
                         underline(text, [printing.find_access(text, access, axis)]),
                         evidence=", ".join(f"{index}={number}" for index, number in at.items()),
-                        way_out="Correct the slot, or mark it with '?' if what leaves the axis is to be skipped.",
+                        way_out="Correct the slot, or mark it with '?': what leaves is then nothing, a factor of 0.",
                     )
                 )
         return place

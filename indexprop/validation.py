@@ -417,7 +417,7 @@ def _skip_problems(body: Expr) -> Iterable[str]:
                 yield f"a condition stands inside {around}, where it is not clear what is skipped"
             case Access(_, slots) if around in _CHOOSING:
                 if any(isinstance(slot, Partial) for slot in slots):
-                    yield f"a slot with '?' stands inside {around}, where it is not clear what is skipped"
+                    yield f"a slot with '?' stands inside {around}, where it is not clear whether a 0 takes part"
             case Call("where", (condition, *branches)):
                 stack.append((condition, around or "a function"))
                 inner = "a choice" if around in ("", "a choice") else "where"

@@ -7,6 +7,7 @@ tangent, so that one run over dual numbers gives all partial derivatives, as `Fr
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import cached_property
 
 from hypothesis import reject
 from hypothesis import strategies as st
@@ -17,26 +18,47 @@ from indexprop.errors import SizeError
 from indexprop.semantics import Dual, Duals, Exact, Table, evaluate
 
 
-class Partials(dict):
-    """A tangent with one direction for every input entry: a linear combination of `(tensor, position)`."""
+class Partials:
+    """A tangent with one direction for every input entry: a linear combination of `(tensor, position)`.
+
+    It is kept as it was written, a sum of multiples of others, and multiplied out when somebody asks: `of` then gives
+    the coefficient of every entry.
+    """
+
+    def __init__(self, *parts, key=None):
+        self.parts = tuple((part, factor) for part, factor in parts if factor and part != 0)
+        self.key = key
 
     def __add__(self, other):
         if not isinstance(other, Partials):
             assert other == 0
             return self
-        total = Partials(self)
-        for key, value in other.items():
-            total[key] = total.get(key, 0) + value
-        return total
+        return Partials((self, 1), (other, 1))
 
     def __mul__(self, number):
-        return Partials({key: value * number for key, value in self.items()}) if number else Partials()
+        return Partials((self, number))
+
+    @cached_property
+    def of(self):
+        order, entered, waiting = [], set(), [(self, False)]
+        while waiting:  # those that a combination is made of, before it
+            node, done = waiting.pop()
+            if done:
+                order.append(node)
+            elif id(node) not in entered:
+                entered.add(id(node))
+                waiting += [(node, True), *((part, False) for part, _ in node.parts)]
+        found, share = {}, {id(self): Fraction(1)}
+        for node in reversed(order):
+            whole = share[id(node)]
+            if node.key:
+                found[node.key] = found.get(node.key, 0) + whole
+            for part, factor in node.parts:
+                share[id(part)] = share.get(id(part), 0) + whole * factor
+        return found
 
     def __eq__(self, other):
-        return dict.__eq__(self, other) if isinstance(other, Partials) else not any(self.values())
-
-    def __ne__(self, other):
-        return not self == other
+        return self.of == other.of if isinstance(other, Partials) else not (self.parts or self.key)
 
     __radd__ = __add__
     __rmul__ = __mul__
@@ -58,7 +80,7 @@ def with_partials(program: Program, inputs: dict, wrt) -> dict[str, Table]:
         table = Table.of(inputs[name])
         moved[name] = table
         if name in wrt:
-            entries = {at: Dual(value, Partials({(name, at): Fraction(1)})) for at, value in table.entries.items()}
+            entries = {at: Dual(value, Partials(key=(name, at))) for at, value in table.entries.items()}
             moved[name] = Table(table.shape, entries)
     try:
         return evaluate(program, moved, Duals(Exact()))
@@ -69,7 +91,7 @@ def with_partials(program: Program, inputs: dict, wrt) -> dict[str, Table]:
 def partial(value, name: str, at: tuple[int, ...]) -> Fraction:
     """The derivative of a number by one entry."""
     tangent = value.tangent if isinstance(value, Dual) else 0
-    return tangent.get((name, at), Fraction(0)) if isinstance(tangent, Partials) else Fraction(0)
+    return tangent.of.get((name, at), Fraction(0)) if isinstance(tangent, Partials) else Fraction(0)
 
 
 def plain(value):

@@ -11,6 +11,7 @@ import pytest
 from indexprop import annotating, auditing, mistakes
 from indexprop.errors import CheckError
 from indexprop.mistakes import BATCH, CONSTANT, STALE
+from indexprop.printing import WIDTH
 from indexprop.rewriting import LiftError
 from tests import zoo
 from tests.zoo import Case, asked, changed
@@ -25,7 +26,7 @@ def test_right_code_is_called_right(case: Case) -> None:
     report.assert_ok()
     assert report.pairs
     assert not report.mistakes
-    assert all(len(line) <= auditing.WIDTH for line in str(report).splitlines())
+    assert all(len(line) <= WIDTH for line in str(report).splitlines())
 
 
 @pytest.mark.parametrize("case", WRONG, ids=lambda case: case.name)
@@ -36,7 +37,7 @@ def test_wrong_code_is_found_placed_and_named(case: Case) -> None:
         report.assert_ok()
     assert report.first is not None
     assert (report.first.line.number, report.first.kind) == (case.line, case.kind)
-    assert all(len(line) <= auditing.WIDTH for line in str(report).splitlines())
+    assert all(len(line) <= WIDTH for line in str(report).splitlines())
 
 
 def test_every_class_of_mistake_is_in_the_zoo() -> None:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 import indexprop as ip
 from indexprop import layers
-from indexprop.breaking import WIDTH, broken
+from indexprop.breaking import broken
+from indexprop.printing import WIDTH
 
 LONG = {
     "convolution": layers.Conv2d(stride=2, padding=1),

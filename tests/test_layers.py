@@ -725,6 +725,24 @@ def test_equal_sizes_are_asked_for_once() -> None:
 # --- errors ----------------------------------------------------------------------------------------------------------
 
 RNG = np.random.default_rng(0)
+
+
+def test_a_class_that_a_score_rules_out():
+    """A target of 0 beside a logarithm of -inf, as the docstrings say: NaN as a factor, 0 where it is chosen."""
+    Z = np.array([[0.5, 2.0], [1.5, -np.inf], [-np.inf, 0.0]])
+    T = np.array([[0.25, 1.0], [0.75, 0.0], [0.0, 0.0]])
+    P = np.exp(Z) / np.exp(Z).sum(axis=0)
+    chosen, whole, apart = layers.CrossEntropy(), layers.CrossEntropy(labels=False), layers.KLDivergence()
+    loss, _ = chosen.forward({}, Z, T=np.array([1, 0]))
+    assert np.isclose(loss, -(np.log(P[1, 0]) + np.log(P[0, 1])) / 2)
+    with np.errstate(invalid="ignore"):
+        loss, saved = whole.forward({}, Z, T=T)
+    assert np.isnan(loss)
+    np.testing.assert_allclose(whole.backward({}, saved)[0], (P - [[0.25, 1], [0.75, 0], [0, 0]]) / 2)
+    loss, _ = apart.forward({}, np.log(P, where=P > 0, out=np.full_like(P, -np.inf)), T=T)
+    assert np.isclose(loss, (T[T > 0] * np.log(T[T > 0] / P[T > 0])).sum() / 2)
+
+
 ERRORS: dict[str, tuple[Any, type[IndexpropError], str]] = {
     "a missing size": (
         lambda: Linear().init(RNG, i=3),

@@ -978,7 +978,7 @@ a condition stands inside a choice, where it is not clear what is skipped
 input x[i], w[r]
 y[p] = max[r](x[(p+r)?] w[r])  where |p| = |i|
 ---
-a slot with '?' stands inside max, where it is not clear what is skipped
+a slot with '?' stands inside max, where it is not clear whether a 0 takes part
 
     y[p] = max[r](x[(p+r)?] w[r])  where |p| = |i|
     ^^^^

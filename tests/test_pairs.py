@@ -13,6 +13,7 @@ from indexprop.__main__ import main
 from indexprop.errors import CheckError, NameProblem, NotationError
 from indexprop.judging import Judgement
 from indexprop.mistakes import CONSTANT, FUNCTION
+from indexprop.printing import WIDTH
 from indexprop.rewriting import LiftError
 
 NET = """Z[h,b] = W[h,i] X[i,b] + c[h]
@@ -60,7 +61,7 @@ def test_a_wrong_line_in_the_notation_is_found_and_corrected(old, new, line, kin
     assert not report.ok
     [mistake] = report.mistakes
     assert (mistake.line.number, mistake.kind, mistake.right) == (line, kind, right)
-    assert all(len(row) <= auditing.WIDTH for row in str(report).splitlines())
+    assert all(len(row) <= WIDTH for row in str(report).splitlines())
     with pytest.raises(CheckError, match="first wrong line"):
         report.assert_ok()
 
@@ -228,7 +229,7 @@ def test_values_alone_find_one_wrong_entry() -> None:
     assert [(row.tensor, row.place) for row in report.wrong] == [("W", "W[o=0,i=1]")]
     assert "1 of 2 gradients wrong" in str(report)
     assert "dW  WRONG at W[o=0,i=1]: it is " in str(report)
-    assert all(len(row) <= auditing.WIDTH for row in str(report).splitlines())
+    assert all(len(row) <= WIDTH for row in str(report).splitlines())
     with pytest.raises(CheckError, match="judged by values alone"):
         report.assert_ok()
 

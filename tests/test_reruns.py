@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 import indexprop as ip
-from indexprop import auditing
 from indexprop.__main__ import main
 from indexprop.judging import Judgement
+from indexprop.printing import WIDTH
 from indexprop.rewriting import LiftError
 from tests.test_pages import Reader
 
@@ -85,7 +85,7 @@ def test_scripts_that_cannot_be_lifted_are_judged_by_values(code, old, new, wron
     assert code.count(old) == 1
     found = ip.audit(code.replace(old, new))
     assert sorted(row.tensor for row in found.wrong) == sorted(wrong)
-    assert all(len(line) <= auditing.WIDTH for line in str(found).splitlines())
+    assert all(len(line) <= WIDTH for line in str(found).splitlines())
 
 
 def test_nothing_of_the_script_is_printed_and_the_reason_is_said(capsys) -> None:

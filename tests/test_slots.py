@@ -17,10 +17,10 @@ from tests.exact import inner, partial, plain, values, with_partials
 
 CASES = {
     "a strided, padded convolution": """
-        input X[b,c,y,x]
-        Y[b,o,p,q] = X[b,c,(2*p+r-1)?,(2*q+s-1)?] K[o,c,r,s]
+        input X[c,y,x]
+        Y[o,p,q] = X[c,(2*p+r-1)?,(2*q+s-1)?] K[o,c,r,s]
             where |p| = (|y| + 2 - |r|) // 2 + 1, |q| = (|x| + 2 - |s|) // 2 + 1
-        L = sum[b,o,p,q](Y[b,o,p,q]^2) / 2
+        L = sum[o,p,q](Y[o,p,q]^2) / 2
         """,
     "a dilated convolution": """
         input X[b,c,y]
@@ -169,9 +169,10 @@ def test_the_second_sweep_is_the_second_derivative(text, seed):
     u = testing.fill({"u": inputs[name].shape}, 7, kind="fraction")["u"]
     known = with_partials(first.program, inputs, first.wrt)[first.values[name]]
     derived = values(second.program, inputs | {second.seeds[0]: u})
+    along = sum(u.entries[k] * known.entries[k] for k in u.entries)
     for other in first.wrt:
         for at, value in derived[second.values[other]].entries.items():
-            assert value == sum(u.entries[k] * partial(known.entries[k], other, at) for k in u.entries)
+            assert value == partial(along, other, at)
 
 
 @every_case
@@ -225,7 +226,7 @@ CHOSEN = np.array([True, False, True, False])
                 Y[b,p] = X[b,2*p+1]
                              ^^^^^
 
-                Correct the slot, or mark it with '?' if what leaves the axis is to be skipped.
+                Correct the slot, or mark it with '?': what leaves is then nothing, a factor of 0.
             """,
         ),
         (
@@ -237,7 +238,7 @@ CHOSEN = np.array([True, False, True, False])
                 Y[b,p] = X[b,p-1]
                              ^^^
 
-                Correct the slot, or mark it with '?' if what leaves the axis is to be skipped.
+                Correct the slot, or mark it with '?': what leaves is then nothing, a factor of 0.
             """,
         ),
         (
@@ -249,7 +250,7 @@ CHOSEN = np.array([True, False, True, False])
                 P[t,d] = E[tok[t],d]
                            ^^^^^^
 
-                Correct the slot, or mark it with '?' if what leaves the axis is to be skipped.
+                Correct the slot, or mark it with '?': what leaves is then nothing, a factor of 0.
             """,
         ),
         (
@@ -261,7 +262,7 @@ CHOSEN = np.array([True, False, True, False])
                 P[t,d] = E[tok[t],d]
                            ^^^^^^
 
-                Correct the slot, or mark it with '?' if what leaves the axis is to be skipped.
+                Correct the slot, or mark it with '?': what leaves is then nothing, a factor of 0.
             """,
         ),
         (
@@ -377,7 +378,7 @@ def test_every_reading_says_which_slot_leaves_its_axis(text, arrays, slot, fact)
         said, _, line, carets, _, way_out = str(error.value).splitlines()
         assert said == fact
         assert line[carets.index("^") : carets.rindex("^") + 1] == slot
-        assert way_out.strip() == "Correct the slot, or mark it with '?' if what leaves the axis is to be skipped."
+        assert way_out.strip() == "Correct the slot, or mark it with '?': what leaves is then nothing, a factor of 0."
     with pytest.raises(SizeError, match="is outside axis") as error:
         evaluate(program, arrays)
     said, _, line, carets, *_ = str(error.value).splitlines()
