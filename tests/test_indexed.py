@@ -258,7 +258,7 @@ The adjoint of softmax
 
 def test_the_story_of_a_part_of_an_adjoint_says_what_it_is_for():
     told = str(ip.explain(ip.gradient(program(INDEXED["layer_norm"]))))
-    assert "Y_t, a part of the adjoint of layer_norm\n" in told
+    assert "Y_along, a part of the adjoint of layer_norm\n" in told
     assert "stands in every entry of the gradient with respect to X[c,k,b], so it is computed once" in " ".join(
         told.split()
     )
