@@ -120,8 +120,8 @@ def seen(strategy, examples):
 
 
 def test_programs_show_everything():
-    """Nothing of the notation is left to chance: in two hundred programs each of it occurs."""
-    total = seen(testing.programs(), 200)
+    """Nothing of the notation is left to chance: in a few hundred programs each of it occurs."""
+    total = seen(testing.programs(), 300)
     wanted = [
         *("scalar loss", "+=", "diagonal written", "diagonal read", "broadcast", "tensor twice", "size in a factor"),
         *("contraction of 1", "contraction of 2", "contraction of 3", "contraction of 4", "size in an expression"),
@@ -150,13 +150,11 @@ def test_other_programs_do_not(program):
 
 
 def test_programs_shrink():
-    def has_a_maximum(program):
-        return any(
-            isinstance(part, ir.Reduce) and part.operation == "max" for part in ir.walk(program.steps[0].terms[0].body)
-        )
+    def reduces_inside(program):
+        return any(isinstance(part, ir.Reduce) for part in ir.walk(program.steps[0].terms[0].body))
 
-    short = settings(max_examples=2_000, derandomize=True, database=None)
-    found = find(testing.programs(max_steps=2), has_a_maximum, settings=short)
+    short = settings(max_examples=500, derandomize=True, database=None)
+    found = find(testing.programs(max_steps=2), reduces_inside, settings=short)
     assert len(str(found)) < 60
 
 
