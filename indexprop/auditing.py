@@ -212,6 +212,8 @@ def of_script(
     try:
         return reruns.judged(subject, loss, grads, wrt, judging.reason_of(error))
     except LiftError as other:
+        if other.problems[0].fact in [one.fact for one in error.problems]:
+            raise error from None
         fact = f"its gradients cannot be judged by values either: {other.problems[0].fact}"
         raise LiftError(*error.problems, replace(other.problems[0], fact=fact)) from None
 

@@ -133,6 +133,7 @@ class _Line:
         token = self.take(text)
         if token is None:
             found = repr(self.next.text) if self.next.text else "the end of the line"
+            way_out = way_out or f"Put the {text!r} there." * meaning.startswith("to close")
             raise self.fail(f"expected {text!r} {meaning}, found {found}", self.next.start, self.next.end, way_out)
         return token
 
@@ -169,7 +170,7 @@ class _Line:
         if self.take("["):
             while not self.take("]"):
                 if slots:
-                    self.expect(",", "or ']' after an index")
+                    self.expect(",", "or ']' after an index", f"Close the bracket of {token.text}[...].")
                 start = self.next.start
                 slots.append(self.slot())
                 spans.append((start, self.tokens[self.position - 1].end))

@@ -149,9 +149,9 @@ class Record:
             line if code.scopes[number] == other.scopes[made] else other.line(getattr(other.nodes[made], "lineno", 0))
         )
 
-    def stop(self, fact: str, *, evidence: str = "", way_out: str = "") -> LiftError:
+    def stop(self, fact: str, *, place: str = "", evidence: str = "", way_out: str = "") -> LiftError:
         """The error that ends the lift here; it is kept, so that a `try` of the code does not hide it."""
-        self.failure = self.failure or LiftError(Problem(fact, self.where(), evidence, way_out))
+        self.failure = self.failure or LiftError(Problem(fact, place or self.where(), evidence, way_out))
         return self.failure
 
     @property

@@ -123,7 +123,7 @@ class Script:
     ) -> None:
         text, filename = rewriting.read(subject)
         self.name = "the code" if filename == "<script>" else filename
-        self.tree = ast.parse(text, filename)
+        self.tree = rewriting.tree_of(text, filename)
         self.statements: list[ast.stmt] = []
         self.code = compile(self.hooked(), filename, "exec")
         self.space: dict[str, Any] = {}
@@ -185,7 +185,7 @@ class Script:
         except Exception as error:  # whatever the script raises
             rows = [one for one in traceback.extract_tb(error.__traceback__) if one.filename == self.code.co_filename]
             place = f"line {rows[-1].lineno}: {rows[-1].line}" if rows else ""
-            raise LiftError(Problem(f"the script raises {type(error).__name__}: {error}", place)) from error
+            raise LiftError(Problem(f"the code raises {type(error).__name__}: {error}", place)) from error
         finally:
             np.random.set_state(state)
             random.setstate(other)

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any, Protocol, TypeAlias
 
-from indexprop.errors import IndexpropError, expect, unreadable
+from indexprop.errors import IndexpropError, Problem, expect, underline, unreadable
 
 
 class LiftError(IndexpropError, ValueError):
@@ -42,7 +42,8 @@ def read(subject: str | Path) -> tuple[str, str]:
     path = Path(subject)
     text = contents(path)
     if path.suffix == ".ipynb":
-        lines = [line for cell in code_cells(json.loads(text)) for line in [*"".join(cell["source"]).splitlines(), ""]]
+        cells = code_cells(notebook_of(text, path))
+        lines = [line for cell in cells for line in [*"".join(cell["source"]).splitlines(), ""]]
         text = "\n".join(re.sub(r"^(\s*)[%!].*", r"\1pass", line) for line in lines) + "\n"
     return text, str(path)
 
@@ -52,6 +53,33 @@ def contents(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise LiftError(unreadable(path, error)) from None
+
+
+def notebook_of(text: str, path: Path) -> dict[str, Any]:
+    """A notebook as data: a mapping with a list of cells."""
+    try:
+        notebook = json.loads(text)
+    except ValueError as error:
+        fact = f"{str(path)!r} is no notebook: {error}"
+        raise LiftError(Problem(fact, way_out="Save it again, or give a .py file.")) from None
+    if not isinstance(notebook, dict) or not isinstance(notebook.get("cells"), list):
+        raise LiftError(Problem(f"{str(path)!r} is no notebook: it has no cells", way_out="Give a .py file."))
+    return notebook
+
+
+def tree_of(text: str, filename: str) -> ast.Module:
+    """Code as a syntax tree; what Python cannot read is shown where it stands."""
+    try:
+        return ast.parse(text, filename)
+    except SyntaxError as error:
+        row = error.text or ""
+        shown = f"line {error.lineno}: {row.strip()}"
+        column = (error.offset or 1) - 1 - len(row) + len(row.lstrip()) + len(shown) - len(row.strip())
+        way_out = "Correct it: Python cannot read the file."
+        if filename.endswith(".ixp"):
+            way_out = f"This reads code in numpy; a network in the notation is for: indexprop derive {filename}"
+        fact = f"the code is no Python: {error.msg}"
+        raise LiftError(Problem(fact, underline(shown, [(column, column + 1)]), way_out=way_out)) from None
 
 
 def code_cells(notebook: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -72,7 +100,7 @@ def insert(subject: str | Path, comments: Mapping[int, Sequence[str]]) -> str:
     text, filename = read(subject)
     if not filename.endswith(".ipynb"):
         return above(text, 1)
-    notebook = json.loads(contents(Path(filename)))
+    notebook = notebook_of(contents(Path(filename)), Path(filename))
     number = 1
     for cell in code_cells(notebook):
         source = "".join(cell["source"])

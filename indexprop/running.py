@@ -17,6 +17,7 @@ import operator
 import re
 import sys
 import textwrap
+import traceback
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -29,7 +30,7 @@ from indexprop.ir import REDUCTIONS, Access, Count, Size
 from indexprop.operands import INDEXED, METHODS, OPERATORS, RULES, Chosen, Dim, Method, Scalar, Selection, Traced
 from indexprop.operations import accumulated
 from indexprop.records import Branch, Plan
-from indexprop.rewriting import TRACER, Code, LiftError, Rewriter, lambda_of, name_of, public, stored_names
+from indexprop.rewriting import TRACER, Code, LiftError, Rewriter, lambda_of, name_of, public, stored_names, tree_of
 from indexprop.subscripts import counted, quotient
 from indexprop.values import Values, flatten, plain
 from indexprop.writing import ancestry
@@ -982,7 +983,7 @@ class Tracer(Values):
     def run(self, text: str, filename: str) -> dict[str, Any]:
         """Runs a script; the names that it leaves behind."""
         code = Code(text, filename)
-        tree = ast.parse(text, filename)
+        tree = tree_of(text, filename)
         self.written.update(stored_names(tree))
         space: dict[str, Any] = {"__name__": "__main__", "__file__": filename, TRACER: self}
         self.guarded(lambda: exec(self.compiled(tree, code), space))
@@ -1047,10 +1048,25 @@ class Tracer(Values):
             if self.failure is not None:
                 raise self.failure from None
             fact = f"the code raises {type(error).__name__}: {error}"
-            raise self.stop(fact, way_out="Code is lifted by running it: let it run on its own first.") from error
+            way_out = "Code is lifted by running it: let it run on its own first."
+            raise self.stop(fact, place=self.raised_at(error), way_out=way_out) from error
         if self.failure is not None:
             raise self.failure
         return result
+
+    def raised_at(self, error: Exception) -> str:
+        """The line that an error comes from, if no operation of it was recorded: a name that is not there, say."""
+        rows = [
+            (code, row.lineno)
+            for row in traceback.extract_tb(error.__traceback__)
+            for code in self.codes
+            if row.filename == code.filename
+        ]
+        if not rows or (self.here is not None and rows[-1][1] == self.line().number):
+            return ""
+        code, number = rows[-1]
+        line = code.line(number or 0)
+        return f"line {line.number}: {line.text.strip()}" if line.text else ""
 
     def text(self) -> str:
         return self.codes[0].text if self.codes else ""

@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -406,9 +407,41 @@ def test_audit(capsys, tmp_path, line, code):
     assert "dW[o,i] = dY[o,b] X[i,b]" in text or code
 
 
-def test_audit_of_a_file_that_is_not_there(capsys):
-    assert main(["audit", "no_such_file.py"]) == 2
-    assert "cannot read 'no_such_file.py'" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("name", "text", "complaint"),
+    [
+        ("no_such_file.py", None, "cannot read 'no_such_file.py': No such file"),
+        ("mine.py", "import numpy as np\n\nif True:\n    dW = dY @ X.T)\n", """\
+            indexprop: the code is no Python: unmatched ')'
+
+                line 4: dW = dY @ X.T)
+                                     ^
+
+                Correct it: Python cannot read the file."""),
+        ("net.ixp", "Z[h,b] = W[h,i] X[i,b]\n", "a network in the notation is for: indexprop derive net.ixp"),
+        ("mine.ipynb", '{"cells": 3', "'mine.ipynb' is no notebook: Expecting ',' delimiter"),
+        ("mine.ipynb", "[]", "'mine.ipynb' is no notebook: it has no cells"),
+        ("mine.py", "import numpy as np\nW = np.ones(2)\n\nY = W + Q\n", """\
+            indexprop: the code raises NameError: name 'Q' is not defined
+
+                line 4: Y = W + Q
+
+                Code is lifted by running it: let it run on its own first."""),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("command", ["audit", "annotate"])
+def test_a_file_that_is_no_code(command, name, text, complaint, capsys, tmp_path, monkeypatch):
+    """One message, whoever reads the file, and no traceback."""
+    monkeypatch.chdir(tmp_path)
+    if text is not None:
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    assert main([command, name]) == 2
+    found = capsys.readouterr().err
+    assert " ".join(complaint.split()) in " ".join(found.split())
+    assert found.count("indexprop: ") == 1
+    assert "values either" not in found
+    shown = [line for line in textwrap.dedent(complaint).splitlines() if line.startswith("    ")]
+    assert all(line in found.splitlines() for line in shown)
 
 
 def test_annotate(capsys, tmp_path):

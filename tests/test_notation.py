@@ -473,6 +473,8 @@ expected ')' to close the parenthesis, found the end of the line
     y[i] = (x[i] + 1
                     ^
 
+    Put the ')' there.
+
 === unclosed bracket
 y[i = x[i]
 ---
@@ -481,6 +483,8 @@ expected ',' or ']' after an index, found '='
     y[i = x[i]
         ^
 
+    Close the bracket of y[...].
+
 === unclosed size
 y[i] = x[i] / |i
 ---
@@ -488,6 +492,8 @@ expected '|' to close the size, found the end of the line
 
     y[i] = x[i] / |i
                     ^
+
+    Put the '|' there.
 
 === size of a number
 y[i] = x[i] / |2|

@@ -138,7 +138,7 @@ def test_what_is_no_parameter_has_no_gradient_and_what_is_asked_for_has() -> Non
             "dW = 2 * r * W\n",
             "it computes something else in every run",
         ),
-        ("W = np.arange(3.0)\nloss = np.sum(elsewhere(W))\ndW = 1 / 0\n", "the script raises ZeroDivisionError"),
+        ("W = np.arange(3.0)\nloss = np.sum(elsewhere(W))\ndW = 1 / 0\n", "the code raises ZeroDivisionError"),
     ],
 )
 def test_a_script_that_is_no_function_of_its_arrays_stops_with_both_reasons(code, reason) -> None:
