@@ -11,12 +11,20 @@ import pytest
 from indexprop.trials import trial
 from tests import zoo
 
+FEW = """
+from hypothesis import Phase, settings
+
+settings.register_profile("few", max_examples=10, phases=[Phase.generate])
+settings.load_profile("few")
+"""
+
 
 def outcome(folder: Path, name: str, text: str) -> tuple[int, str, str]:
     """The exit code of pytest on the file that is written beside some code, its output, and the file."""
     (folder / name).write_text(text, encoding="utf-8")
     test = trial(folder / name)
     (folder / "test_it.py").write_text(test, encoding="utf-8")
+    (folder / "conftest.py").write_text(FEW, encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "error", "test_it.py"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout, test
