@@ -419,8 +419,9 @@ def flow(gradient: Gradient, *, styled: bool = True, links: bool = False) -> str
     for name, tensor in tensor_of.items():
         if tensor in place:
             place[name] = place[tensor][0], bottom - place[tensor][1] + top
+    first = {*readers, *(ranked[0] for ranked in middle if ranked)}
     edges = [
-        _edge(place[read], place[one.name], one.name)
+        _edge(place[read], place[one.name], one.name, bent=not (read in readers and one.name in first))
         for one in forward
         for read in dict.fromkeys(read.tensor for read in one.reads)
         if read in place
@@ -430,7 +431,9 @@ def flow(gradient: Gradient, *, styled: bool = True, links: bool = False) -> str
         start = gradient.cotangents.get(source, "")
         start = start if start in place else source
         if start in place and one.name in place and start != one.name:
-            edges.append(_edge(place[start], place[one.name], one.name, ' data-back="1"'))
+            tensor, reader = tensor_of.get(one.name, ""), tensor_of.get(start, "")
+            bent = start in tensor_of and not (tensor in readers and reader in first)
+            edges.append(_edge(place[start], place[one.name], one.name, ' data-back="1"', bent))
     boxes = [_box(name, *place[name], wide - 14, name in derived, links) for name in place]
     titles = [
         _text(8, 14, "forward", "note start"),
@@ -445,20 +448,31 @@ def flow(gradient: Gradient, *, styled: bool = True, links: bool = False) -> str
     )
 
 
-def _edge(one: tuple[float, float], other: tuple[float, float], to: str, back: str = "") -> str:
+def _edge(one: tuple[float, float], other: tuple[float, float], to: str, back: str = "", bent: bool = True) -> str:
+    """An arrow. Around a corner it meets the outer of its ends, up or down, and the inner one at the side.
+
+    Outer is what lies nearer to the inputs: above in the forward pass, below in the backward pass.
+    """
     (x, y), (u, v) = one, other
-    down = abs(v - y) > 8
-    if down:  # leaves below or above, arrives above or below
-        sign = 1 if v > y else -1
-        y, v = y + sign * BOX / 2, v - sign * (BOX / 2 + 2)
-        half = (y + v) / 2
-        head = f"m-3.5 {-sign * 6}l3.5 {sign * 6}l3.5 {-sign * 6}"
-        path = f"M{x:g} {y:g}C{x:g} {half:g} {u:g} {half:g} {u:g} {v:g}{head}"
+    right, down = (1 if u > x else -1), (1 if v > y else -1)
+    if abs(v - y) <= 8:  # along a row
+        path, tip = f"M{x + 24 * right:g} {y:g}L{u - 26 * right:g} {v:g}", (right, 0)
+    elif abs(u - x) <= 8 or not bent:
+        start, end = y + down * BOX / 2, v - down * (BOX / 2 + 2)
+        half = (start + end) / 2
+        path, tip = f"M{x:g} {start:g}C{x:g} {half:g} {u:g} {half:g} {u:g} {end:g}", (0, down)
+    elif (down > 0) != bool(back):  # away from the outside
+        path, tip = f"M{x:g} {y + down * BOX / 2:g}Q{x:g} {v:g} {u - 26 * right:g} {v:g}", (right, 0)
     else:
-        sign = 1 if u > x else -1
-        x, u = x + sign * 24, u - sign * 26
-        path = f"M{x:g} {y:g}L{u:g} {v:g}m{-sign * 6} -3.5l{sign * 6} 3.5l{-sign * 6} 3.5"
-    return f'<path class="edge" data-to="{escape(to)}"{back} d="{path}"/>'
+        path, tip = f"M{x + 24 * right:g} {y:g}Q{u:g} {y:g} {u:g} {v - down * (BOX / 2 + 2):g}", (0, down)
+    return f'<path class="edge" data-to="{escape(to)}"{back} d="{path}{_head(*tip)}"/>'
+
+
+def _head(right: int, down: int) -> str:
+    """The head of an arrow that goes right (or left) or down (or up)."""
+    if right:
+        return f"m{-right * 6} -3.5l{right * 6} 3.5l{-right * 6} 3.5"
+    return f"m-3.5 {-down * 6}l3.5 {down * 6}l3.5 {-down * 6}"
 
 
 def _box(name: str, x: float, y: float, width: float, derived: bool, links: bool) -> str:

@@ -1062,7 +1062,7 @@ class Tracer(Values):
             for code in self.codes
             if row.filename == code.filename
         ]
-        if not rows or (self.here is not None and rows[-1][1] == self.line().number):
+        if not rows or self.line().number in [number for _, number in rows]:
             return ""
         code, number = rows[-1]
         line = code.line(number or 0)
