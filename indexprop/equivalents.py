@@ -348,6 +348,21 @@ def diagflat(np: Any, v: Any, k: int = 0) -> Any:
     return np.diag(np.ravel(v), k)
 
 
+@equivalent("diag_indices_from")
+def diag_indices_from(np: Any, arr: Any) -> Any:
+    return np.diag_indices(np.shape(arr)[0], arr.ndim)
+
+
+@equivalent("tril_indices_from")
+def tril_indices_from(np: Any, arr: Any, k: int = 0) -> Any:
+    return np.tril_indices(*np.shape(arr)[:1], k, np.shape(arr)[1])
+
+
+@equivalent("triu_indices_from")
+def triu_indices_from(np: Any, arr: Any, k: int = 0) -> Any:
+    return np.triu_indices(*np.shape(arr)[:1], k, np.shape(arr)[1])
+
+
 @equivalent("rollaxis")
 def rollaxis(np: Any, a: Any, axis: int, start: int = 0) -> Any:
     axis, start = axis % a.ndim, start + a.ndim if start < 0 else start

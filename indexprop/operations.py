@@ -37,7 +37,12 @@ FORMULAS: dict[str, tuple[str, str]] = {
     "arcsin": ("x", "arctan(x / sqrt(1 - x^2))"),
     "arcsinh": ("x", "sign(x) log(abs(x) + sqrt(x^2 + 1))"),
     "arctanh": ("x", "(log1p(x) - log1p(-x)) / 2"),
+    "arctan2": (
+        "y x",
+        "where(x > 0, arctan(y / x), where(x < 0, arctan(y / x) + where(y >= 0, pi, -pi), sign(y) pi / 2))",
+    ),
     "cbrt": ("x", "sign(x) abs(x)^(1 / 3)"),
+    "copysign": ("x y", "where(y < 0, -abs(x), abs(x))"),
     "deg2rad": ("x", "pi x / 180"),
     "entr": ("x", "where(x > 0, -x log(where(x > 0, x, 1)), where(x == 0, 0, -inf))"),
     "exp2": ("x", "2^x"),

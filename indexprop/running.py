@@ -98,12 +98,13 @@ class Tracer(Values):
         name, function = BINARY[word]
         if word == "Mod" and isinstance(one, (str, bytes)):
             return function(one, plain(other))
-        if self.involved(one, other):
-            return self.apply(name, function, (one, other), {})
-        method = None if isinstance(one, (Dim, Scalar)) else getattr(type(one), f"__{OPERATORS.get(word)}__", None)
+        own = not isinstance(one, (Dim, Scalar, Traced))
+        method = getattr(type(one), f"__{OPERATORS.get(word)}__", None) if own else None
         if method is not None and self.is_users(method):
             result = self.called(types.MethodType(method, one), other)
             return function(one, other) if result is NotImplemented else result
+        if self.involved(one, other):
+            return self.apply(name, function, (one, other), {})
         return self.counted(name, function(bare(one), bare(other)), one, other)
 
     def counted(self, name: str, result: Any, one: Any, other: Any) -> Any:
@@ -905,7 +906,7 @@ class Tracer(Values):
         """Data is filled in, such as a one-hot code; in a second run it is there already."""
         self.looked_up(key, owner.axes[0])
         constant = self.fills.pop(owner.name, None) is not None or owner.fill
-        owner.fill, owner.coded = False, owner.coded or constant
+        owner.fill, owner.place, owner.coded = False, None, owner.coded or constant
         if self.plan is not None and owner.name in self.plan.arrays:
             return
         data = owner.data.copy()

@@ -82,7 +82,7 @@ def test_an_operation_is_lifted_at_every_size(expression: str) -> None:
 def test_a_function_in_other_words_is_the_function(name: str) -> None:
     module = "np" if hasattr(np, name) else "special"
     first = "0.5" if "huber" in name else "2 + P" if name == "arccosh" else "P"
-    first = "U" if name in ("arcsin", "arccos", "arctanh", "sinc", "cbrt") else first
+    first = "U" if name in ("arcsin", "arccos", "arctanh", "arctan2", "sinc", "cbrt") else first
     first = "1 / (1 + P)" if name == "logit" else first
     operands = ", ".join([first, "P"][: len(FORMULAS[name][0].split())])
     lifted = lift(f"{DATA}Z = {module}.{name}({operands})\n")
