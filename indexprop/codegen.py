@@ -720,7 +720,8 @@ class Writer:
             added = self.added(name, [":"] * len(slots), *self.strewn(fixed, slots), comment)
             return [*lines, *added[1 if new and len(added) > 1 else 0 :]]
         code = self.array(self.spread(fixed, slots, tuple(own for _, own in slots)))
-        return [f"{name} = {code.text if new else f'{name} + {code.at(MULTIPLIED)}'}{comment}"]
+        code = code if new else self.joined([(False, Code(name, code.axes)), (False, code)], code.axes)
+        return [f"{name} = {code.text}{comment}"]
 
     def read_along(self, access: Access, scan: Scan) -> Code | None:
         """What a line of a block reads at its position, by the variable for it; None if it is the same everywhere."""
