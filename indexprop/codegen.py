@@ -164,6 +164,7 @@ class Writer:
         self.counters: dict[Index, str] = {}
         self.windows: dict[Index, Index] = {}  # names of axes that windows slide along, while a line is written
         self.slides = False
+        self.empty = ""  # the tensor that the line above filled with zeros
         self.scan: Scan | None = None
         self.scans: list[str] = []
         self.filled = {step.name for step in program.steps if step.loop}
@@ -796,7 +797,8 @@ class Writer:
         positions = iter(at)
         whole = ", ".join(next(positions) if entry == ":" else entry for entry in entries)
         parts = {"name": name, "target": _part(name, entries), "whole": whole, "at": ", ".join(at)}
-        own = [f"{name} = {self.fresh(Code(name, ()))}"] if self.dialect.fresh != "{array}" else []
+        copied = self.dialect.fresh != "{array}" and name != self.empty
+        own = [f"{name} = {self.fresh(Code(name, ()))}"] if copied else []
         return [*own, self.say(self.dialect.add_at, value=value, **parts) + comment]
 
     def spread(self, step: Step, slots: Sequence[tuple[Slot, Index]], full: Axes) -> Code:
@@ -1449,6 +1451,8 @@ class Writer:
     def step(self, step: Step) -> list[str]:
         """The lines of one step, with no warning about numbers that a condition leaves out."""
         lines = self.written(step)
+        zeros = ir.is_plain(step.target) and step.operation == "=" and step.terms == ir.collect(())
+        self.empty = self.names[step.name] if zeros else ""
         if self.slides:
             shown = step if ir.is_plain(step.target) else replace(step, operation="+=")
             lines.insert(0, f"# {printing.format_step(shown)}")

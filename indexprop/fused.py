@@ -40,7 +40,9 @@ def source(program: Derived, layout: LayoutLike = None) -> str:
     validation.validate(program_of(program))
     arrangement = arrange(program, layout)
     kept = {*program.values.values(), *program.of} if isinstance(program, Gradient) else ()
-    whole = once(program_of(program), {*kept, *program_of(program).outputs})
+    whole = program_of(program)
+    for _ in range(2):  # what has got one name can be found ahead
+        whole = once(whole, {*kept, *whole.outputs})
     program = replace(program, program=whole) if isinstance(program, Gradient | Tangent) else whole
     writer = Fused(whole, arrangement)
     body = codegen.function(writer, codegen.title(program), whole.steps, codegen.results(program, writer))
@@ -72,24 +74,53 @@ def once(program: Program, kept: Container[str] = ()) -> Program:
         said = [ir.rename_term(one, turned) if isinstance(one, Term) else ir.rename(one, turned) for one in parts]
         return tuple(said), tuple(same[name] for name in names)
 
+    def settled(step: Step) -> bool:
+        """Whether a line says all that there is of its target, entry by entry."""
+        slots = step.target.slots
+        plain = ir.is_plain(step.target) and len(set(slots)) == len(slots)
+        return plain and not step.loop and step.operation == "=" and written[step.name] == 1
+
+    def names_value(step: Step) -> None:
+        """Remembers what a line computes, if that cannot change."""
+        if any(written[read.tensor] > 1 for read in step.reads):
+            return
+        equal.setdefault(key(step.indices, *step.terms), step.name)
+        if parts := entrywise(step):
+            known.setdefault(key(*parts), (step.name, tuple(map(parts[0].index, step.target.names))))
+
     def simplified(expr: Expr) -> Expr:
         if isinstance(expr, Sum | Product | Call):
             names = tuple(ir.indices(expr))
-            if found := known.get(key(names, expr)):
+            said = key(names, expr)
+            ahead = coming.get(said)
+            if (
+                said not in known
+                and ahead
+                and ahead.name not in done
+                and all(one.tensor in done for one in ahead.reads)
+            ):
+                done.add(ahead.name)  # a line further down gives it a name
+                steps.append(ahead)
+                names_value(ahead)
+            if found := known.get(said):
                 return Access(found[0], tuple(names[place] for place in found[1]))
         return ir.rebuild(expr, simplified)
 
+    done = {*program.input_names}
+    lines = [step for step in program.steps if settled(step) and all(written[one.tensor] < 2 for one in step.reads)]
+    coming = {key(*parts): step for step in reversed(lines) if (parts := entrywise(step))}
     for step in program.steps:
+        if step.name in done and written[step.name] == 1:
+            continue
+        done.add(step.name)
         if instead:
             step = ir.rename_step(step, {}, instead)
         target = step.target.slots
-        plain = ir.is_plain(step.target) and len(set(target)) == len(target)
-        if step.loop or step.operation != "=" or not plain or written[step.name] > 1:
+        if not settled(step):
             steps.append(step)
             continue
         step = replace(step, terms=tuple(replace(one, body=simplified(one.body)) for one in step.terms))
-        repeated = key(step.indices, *step.terms)
-        found = equal.get(repeated)
+        found = equal.get(key(step.indices, *step.terms))
         match step.terms:
             case (Term(Factor(Fraction(numerator=1, denominator=1), ()), (), Access(tensor, slots)),):
                 found = tensor if slots == target and written[tensor] < 2 else found
@@ -97,15 +128,17 @@ def once(program: Program, kept: Container[str] = ()) -> Program:
             instead[step.name] = found
             continue
         steps.append(step)
-        if any(written[read.tensor] > 1 for read in step.reads):
-            continue
-        equal.setdefault(repeated, step.name)
-        if not any(one.bound or one.factor.sizes for one in step.terms):
-            body = ir.add(*(ir.multiply(Number(one.factor.number), one.body) for one in step.terms))
-            names = tuple(ir.indices(body))
-            if isinstance(body, Sum | Product | Call) and set(names) == set(target):
-                known.setdefault(key(names, body), (step.name, tuple(map(names.index, target))))
+        names_value(step)
     return replace(program, steps=tuple(steps))
+
+
+def entrywise(step: Step) -> tuple[tuple[Index, ...], Expr] | None:
+    """The indices and the expression of a line that computes entry by entry; None for others, and for mere copies."""
+    if any(one.bound or one.factor.sizes for one in step.terms):
+        return None
+    body = ir.add(*(ir.multiply(Number(one.factor.number), one.body) for one in step.terms))
+    names = tuple(ir.indices(body))
+    return (names, body) if isinstance(body, Sum | Product | Call) and set(names) == {*step.target.slots} else None
 
 
 # --- fewer calls ------------------------------------------------------------------------------------------------------

@@ -21,6 +21,10 @@ def lines(text):
         ("u = sum[i](x[i]) \n v = sum[k](x[k]) \n Y[i] = x[i] (u - v)", ["u    = x[i]", "Y[i] ="]),
         ("input x[i], w[j] \n A[i,j] = x[i] w[j] \n Y[j,i] = tanh(x[i] w[j])", ["A[i,j]", "Y[j,i] = tanh(A[i,j])"]),
         ("input x[i] \n Z[i] = x[i]^3 \n Z[i] += 1 \n Y[i] = x[i]^3 \n L = Z[i] Y[i]", None),
+        (
+            "input x[i] \n y = sum[i](exp(x[i])) \n Z[i] = exp(x[i]) \n L = Z[i]^2 y",
+            ["Z[i] = exp(x[i])", "y    = Z[i]", "L    ="],
+        ),
         ("input x[i], a[i] \n Y[i] = x[i] - a[i] \n Z[i] = x[i] - a[i]", ["Y[i] = x[i] - a[i]", "Z[i] = x[i] - a[i]"]),
         ("input X[i,j] \n A[i,j] = X[i,j] X[j,i] \n B[j,i] = X[i,j]^2 \n Y = A[i,j] B[i,j]", None),
         ("input x[i], y[k] \n A[i] = exp(x[i]) \n B[k] = exp(y[k]) \n Y = sum[i](A[i]) sum[k](B[k])", None),
