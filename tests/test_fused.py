@@ -22,7 +22,7 @@ def lines(text):
         ("input x[i], w[j] \n A[i,j] = x[i] w[j] \n Y[j,i] = tanh(x[i] w[j])", ["A[i,j]", "Y[j,i] = tanh(A[i,j])"]),
         ("input x[i] \n Z[i] = x[i]^3 \n Z[i] += 1 \n Y[i] = x[i]^3 \n L = Z[i] Y[i]", None),
         (
-            "input x[i] \n y = sum[i](exp(x[i])) \n Z[i] = exp(x[i]) \n L = Z[i]^2 y",
+            "input x[i] \n y = sum[i](exp(x[i])) \n Z[i] = exp(x[i]) \n L = sum[i](Z[i] y)",
             ["Z[i] = exp(x[i])", "y    = Z[i]", "L    ="],
         ),
         ("input x[i], a[i] \n Y[i] = x[i] - a[i] \n Z[i] = x[i] - a[i]", ["Y[i] = x[i] - a[i]", "Z[i] = x[i] - a[i]"]),
