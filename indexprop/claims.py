@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from indexprop import algebra, ir, keeping, updates, validation
+from indexprop import algebra, ir, keeping, naming, updates, validation
 from indexprop.completion import Lifted
 from indexprop.errors import Problem
 from indexprop.ir import Access, Program, Step
+from indexprop.keeping import HOLDS
 from indexprop.operands import Traced
 from indexprop.rewriting import LiftError, Line
 from indexprop.tracing import Recording
@@ -31,10 +32,6 @@ DERIVATIVE = re.compile(
 PREFIXES = (
     r"d[LJE]_?d_?", r"d[LJE]_", r"d?loss_d?", r"partial_", r"grad(ient)?s?[_.]d?", r"g_", r"delta_?", r"dd_?", r"d_?",
 )  # fmt: skip
-HOLDS = re.compile(
-    r"(?!.*(num|check|approx|old|prev))(\w*_)?(grads?|gradients?|nablas?|derivs?|derivatives?)(_\w*)?", re.I
-)
-"""What a container of gradients is called."""
 
 SUFFIXES = (r"_grads?", r"_gradient", r"_delta", r"_error", r"_d", r"_?grad")
 
@@ -151,6 +148,8 @@ def prepare(
     asked = known if wrt is None else [tensor for tensor in known if tensor in asked_for(lifted)]
     lifted, claims = as_kept(lifted, Claims(name, pairs), asked)
     recording.lifted, claims = as_changed(lifted, claims, asked)
+    if not claims.pairs:
+        claims = replace(claims, pairs=the_only_one(lifted, name, asked))
     if not claims.pairs:
         forward = algebra.needed(lifted.program, (name,))
         hand = [step.name for step in lifted.program.steps if step.name not in forward.axes]
@@ -285,6 +284,25 @@ def find_pairs(lifted: Lifted, loss: str, *, wanted: bool, given: bool) -> dict[
     if not given:
         pairs |= {tensor: name for tensor, name in owned(lifted, inputs, hand) if not wanted or tensor in asked}
     return {tensor: pairs[tensor] for tensor in inputs if tensor in pairs}
+
+
+def the_only_one(lifted: Lifted, loss: str, asked: Container[str]) -> dict[str, str]:
+    """The one array that is called `grad`, and the one input of the loss that has its shape and is no data."""
+    import numpy as np
+
+    program = lifted.program
+    forward = algebra.needed(program, (loss,))
+    hand = [step.name for step in program.steps if step.name not in forward.axes]
+    called = [name for name in first_pass(lifted, forward, hand) if HOLDS.fullmatch(lifted.names[name])]
+    data = [name for name in forward.input_names if naming.DATA.fullmatch(name)]
+    shapes = {name: np.shape(value) for name, value in lifted.values.items()}
+    fitting = [
+        (tensor, name)
+        for name in called[-1:]
+        for tensor in forward.input_names
+        if tensor in asked and tensor not in data and shapes[tensor] == shapes[name]
+    ]
+    return dict(fitting) if len(fitting) == 1 else {}
 
 
 def nothing_found(inputs: Sequence[str], hand: Sequence[str]) -> ClaimError:

@@ -17,6 +17,11 @@ Path: TypeAlias = tuple[tuple[str, Any], ...]
 DEPTH = 5
 """How many containers may lie in one another."""
 
+HOLDS = re.compile(
+    r"(?!.*(num|check|approx|old|prev))(\w*_)?(grads?|gradients?|nablas?|derivs?|derivatives?)(_\w*)?", re.I
+)
+"""What a container of gradients is called."""
+
 VISITS = 4
 """How often a container is looked into, which several names lead to."""
 
@@ -119,7 +124,9 @@ def claiming(
         if path in homes and not any(says(path[-1], home[-1], meanings) for home in homes):
             continue
         exact = {value for home, value in homes.items() if differs_in_meaning(path, home, meanings)}
-        other = {value for home, value in homes.items() if differs_in_container(path, home, state, holds)}
+        fitting = [home for home in homes if differs_in_container(path, home, state, holds)]
+        near = [home for home in fitting if home[:-1] == path[: len(home) - 1]]
+        other = {homes[home] for home in near or fitting}
         loose = {value for home, value in homes.items() if says(path[-1], home[-1], meanings)}
         found = exact or other or loose
         if found == {tensor}:

@@ -15,16 +15,17 @@ import string
 import time
 import traceback
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from indexprop import numerics, rewriting, variation
+from indexprop import keeping, numerics, rewriting, variation
 from indexprop.claims import DERIVATIVE, LOSS, loss_call, meanings, parts_of, plain
 from indexprop.errors import Problem
 from indexprop.judging import DATA_SETS, Judgement
+from indexprop.keeping import HOLDS
 from indexprop.rewriting import LiftError
 
 Array: TypeAlias = Any
@@ -342,21 +343,28 @@ class Script:
             if len(asked) != len(claimed):
                 raise LiftError(Problem(f"{len(claimed)} gradients are named for {len(asked)} tensors"))
             return dict(zip(asked, claimed, strict=True))
-        known = {name: array for name in self.named() if (array := self.value(name)) is not None}
+        places = {
+            path: keeping.spelled(path) for path, value in keeping.of_names(self.space).items() if is_numbers(value)
+        }
+        known = {name: array for name in places.values() if (array := self.value(name)) is not None}
         leaves = {name for name in known if whole.leaves & {name, re.split(r"\W", name)[0]}} - whole.others
+        state = {path: name if name in leaves else None for path, name in places.items()}
         pairs: dict[str, str] = {}
-        for grad in claimed or known:
-            word = word_of(grad)
-            fitting = [
-                name
-                for name, array in known.items()
-                if any(plain(word_of(name)) == plain(rest) for rest in meanings(word))
-                and name != grad
-                and self.shape(grad) == array.shape
-                and name in (leaves if asked is None else asked)
-            ]
-            if len(fitting) == 1:
-                pairs[fitting[0]] = grad
+        for name in asked if asked is not None else leaves:
+            said = keeping.claiming(state, name, leaves, meanings, HOLDS) if name in leaves else ()
+            found = [places[path] for path in said] + [grad for grad in known if self.means(grad, name, known, leaves)]
+            fitting = [grad for grad in dict.fromkeys(found) if self.shape(grad) == self.shape(name)]
+            fitting = [grad for grad in fitting if claimed is None or grad in claimed]
+            if any(not same(known[grad], known[fitting[0]]) for grad in fitting):
+                words = " and ".join(fitting)
+                raise LiftError(
+                    Problem(
+                        f"{words} are not the same, and each is called the gradient of {name}",
+                        way_out=f'Say which is meant: audit(file, wrt="{name}", grads="{fitting[-1]}").',
+                    )
+                )
+            if fitting:
+                pairs[name] = fitting[-1]
         if not pairs:
             raise LiftError(
                 Problem(
@@ -364,18 +372,22 @@ class Script:
                     way_out='Name them: audit(file, wrt="W, b", grads="my_gW, my_gb").',
                 )
             )
-        return pairs
+        order = [*known]
+        return {name: pairs[name] for name in sorted(pairs, key=lambda name: order.index(pairs[name]))}
 
     def shape(self, expression: str) -> tuple[int, ...] | None:
         found = self.value(expression)
         return None if found is None else found.shape
 
-    def named(self) -> Iterator[str]:
-        """The names that a script leaves behind, also those in its dictionaries."""
-        for name, value in self.space.items():
-            if not name.startswith("_"):
-                yield name
-                yield from (f"{name}[{key!r}]" for key in (value if isinstance(value, dict) else ()))
+    def means(self, grad: str, name: str, known: Arrays, leaves: Container[str]) -> bool:
+        """Whether the name of a gradient says one tensor, and no other of its shape."""
+        words = {plain(rest) for rest in meanings(word_of(grad))}
+        said = [
+            other
+            for other, array in known.items()
+            if plain(word_of(other)) in words and other in leaves and other != grad and array.shape == known[grad].shape
+        ]
+        return said == [name]
 
 
 def found_loss(space: Mapping[str, Any]) -> str:

@@ -989,9 +989,21 @@ class Tracer(Values):
         space: dict[str, Any] = {"__name__": "__main__", "__file__": filename, TRACER: self}
         self.guarded(lambda: exec(self.compiled(tree, code), space))
         self.guarded(lambda: self.complete(value for value in flatten(space) if isinstance(value, Traced)))
+        self.guarded(lambda: self.entries_named(space))
         self.keep("", keeping.of_names(space))
         stale = [name for name, value in space.items() if isinstance(value, Traced) and value.stale is not None]
         return {name: value for name, value in space.items() if not name.startswith("_") and name not in stale}
+
+    def entries_named(self, space: Mapping[str, Any]) -> None:
+        """What is left in containers of gradients gets names, as if it had been put there one by one."""
+        for path, value in keeping.of_names(space).items():
+            word = next((word for _, word in path[:-1] if isinstance(word, str) and keeping.HOLDS.fullmatch(word)), "")
+            open_ended = isinstance(value, Selection) or not isinstance(value, Traced)
+            if not word or open_ended or value.name or value.raw or value.lazy or value.writing is not None:
+                continue
+            self.here = value.made
+            made = self.step(f"{word}_{path[-1][1]}", self.traced(value))
+            value.axes, value.expr, value.name, value.groups = made.axes, made.expr, made.name, {}
 
     def complete(self, values: Iterable[Traced]) -> None:
         """What a script leaves behind is recorded to the end."""

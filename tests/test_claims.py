@@ -7,7 +7,8 @@ import re
 import pytest
 
 from indexprop import auditing, keeping
-from indexprop.claims import HOLDS, meanings
+from indexprop.claims import meanings
+from indexprop.keeping import HOLDS
 from indexprop.rewriting import LiftError
 
 NET = """import numpy as np
@@ -96,6 +97,39 @@ def test_gradients_are_right_wherever_they_are_kept(code: str) -> None:
     report = auditing.audit(code)
     report.assert_ok()
     assert len(report.pairs) > 1
+
+
+FUNCTION = """import numpy as np
+rng = np.random.default_rng(0)
+X, T = rng.normal(size=(6, 4)), rng.normal(size=(6, 2))
+def loss_and_grad(params):
+    (W1, b1), (W2, b2) = params
+    H = np.tanh(X @ W1 + b1)
+    Y = H @ W2 + b2
+    d = Y - T
+    dZ = d @ W2.T * (1 - H ** 2)
+    grads = []
+    grads.append((H.T @ d, d.sum(0)))
+    grads.insert(0, (X.T @ dZ, dZ.sum(0)))
+    return np.sum(d ** 2) / 2, grads
+params = [(rng.normal(size=(4, 3)), rng.normal(size=3)), (rng.normal(size=(3, 2)), rng.normal(size=2))]
+loss, grads = loss_and_grad(params)
+"""
+
+
+def test_what_a_function_returns_in_a_list_belongs_to_the_parameters_at_the_same_places() -> None:
+    right = auditing.audit(FUNCTION)
+    right.assert_ok()
+    assert len(right.pairs) == 4
+    wrong = auditing.audit(FUNCTION.replace("dZ.sum(0)", "dZ.mean(0)"))
+    assert [mistake.line.text.strip() for mistake in wrong.mistakes] == ["grads.insert(0, (X.T @ dZ, dZ.mean(0)))"]
+
+
+def test_the_only_gradient_needs_no_other_name() -> None:
+    code = "import numpy as np\nrng = np.random.default_rng(0)\nX, y = rng.normal(size=(6, 4)), rng.normal(size=6)\n"
+    code += "w = rng.normal(size=4)\nr = X @ w - y\nloss = np.mean(r ** 2)\ngrad = 2 * X.T @ r / len(y)\n"
+    auditing.audit(code).assert_ok()
+    assert not auditing.audit(code.replace("2 * X.T", "X.T")).ok
 
 
 def test_a_place_of_another_gradient_is_named() -> None:

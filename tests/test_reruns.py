@@ -167,3 +167,41 @@ def test_a_judgement_as_a_page(tmp_path: Path, capsys) -> None:
     assert text.count("<td class=ok>right") == 3
     assert "no line can be blamed" in text
     assert "://" not in text
+
+
+BESIDE = """import json
+import numpy as np
+
+np.random.seed(3)
+
+
+def elsewhere(array):
+    return np.array(json.loads(json.dumps(array.tolist())))
+
+
+class Net:
+    def __init__(self):
+        self.params = {"W": np.random.randn(4, 3), "b": np.random.randn(3)}
+
+    def loss(self, X, T):
+        D = elsewhere(X @ self.params["W"] + self.params["b"]) - T
+        return np.sum(D ** 2) / 2, {"W": X.T @ D, "b": D.sum(axis=0)}
+
+
+net = Net()
+X, T = np.random.randn(5, 4), np.random.randn(5, 3)
+loss, grads = net.loss(X, T)
+"""
+
+
+def test_gradients_in_a_dictionary_belong_to_the_parameters_of_an_object() -> None:
+    right = ip.audit(BESIDE)
+    assert isinstance(right, Judgement)
+    assert right.ok
+    assert right.checks[0].gradients == (("net.params['W']", "grads['W']"), ("net.params['b']", "grads['b']"))
+    assert not ip.audit(BESIDE.replace("X.T @ D,", "2 * X.T @ D,")).ok
+
+
+def test_two_gradients_of_one_parameter_have_to_be_the_same() -> None:
+    with pytest.raises(LiftError, match="are not the same, and each is called the gradient of net"):
+        ip.audit(BESIDE + "grads2 = {'dW': grads['W']}\ngrad_W = 2 * grads['W']\n")
