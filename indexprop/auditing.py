@@ -12,7 +12,7 @@ import math
 import re
 import textwrap
 from collections import Counter
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
@@ -226,14 +226,43 @@ def of_claims(recording: Recording, claims: Claims, name: str) -> Report:
         pairs = {tensor: elsewhere[tensor] if tensor in bad else own for tensor, own in claims.pairs.items()}
         claims = replace(claims, pairs=pairs)
     report = of_recording(recording, claims.loss, claims.pairs, name, claims.steps)
-    if report.ok or not claims.bare:
-        return report
-    bare = of_recording(recording, claims.loss, {**claims.pairs, **claims.bare}, name, claims.steps)
-    if len(wrong_tensors(bare)) >= len(wrong_tensors(report)):
-        return report
-    words = ", ".join(claims.bare)
-    note = f"the steps also make {words} smaller by a factor: weight decay, which the loss does not have"
-    return replace(bare, notes=(*bare.notes, note))
+    for pairs, notes in () if report.ok else other_readings(recording.lifted, claims):
+        other = of_recording(recording, claims.loss, pairs, name, claims.steps)
+        if len(wrong_tensors(other)) < len(wrong_tensors(report)):
+            missing = [note for note in report.notes if note.startswith(MISSING)]
+            rest = [note for note in other.notes if not note.startswith(MISSING)]
+            report = replace(other, notes=(*rest, *missing, *notes))
+    return report
+
+
+def other_readings(lifted: Lifted, claims: Claims) -> Iterator[tuple[dict[str, str], list[str]]]:
+    """What may be claimed as well, where that is right, and what is said of it then."""
+    if claims.bare:
+        words = ", ".join(claims.bare)
+        note = f"the steps also make {words} smaller by a factor: weight decay, which the loss does not have"
+        yield {**claims.pairs, **claims.bare}, [note]
+    if started := started_as(lifted, claims.loss, claims.pairs):
+        said = [f"{one} is what line {lifted.lines[made].number} makes of it" for one, made in started.items()]
+        yield {started.get(one, one): grad for one, grad in claims.pairs.items()}, said
+
+
+def started_as(lifted: Lifted, loss: str, tensors: Iterable[str]) -> dict[str, str]:
+    """Of the tensors those that only get other numbers before anything else reads them, `W = W * 0.1`, and the tensor
+    that the line makes.
+    """
+    forward = algebra.needed(lifted.program, (loss,))
+    found = {}
+    for tensor in tensors:
+        now = tensor
+        while True:
+            readers = [step for step in forward.steps if any(access.tensor == now for access in step.reads)]
+            reads = {access.tensor for step in readers for access in step.reads} - lifted.scalars
+            if len(readers) != 1 or reads != {now} or lifted.names[readers[0].name] != lifted.names[tensor]:
+                break
+            now = readers[0].name
+        if now != tensor:
+            found[tensor] = now
+    return found
 
 
 def of_recording(
@@ -317,6 +346,9 @@ def excuses(recording: Recording, loss: str, pairs: Container[str]) -> Iterator[
     mirrors = [name for name in evidence.symmetric_inputs(recording.lifted) if name in forward.input_names]
     if mirrors and not any(name in pairs for name in mirrors):
         yield "symmetric", f"{' and '.join(mirrors)} equals its transpose, and so on all data here"
+    hand = [step for step in recording.lifted.program.steps if step not in forward.steps]
+    if evidence.resized(recording.lifted) and evidence.holds_sizes(recording.lifted, hand):
+        yield "steady", "holds at the sizes of the code only: a number in it stands for a size"
 
 
 class Audit:

@@ -114,7 +114,7 @@ class Ledger:
                     raise
                 continue
             if self.is_finite(draw):
-                self.resized &= seed <= NEAR
+                self.resized &= seed <= NEAR and draw.sizes != self.lifted.sizes
                 yield draw
         raise LiftError(Problem("the loss or its gradients are no finite numbers, on no data that was drawn"))
 
@@ -506,7 +506,7 @@ def data_of(recording: Recording, wrt: Container[str] = ()) -> Callable[[int], V
             near = variation.perturbed({name: lifted.values[name] for name in program.input_names}, seed)
             near |= {name: lifted.values[name] for name in made if name in near}
         else:
-            plan = recording.plan(resized(lifted), seed, wrt if seed % 2 else ())
+            plan = recording.plan(resized(lifted) and not recording.steady, seed, wrt if seed % 2 else ())
             near = {name: plan.arrays[origins[name]] for name in program.input_names if origins[name] in plan.arrays}
             if missing := [name for name in program.input_names if name not in near]:  # what the code makes itself
                 _, other = recording.record(plan)
@@ -519,6 +519,23 @@ def data_of(recording: Recording, wrt: Container[str] = ()) -> Callable[[int], V
         }
 
     return data
+
+
+def holds_sizes(lifted: Lifted, steps: Iterable[Step]) -> bool:
+    """Whether lines multiply or divide by numbers that may stand for sizes of the code: `/ 6` where there are six
+    samples, and `2 / 6` as well.
+    """
+
+    def length(number: Fraction) -> int:
+        return sum(number.as_integer_ratio())
+
+    for number in (abs(term.factor.number) for step in steps for term in step.terms):
+        short = number.limit_denominator(10_000)  # 1 / 7 is a float in numpy
+        number = short if abs(short - number) < 1e-12 else number
+        simpler = (min(length(number * size), length(number / size)) for size in lifted.sizes.values() if size > 1)
+        if any(other < length(number) for other in simpler):
+            return True
+    return False
 
 
 def symmetric_inputs(lifted: Lifted) -> list[str]:

@@ -85,6 +85,7 @@ class Recording:
         self.truths = False
         self.symmetric = False
         self.coded = False
+        self.steady = False
         self.larger = False
         self.text, self.filename = ("", "") if callable(subject) else read(subject)
         self.tracer, self.lifted = self.record(None)

@@ -318,6 +318,34 @@ def test_parameters_that_start_positive_or_as_ones_take_other_values_too() -> No
         assert not auditing.audit(code + f"{wrong}\ndW = X.T @ dZ\n").ok
 
 
+SCALED = """import numpy as np
+np.random.seed(2)
+X, T = np.random.randn(6, 4), np.random.randn(6, 3)
+W = np.random.randn(4, 3)
+{start}
+Y = X @ W
+L = np.sum((Y - T) ** 2) / 6
+"""
+
+
+@pytest.mark.parametrize("start", ["W = W * 0.1", "W *= 0.1", "W = W - W.mean()"])
+def test_a_parameter_is_what_its_start_is_scaled_to(start: str) -> None:
+    code = SCALED.format(start=start)
+    report = auditing.audit(code + "dW = 2 * X.T @ (Y - T) / 6\n")
+    report.assert_ok()
+    assert "W is what line 5 makes of it" in report.notes
+    assert not auditing.audit(code + "dW = X.T @ (Y - T) / 6\n").ok
+
+
+def test_a_number_in_place_of_a_size_is_said_and_not_blamed() -> None:
+    code = SCALED.format(start="").replace("np.sum((Y - T) ** 2) / 6", "np.mean(np.sum((Y - T) ** 2, axis=1))")
+    report = auditing.audit(code + "dW = (2 / 6) * X.T @ (Y - T)\n")
+    report.assert_ok()
+    assert "holds at the sizes of the code only: a number in it stands for a size" in report.notes
+    for wrong in ("(2 / 4) * X.T @ (Y - T)", "X.T @ (Y - T) / 6", "(2 / 3) * X.T @ (Y - T)"):
+        assert not auditing.audit(code + f"dW = {wrong}\n").ok
+
+
 def test_wrong_gradients_of_rows_of_a_table_are_named_without_a_traceback() -> None:
     """The shape of the gradient is that of the rows; terms and operands are not exchanged where nothing fits."""
     code = "import numpy as np\nnp.random.seed(1)\nW, x = np.random.randn(6, 4), np.random.randn(4, 5)\n"
