@@ -15,7 +15,7 @@ RUNS = {
     "mlp": ("train_digits.py", "mlp", "--epochs", "4"),
     "cnn": ("train_digits.py", "cnn", "--epochs", "2"),
     "transformer": ("train_digits.py", "transformer", "--epochs", "2"),
-    "characters": ("train_characters.py", "--steps", "60"),
+    "characters": ("train_characters.py", "--steps", "30"),
 }
 
 
