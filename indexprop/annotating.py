@@ -8,10 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from indexprop import codegen, formulas, ir, layouts, printing, rewriting
-from indexprop.auditing import PART, Audit, Report, readable
+from indexprop.auditing import PART, Report, of_claims, readable
 from indexprop.claims import prepare
 from indexprop.completion import Lifted
-from indexprop.evidence import data_of
 from indexprop.ir import Step
 from indexprop.mistakes import sums
 from indexprop.printing import WIDTH
@@ -74,8 +73,7 @@ def study(
     """The code as a program, and its audit, if it has a loss and gradients; what is given is as for `audit`."""
     try:
         recording, claims = prepare(subject, loss, grads, wrt, axes)
-        audit = Audit(recording.lifted, data_of(recording), claims.loss, claims.pairs, str(subject), steps=claims.steps)
-        return recording.lifted, audit.report()
+        return recording.lifted, of_claims(recording, claims, str(subject))
     except LiftError:
         hints = {name: tuple(words.split()) for name, words in (axes or {}).items()}
         return Recording(subject, (), hints, ()).lifted, None

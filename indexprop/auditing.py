@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, overload
 
@@ -31,6 +31,7 @@ from indexprop.mistakes import CONSTANT, DROPPED, FUNCTION, OPERAND, OVERWRITTEN
 from indexprop.printing import WIDTH
 from indexprop.repairs import Repairs
 from indexprop.rewriting import LiftError, Line
+from indexprop.scopes import Scope, scopes
 from indexprop.tracing import Recording
 from indexprop.updates import Update
 from indexprop.variation import holds_truths
@@ -272,7 +273,9 @@ def of_recording(
 
     def audited() -> Audit:
         data = evidence.data_of(recording, pairs)
-        return Audit(recording.lifted, data, loss, pairs, name, steps=steps, guarded=recording.guarded)
+        seen = partial(scopes, recording)
+        guarded = recording.guarded
+        return Audit(recording.lifted, data, loss, pairs, name, steps=steps, guarded=guarded, scopes=seen)
 
     audit = audited()
     excused = [*excuses(recording, loss, pairs)] if audit.wrong else []
@@ -364,9 +367,11 @@ class Audit:
         *,
         steps: Mapping[str, Update] | None = None,
         guarded: bool = False,
+        scopes: Callable[[Iterable[Line]], Mapping[Line, list[Scope]]] | None = None,
     ) -> None:
         self.lifted = lifted
         self.steps = dict(steps or {})
+        self.seen = scopes
         self.pairs = dict(pairs)
         self.grads = {name: tensor for tensor, name in pairs.items()}
         self.loss = loss
@@ -622,23 +627,25 @@ class Audit:
             step, claim = option.step, option.claim
             rewording = self.rewording(step)
             local = self.wrong_local(step, claim)
+            scopes = [scope for line in self.lines_of(local.step if local else step) for scope in self.scopes[line]]
             if local is None:
                 kind, shown, fixed = Diagnosis(self.ledger, step, claim).classify()
-                text = rewording.best(claim, fixed)
+                right = rewording.best(claim, fixed, step, scopes)
+                if fixed is not None and self.lifted.names.get(copied(fixed)) == self.lifted.names[step.name]:
+                    right = "(leave the line out)"
+            elif local.function:
+                kind, shown, step = FUNCTION, local.evidence, local.step
+                right = rewording.slope(local.function, step, scopes)
             else:
                 kind, shown = FUNCTION, local.evidence
-                text = rewording.slope(local.function) if local.function else rewording.best(claim, None)
-                step = local.step if local.function else step
-            right = rewording.line(self.lifted.names[step.name], text)
-            if text == self.lifted.names[step.name]:
-                right = "(leave the line out)"
+                right = rewording.best(claim, None, step, scopes)
             if not found and up:
                 shown = f"every step goes up the loss: {shown}"
             elif step.name in self.steps:
                 kind, shown = self.misstep(step, claim, kind, shown)
-            if step.name in self.steps:
-                right = self.steps[step.name].written(text)
-            if not text:
+            if right and step.name in self.steps:
+                right = self.steps[step.name].written(right.partition(" = ")[2])
+            if not right:
                 right = "; ".join(map(printing.format_step, self.derived(claim)))
             elsewhere = self.elsewhere(step, claim)
             if elsewhere:
@@ -654,6 +661,16 @@ class Audit:
             if hidden is None:
                 remaining = still if len(still) < len(remaining) else remaining[1:]
         return found
+
+    @cached_property
+    def scopes(self) -> Mapping[Line, list[Scope]]:
+        """What can be read at every line."""
+        lines = {line for step in self.lines for line in self.lines_of(step)}
+        return self.seen(lines) if self.seen else {line: [] for line in lines}
+
+    def lines_of(self, step: Step) -> list[Line]:
+        """The line that makes a value, and the one that calls for it."""
+        return list(dict.fromkeys([self.lifted.makers[step.name], self.lifted.lines[step.name]]))
 
     def scaled_after(self, option: Option, remaining: Sequence[str]) -> Option:
         """Where a line is wrong by a factor only, and a later one scales its value in place, the later one is wrong."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -11,9 +10,11 @@ from functools import cached_property, partial
 from typing import TypeAlias
 
 from indexprop import algebra, codegen, formulas, identities, ir, layouts, printing, validation
+from indexprop.agreement import close
 from indexprop.errors import IndexpropError
 from indexprop.evidence import ONE, Array, Claim, Column, Ledger, Notated, farthest, show_factor
 from indexprop.ir import Access, Call, Expr, Index, Number, Step
+from indexprop.scopes import Scope, assigned, in_the_manner_of, words_of
 
 TRANSPOSED = "transposed"
 BATCH = "missing or extra 1/|b|"
@@ -662,6 +663,14 @@ def exchanged(step: Step, old: Expr, new: Expr) -> Step:
     return replace(step, terms=terms)
 
 
+def shaped(value: Array, pattern: str) -> Array:
+    """An array as it lies in memory, with its axes of size one."""
+    import numpy as np
+
+    sizes = iter(np.shape(value))
+    return np.reshape(value, [1 if word == "1" else next(sizes) for word in pattern.split()])
+
+
 # --- the right line, in the words of the code -------------------------------------------------------------------------
 
 
@@ -685,23 +694,64 @@ class Rewording:
         self.roots = dict(own.same_size)
         self.scattered = False
 
-    def best(self, claim: Claim, fixed: Step | None) -> str:
-        """The shorter of the derived line and the author's line with the smallest change; nothing, where one line of
-        numpy does not say it.
+    def best(self, claim: Claim, fixed: Step | None, step: Step, scopes: Sequence[Scope] = ()) -> str:
+        """The shorter of the derived line and the author's line with the smallest change, as a line of the code: it
+        gives the right value, in names that can be read there. Nothing, where one line does not say it.
         """
         derived = self.terms(claim)
         sides = [] if self.scattered else [derived]
         if fixed is not None and ir.is_plain(fixed.target):
             sides.append((fixed.target.names, fixed.terms))
-        texts = []
-        for slots, terms in sides:
-            with contextlib.suppress(IndexpropError):
-                texts.append(self.source(slots, terms, claim.tensor))
-        return min(texts, key=len, default="")
+        like = claim.tensor if claim.tensor in self.ledger.lifted.layout else step.name
+        texts = (self.line(step, slots, terms, like, self.ledger.right(claim), scopes) for slots, terms in sides)
+        return min(filter(None, texts), key=len, default="")
 
-    def line(self, name: str, text: str) -> str:
-        """A whole line, of the name and what stands behind it; in the notation that begins with the indices."""
-        return f"{name}{text}" if isinstance(self.ledger.lifted, Notated) else f"{name} = {text}"
+    def line(
+        self,
+        step: Step,
+        slots: tuple[Index, ...],
+        terms: tuple[ir.Term, ...],
+        like: str,
+        right: Column,
+        scopes: Sequence[Scope],
+    ) -> str:
+        """A value as a whole line of the code, in the manner of the line of a step; in the notation for who writes
+        that. Nothing, if it does not give the right numbers in their right places, or reads what cannot be read there.
+        """
+        lifted = self.ledger.lifted
+        name = lifted.names[step.name]
+        if isinstance(lifted, Notated):
+            return f"{name}{printing.format_access(Access('', slots))} = {printing.format_terms(terms)}"
+        written = lifted.lines[step.name].text
+        try:
+            text, words, pattern = self.source(slots, terms, like)
+        except IndexpropError:
+            return ""
+        text = in_the_manner_of(written if re.search(r"@|dot\(|sum\(", written) else lifted.source, text)
+        if not self.is_right(text, words, pattern, right):
+            return ""
+        spelled = (scope.spelled(text, words) for scope in scopes)
+        found = next((one for one in spelled if one), "")
+        return assigned(written, name, found) if found else ""
+
+    def is_right(self, text: str, words: Mapping[str, str], pattern: str, right: Column) -> bool:
+        """Whether a line of numpy gives some numbers on every draw; `words` are its names, and the tensors behind."""
+        import numpy as np
+
+        layout = self.ledger.lifted.layout
+        for draw, value in zip(self.ledger.draws, right, strict=True):
+            try:
+                arrays = {word: shaped(draw.own[name], layout[name]) for word, name in words.items()}
+                with np.errstate(all="ignore"):
+                    own = eval(text, {"np": np, **arrays})
+            except (TypeError, ValueError, LookupError, NameError, AttributeError):
+                return False
+            wanted = shaped(value, pattern)
+            scale = max(np.max(np.abs(array), initial=0.0) for array in (*arrays.values(), 1.0))
+            cancelled = not np.any(wanted) and np.max(np.abs(own), initial=0.0) < 1e-9 * scale
+            if np.shape(own) != wanted.shape or not (cancelled or close(own, wanted)):
+                return False
+        return True
 
     def terms(self, claim: Claim) -> tuple[tuple[Index, ...], tuple[ir.Term, ...]]:
         """The axes and the terms of a cotangent, with what the code has names for under those names."""
@@ -762,19 +812,20 @@ class Rewording:
             case _:
                 return ir.rebuild(expr, lambda part: self.put_in(part, name))
 
-    def slope(self, name: str) -> str:
-        """The derivative of a function of the forward pass as numpy."""
-        if not name:
-            return ""
-        return self.source(self.ledger.axes[name], (ir.term((), self.ledger.slopes[name]),), name)
+    def slope(self, name: str, step: Step, scopes: Sequence[Scope]) -> str:
+        """The derivative of a function of the forward pass as a line of the code."""
+        terms = (ir.term((), self.ledger.slopes[name]),)
+        return self.line(step, self.ledger.axes[name], terms, name, self.ledger.locals[name], scopes)
 
-    def source(self, slots: tuple[Index, ...], terms: tuple[ir.Term, ...], like: str) -> str:
-        """A line as numpy, its axes in memory as those of another tensor; in the notation for who writes that."""
+    def source(
+        self, slots: tuple[Index, ...], terms: tuple[ir.Term, ...], like: str
+    ) -> tuple[str, dict[str, str], str]:
+        """A line as numpy, its axes in memory as those of another tensor; its names, and the tensors that they mean;
+        and how it lies.
+        """
         lifted = self.ledger.lifted
         program = lifted.program
         line = Step(Access("right", slots), terms)
-        if isinstance(lifted, Notated):
-            return f"{printing.format_access(Access('', slots))} = {printing.format_terms(terms)}"
         written = validation.assemble(
             [*program.steps, line],
             inputs=program.inputs,
@@ -792,20 +843,8 @@ class Rewording:
         text = writer.right_side(line).text
         for name, shape in writer.sizes.values():
             text = re.sub(rf"\b{name}\b", shape, text)
-        return self.spelled(text)
-
-    def spelled(self, text: str) -> str:
-        """A line with the names of the code: `dZ` for its second value too, `h[4]` for the entry of a list."""
-        lifted = self.ledger.lifted
-        words = [word for word in dict.fromkeys(re.findall(r"[A-Za-z_]\w*", text)) if word in lifted.names]
-        for word in words:
-            name = lifted.names[word]
-            entry = re.fullmatch(r"(\w+?)_(\d+)", name)
-            if entry and entry[1] + "[" in lifted.source and not re.search(rf"\b{name}\b", lifted.source):
-                name = f"{entry[1]}[{entry[2]}]"
-            if not any(other != word and lifted.names[other] == lifted.names[word] for other in words):
-                text = re.sub(rf"\b{word}\b", name, text)
-        return text
+        named = {word: name for name, word in writer.names.items() if name in lifted.layout}
+        return text, {word: named[word] for word in words_of(text) if word in named}, pattern
 
     def inlined(self, expr: Expr) -> Expr:
         """With every derived tensor that the code has no name for replaced by its definition."""

@@ -112,7 +112,7 @@ def test_the_right_line_is_in_the_words_of_the_code() -> None:
     text, _ = changed("column_document", "np.dot(dL_dPredictions, hid_2.T)", "np.dot(hid_2, dL_dPredictions.T)")
     mistake = auditing.audit(text).first
     assert mistake is not None
-    assert mistake.right == "dL_dW3 = dL_dPredictions @ hid_2.T"
+    assert mistake.right == "dL_dW3 = np.dot(dL_dPredictions, hid_2.T)"
     text, _ = changed("row_document", "(A_2 - y) / m", "A_2 - y")
     mistake = auditing.audit(text).first
     assert mistake is not None
@@ -121,7 +121,7 @@ def test_the_right_line_is_in_the_words_of_the_code() -> None:
     text, _ = changed("row_document", "d_b1 = np.sum(d_Z1, axis=0, keepdims=True)", "d_b1 = d_Z1")
     mistake = auditing.audit(text).first
     assert mistake is not None
-    assert mistake.right == "d_b1 = d_Z1.sum(axis=0, keepdims=True)"
+    assert mistake.right == "d_b1 = np.sum(d_Z1, axis=0, keepdims=True)"
 
 
 def test_what_follows_from_a_mistake_is_not_another_one() -> None:
@@ -379,13 +379,57 @@ def test_of_a_sum_in_place_the_first_wrong_line_comes_first() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "old", "new", "right"),
+    [
+        ("column_document", "np.dot(W2.T, dL_hid_2)", "np.dot(W2, dL_hid_2)", None),
+        ("two_layer_dict", "dW2 = 1 / m * np.dot(dZ2, A1.T)", "dW2 = np.dot(dZ2, A1.T)", "dW2 = np.dot(dZ2, A1.T) / m"),
+        ("softmax_inplace", "dS /= N", "dS /= 1", "dS /= N"),
+        ("layer_classes", "self.db = grad.sum(axis=0)", "self.db = grad.mean(axis=0)", "self.db = grad.sum(axis=0)"),
+        ("softmax_row", "dW1 += reg * W1", "dW1 += 2 * reg * W1", "dW1 += reg * W1"),
+    ],
+)
+def test_the_right_line_in_place_of_the_wrong_one_makes_the_code_right(
+    name: str, old: str, new: str, right: str | None
+) -> None:
+    text, number = changed(name, old, new)
+    mistake = auditing.audit(text).first
+    assert mistake is not None
+    assert right in (None, mistake.right)
+    lines = text.splitlines()
+    wrong = lines[number - 1]
+    lines[number - 1] = wrong[: len(wrong) - len(wrong.lstrip())] + mistake.right
+    auditing.audit("\n".join(lines)).assert_ok()
+
+
+def test_what_cannot_be_read_at_a_line_is_not_in_the_right_one() -> None:
+    code = """
+import numpy as np
+X, W = np.random.randn(5, 3), np.random.randn(3, 2)
+def forward(W):
+    H = np.tanh(X @ W)
+    return np.sum(H ** 2){}
+def backward({}):
+    dZ = 2 * {} * (1 + {} ** 2)
+    return X.T @ dZ
+L{} = forward(W)
+dW = backward({})
+"""
+    kept = auditing.audit(code.format(", H", "A", "A", "A", ", B", "B")).first
+    assert kept is not None
+    assert kept.right == "dZ = 2 * A * (1 - A**2)"
+    lost = auditing.audit(code.format("", "W", "np.tanh(X @ W)", "np.tanh(X @ W)", "", "W")).first
+    assert lost is not None
+    assert lost.right == "dZ = 2 * np.tanh(X @ W) - 2 * np.tanh(X @ W)**2 * np.tanh(X @ W)"
+
+
 def test_two_mistakes_of_one_line_are_both_named() -> None:
     text, _ = changed("row_document", "d_b1 = np.sum(d_Z1, axis=0", "d_b1 = 2 * np.sum(d_A1, axis=0")
     first = auditing.audit(text).first
     assert first is not None
     assert first.kind == mistakes.FORGOTTEN
     assert first.evidence.endswith("as a further factor, and without a factor 2")
-    assert first.right == "d_b1 = d_Z1.sum(axis=0, keepdims=True)"
+    assert first.right == "d_b1 = np.sum(d_Z1, axis=0, keepdims=True)"
 
 
 def test_an_entry_at_a_fixed_place_is_there_on_all_data() -> None:
