@@ -119,7 +119,7 @@ def among(spec, chosen, *operands):
 
 TORCH_CUT = '''
 def cut(x, start, size):
-    """Entries of the last axes of x, from `start` on; outside of x there is 0."""
+    """Entries of the last axes of x, from `start` on; outside of x is 0."""
     ends = []
     for s, n, have in reversed([*zip(start, size, x.shape[2:])]):
         ends += [max(-s, 0), max(s + n - have, 0)]
@@ -131,7 +131,7 @@ def cut(x, start, size):
 
 TORCH_SYMMETRIC = '''
 def symmetric(size, start, reach, step):
-    """Whether windows that reach so far have as many zeros behind as in front."""
+    """Whether windows that reach so far have as many zeros on both sides."""
     ends = zip(size, start, reach, step)
     return all(s <= 0 and 0 <= n - 2 * s - far < a for n, s, far, a in ends)
 '''
