@@ -13,6 +13,7 @@ from indexprop.printing import WIDTH
 
 _STEP = "    "
 _LOOSEST = (
+    (" for ",),
     (", ",),
     (" if ", " else "),
     (" == ", " != ", " < ", " <= ", " > ", " >= "),
@@ -21,7 +22,7 @@ _LOOSEST = (
     (" + ", " - "),
     (" * ", " / ", " // ", " @ "),
 )
-_PIECE = re.compile(r'"[^"]*"|[\[({]|[\])}]|, | (?:if|else|//|[=!<>]=|[-+*/@&|<>]) |.', re.DOTALL)
+_PIECE = re.compile(r'"[^"]*"|[\[({]|[\])}]|, | (?:for|if|else|//|[=!<>]=|[-+*/@&|<>]) |.', re.DOTALL)
 
 
 def broken(source: str) -> str:
@@ -85,7 +86,11 @@ def _pieces(text: str) -> Iterator[tuple[str, int]]:
 
 
 def _cut(text: str) -> list[str]:
-    """An expression cut at its loosest operators outside brackets; every part but the first begins with one."""
+    """An expression cut at its loosest operators outside brackets; every part but the first begins with one. What
+    follows the `for` of a comprehension is one part: its commas are those of names.
+    """
+    if text.startswith("for "):
+        return [text]
     places: dict[str, list[int]] = {}
     depth = 0
     for piece, at in _pieces(text):

@@ -49,6 +49,7 @@ def joined(parts: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
         st.tuples(parts, signs, parts).map(lambda made: f"({''.join(made)})"),
         st.tuples(parts, signs, parts).map("".join),
         parts.map(lambda item: f"X_of_the_data[:, None, {item}].T"),
+        st.tuples(parts, parts).map(lambda made: f"[{made[0]} for s, n in zip({made[1]}, sizes) if n]"),
         st.tuples(parts, parts, parts).map(lambda made: f"({made[0]} if {made[1]} else {made[2]})"),
     )
 
