@@ -15,7 +15,8 @@ from fractions import Fraction
 
 from indexprop import codegen, dialects, ir, validation
 from indexprop.calculus import Gradient, Tangent, program_of
-from indexprop.codegen import ATOM, Axes, Code, Writer
+from indexprop.codegen import Writer
+from indexprop.codes import ATOM, Axes, Code, broadcast
 from indexprop.ir import Access, Call, Expr, Factor, Guard, Index, Number, Partial, Product, Program, Step, Sum, Term
 from indexprop.layouts import Arrangement, Derived, LayoutLike, arrange
 
@@ -212,7 +213,7 @@ class Fused(Writer):
                     rest = super().fraction([one for one in above if one not in used], below, want)
                     value_read = self.expression(value, want)
                     if len(used) < len(above) and not rest.number:
-                        axes = codegen.broadcast((rest, value_read), want)
+                        axes = broadcast((rest, value_read), want)
                         return Code(f"{call}({rest.text}, {value_read.text})", axes)
         return super().fraction(above, below, want)
 
@@ -225,7 +226,7 @@ class Fused(Writer):
             case "where", (Call(">", (x, ir.ZERO)), passed, ir.ZERO) if x in self.rectified:
                 codes = [self.expression(one, want) for one in (passed, x)]
                 if not any(code.number for code in codes):
-                    axes = codegen.broadcast(codes, want)
+                    axes = broadcast(codes, want)
                     return Code(f"torch.ops.aten.threshold_backward({codes[0].text}, {codes[1].text}, 0)", axes)
         return super().entry(function, arguments, want)
 

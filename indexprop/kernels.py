@@ -8,7 +8,7 @@ from dataclasses import replace
 from string import ascii_letters
 from typing import cast
 
-from indexprop.codegen import Code
+from indexprop.codes import Code
 from indexprop.graphs import Value
 from indexprop.ir import Guard
 from indexprop.workspaces import FIXED, Buffer, Place, Workspace

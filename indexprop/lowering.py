@@ -20,7 +20,8 @@ from typing import Any, cast
 from indexprop import ir, kernels, moving, printing
 from indexprop.breaking import broken
 from indexprop.calculus import Gradient, program_of
-from indexprop.codegen import Code, Writer, surroundings, title
+from indexprop.codegen import Writer, surroundings, title
+from indexprop.codes import Code
 from indexprop.dataflow import graph_of
 from indexprop.dialects import NUMPY
 from indexprop.graphs import Path, Scope, Tensor, Value

@@ -10,7 +10,7 @@ from string import ascii_letters
 from typing import Any, cast
 
 from indexprop import kernels
-from indexprop.codegen import Code
+from indexprop.codes import Code
 from indexprop.graphs import Value
 from indexprop.kernels import SLICED_FROM
 from indexprop.workspaces import Place, Workspace

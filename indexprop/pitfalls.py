@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from indexprop import ir, scattering, spelling
-from indexprop.codegen import ATOM, Writer
+from indexprop.codegen import Writer
+from indexprop.codes import ATOM
 from indexprop.formulas import applied, exchange, factor_expression, in_one_dimension, positive_first, without
 from indexprop.ir import Access, Apply, Call, Expr, Number, Size, Step, Sum
 from indexprop.listing import code

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from indexprop import ir, printing
-from indexprop.codegen import Code, Writer
+from indexprop.codegen import Writer
+from indexprop.codes import Code
 from indexprop.errors import MemoryProblem, Problem
 from indexprop.graphs import Graph, Value
 from indexprop.lifetimes import Lifetimes
