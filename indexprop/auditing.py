@@ -49,6 +49,9 @@ FOLLOWS = "follows from"
 CALLERS = (DROPPED,)
 """Mistakes of the line that calls a function, and not of the line in the function that computes the value."""
 
+STATE = re.compile(r"(prev|init)_\w+|\w+_?(prev|init)|[aAcChHsS]_?0")
+"""States that a recurrence starts with."""
+
 MISSING = "no gradient with respect to"
 
 
@@ -221,14 +224,18 @@ def of_script(
 
 def of_claims(recording: Recording, claims: Claims, name: str) -> Report:
     """The report on recorded code; a gradient that is kept in several places has to be right in all of them."""
+
+    def read(pairs: Mapping[str, str]) -> Report:
+        return of_recording(recording, claims.loss, pairs, name, claims.steps, asked=claims.asked)
+
     if claims.others:
         elsewhere = {**claims.pairs, **dict(claims.others)}
-        bad = wrong_tensors(of_recording(recording, claims.loss, elsewhere, name, claims.steps))
+        bad = wrong_tensors(read(elsewhere))
         pairs = {tensor: elsewhere[tensor] if tensor in bad else own for tensor, own in claims.pairs.items()}
         claims = replace(claims, pairs=pairs)
-    report = of_recording(recording, claims.loss, claims.pairs, name, claims.steps)
+    report = read(claims.pairs)
     for pairs, notes in () if report.ok else other_readings(recording.lifted, claims):
-        other = of_recording(recording, claims.loss, pairs, name, claims.steps)
+        other = read(pairs)
         if len(wrong_tensors(other)) < len(wrong_tensors(report)):
             missing = [note for note in report.notes if note.startswith(MISSING)]
             rest = [note for note in other.notes if not note.startswith(MISSING)]
@@ -267,7 +274,13 @@ def started_as(lifted: Lifted, loss: str, tensors: Iterable[str]) -> dict[str, s
 
 
 def of_recording(
-    recording: Recording, loss: str, pairs: Mapping[str, str], name: str, steps: Mapping[str, Update] | None = None
+    recording: Recording,
+    loss: str,
+    pairs: Mapping[str, str],
+    name: str,
+    steps: Mapping[str, Update] | None = None,
+    *,
+    asked: bool = True,
 ) -> Report:
     """The report on recorded code, with what excuses it."""
 
@@ -275,7 +288,7 @@ def of_recording(
         data = evidence.data_of(recording, pairs)
         seen = partial(scopes, recording)
         guarded = recording.guarded
-        return Audit(recording.lifted, data, loss, pairs, name, steps=steps, guarded=guarded, scopes=seen)
+        return Audit(recording.lifted, data, loss, pairs, name, steps=steps, guarded=guarded, asked=asked, scopes=seen)
 
     audit = audited()
     excused = [*excuses(recording, loss, pairs)] if audit.wrong else []
@@ -367,9 +380,12 @@ class Audit:
         *,
         steps: Mapping[str, Update] | None = None,
         guarded: bool = False,
+        asked: bool = True,
         scopes: Callable[[Iterable[Line]], Mapping[Line, list[Scope]]] | None = None,
     ) -> None:
         self.lifted = lifted
+        self.asked = asked
+        self.unfinished: list[str] = []
         self.steps = dict(steps or {})
         self.seen = scopes
         self.pairs = dict(pairs)
@@ -487,7 +503,32 @@ class Audit:
     @cached_property
     def wrong(self) -> list[str]:
         """The tensors whose gradient is wrong."""
-        return [tensor for tensor in self.pairs if not self.fine(tensor)]
+        wrong = [tensor for tensor in self.pairs if not self.fine(tensor)]
+        self.unfinished = [tensor for tensor in wrong if self.is_unfinished(tensor, wrong)]
+        return [tensor for tensor in wrong if tensor not in self.unfinished]
+
+    def is_unfinished(self, tensor: str, wrong: Container[str]) -> bool:
+        """Whether the gradient of data, which nobody asked for and nothing reads, only has the factor of the gradients
+        that it is made of, and the right gradients of parameters that are made of these as well do not have it.
+        """
+        name = self.pairs[tensor]
+        claim, batch = self.found.get(name), self.lifted.program.batch
+        word = self.ledger.display(tensor).rpartition(".")[2]
+        data = naming.DATA.fullmatch(word) or STATE.fullmatch(word)
+        if self.asked or not data or batch not in self.lifted.program.axes[tensor] or claim is None:
+            return False
+        if claim.tensor != tensor or claim.part is not None or claim.factor.number <= 0 or self.sign != ONE:
+            return False
+        others = {one: owner for one, owner in self.grads.items() if one != name}
+        if self.steps.keys() & self.grads.keys() - others.keys() or any(self.depends({name}, one) for one in others):
+            return False
+        if any(update.tensor == tensor for update in self.steps.values()):
+            return False
+        made = next(step for step in self.lines if step.name == name)
+        read = {access.tensor for access in made.reads} & self.found.keys()
+        fed = [owner for one, owner in others.items() if any(self.depends({source}, one) for source in read)]
+        same = all(self.found[source].factor == claim.factor for source in read)
+        return bool(fed) and same and not any(owner in wrong for owner in fed)
 
     def report(self) -> Report:
         wrong = self.wrong  # before anything is repaired, as is what every line was found to be
@@ -509,6 +550,12 @@ class Audit:
             where = f"{self.ledger.display(line)} differs from the derived gradient only where"
             held = f"is {kink:g}" if math.isfinite(kink) else "has several winners, which share evenly there"
             self.notes.append(f"{where} {self.ledger.readable(tensor)} {held}: a convention at a kink, no error")
+        for tensor in self.unfinished:
+            name, words = self.ledger.display(self.pairs[tensor]), show_factor(self.found[self.pairs[tensor]].factor)
+            self.notes.append(
+                f"{name} is {words} times the gradient of {self.ledger.readable(tensor)}, as what it is made of is; "
+                "nothing reads it here"
+            )
         left = [name for name in self.left_out() if name not in self.pairs.values()]
         if left:
             words = ", ".join(dict.fromkeys(self.ledger.display(name) for name in left))

@@ -40,7 +40,7 @@ SUFFIXES = (r"_grads?", r"_gradient", r"_delta", r"_error", r"_d", r"_?grad")
 class Claims:
     """What the code says: its loss, and for every tensor the line that claims to be its gradient; `others` claim the
     same, and are kept elsewhere. `steps` are the changes of parameters, by the lines that stand for them: the claims of
-    those that have no other; `bare` are the same without weight decay.
+    those that have no other; `bare` are the same without weight decay. `asked` tells that somebody named what to audit.
     """
 
     loss: str
@@ -48,6 +48,7 @@ class Claims:
     others: tuple[tuple[str, str], ...] = ()
     steps: Mapping[str, Update] = field(default_factory=dict)
     bare: Mapping[str, str] = field(default_factory=dict)
+    asked: bool = False
 
 
 class ClaimError(LiftError):
@@ -143,10 +144,10 @@ def prepare(
         )
     pairs = find_pairs(lifted, name, wanted=wrt is not None, given=grads is not None)
     if grads is not None:
-        return recording, Claims(name, pairs)
+        return recording, Claims(name, pairs, asked=True)
     known = lifted.program.input_names
     asked = known if wrt is None else [tensor for tensor in known if tensor in asked_for(lifted)]
-    lifted, claims = as_kept(lifted, Claims(name, pairs), asked)
+    lifted, claims = as_kept(lifted, Claims(name, pairs, asked=wrt is not None), asked)
     recording.lifted, claims = as_changed(lifted, claims, asked)
     if not claims.pairs:
         claims = replace(claims, pairs=the_only_one(lifted, name, asked))

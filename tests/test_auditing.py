@@ -442,3 +442,33 @@ def test_the_total_is_the_loss_and_not_a_part_of_it() -> None:
     code = "import numpy as np\nW, X = np.random.randn(3, 2), np.random.randn(5, 3)\n"
     code += "data_loss = np.sum((X @ W) ** 2)\nreg_loss = np.sum(W ** 2)\nloss = data_loss\ndW = 2 * X.T @ (X @ W)\n"
     auditing.audit(code).assert_ok()
+
+
+UNREAD = """import numpy as np
+np.random.seed(3)
+X, T = np.random.randn(4, 8), np.random.randn(3, 8)
+W = np.random.randn(3, 4)
+m = X.shape[1]
+Y = W @ X
+L = 0.5 * np.sum((Y - T) ** 2) / m
+dY = Y - T
+dW = dY @ X.T / m
+dX = W.T @ dY
+"""
+
+
+def test_a_gradient_of_data_that_nothing_reads_may_have_the_factor_that_comes_later() -> None:
+    report = auditing.audit(UNREAD)
+    report.assert_ok()
+    assert report.notes == ("dX is |b| times the gradient of X, as what it is made of is; nothing reads it here",)
+    assert report.entries[-1].verdict == auditing.SCALED
+    for text in (
+        UNREAD.replace("W.T @ dY", "2 * W.T @ dY"),
+        UNREAD.replace("W.T @ dY", "W.T @ dY * m"),
+        UNREAD.replace("dW = dY @ X.T / m", "dW = dY @ X.T"),
+        UNREAD.replace("dY = Y - T", "dY = (Y - T) / m").replace("X.T / m", "X.T").replace("W.T @ dY", "W.T @ dY * m"),
+        UNREAD + "X -= 0.1 * dX\n",
+        UNREAD.replace("X", "U"),  # no name of data
+    ):
+        assert not auditing.audit(text).ok
+    assert not auditing.audit(UNREAD, wrt="W, X").ok
