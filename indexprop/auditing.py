@@ -1005,8 +1005,9 @@ class Option:
     tables: list[Values]
 
 
-def shapes(column: Column) -> list[tuple[int, ...]]:
-    return [value.shape for value in column]
+def shapes(column: Column) -> list[tuple[int, ...] | None]:
+    """The shape on every draw; none where a line could not be computed after a repair of an earlier one."""
+    return [None if value is None else value.shape for value in column]
 
 
 def values_of(column: Column) -> tuple[bytes, ...]:

@@ -56,6 +56,8 @@ class Diagnosis:
         self.rest = ONE
 
     def classify(self) -> Finding:
+        if any(value is None for value in self.own):
+            return UNKNOWN, "the line cannot be computed once the lines before it are right", None
         for method in (
             self.by_factor, self.by_transposition, self.by_bound, self.by_sum, self.by_twice, self.by_parts,
             self.by_stale_value, self.by_term, self.by_local_derivative, self.by_inner_derivative, self.by_softmax,
@@ -80,8 +82,8 @@ class Diagnosis:
 
     def worst(self) -> str:
         own, right = self.own[0], self.right[0]
-        if own is None or own.shape != right.shape:
-            return f"the shape is {None if own is None else own.shape}, that of the gradient {right.shape}"
+        if own.shape != right.shape:
+            return f"the shape is {own.shape}, that of the gradient {right.shape}"
         return farthest(self.own, self.right, self.step)
 
     def is_right(self, step: Step) -> bool:

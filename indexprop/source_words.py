@@ -187,7 +187,7 @@ class Words:
         steps = validation.sized_indices(replace(self.program, inputs=self.given))
         before = {index for index, count in steps.items() if count < steps.get(root, 0)}
         for fact in self.program.facts:
-            if same[fact.index] == root and {same[index] for index in ir.count_indices(fact.value)} <= before:
+            if same.get(fact.index) == root and {same.get(index) for index in ir.count_indices(fact.value)} <= before:
                 return self.count(fact.value)
         for whole, parts in ir.group_sizes(self.program):
             if same[whole] == root and {same[part] for part in parts} <= before:

@@ -180,6 +180,7 @@ class Values(Record):
         if key.data.size and key.data.min() < 0:
             if key.name in self.given:
                 raise self.stop("positions are counted from the end", evidence=f"The smallest is {key.data.min()}.")
+            key.used = bool(key.name)
             key = Traced(self, key.data % size, key.axes, key.expr, raw=key.raw)
         if key.place is not None:
             fresh = {one: self.axes.new(self.axes.sizes[one], one) for one in key.axes if one is not None}

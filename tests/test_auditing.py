@@ -472,3 +472,35 @@ def test_a_gradient_of_data_that_nothing_reads_may_have_the_factor_that_comes_la
     ):
         assert not auditing.audit(text).ok
     assert not auditing.audit(UNREAD, wrt="W, X").ok
+
+
+IGNORED = """import numpy as np
+np.random.seed(0)
+X, W = np.random.randn(2, 4, 3), np.random.randn(3, 5)
+ts = np.array([[0, 2, 1, 4], [1, -1, 3, 2]])
+ignore = -1
+def forward(xs, ts):
+    n, t, v = xs.shape
+    mask = (ts != ignore).reshape(n * t)
+    xs = xs.reshape(n * t, v)
+    ts = ts.reshape(n * t)
+    xs = xs - xs.max(axis=1, keepdims=True)
+    ys = np.exp(xs)
+    ys /= ys.sum(axis=1, keepdims=True)
+    ls = np.log(ys[np.arange(n * t), ts])
+    ls *= mask
+    loss = -np.sum(ls) / mask.sum()
+    return loss, (ts, ys, mask, xs)
+loss, cache = forward(X @ W, ts)
+(ts, ys, mask, xs) = cache
+dx = ys
+dx[np.arange(8), ts] -= 1
+dx *= mask[:, np.newaxis]
+dx /= mask.sum()
+dW = np.einsum("bti,bto->io", X, dx.reshape(2, 4, 5))
+"""
+
+
+def test_positions_that_count_from_the_end_in_a_new_name_leave_no_traceback() -> None:
+    auditing.audit(IGNORED).assert_ok()
+    assert not auditing.audit(IGNORED.replace("dx *= mask", "dx *= 2 * mask")).ok

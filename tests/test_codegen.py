@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import indexprop as ip
-from indexprop import codegen, execution, ir, semantics, testing
+from indexprop import codegen, execution, ir, semantics, testing, validation
 from indexprop.errors import LayoutError, NameProblem, NotationError, SizeError, TypeProblem
 from indexprop.functions import TABLE
 
@@ -819,3 +819,18 @@ if __name__ == "__main__":
     GOLDEN.mkdir(exist_ok=True)
     for file, example, layout, style in golden_sources():
         (GOLDEN / file).write_text(golden_text(example, layout, style), encoding="utf-8")
+
+
+def test_a_line_alone_leaves_out_what_is_said_of_the_sizes_of_other_lines() -> None:
+    program = ip.parse(
+        "input D[s], x[b,g]\n"
+        "E[b,c] = 0 where |c| = |g| + 2\n"
+        "C[b,p] = D[(b p)] where |p| = |g| - 1\n"
+        "E[b,p+1] += C[b,p]\n"
+    )
+    facts = program.facts
+    alone = validation.assemble(program.steps[1:2], inputs=program.inputs, outputs=["C"], facts=facts)
+    D = np.arange(6.0)
+    np.testing.assert_array_equal(
+        execution.compile(alone, specialise=False).function(D=D, x=np.ones((2, 4)))["C"], D.reshape(2, 3)
+    )
