@@ -536,12 +536,14 @@ def _check_gradient(gradient: Gradient, arrays: Mapping[str, Any], layout: layou
         sizes = semantics.sizes_of(program, {name: value.shape for name, value in written.items()})
     else:
         sizes, written = _draw(program, seed)
-    result = execution.compile(gradient, layout)(**layouts.convert(written, to=layout, program=gradient))
-    claimed = _claimed_in(layout, gradient, result if gradient.seeds else result[1])
     exact_inputs = {
         name: array.astype(np.float64) if array.dtype.kind == "f" else array for name, array in written.items()
     }
-    forward = Forward(gradient, exact_inputs)
+    with np.errstate(all="ignore"):
+        forward = Forward(gradient, exact_inputs)
+    _finite({name: forward.values[name] for name in gradient.of}, written, program)
+    result = execution.compile(gradient, layout)(**layouts.convert(written, to=layout, program=gradient))
+    claimed = _claimed_in(layout, gradient, result if gradient.seeds else result[1])
     subject = Subject(
         forward.value,
         forward.analytic if not forward.obstacle else forward.obstacle,
@@ -562,6 +564,27 @@ def _check_gradient(gradient: Gradient, arrays: Mapping[str, Any], layout: layou
     )
     shown = tuple((index, sizes[index]) for index in program.indices if program.same_size[index] == index)
     return Report(tuple(rows), tuple(methods), shown, seed, tuple(gradient.values.items()))
+
+
+def _finite(outputs: Mapping[str, Array], arrays: Mapping[str, Array], program: Program) -> None:
+    """Raises CheckError where what is differentiated is no finite number: no difference of it says anything."""
+    import numpy as np
+
+    wrong = [name for name, value in outputs.items() if not np.all(np.isfinite(value))]
+    if not wrong:
+        return
+    found = []
+    for name, array in arrays.items():
+        if len(at := np.argwhere(~np.isfinite(array))):
+            place = ",".join(f"{index}={number}" for index, number in zip(program.axes[name], at[0], strict=True))
+            found.append(f"{name}[{place}] is {array[tuple(at[0])]}" if place else f"{name} is {array}")
+    raise CheckError(
+        Problem(
+            f"{' and '.join(wrong)} {'is no finite number' if len(wrong) == 1 else 'are no finite numbers'} here",
+            evidence=f"{'; '.join(found)}." if found else "All arrays are finite.",
+            way_out="Give arrays on which the program is finite: there is nothing to compare otherwise.",
+        )
+    )
 
 
 def _magnitudes(gradient: Gradient, arrays: Mapping[str, Array], claimed: Mapping[str, Array]) -> dict[str, Array]:

@@ -399,6 +399,22 @@ random inputs give no finite value
     )
 
 
+def test_numbers_that_are_not_finite_decide_nothing():
+    """The gradients are what they should be, and no difference of a loss that is nan says so."""
+    net = parse("Y[o] = W[o,i] X[i]", "L = sum[o](Y[o]^2)")
+    with pytest.raises(CheckError) as caught:
+        ip.check(net, W=np.ones((2, 3)), X=np.array([1.0, np.nan, np.inf]))
+    assert (
+        str(caught.value)
+        == """\
+L is no finite number here
+    X[i=1] is nan.
+    Give arrays on which the program is finite: there is nothing to compare otherwise."""
+    )
+    masked = parse("L = sum[i]([m[i]] X[i]^2)")
+    assert ip.check(masked, m=np.array([True, False, True]), X=np.array([1.0, np.nan, 2.0])).ok
+
+
 # --- of functions ---------------------------------------------------------------------------------
 
 
