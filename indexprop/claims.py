@@ -16,6 +16,7 @@ from indexprop.ir import Access, Program, Step
 from indexprop.keeping import HOLDS
 from indexprop.operands import Traced
 from indexprop.rewriting import LiftError, Line
+from indexprop.scopes import scopes
 from indexprop.tracing import Recording
 from indexprop.updates import Update
 from indexprop.values import flatten
@@ -149,6 +150,7 @@ def prepare(
     asked = known if wrt is None else [tensor for tensor in known if tensor in asked_for(lifted)]
     lifted, claims = as_kept(lifted, Claims(name, pairs, asked=wrt is not None), asked)
     recording.lifted, claims = as_changed(lifted, claims, asked)
+    claims = claims if claims.asked else as_meant(recording, claims)
     if not claims.pairs:
         claims = replace(claims, pairs=the_only_one(lifted, name, asked))
     if not claims.pairs:
@@ -377,6 +379,42 @@ def as_kept(lifted: Lifted, claims: Claims, asked: Container[str]) -> tuple[Lift
             pairs[tensor] = later.pop()
         others += [(tensor, name) for name in later]
     return lifted, replace(claims, pairs=pairs, others=tuple(others))
+
+
+def as_meant(recording: Recording, claims: Claims) -> Claims:
+    """The claims, where names inside a function mean what they are there: `dX` is no gradient of the data X in one
+    where X is something else.
+
+    Such a gradient is that of the other tensor, and is judged with what is computed from it, if anything is.
+    """
+    import numpy as np
+
+    lifted, pairs = recording.lifted, dict(claims.pairs)
+    spans = [
+        range(node.lineno, (node.end_lineno or node.lineno) + 1)
+        for node in ast.walk(ast.parse(recording.text))
+        if isinstance(node, ast.FunctionDef)
+    ]
+    shapes = {name: np.shape(value) for name, value in lifted.values.items()}
+    doubtful = {
+        tensor: lifted.lines[name]
+        for tensor, name in pairs.items()
+        if shapes[tensor] != shapes[name] or naming.DATA.fullmatch(lifted.names[tensor].rpartition(".")[2])
+        if any(lifted.lines[name].number in span for span in spans)
+    }
+    seen = scopes(recording, doubtful.values()) if doubtful else {}
+    forward = algebra.needed(lifted.program, (claims.loss,))
+    for tensor, line in doubtful.items():
+        name = pairs[tensor]
+        words = set(meanings(lifted.names[name].rpartition(".")[2]))
+        there = {other for scope in seen[line] for other, written in scope.tensors.items() if written in words}
+        fitting = [other for other in there & forward.axes.keys() if shapes[other] == shapes[name]]
+        if not there or tensor in there or (shapes[tensor] == shapes[name] and not fitting):
+            continue
+        del pairs[tensor]
+        if len(fitting) == 1 and not any(name in used_by(lifted.program, other) for other in pairs.values()):
+            pairs[fitting[0]] = name
+    return replace(claims, pairs=pairs)
 
 
 def moment_of(lifted: Lifted, forward: Program, tensor: str) -> keeping.Moment:

@@ -159,3 +159,31 @@ def test_places_are_compared_by_their_words() -> None:
         found = [*keeping.claiming(state, tensor, ("W", "W_2"), meanings, HOLDS)]
         assert [state[one] for one in found] == [gradient, gradient]
     assert keeping.spelled(path("net", "dW")) == "net['dW']"
+
+
+LOCAL = """import numpy as np
+np.random.seed(3)
+X, T, W = np.random.randn(6, 4), np.random.randn(6, 3), np.random.randn(4, 3)
+def scaled_backward(dout, X):
+    dX = 3 * dout * np.cos(X)
+    return dX
+Z = X @ W
+L = 0.5 * np.sum((3 * np.sin(Z) - T) ** 2)
+dZ = scaled_backward(3 * np.sin(Z) - T, Z)
+"""
+
+
+def test_a_name_in_a_function_means_what_it_is_there() -> None:
+    used = LOCAL + "dW = X.T @ dZ\n"
+    report = auditing.audit(used)
+    report.assert_ok()
+    assert report.pairs == (("W", "dW"),)
+    wrong = auditing.audit(used.replace("3 * dout", "2 * dout"))
+    assert wrong.first is not None
+    assert wrong.first.line.text.strip() == "dX = 2 * dout * np.cos(X)"
+    unused = auditing.audit(LOCAL)
+    unused.assert_ok()
+    assert unused.pairs == (("Z", "dX"),)
+    assert not auditing.audit(LOCAL.replace("3 * dout", "2 * dout")).ok
+    same = LOCAL.replace("dZ = scaled", "dX = scaled").replace("    dX", "    d").replace("return dX", "return d")
+    assert not auditing.audit(same).ok  # outside of functions X is X
