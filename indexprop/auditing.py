@@ -234,6 +234,15 @@ def of_claims(recording: Recording, claims: Claims, name: str) -> Report:
         pairs = {tensor: elsewhere[tensor] if tensor in bad else own for tensor, own in claims.pairs.items()}
         claims = replace(claims, pairs=pairs)
     report = read(claims.pairs)
+    if claims.whole and not report.ok:
+        bad = wrong_tensors(read({**claims.pairs, **claims.whole}))
+        whole = {tensor: name for tensor, name in claims.whole.items() if tensor in wrong_tensors(report) - bad}
+        if whole:
+            words = ", ".join(recording.lifted.names[claims.pairs[tensor]] for tensor in whole)
+            claims = replace(claims, pairs={**claims.pairs, **whole})
+            report = read(claims.pairs)
+            note = f"{words} leaves out a term that the step adds: together they are the gradient"
+            report = replace(report, notes=(*report.notes, note))
     for pairs, notes in () if report.ok else other_readings(recording.lifted, claims):
         other = read(pairs)
         if len(wrong_tensors(other)) < len(wrong_tensors(report)):

@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,8 @@ SUFFIXES = (r"_grads?", r"_gradient", r"_delta", r"_error", r"_d", r"_?grad")
 class Claims:
     """What the code says: its loss, and for every tensor the line that claims to be its gradient; `others` claim the
     same, and are kept elsewhere. `steps` are the changes of parameters, by the lines that stand for them: the claims of
-    those that have no other; `bare` are the same without weight decay. `asked` tells that somebody named what to audit.
+    those that have no other; `bare` are the same without weight decay, `whole` those that add it to a named gradient.
+    `asked` tells that somebody named what to audit.
     """
 
     loss: str
@@ -49,6 +51,7 @@ class Claims:
     others: tuple[tuple[str, str], ...] = ()
     steps: Mapping[str, Update] = field(default_factory=dict)
     bare: Mapping[str, str] = field(default_factory=dict)
+    whole: Mapping[str, str] = field(default_factory=dict)
     asked: bool = False
 
 
@@ -329,7 +332,7 @@ def as_changed(lifted: Lifted, claims: Claims, asked: Container[str]) -> tuple[L
     found = {tensor: one for tensor, one in updates.found(lifted, claims.loss, updating).items() if tensor in asked}
     adds = bool(found) and all(update.adds for update in found.values())
     numbers = [update.number for update in found.values() if not update.size]
-    pairs, steps, bare = dict(claims.pairs), {}, {}
+    pairs, steps, bare, whole = dict(claims.pairs), {}, {}, {}
     for tensor, update in found.items():
         update = update if update.size else update.over(min(numbers))
         lifted, name = updates.with_line(lifted, update, negative=not adds)
@@ -339,8 +342,22 @@ def as_changed(lifted: Lifted, claims: Claims, asked: Container[str]) -> tuple[L
             if update.decay:
                 lifted, bare[tensor] = updates.with_line(lifted, update, negative=not adds, whole=False)
                 steps[bare[tensor]] = update
+        elif adds_to(update, pairs[tensor]):
+            known = update.at(numbers_of(lifted, forward))
+            lifted, whole[tensor] = updates.with_line(lifted, known, negative=not adds)
     pairs = {tensor: pairs[tensor] for tensor in forward.input_names if tensor in pairs}
-    return lifted, replace(claims, pairs=pairs, steps=steps, bare=bare)
+    return lifted, replace(claims, pairs=pairs, steps=steps, bare=bare, whole=whole)
+
+
+def adds_to(update: Update, gradient: str) -> bool:
+    """Whether a change is a gradient and something else, such as weight decay."""
+    terms = (*update.terms, *update.decay)
+    return len(terms) > 1 and any(isinstance(term.body, Access) and term.body.tensor == gradient for term in terms)
+
+
+def numbers_of(lifted: Lifted, forward: Program) -> dict[str, Fraction]:
+    """The numbers of the code that the loss does not know by a name."""
+    return {name: Fraction(str(lifted.values[name])) for name in lifted.scalars if name not in forward.axes}
 
 
 def as_kept(lifted: Lifted, claims: Claims, asked: Container[str]) -> tuple[Lifted, Claims]:

@@ -51,6 +51,24 @@ class Update:
         terms, decay = ([replace(one, factor=one.factor * scale) for one in part] for part in (self.terms, self.decay))
         return replace(self, terms=tuple(terms), decay=tuple(decay), size=(f"{float(number):g}",))
 
+    def at(self, numbers: Mapping[str, Fraction]) -> Update:
+        """The change with numbers in place of their names."""
+
+        def known(expr: Expr) -> Expr:
+            if isinstance(expr, Access) and expr.tensor in numbers:
+                return ir.number(numbers[expr.tensor])
+            return ir.rebuild(expr, known)
+
+        terms, decay = (
+            tuple(
+                replace(made, factor=made.factor * term.factor)
+                for term in part
+                for made in [ir.term(term.bound, known(term.body))]
+            )
+            for part in (self.terms, self.decay)
+        )
+        return replace(self, terms=terms, decay=decay)
+
     def step(self, name: str, axes: Sequence[ir.Index], *, negative: bool, whole: bool = True) -> Step:
         """The change as a line, or what is taken away; without its decay, if it is not wanted whole."""
         scale = ir.Factor(Fraction(-1 if negative else 1))

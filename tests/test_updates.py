@@ -131,3 +131,26 @@ def test_a_step_that_is_no_number_times_something_claims_nothing() -> None:
         auditing.audit(code(lambda w, g: f"{w} -= lr * np.clip({g}, -1, 1)"))
     adam = 'd{0} = {1}\nv["{0}"] = mu * v["{0}"] + (1 - mu) * d{0} ** 2\n{0} -= lr * d{0} / (np.sqrt(v["{0}"]) + 1e-8)'
     auditing.audit(code(adam.format)).assert_ok()
+
+
+DECAY = """import numpy as np
+np.random.seed(3)
+X, T, W = np.random.randn(6, 4), np.random.randn(6, 3), np.random.randn(4, 3)
+lr, lam = 0.1, 0.2
+Y = X @ W
+L = np.sum((Y - T) ** 2) / 2 + 0.1 * np.sum(W ** 2)
+dW = X.T @ (Y - T)
+W -= lr * (dW + lam * W)
+"""
+
+
+def test_a_step_may_add_the_decay_of_the_loss_to_a_gradient() -> None:
+    for text in (DECAY, DECAY.replace("0.1 * np.sum(W", "lam / 2 * np.sum(W")):
+        report = auditing.audit(text)
+        report.assert_ok()
+        assert "dW leaves out a term that the step adds: together they are the gradient" in report.notes
+    for old, new in (("lam * W)", "2 * lam * W)"), ("(dW + lam * W)", "dW"), ("lam * W)", "lam * W / len(X))")):
+        assert not auditing.audit(DECAY.replace(old, new)).ok
+    halved = DECAY.replace("dW = X.T", "dW = 0.5 * X.T")
+    assert not auditing.audit(halved).ok
+    assert not auditing.audit(halved.replace("lam * W)", "lam / 2 * W)")).ok  # the same factor, in all of it
