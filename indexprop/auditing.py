@@ -363,7 +363,7 @@ def excuses(recording: Recording, loss: str, pairs: Container[str]) -> Iterator[
     if truths:
         names, hold = " and ".join(truths), "hold" if len(truths) > 1 else "holds"
         yield "truths", f"{names} {hold} zeros and ones only, and so on all data here: a mask times itself is the mask"
-    made, whole = recording.tracer.coded, recording.tracer.whole_numbers
+    made, whole = {*recording.tracer.coded, *recording.tracer.counted_beside}, recording.tracer.whole_numbers
     inputs = recording.lifted.program.input_names
     coded = [name for name in inputs if name in made or (name in whole and holds_truths(values[name]))]
     if coded:

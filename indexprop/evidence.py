@@ -505,6 +505,10 @@ def data_of(recording: Recording, wrt: Container[str] = ()) -> Callable[[int], V
         if seed > NEAR:
             near = variation.perturbed({name: lifted.values[name] for name in program.input_names}, seed)
             near |= {name: lifted.values[name] for name in made if name in near}
+            for name in recording.tracer.counted_beside if recording.coded else ():
+                old = lifted.values[name]
+                low, high = min(old.flat, default=0), max(old.flat, default=0)
+                near[name] = np.random.default_rng(seed).integers(low, high + 1, old.shape)
         else:
             plan = recording.plan(resized(lifted) and not recording.steady, seed, wrt if seed % 2 else ())
             near = {name: plan.arrays[origins[name]] for name in program.input_names if origins[name] in plan.arrays}

@@ -54,7 +54,8 @@ class Record:
     had first; `fills` those that start as one constant, `filled` the names of arrays that are one and no input,
     `changed` those that the code writes to, `constants` those that stay what they are. `positions` are the axes that
     data is read as positions of, `fixed` positions that the code spells out, `computed` those that it computes, from
-    `whole_numbers` among others; `made` is data that a function makes on its own. `scalars` are named numbers,
+    `whole_numbers` among others; those `counted_beside` are compared with the entries of `np.arange`, along an axis;
+    `made` is data that a function makes on its own. `scalars` are named numbers,
     `literals` plain integers; `path` are the choices that were made, `trips` the ranges of loops and `runs` the numbers
     of their passes. `stored` is the line that gave a word its value last, `moments` what the code held before a tensor
     was made that replaces an input, and at the end of functions and of the run.
@@ -86,6 +87,7 @@ class Record:
         self.computed: set[str] = set()
         self.made: set[str] = set()
         self.whole_numbers: set[str] = set()
+        self.counted_beside: dict[str, tuple[Traced, Index]] = {}
         self.literals: list[tuple[str, int, Index]] = []
         self.path: dict[tuple[int, bool], Branch] = {}
         self.loops: list[list[int]] = []

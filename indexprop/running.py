@@ -31,7 +31,7 @@ from indexprop.operands import INDEXED, METHODS, OPERATORS, RULES, Chosen, Dim, 
 from indexprop.operations import accumulated
 from indexprop.records import Branch, Plan
 from indexprop.rewriting import TRACER, Code, LiftError, Rewriter, lambda_of, name_of, public, stored_names, tree_of
-from indexprop.subscripts import counted, quotient
+from indexprop.subscripts import counted, narrow, quotient
 from indexprop.values import Values, flatten, plain
 from indexprop.writing import ancestry
 
@@ -153,8 +153,22 @@ class Tracer(Values):
     def compared(self, word: str, one: Any, other: Any) -> Any:
         name, function = COMPARED[word]
         if self.involved(one, other) and one is not None and other is not None:
+            self.count_beside(one, other)
+            self.count_beside(other, one)
             return self.apply(name, function, (one, other), {})
         return function(one, other)
+
+    def count_beside(self, numbers: Any, counts: Any) -> None:
+        """Whole numbers that are compared with `np.arange(n)`: labels with classes, lengths with positions."""
+        if not isinstance(numbers, Traced) or not isinstance(counts, Traced) or numbers.data.dtype.kind not in "iu":
+            return
+        if counts.raw:
+            made = [counts]
+        else:
+            made = [self.inputs[part.tensor] for part in ir.accesses(counts.expr) if part.tensor in self.inputs]
+        names = [part.tensor for part in ir.accesses(numbers.expr) if part.tensor in self.inputs]
+        if len(made) == 1 and isinstance(mark := made[0].place and narrow(made[0].place), str):
+            self.counted_beside.update((name, (made[0], mark)) for name in names if name not in self.coded)
 
     def get(self, place: int, owner: Any, name: str) -> Any:
         self.at(place)
@@ -795,6 +809,8 @@ class Tracer(Values):
         for names in (self.computed, self.made, self.fixed, self.whole_numbers):
             if old in names:
                 names.add(name)
+        if old in self.counted_beside:
+            self.counted_beside[name] = self.counted_beside.pop(old)
         value.name = name
         value.expr = Access(name, tuple(mark for mark in value.axes if mark is not None))
         self.aliases = {key: name if tensor == old else tensor for key, tensor in self.aliases.items()}

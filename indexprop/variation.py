@@ -39,6 +39,7 @@ def plan(
     axes, rng = record.axes, np.random.default_rng(seed)
     sizes = own_sizes(record) | (other_sizes(record, seed, larger) if resized else {})
     arrays = {}
+    counts = {value.name for value, _ in record.counted_beside.values()} if coded else ()
     left = {*record.constants, *record.computed, *(record.coded if coded else ())}
     for name, value in record.inputs.items():
         if name in left:
@@ -47,6 +48,8 @@ def plan(
         old = record.values[name]
         if name in record.fixed:
             drawn = old
+        elif name in counts:
+            drawn = np.arange(math.prod(shape)).reshape(shape)
         elif name in record.whole_numbers and coded and holds_truths(old):
             drawn = similar(old, shape, rng, True).astype(old.dtype)
         elif name in record.whole_numbers:
@@ -55,6 +58,10 @@ def plan(
             looked = [axes.find(mark) for mark in record.positions[name] if mark]
             limit = min((sizes[root] for root in looked if root in sizes), default=old.max(initial=0) + 1)
             drawn = rng.integers(0, limit, shape)
+        elif name in record.counted_beside and coded:
+            mark = record.counted_beside[name][1]
+            top = old.max(initial=0) + sizes[axes.find(mark)] - axes.sizes[axes.find(mark)]
+            drawn = rng.integers(min(old.min(initial=top), top), top + 1, shape)
         else:
             drawn = similar(old, shape, rng, truths, signed=name in signed)
         arrays[record.origins[name]] = drawn

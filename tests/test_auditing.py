@@ -292,6 +292,8 @@ P = S / S.sum(axis=1, keepdims=True)
 CODES = {
     "rows of the identity": "t = np.array([0, 2, 1, 2, 0, 0])\n"
     "L = -np.mean(np.log(P[np.arange(6), t]))\nY = np.eye(3)[t]\n",
+    "compared": "t = np.array([0, 2, 1, 2, 0, 0])\n"
+    "L = -np.mean(np.log(P[np.arange(6), t]))\nY = (np.arange(3) == t[:, None]).astype(float)\n",
     "written": "L = -np.log(P[2, 1]) / 6\nY = P.copy()\nY[2] = 0\nY[2, 1] = 1\n",
     "numbers of the code": "Y = np.array([[0, 1, 0], [1, 0, 0], [0, 0, 1], [1, 0, 0], [0, 0, 1], [0, 0, 1]])\n"
     "L = -np.mean(np.log(P[np.arange(6), np.argmax(Y, axis=1)]))\n",
@@ -504,3 +506,27 @@ dW = np.einsum("bti,bto->io", X, dx.reshape(2, 4, 5))
 def test_positions_that_count_from_the_end_in_a_new_name_leave_no_traceback() -> None:
     auditing.audit(IGNORED).assert_ok()
     assert not auditing.audit(IGNORED.replace("dx *= mask", "dx *= 2 * mask")).ok
+
+
+LENGTHS = """import numpy as np
+np.random.seed(5)
+X, T, w = np.random.randn(3, 5, 4), np.random.randn(3, 5), np.random.randn(4)
+lengths = np.array([5, 2, 3])
+mask = np.arange(5)[None, :] < lengths[:, None]
+y = X @ w
+L = 0.5 * np.sum(((y - T) ** 2)[mask]) / mask.sum()
+dy = np.where(mask, y - T, 0) / np.sum(lengths)
+dw = np.einsum("btd,bt->d", X, dy)
+"""
+
+
+def test_a_mask_and_the_lengths_that_it_is_made_of_belong_together() -> None:
+    """As many entries are true as the lengths say together; one off, or another sum, is found."""
+    right = auditing.audit(LENGTHS)
+    right.assert_ok()
+    assert "lengths and positions belong together in the code, and so on all data here" in right.notes
+    for old, new in (
+        ("np.sum(lengths)", "np.max(lengths)"), ("< lengths", "<= lengths"), ("np.where(mask, y - T, 0)", "(y - T)"),
+        ("np.sum(lengths)", "10"),
+    ):  # fmt: skip
+        assert not auditing.audit(LENGTHS.replace(old, new)).ok
