@@ -616,7 +616,8 @@ class Audit:
             reaching = [mistake.line for mistake in mistakes if self.depends({mistake.step.name}, step.name)]
             return Entry(line, step, FOLLOWS, causes=tuple(dict.fromkeys(reaching)))
         if claim is None:
-            return Entry(line, step, HELPER)
+            owner = next((self.grads[one.name] for one in self.lines if one.name in self.grads and puts(one, step)), "")
+            return Entry(line, step, PART, owner) if owner else Entry(line, step, HELPER)
         said = self.said[step.name]
         names = self.lifted.names
         if said and (
@@ -1035,6 +1036,12 @@ def scaled(step: Step) -> str:
             return access.tensor
         case _:
             return ""
+
+
+def puts(step: Step, other: Step) -> bool:
+    """Whether a line only puts another one where rows of a table are."""
+    bodies = [term.body for term in step.terms]
+    return step.operation == "+=" and bodies == [Access(other.name, other.target.slots)]
 
 
 def copied(step: Step) -> str:

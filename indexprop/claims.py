@@ -10,7 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from indexprop import algebra, ir, keeping, naming, updates, validation
+from indexprop import agreement, algebra, ir, keeping, naming, printing, updates, validation
 from indexprop.completion import Lifted
 from indexprop.errors import Problem
 from indexprop.ir import Access, Program, Step
@@ -153,6 +153,7 @@ def prepare(
     asked = known if wrt is None else [tensor for tensor in known if tensor in asked_for(lifted)]
     lifted, claims = as_kept(lifted, Claims(name, pairs, asked=wrt is not None), asked)
     recording.lifted, claims = as_changed(lifted, claims, asked)
+    recording.lifted, claims = as_rows(recording.lifted, claims)
     claims = claims if claims.asked else as_meant(recording, claims)
     if not claims.pairs:
         claims = replace(claims, pairs=the_only_one(lifted, name, asked))
@@ -396,6 +397,59 @@ def as_kept(lifted: Lifted, claims: Claims, asked: Container[str]) -> tuple[Lift
             pairs[tensor] = later.pop()
         others += [(tensor, name) for name in later]
     return lifted, replace(claims, pairs=pairs, others=tuple(others))
+
+
+def as_rows(lifted: Lifted, claims: Claims) -> tuple[Lifted, Claims]:
+    """The claims, where the gradient of the rows of a table that the loss reads, and that a step changes, is put where
+    these rows are: `W[at] -= lr * dW`.
+    """
+    import numpy as np
+
+    pairs = dict(claims.pairs)
+    for tensor, name in claims.pairs.items():
+        program = lifted.program
+        forward = algebra.needed(program, (claims.loss,))
+        reads = {access for step in forward.steps for access in step.reads if access.tensor == tensor}
+        access = reads.pop() if len(reads) == 1 else None
+        if access is None or not any(isinstance(slot, ir.Lookup) for slot in access.slots):
+            continue
+        indices = ir.slot_indices(access)
+        sizes = [lifted.sizes[program.same_size[index]] for index in indices]
+        changes = [step for step in program.steps if lifted.names[step.name] == lifted.names[tensor]]
+        if not any(
+            step.target.slots == access.slots and name in (one.tensor for one in step.reads) for step in changes
+        ):
+            continue
+        if tuple(sizes) != np.shape(lifted.values[name]) or tuple(sizes) == np.shape(lifted.values[tensor]):
+            continue
+        rows = ir.fresh(f"{tensor}.rows", program.axes)
+        places = ir.rename_access(access, dict(zip(indices, program.axes[name], strict=True)), {})
+        steps = [
+            Step(Access(rows, program.axes[tensor]), (ir.term((), ir.ZERO),)),
+            Step(Access(rows, places.slots), (ir.term((), Access(name, program.axes[name])),), "+="),
+        ]
+        at = next(number for number, step in enumerate(program.steps, 1) if step.name == name)
+        program = validation.assemble(
+            [*program.steps[:at], *steps, *program.steps[at:]],
+            inputs=program.inputs,
+            outputs=[*program.outputs, rows],
+            batch=program.batch,
+            facts=program.facts,
+        )
+        given = {one: lifted.squeezed(one, lifted.values[one]) for one in program.input_names}
+        note = f"{lifted.names[name]} is taken for the gradient of {printing.format_expr(access)}"
+        lifted = replace(
+            lifted,
+            program=program,
+            lines={**lifted.lines, rows: lifted.lines[name]},
+            makers={**lifted.makers, rows: lifted.makers[name]},
+            layout={**lifted.layout, rows: lifted.layout[tensor]},
+            values={**lifted.values, rows: agreement.everything(program)(**given)[rows]},
+            names={**lifted.names, rows: rows},
+            notes=(*lifted.notes, note),
+        )
+        pairs[tensor] = rows
+    return lifted, replace(claims, pairs=pairs)
 
 
 def as_meant(recording: Recording, claims: Claims) -> Claims:

@@ -358,6 +358,29 @@ def test_wrong_gradients_of_rows_of_a_table_are_named_without_a_traceback() -> N
     assert report.first.line.number == 7
 
 
+ROWS = """import numpy as np
+np.random.seed(1)
+W, x = np.random.randn(6, 4), np.random.randn(4, 5)
+t, at = np.random.randn(3, 5), np.array([1, 2, 5])
+D = W[at] @ x - t
+L = np.sum(D ** 2) / 2
+dW = D @ x.T
+W[at] -= 0.1 * dW
+"""
+
+
+def test_the_gradient_of_rows_is_compared_at_these_rows() -> None:
+    report = auditing.audit(ROWS)
+    report.assert_ok()
+    assert report.notes[-1].startswith("dW is taken for the gradient of W[at[")
+    assert [entry.verdict for entry in report.entries] == [auditing.PART, auditing.RIGHT, auditing.RIGHT]
+    assert not auditing.audit(ROWS.partition("W[at] -=")[0]).ok  # not the gradient of W, and put nowhere
+    for wrong in ("2 * D @ x.T", "D @ x.T + 0.1 * W[at]", "D[::-1] @ x.T", "np.tanh(D) @ x.T"):
+        report = auditing.audit(ROWS.replace("D @ x.T", wrong))
+        assert report.first is not None
+        assert report.first.line.number == 7
+
+
 def test_a_symmetric_parameter_is_no_excuse_for_a_transpose() -> None:
     code = "import numpy as np\nx = np.array([1.0, 2.0])\nW = np.array([[2.0, 1.0], [1.0, 3.0]])\n"
     code += "z = W @ x\nL = np.sum((W @ z) ** 2)\nu = 2 * W @ z\ndz = W @ u\ndW = np.outer(u, z) + np.outer(dz, x)\n"
