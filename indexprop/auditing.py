@@ -312,6 +312,15 @@ def of_recording(
             better = other.report()
             if fewer or len(unclassed(better)) < len(unclassed(report)):
                 audit, report = other, better
+    labels = [pair for pair in excused if pair[0] == "truths"]
+    sizes = [pair for pair in excused if pair[0] == "steady"]
+    if audit.wrong and labels and sizes:  # `(p - y) / 6` needs both
+        recording.truths = recording.steady = True
+        other = audited()
+        recording.truths = recording.steady = False
+        if not other.wrong:
+            other.excuse = f"{labels[0][1]}; it {sizes[0][1]}"
+            report = other.report()
     return report
 
 
@@ -360,9 +369,16 @@ def excuses(recording: Recording, loss: str, pairs: Container[str]) -> Iterator[
         )
     values = recording.lifted.values
     truths = [name for name in forward.input_names if holds_truths(values[name])]
+    signs = [name for name in evidence.sign_inputs(recording.lifted, pairs) if name in forward.input_names]
+    said = []
     if truths:
         names, hold = " and ".join(truths), "hold" if len(truths) > 1 else "holds"
-        yield "truths", f"{names} {hold} zeros and ones only, and so on all data here: a mask times itself is the mask"
+        said.append(f"{names} {hold} zeros and ones only, and so on all data here: a mask times itself is the mask")
+    if signs:
+        names, hold = " and ".join(signs), "hold" if len(signs) > 1 else "holds"
+        said.append(f"{names} {hold} -1 and 1 only, and so on all data here")
+    if said:
+        yield "truths", "; ".join(said)
     made, whole = {*recording.tracer.coded, *recording.tracer.counted_beside}, recording.tracer.whole_numbers
     inputs = recording.lifted.program.input_names
     coded = [name for name in inputs if name in made or (name in whole and holds_truths(values[name]))]

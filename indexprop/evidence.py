@@ -515,6 +515,8 @@ def data_of(recording: Recording, wrt: Container[str] = ()) -> Callable[[int], V
             if missing := [name for name in program.input_names if name not in near]:  # what the code makes itself
                 _, other = recording.record(plan)
                 near |= {name: other.values[name] for name in missing}
+        if recording.truths:
+            near |= {name: np.where(near[name] > 0, 1.0, -1.0) for name in sign_inputs(lifted, wrt)}
         if recording.symmetric:
             near |= {name: variation.mirrored(near[name]) for name in symmetric_inputs(lifted)}
         return {
@@ -545,6 +547,18 @@ def holds_sizes(lifted: Lifted, steps: Iterable[Step]) -> bool:
 def symmetric_inputs(lifted: Lifted) -> list[str]:
     """The square arrays of the code that are their own transposes, and more than a diagonal: a graph, a covariance."""
     return [name for name in lifted.program.input_names if variation.is_symmetric(lifted.values[name])]
+
+
+def sign_inputs(lifted: Lifted, wrt: Container[str]) -> list[str]:
+    """The rows or columns of data that hold nothing but -1 and 1, and both: labels of two classes."""
+    import numpy as np
+
+    def holds_signs(array: Array) -> bool:
+        return array.size == max(array.shape, default=0) and {*array.flat} == {-1, 1}
+
+    positions = lifted.program.positions
+    names = (name for name in lifted.program.input_names if name not in wrt and name not in positions)
+    return [name for name in names if holds_signs(np.asarray(lifted.values[name]))]
 
 
 def without_guards(program: Program) -> Program:

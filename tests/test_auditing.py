@@ -553,3 +553,39 @@ def test_a_mask_and_the_lengths_that_it_is_made_of_belong_together() -> None:
         ("np.sum(lengths)", "10"),
     ):  # fmt: skip
         assert not auditing.audit(LENGTHS.replace(old, new)).ok
+
+
+LABELS = """import numpy as np
+np.random.seed(54)
+X, w = np.random.randn(6, 4), np.random.randn(4)
+y = np.array([{}])
+f = X @ w
+p = 1 / (1 + np.exp(-f))
+L = np.mean({})
+dw = X.T @ {}
+"""
+
+
+@pytest.mark.parametrize(
+    ("values", "loss", "right", "wrong", "said"),
+    [
+        (
+            "0, 1, 0, 1, 1, 0", "np.where(y == 1, -np.log(p), -np.log(1 - p))", "(p - y) / 6",
+            ("(p - y)", "(p + y) / 6", "(y - p) / 6", "(p - y * y) / 5", "(p - 1) / 6"), "y holds zeros and ones only",
+        ),
+        (
+            "-1, 1, -1, 1, 1, -1", "np.log(1 + np.exp(-y * f))", "(p - (y + 1) / 2) / 6",
+            ("(p - y) / 6", "(p - (y + 1) / 2)", "(p - (1 - y) / 2) / 6", "(p - 1) / 6"), "y holds -1 and 1 only",
+        ),
+    ],
+)  # fmt: skip
+def test_labels_of_two_classes_hold_their_two_values_on_all_data(
+    values: str, loss: str, right: str, wrong: tuple[str, ...], said: str
+) -> None:
+    report = auditing.audit(LABELS.format(values, loss, right))
+    report.assert_ok()
+    assert any(note.startswith(said) and "sizes of the code" in note for note in report.notes)
+    for other in wrong:
+        assert not auditing.audit(LABELS.format(values, loss, other)).ok
+    parameter = "import numpy as np\nX, w = np.eye(3, 2), np.array([-1.0, 1.0])\nL = np.sum(w**4) + np.sum(X @ w)\n"
+    assert not auditing.audit(parameter + "dw = 4 * w + X.sum(axis=0)\n").ok
