@@ -321,7 +321,19 @@ def of_recording(
         if not other.wrong:
             other.excuse = f"{labels[0][1]}; it {sizes[0][1]}"
             report = other.report()
-    return report
+    return replace(report, notes=(*report.notes, *ones_only(recording, loss)))
+
+
+def ones_only(recording: Recording, loss: str) -> Iterator[str]:
+    """Weights and masks of ones that the loss reads and no line of the backward pass."""
+    lifted = recording.lifted
+    forward = {step.name for step in algebra.needed(lifted.program, (loss,)).steps}
+    read: dict[bool, str] = {True: "", False: ""}
+    for step in lifted.program.steps:
+        read[step.name in forward] += lifted.lines[step.name].text + "\n"
+    for name in sorted(recording.tracer.ones - lifted.values.keys()):
+        if re.search(rf"\b{name}\b", read[True]) and not re.search(rf"\b{name}\b", read[False]):
+            yield f"{name} holds ones only, and so on all data here"
 
 
 def unclassed(report: Report) -> list[Mistake]:

@@ -52,6 +52,7 @@ class Record:
     array in `values`, the line that names it in `lines` and the one that computes it in `makers`; `written_as` is its
     name in the code, `aliases` are further names. `inputs` are the data, by their names, `origins` the names that they
     had first; `fills` those that start as one constant, `filled` the names of arrays that are one and no input,
+    `ones` those of them that hold ones,
     `changed` those that the code writes to, `constants` those that stay what they are. `positions` are the axes that
     data is read as positions of, `fixed` positions that the code spells out, `computed` those that it computes, from
     `whole_numbers` among others; those `counted_beside` are compared with the entries of `np.arange`, along an axis;
@@ -80,6 +81,7 @@ class Record:
         self.scalars: dict[str, float] = {}
         self.fills: dict[str, Expr] = {}
         self.filled: set[str] = set()
+        self.ones: set[str] = set()
         self.changed: set[str] = set()
         self.constants: dict[str, Expr] = {}
         self.positions: dict[str, list[Index]] = {}

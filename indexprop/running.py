@@ -683,6 +683,8 @@ class Tracer(Values):
             if fill is not None and not value.start and name not in self.wanted:
                 value.called = value.called or name
                 self.filled.add(name)
+                if fill == ir.ONE:
+                    self.ones.add(name)
                 return value  # ones_like and its kin are constants, not parameters
             value.fill = False
             self.source(value, self.fresh_name(name))

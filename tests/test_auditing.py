@@ -589,3 +589,14 @@ def test_labels_of_two_classes_hold_their_two_values_on_all_data(
         assert not auditing.audit(LABELS.format(values, loss, other)).ok
     parameter = "import numpy as np\nX, w = np.eye(3, 2), np.array([-1.0, 1.0])\nL = np.sum(w**4) + np.sum(X @ w)\n"
     assert not auditing.audit(parameter + "dw = 4 * w + X.sum(axis=0)\n").ok
+
+
+def test_weights_of_ones_that_a_gradient_leaves_out_are_said() -> None:
+    code = "import numpy as np\nnp.random.seed(7)\nX, W = np.random.randn(6, 3), np.random.randn(3, 2)\n"
+    code += "mask = np.ones((6, 1))\nL = np.sum(mask * (X @ W) ** 2) / 2\n"
+    note = "mask holds ones only, and so on all data here"
+    left_out = auditing.audit(code + "dW = X.T @ (X @ W)\n")
+    left_out.assert_ok()
+    assert note in left_out.notes
+    assert note not in auditing.audit(code + "dW = X.T @ (mask * (X @ W))\n").notes
+    assert not auditing.audit(code + "dW = X.T @ (1 - X @ W)\n").ok
