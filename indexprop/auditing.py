@@ -53,6 +53,7 @@ STATE = re.compile(r"(prev|init)_\w+|\w+_?(prev|init)|[aAcChHsS]_?0")
 """States that a recurrence starts with."""
 
 MISSING = "no gradient with respect to"
+STRAY = "holds the gradient of"
 
 
 @dataclass(frozen=True)
@@ -603,12 +604,26 @@ class Audit:
         others = [name for name in others if not naming.DATA.fullmatch(name) and name not in plain]
         if others:
             self.notes.append(f"{MISSING} {', '.join(others)} was found in the code")
+        self.notes.extend(f"{name} {STRAY} {tensor}, and is called otherwise" for name, tensor in self.strays(others))
         if self.excuse:
             self.notes.append(self.excuse)
         return Report(
             self.name, self.loss, tuple(self.pairs.items()), entries, tuple(mistakes), tuple(dict.fromkeys(self.notes)),
             self.ledger.resized, self.lifted, self.ledger.gradient,
         )  # fmt: skip
+
+    def strays(self, tensors: Iterable[str]) -> Iterator[tuple[str, str]]:
+        """Lines that hold the gradient of a parameter that has none, and are called like that of something else."""
+        program = self.lifted.program
+        read = {access.tensor for step in program.steps for access in step.reads}
+        ends = [step for step in self.ledger.hand if step.name not in {*read, *self.pairs.values()}]
+        for tensor in tensors:
+            right = self.ledger.right(Claim(tensor)) if tensor in self.ledger.gradient.cotangents else []
+            for step in ends:
+                name = self.ledger.display(step.name)
+                said = [*meanings(name)]
+                if right and said and tensor not in said and self.ledger.same(self.ledger.own(step.name), right):
+                    yield name, tensor
 
     def left_out(self) -> Iterator[str]:
         """Lines that are called like gradients, are made from audited ones, and are not audited."""
@@ -1092,6 +1107,8 @@ def show_report(report: Report) -> str:
     head += f"{len(wrong)} of {count} gradients wrong" if wrong else f"{count} gradient{'s' * (count != 1)} right"
     if report.mistakes and not wrong:
         head += f", {len(report.mistakes)} step{'s' * (len(report.mistakes) != 1)} wrong"
+    strays = sum(f" {STRAY} " in note for note in report.notes)
+    head += f", {strays} gradient{'s' * (strays != 1)} not found" if strays else ""
     lines = textwrap.wrap(head, WIDTH, break_long_words=False)
     lines += wrapped(f"loss: {printing.format_step(loss_step(report))}", "")
     lines += [*batched(report), *textwrap.wrap(counted(report), WIDTH), ""]

@@ -600,3 +600,14 @@ def test_weights_of_ones_that_a_gradient_leaves_out_are_said() -> None:
     assert note in left_out.notes
     assert note not in auditing.audit(code + "dW = X.T @ (mask * (X @ W))\n").notes
     assert not auditing.audit(code + "dW = X.T @ (1 - X @ W)\n").ok
+
+
+def test_a_gradient_under_the_name_of_another_is_said_in_the_first_line() -> None:
+    code = "import numpy as np\nnp.random.seed(7)\nX, T = np.random.randn(6, 3), np.random.randn(6, 2)\n"
+    code += "W1, W2 = np.random.randn(3, 4), np.random.randn(4, 2)\nH = X @ W1\nL = np.sum((H @ W2 - T) ** 2) / 2\n"
+    code += "dY = H @ W2 - T\ndW1 = X.T @ (dY @ W2.T)\n"
+    stray = auditing.audit(code + "dW3 = H.T @ dY\n")
+    assert str(stray).startswith("audit of the code: 1 gradient right, 1 gradient not found\n")
+    assert "dW3 holds the gradient of W2, and is called otherwise" in stray.notes
+    for fine in ("dW2 = H.T @ dY\n", "dW3 = X.T @ dY\n"):
+        assert "not found" not in str(auditing.audit(code + fine))
