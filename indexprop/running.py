@@ -1115,10 +1115,13 @@ def _member(module: Any, path: str) -> Any:
 
 
 def _label(function: Any) -> str:
-    module = getattr(function, "__module__", "") or ""
+    """What the code calls a function: `np.floor`, whose module numpy tells since 2.1, `math.floor`."""
+    import numpy as np
+
+    name = getattr(function, "__name__", type(function).__name__)
+    module = getattr(function, "__module__", "") or ("numpy" if getattr(np, name, None) is function else "")
     module = re.sub(r"\._\w+", "", re.sub(r"^numpy\b", "np", module))
-    prefix = f"{module}." if module and module != "builtins" else ""
-    return f"{prefix}{getattr(function, '__name__', type(function).__name__)}"
+    return f"{module}.{name}" if module and module != "builtins" else name
 
 
 class Answering:
