@@ -126,11 +126,11 @@ class Names:
                 met = [access for access in ir.accesses(term.body) if bound & set(access.names)]
                 features = [access for access in met if FEATURES.fullmatch(access.tensor)]
                 if len(features) == 1 and len(met) == 2 and all(access.tensor in self.record.inputs for access in met):
-                    for mark in filter(None, features[0].names):  # X meets a weight: what stays is the batch
+                    for mark in plain_slots(features[0]):  # X meets a weight: what stays is the batch
                         scores[self.axes.find(mark)] += 2 * (mark in step.target.names)
                 if any(access.tensor in self.record.inputs for access in met):
                     for access in met:
-                        for mark in filter(None, access.names) if access.tensor not in self.record.inputs else ():
+                        for mark in plain_slots(access) if access.tensor not in self.record.inputs else ():
                             scores[self.axes.find(mark)] += mark in step.target.names
         best = max(order, key=lambda root: scores[root], default=None)
         return best if best is not None and scores[best] >= 2 else None
@@ -278,3 +278,8 @@ def comments(record: Record) -> dict[str, tuple[Index, ...]]:
             if len(words) == len(record.tensors[name]) and len(set(words)) == len(words):
                 found[name] = words
     return found
+
+
+def plain_slots(access: ir.Access) -> list[Index]:
+    """The axes of an access that stand in a slot by themselves."""
+    return [slot for slot in access.slots if isinstance(slot, str)]
