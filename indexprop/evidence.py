@@ -104,8 +104,10 @@ class Ledger:
 
     def drawn(self, data: Callable[[int], Values]) -> Iterator[Draw]:
         """Draws at which the program runs and its gradients are numbers: an entry at a fixed place may not be there at
-        small sizes, and a root of what is positive in the code is none on all data.
+        small sizes, and a root of what is positive in the code is none on all data. A few are passed over where the
+        loss is flat, and its gradients are rounding.
         """
+        patience = DRAWS
         for seed in range(1, LAST + 1):
             try:
                 draw = self.calm(data(seed))
@@ -114,6 +116,9 @@ class Ledger:
                     raise
                 continue
             if self.is_finite(draw):
+                if patience and self.is_flat(draw):
+                    patience -= 1
+                    continue
                 self.resized &= seed <= NEAR and draw.sizes != self.lifted.sizes
                 yield draw
         raise LiftError(Problem("the loss or its gradients are no finite numbers, on no data that was drawn"))
@@ -123,6 +128,19 @@ class Ledger:
 
         names = [self.loss, *(self.gradient.cotangents[name] for name in self.wrt)]
         return all(bool(np.all(np.isfinite(draw.derived[name]))) for name in names)
+
+    def is_flat(self, draw: Draw) -> bool:
+        """Whether all gradients are nothing beside what they are computed from."""
+        import numpy as np
+
+        largest = {
+            name: float(np.max(np.abs(draw.derived[derived]), initial=0.0))
+            for name, derived in self.gradient.cotangents.items()
+            if derived in draw.derived
+        }
+        finite = [value for value in largest.values() if math.isfinite(value)]
+        asked = [largest[name] for name in self.wrt if name in largest]
+        return max(asked, default=0.0) <= 1e-9 * max(finite, default=0.0)
 
     def calm(self, inputs: Values) -> Draw:
         """A draw; where the derived gradients overflow, as at saturated activations, with smaller numbers."""

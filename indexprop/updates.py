@@ -99,7 +99,7 @@ def found(lifted: Lifted, loss: str, updating: Sequence[str]) -> dict[str, Updat
     sizes = step_sizes(lifted, forward)
     made: dict[str, Update] = {}
     for name in updating:
-        if any(isinstance(slot, ir.Lookup) for slot in steps[name].target.slots):  # of some rows only
+        if "" in steps[name].target.names:  # of some rows or entries only
             continue
         reads = {access.tensor for access in steps[name].reads}
         word = lifted.names[name].rpartition(".")[2]

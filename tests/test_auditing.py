@@ -611,3 +611,26 @@ def test_a_gradient_under_the_name_of_another_is_said_in_the_first_line() -> Non
     assert "dW3 holds the gradient of W2, and is called otherwise" in stray.notes
     for fine in ("dW2 = H.T @ dY\n", "dW3 = X.T @ dY\n"):
         assert "not found" not in str(auditing.audit(code + fine))
+
+
+SATURATED = """import numpy as np
+np.random.seed(22)
+x, W = np.random.randn(24), np.random.randn(24, 3)
+Z = 6 * x @ W
+P = np.exp(Z) / np.sum(np.exp(Z))
+L = -np.log(P[1])
+dP = np.zeros(3)
+dP[1] = -1 / P[1]
+S = np.sum(np.exp(Z))
+local = -np.exp(Z[1]) * np.exp(Z) / S ** 2
+local[1] = np.exp(Z[1]) * (S - np.exp(Z[1])) / S ** 2
+dW = np.outer(x, 6 * dP[1] * local)
+"""
+
+
+def test_data_on_which_all_gradients_are_rounding_decides_nothing() -> None:
+    report = auditing.audit(SATURATED)
+    report.assert_ok()
+    assert report.notes == ()
+    assert not auditing.audit(SATURATED.replace("S - np.exp(Z[1])", "S + np.exp(Z[1])")).ok
+    assert not auditing.audit(SATURATED.replace("-1 / P[1]", "-2 / P[1]")).ok
