@@ -7,6 +7,7 @@ line is the first one whose *repair* makes gradients right that were wrong, and 
 
 from __future__ import annotations
 
+import ast
 import itertools
 import math
 import re
@@ -22,7 +23,18 @@ from typing import Any, overload
 from indexprop import algebra, evidence, ir, judging, naming, numerics, pairs, printing, reruns
 from indexprop.agreement import close
 from indexprop.calculus import Gradient
-from indexprop.claims import MAIN, ClaimError, Claims, find_loss, find_pairs, first_pass, meanings, prepare, said_by
+from indexprop.claims import (
+    MAIN,
+    ClaimError,
+    Claims,
+    before_second,
+    find_loss,
+    find_pairs,
+    first_pass,
+    meanings,
+    prepare,
+    said_by,
+)
 from indexprop.completion import Lifted
 from indexprop.errors import CheckError, Problem
 from indexprop.evidence import MINUS, ONE, Claim, Column, Ledger, Notated, Values, fits, show_factor, without_guards
@@ -322,19 +334,40 @@ def of_recording(
         if not other.wrong:
             other.excuse = f"{labels[0][1]}; it {sizes[0][1]}"
             report = other.report()
-    return replace(report, notes=(*report.notes, *ones_only(recording, loss)))
+    return replace(report, notes=(*report.notes, *held(recording, loss)))
 
 
-def ones_only(recording: Recording, loss: str) -> Iterator[str]:
-    """Weights and masks of ones that the loss reads and no line of the backward pass."""
+def held(recording: Recording, loss: str) -> Iterator[str]:
+    """What no data here shows: weights and masks of ones that the loss reads and no line of the backward pass, numbers
+    that are zero, and later passes of a loop.
+    """
     lifted = recording.lifted
-    forward = {step.name for step in algebra.needed(lifted.program, (loss,)).steps}
+    program = algebra.needed(lifted.program, (loss,))
+    forward = {step.name for step in program.steps}
     read: dict[bool, str] = {True: "", False: ""}
     for step in lifted.program.steps:
         read[step.name in forward] += lifted.lines[step.name].text + "\n"
+    for name in zeros(recording.text):
+        if re.search(rf"\b{name}\b", read[True] + read[False]) and name not in lifted.values:
+            yield f"{name} is 0, and so on all data here"
+    hand = [step.name for step in lifted.program.steps if step.name not in forward]
+    if sum(1 for _ in before_second(lifted, program, hand)) < len(lifted.program.steps):
+        yield "the first pass of the loop is audited, and no later one"
     for name in sorted(recording.tracer.ones - lifted.values.keys()):
         if re.search(rf"\b{name}\b", read[True]) and not re.search(rf"\b{name}\b", read[False]):
             yield f"{name} holds ones only, and so on all data here"
+
+
+def zeros(text: str) -> list[str]:
+    """The names that a script gives the number 0.0, once, and no other value."""
+    given: Counter[str] = Counter()
+    zero: list[str] = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            given[node.id] += 1
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and repr(node.value.value) == "0.0":
+            zero += [target.id for target in node.targets if isinstance(target, ast.Name)]
+    return [name for name in dict.fromkeys(zero) if given[name] == 1]
 
 
 def unclassed(report: Report) -> list[Mistake]:

@@ -613,6 +613,19 @@ def test_a_gradient_under_the_name_of_another_is_said_in_the_first_line() -> Non
         assert "not found" not in str(auditing.audit(code + fine))
 
 
+def test_what_no_data_shows_is_said() -> None:
+    """A penalty times 0 may have any gradient, and of a loop the first pass is audited."""
+    code = SCALED.format(start="reg = 0.0").replace("/ 6\n", "/ 6 + reg * np.sum(W ** 2)\n")
+    code += "dW = 2 * X.T @ (Y - T) / 6 + reg * W\n"
+    report = auditing.audit(code)
+    report.assert_ok()
+    assert "reg is 0, and so on all data here" in report.notes
+    assert not auditing.audit(code.replace("0.0", "0.5")).ok
+    loop = SCALED.partition("{start}")[0] + "for epoch in range(3):\n    Y = X @ W\n    L = np.sum((Y - T) ** 2) / 2\n"
+    loop += "    dW = X.T @ (Y - T)\n    W = W - 0.1 * dW\n"
+    assert "the first pass of the loop is audited, and no later one" in auditing.audit(loop).notes
+
+
 SATURATED = """import numpy as np
 np.random.seed(22)
 x, W = np.random.randn(24), np.random.randn(24, 3)
