@@ -603,7 +603,7 @@ class Audit:
 
     def report(self) -> Report:
         wrong = self.wrong  # before anything is repaired, as is what every line was found to be
-        if self.sign == MINUS:
+        if self.sign == MINUS and not self.all_up():
             self.notes.append("the gradients have the opposite sign: they are the direction of descent, to be added")
         if self.scale != ONE:
             words = show_factor(self.scale)

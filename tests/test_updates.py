@@ -113,6 +113,7 @@ def test_a_step_that_goes_up_is_said() -> None:
     up = auditing.audit(code(lambda w, g: f"{w} += lr * ({g})"))
     assert up.first is not None
     assert up.first.evidence == "every step goes up the loss: yours / derived = -1 in every entry"
+    assert not any("direction of descent" in note for note in up.notes)
     one = auditing.audit(code(lambda w, g: f"d{w} = {g}\n{w} {'+' if w == 'W2' else '-'}= lr * d{w}"))
     assert [(mistake.line.text.strip(), mistake.evidence, mistake.right) for mistake in one.mistakes] == [
         ("W2 += lr * dW2", "the step goes up the loss, and the gradient is right", "W2 -= lr * dW2")
