@@ -14,6 +14,7 @@ import re
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property, partial
@@ -34,6 +35,7 @@ from indexprop.claims import (
     meanings,
     prepare,
     said_by,
+    zeros,
 )
 from indexprop.completion import Lifted
 from indexprop.errors import CheckError, Problem
@@ -313,28 +315,36 @@ def of_recording(
         return Audit(recording.lifted, data, loss, pairs, name, steps=steps, guarded=guarded, asked=asked, scopes=seen)
 
     audit = audited()
-    excused = [*excuses(recording, loss, pairs)] if audit.wrong else []
+    excused = dict(excuses(recording, loss, pairs)) if audit.wrong else {}
     report = audit.report()
-    for attribute, note in excused:
-        setattr(recording, attribute, True)
-        other = audited()
-        setattr(recording, attribute, False)
+    for attribute, note in excused.items():
+        with assuming(recording, attribute):
+            other = audited()
         fewer = len(other.wrong) < len(audit.wrong)
         if fewer or (unclassed(report) and len(other.wrong) == len(audit.wrong)):
             other.excuse = note
             better = other.report()
             if fewer or len(unclassed(better)) < len(unclassed(report)):
                 audit, report = other, better
-    labels = [pair for pair in excused if pair[0] == "truths"]
-    sizes = [pair for pair in excused if pair[0] == "steady"]
-    if audit.wrong and labels and sizes:  # `(p - y) / 6` needs both
-        recording.truths = recording.steady = True
-        other = audited()
-        recording.truths = recording.steady = False
+    if audit.wrong and excused.keys() >= {"truths", "steady"}:  # `(p - y) / 6` needs both
+        with assuming(recording, "truths", "steady"):
+            other = audited()
         if not other.wrong:
-            other.excuse = f"{labels[0][1]}; it {sizes[0][1]}"
+            other.excuse = f"{excused['truths']}; it {excused['steady']}"
             report = other.report()
     return replace(report, notes=(*report.notes, *held(recording, loss)))
+
+
+@contextmanager
+def assuming(recording: Recording, *attributes: str) -> Iterator[None]:
+    """Data is drawn as these attributes of the recording say, while it lasts."""
+    for attribute in attributes:
+        setattr(recording, attribute, True)
+    try:
+        yield
+    finally:
+        for attribute in attributes:
+            setattr(recording, attribute, False)
 
 
 def held(recording: Recording, loss: str) -> Iterator[str]:
@@ -347,7 +357,7 @@ def held(recording: Recording, loss: str) -> Iterator[str]:
     read: dict[bool, str] = {True: "", False: ""}
     for step in lifted.program.steps:
         read[step.name in forward] += lifted.lines[step.name].text + "\n"
-    for name in zeros(recording.text):
+    for name in always_zero(recording.text):
         if re.search(rf"\b{name}\b", read[True] + read[False]) and name not in lifted.values:
             yield f"{name} is 0, and so on all data here"
     hand = [step.name for step in lifted.program.steps if step.name not in forward]
@@ -358,16 +368,11 @@ def held(recording: Recording, loss: str) -> Iterator[str]:
             yield f"{name} holds ones only, and so on all data here"
 
 
-def zeros(text: str) -> list[str]:
+def always_zero(text: str) -> list[str]:
     """The names that a script gives the number 0.0, once, and no other value."""
-    given: Counter[str] = Counter()
-    zero: list[str] = []
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            given[node.id] += 1
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and repr(node.value.value) == "0.0":
-            zero += [target.id for target in node.targets if isinstance(target, ast.Name)]
-    return [name for name in dict.fromkeys(zero) if given[name] == 1]
+    names = (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name))
+    given = Counter(node.id for node in names if isinstance(node.ctx, ast.Store))
+    return [name for name, number in zeros(text) if number == "0.0" and given[name] == 1]
 
 
 def unclassed(report: Report) -> list[Mistake]:

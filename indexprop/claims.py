@@ -182,17 +182,16 @@ def starting_constant(recording: Recording) -> list[str]:
     """Names of what begins as one number, and of which the code computes a gradient: `b = 0.0` and `gamma = np.ones(4)`
     are no constants.
     """
-    numbers = {
-        target.id
-        for node in ast.walk(ast.parse(recording.text))
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and node.value.value == 0
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
     words = {rest for name in recording.lifted.names.values() for rest in meanings(name)}
-    return sorted(
-        (numbers | recording.tracer.filled) & words - {*recording.lifted.program.input_names, *recording.inputs}
-    )
+    constants = {name for name, _ in zeros(recording.text)} | recording.tracer.filled
+    return sorted(constants & words - {*recording.lifted.program.input_names, *recording.inputs})
+
+
+def zeros(text: str) -> Iterator[tuple[str, str]]:
+    """The names that a script gives the number 0, as often as it does, and how it writes the number: `0` or `0.0`."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and node.value.value == 0:
+            yield from ((one.id, repr(node.value.value)) for one in node.targets if isinstance(one, ast.Name))
 
 
 def starting(recording: Recording, loss: str) -> list[str]:

@@ -1,11 +1,11 @@
-"""Programs as numpy source that people can keep, and as callables that run exactly that text.
+"""Programs as source that people can keep: whole functions, and blocks as loops or as functions of one position.
 
-`source` prints; `compile` executes what `source` prints. Two readings of one program: `style="einsum"` shows every
-contraction with its indices, `style="matmul"` places `@`, `.T` and `.sum(axis=...)` as a good hand would. Text
-never depends on sizes.
+Two readings of one program: `style="einsum"` shows every contraction with its indices, `style="matmul"` places `@`,
+`.T` and `.sum(axis=...)` as a good hand would. Text never depends on sizes.
 
-An expression becomes a `Code`: text, the axes of the array it makes, and how tightly it binds. Everything below is
-bookkeeping on named axes; the layout has the last word on their order.
+An expression becomes a `Code`: text, the axes of the array it makes, and how tightly it binds. What writes it is
+bookkeeping on named axes, floor by floor: statements, products, entries, places, words. The layout has the last word
+on the order of axes.
 """
 
 from __future__ import annotations
@@ -18,26 +18,9 @@ from indexprop import definitions, dialects, ir, printing, validation
 from indexprop.breaking import broken
 from indexprop.calculus import Gradient, Tangent, program_of
 from indexprop.carrying import along, carried
-from indexprop.codes import (
-    ATOM,
-    COMPARISON,
-    Axes,
-    Code,
-    Scan,
-    doubled,
-    replace_slots,
-    squeeze,
-)
+from indexprop.codes import ATOM, COMPARISON, Axes, Code, Scan, doubled, replace_slots, squeeze
 from indexprop.functions import TABLE
-from indexprop.ir import (
-    Access,
-    Index,
-    Loop,
-    Partial,
-    Program,
-    Slot,
-    Step,
-)
+from indexprop.ir import Access, Index, Loop, Partial, Program, Slot, Step
 from indexprop.layouts import Derived, LayoutLike, arrange
 from indexprop.printing import WIDTH
 from indexprop.source_statements import Statements

@@ -7,14 +7,7 @@ from dataclasses import dataclass, field
 
 from indexprop import ir
 from indexprop.carrying import Carried
-from indexprop.ir import (
-    Access,
-    Expr,
-    Index,
-    Loop,
-    Product,
-    Slot,
-)
+from indexprop.ir import Access, Expr, Index, Loop, Product, Slot
 
 COMPARISON, ADDED, MULTIPLIED, POWERED, ATOM = range(5)
 

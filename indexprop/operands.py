@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, Self, TypeAlias, TypeVar
 
 from indexprop.ir import Affine, Count, Expr, Index, Size, Slot
 
@@ -264,36 +264,28 @@ INDEXED = "Entries are not followed yet: write the step on whole axes, or give t
 ROUNDED = "Its derivative is 0 wherever it has one: give the result as an argument."
 
 
-class Dim(int):
+class Remembering:
+    """What a number remembers: the expression that it is, and who follows it. It stays itself in a copy."""
+
+    expr: Expr
+    tracer: Recorder
+
+    @classmethod
+    def of(cls, tracer: Recorder, value: float, expr: Expr) -> Self:
+        made = cls(value)  # type: ignore[call-arg]
+        made.expr, made.tracer = expr, tracer
+        return made
+
+    def __deepcopy__(self, _: Any) -> Self:
+        return self
+
+
+class Dim(Remembering, int):
     """An integer that is a size, or is made of sizes: it counts like any integer and remembers where it is from."""
 
-    expr: Expr
-    tracer: Recorder
 
-    @staticmethod
-    def of(tracer: Recorder, value: int, expr: Expr) -> Dim:
-        made = Dim(value)
-        made.expr, made.tracer = expr, tracer
-        return made
-
-    def __deepcopy__(self, _: Any) -> Dim:
-        return self
-
-
-class Scalar(float):
+class Scalar(Remembering, float):
     """A number with a name, `reg = 0.1`: it counts like any number, and is a scalar input where it meets a tensor."""
-
-    expr: Expr
-    tracer: Recorder
-
-    @staticmethod
-    def of(tracer: Recorder, value: float, expr: Expr) -> Scalar:
-        made = Scalar(value)
-        made.expr, made.tracer = expr, tracer
-        return made
-
-    def __deepcopy__(self, _: Any) -> Scalar:
-        return self
 
 
 for _kind in (Dim, Scalar):

@@ -23,7 +23,7 @@ from typing import Any, TypeAlias
 
 from indexprop import keeping, numerics, rewriting, variation
 from indexprop.claims import DERIVATIVE, LOSS, loss_call, meanings, parts_of, plain
-from indexprop.errors import Problem
+from indexprop.errors import Problem, did_you_mean
 from indexprop.judging import DATA_SETS, Judgement
 from indexprop.keeping import HOLDS
 from indexprop.rewriting import LiftError
@@ -139,6 +139,11 @@ class Script:
         again = self.execute(Run())
         if self.first.result is None:
             raise LiftError(Problem("its loss and its gradients are never known together"))
+        if unknown := [name for name in self.pairs if name not in self.first.before]:
+            arrays = [name for name, value in self.space.items() if is_numbers(value)]
+            raise LiftError(
+                *(Problem(f"{name!r} holds no numbers", way_out=did_you_mean(name, arrays)) for name in unknown)
+            )
         if again.result is None or again.result[0] != self.first.result[0]:
             raise LiftError(
                 Problem("it computes something else in every run", way_out="Give its random numbers a seed.")

@@ -143,7 +143,7 @@ class Tracer(Values):
         if self.involved(one):
             return self.apply(name, function, (one,), {})
         if isinstance(one, (Dim, Scalar)) and word == "USub":
-            return type(one).of(self, -float(one) if isinstance(one, Scalar) else -int(one), ir.negate(one.expr))  # type: ignore[arg-type]
+            return type(one).of(self, -float(one) if isinstance(one, Scalar) else -int(one), ir.negate(one.expr))
         return function(one)
 
     def compare(self, place: int, word: str, one: Any, other: Any) -> Any:

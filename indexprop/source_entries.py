@@ -9,31 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import assert_never
 
 from indexprop import ir, printing
-from indexprop.codes import (
-    ADDED,
-    ATOM,
-    COMPARISON,
-    ONE,
-    POWERED,
-    Axes,
-    Code,
-    broadcast,
-    factors_of,
-)
+from indexprop.codes import ADDED, ATOM, COMPARISON, ONE, POWERED, Axes, Code, broadcast, factors_of
 from indexprop.functions import INDEXED, lookup
-from indexprop.ir import (
-    Access,
-    Apply,
-    Call,
-    Expr,
-    Guard,
-    Index,
-    Number,
-    Product,
-    Reduce,
-    Size,
-    Sum,
-)
+from indexprop.ir import Access, Apply, Call, Expr, Guard, Index, Number, Product, Reduce, Size, Sum
 from indexprop.source_places import Places
 from indexprop.spilling import EVERYWHERE, reads_itself
 

@@ -7,18 +7,7 @@ from dataclasses import replace
 
 from indexprop import ir, printing
 from indexprop.codes import ADDED, ATOM, COMPARISON, MULTIPLIED, POWERED, Axes, Code, broadcast, replace_slots, squeeze
-from indexprop.ir import (
-    Access,
-    Affine,
-    Group,
-    Guard,
-    Index,
-    Lookup,
-    Loop,
-    Partial,
-    Slot,
-    Step,
-)
+from indexprop.ir import Access, Affine, Group, Guard, Index, Lookup, Loop, Partial, Slot, Step
 from indexprop.source_words import Words
 
 

@@ -7,14 +7,7 @@ from dataclasses import replace
 
 from indexprop import ir, printing
 from indexprop.codes import ATOM, MULTIPLIED, Axes, Code, Factors, factors_of, fits, part_of, squeeze
-from indexprop.ir import (
-    Access,
-    Expr,
-    Guard,
-    Index,
-    Slot,
-    Step,
-)
+from indexprop.ir import Access, Expr, Guard, Index, Slot, Step
 from indexprop.source_entries import Entries
 from indexprop.windows import Roles, Window, place, roles, windows
 

@@ -19,20 +19,7 @@ from indexprop.codes import (
     replace_slots,
     squeeze,
 )
-from indexprop.ir import (
-    Access,
-    Affine,
-    Expr,
-    Group,
-    Guard,
-    Index,
-    Lookup,
-    Partial,
-    Reduce,
-    Slot,
-    Step,
-    Term,
-)
+from indexprop.ir import Access, Affine, Expr, Group, Guard, Index, Lookup, Partial, Reduce, Slot, Step, Term
 from indexprop.source_products import Products
 from indexprop.spilling import spills
 

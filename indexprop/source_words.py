@@ -11,30 +11,11 @@ from string import ascii_letters
 from typing import assert_never
 
 from indexprop import ir, printing, validation
-from indexprop.codes import (
-    ADDED,
-    ATOM,
-    COMPARISON,
-    MULTIPLIED,
-    POWERED,
-    Axes,
-    Code,
-    Scan,
-    broadcast,
-    fits,
-    squeeze,
-)
+from indexprop.codes import ADDED, ATOM, COMPARISON, MULTIPLIED, POWERED, Axes, Code, Scan, broadcast, fits, squeeze
 from indexprop.dialects import NUMPY, Dialect
 from indexprop.errors import NotationError, Problem, one_of
 from indexprop.functions import TABLE, lookup
-from indexprop.ir import (
-    Affine,
-    Count,
-    Guard,
-    Index,
-    Program,
-    Size,
-)
+from indexprop.ir import Affine, Count, Guard, Index, Program, Size
 from indexprop.layouts import Arrangement
 
 STYLES = ("matmul", "einsum")

@@ -8,17 +8,7 @@ from collections.abc import Iterable
 from indexprop import ir
 from indexprop.codes import factors_of
 from indexprop.functions import TABLE
-from indexprop.ir import (
-    Access,
-    Call,
-    Expr,
-    Number,
-    Partial,
-    Product,
-    Reduce,
-    Sum,
-    Term,
-)
+from indexprop.ir import Access, Call, Expr, Number, Partial, Product, Reduce, Sum, Term
 
 EVERYWHERE = frozenset({"where", "abs", "sign", "maximum", "minimum", "clip", "relu", "leaky_relu", "square", "stop"})
 """Functions that give no warning, whatever number they see."""

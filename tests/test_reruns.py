@@ -205,3 +205,11 @@ def test_gradients_in_a_dictionary_belong_to_the_parameters_of_an_object() -> No
 def test_two_gradients_of_one_parameter_have_to_be_the_same() -> None:
     with pytest.raises(LiftError, match="are not the same, and each is called the gradient of net"):
         ip.audit(BESIDE + "grads2 = {'dW': grads['W']}\ngrad_W = 2 * grads['W']\n")
+
+
+def test_a_parameter_that_the_script_does_not_have_is_no_traceback() -> None:
+    code = "import numpy as np\nX, W = np.random.randn(6, 4), np.random.randn(4, 3)\nL = np.sum((X @ W) ** 2)\n"
+    with pytest.raises(LiftError) as caught:
+        ip.audit(code + "dW = 2 * X.T @ (X @ W)\n", wrt="V", grads="dW")
+    assert "'V' holds no numbers" in str(caught.value)
+    assert "There are: X, W, L, dW." in str(caught.value)
