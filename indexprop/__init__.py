@@ -7,7 +7,18 @@ dY[o,b] = (Y[o,b] - T[o,b]) / |b|
 dW[o,i] = dY[o,b] X[i,b]
 """
 
-from indexprop import auditing, conventions, conversions, errors, ir, layouts, notation, pages, reviewing, weights
+from indexprop import (
+    conventions,
+    conversions,
+    errors,
+    ir,
+    layouts,
+    notation,
+    pages,
+    reports,
+    reviewing,
+    weights,
+)
 from indexprop.annotating import annotate
 from indexprop.auditing import audit
 from indexprop.backends import compile, source
@@ -32,7 +43,7 @@ ir.READINGS[Tangent] = pages.show
 ir.READINGS[Story] = pages.show_story
 ir.READINGS[layouts.Arrangement] = pages.show_arrangement
 ir.READINGS[Report] = pages.show_report
-ir.READINGS[auditing.Report] = reviewing.show_report
+ir.READINGS[reports.Report] = reviewing.show_report
 
 __all__ = [
     "Gradient",

@@ -35,6 +35,7 @@ from indexprop import (
     notation,
     numerics,
     pages,
+    reports,
     reviewing,
     trials,
     weights,
@@ -402,7 +403,7 @@ def _audit(arguments: argparse.Namespace) -> Outcome:
     return f"wrote {arguments.html}", code
 
 
-def _pair(arguments: argparse.Namespace) -> auditing.Report | judging.Judgement:
+def _pair(arguments: argparse.Namespace) -> reports.Report | judging.Judgement:
     """The audit of a forward and a backward pass that are given apart."""
     names = [str(arguments.file), arguments.backward]
     found = [re.fullmatch(r"(?P<file>.+\.py):(?P<name>\w+)", name) for name in names]

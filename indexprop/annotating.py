@@ -8,12 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from indexprop import codegen, formulas, ir, layouts, printing, rewriting
-from indexprop.auditing import PART, Report, of_claims, readable
+from indexprop.auditing import of_claims
 from indexprop.claims import prepare
 from indexprop.completion import Lifted
 from indexprop.ir import Step
 from indexprop.mistakes import sums
 from indexprop.printing import WIDTH
+from indexprop.reports import PART, Report, readable
 from indexprop.rewriting import LiftError
 from indexprop.tracing import Recording
 

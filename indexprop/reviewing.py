@@ -7,12 +7,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from html import escape
 
-from indexprop import auditing, exposition, judging, pages, printing
+from indexprop import exposition, judging, pages, printing, reports
 from indexprop.annotating import Annotator
-from indexprop.auditing import FOLLOWS, HELPER, PART, WRONG, Entry, Mistake, Report
 from indexprop.completion import Lifted
 from indexprop.ir import Access, Step
 from indexprop.judging import Judgement
+from indexprop.reports import FOLLOWS, HELPER, PART, WRONG, Entry, Mistake, Report
 
 _SAID_ABOVE = ("the gradient of", "a part of the gradient of", "misnamed:")
 """What the comments of an annotation say, and the verdict says here."""
@@ -101,17 +101,17 @@ class _Review:
         """The verdict, and the loss."""
         if self.report is None:
             return '<p class="lead">What every line means, in index notation.</p>'
-        said = judging.summary(len(self.report.pairs), len(auditing.wrong_tensors(self.report)))
+        said = judging.summary(len(self.report.pairs), len(reports.wrong_tensors(self.report)))
         if first := self.report.first:
             said += f" The first wrong line is {line.format(first.line.number)}."
-        loss = pages.marked(printing.format_step(auditing.loss_step(self.report)), self.known)
+        loss = pages.marked(printing.format_step(reports.loss_step(self.report)), self.known)
         return f'<p class="lead">{said} The loss is <code>{loss}</code>.</p>'
 
     def gradients(self) -> str:
         """The verdict on every gradient."""
         if self.report is None:
             return ""
-        wrong = auditing.wrong_tensors(self.report)
+        wrong = reports.wrong_tensors(self.report)
         rows = "".join(
             f'<tr><th scope="row"><code>{escape(tensor)}</code></th>'
             f"<td><code>{escape(self.lifted.names.get(name, name))}</code></td>"
@@ -180,7 +180,7 @@ class _Review:
         if entry is None:
             return ""
         kind = {WRONG: "wrong", FOLLOWS: "after", HELPER: "soft"}.get(entry.verdict, "ok")
-        text = auditing.verdict(entry, self.report) if self.report else entry.verdict
+        text = reports.verdict(entry, self.report) if self.report else entry.verdict
         if entry.said:
             text += f"; the name says {entry.said}"
         return f'<span class="verdict {kind}">{escape(text)}</span> '
@@ -219,7 +219,7 @@ def show_report(report: Report, form: str) -> str:
     """An audit line by line; as HTML, a table of its lines."""
     if form == "html":
         return _table(report)
-    return auditing.show_report(report) if form == "text" else ""
+    return reports.show_report(report) if form == "text" else ""
 
 
 def _table(report: Report) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import indexprop as ip
-from indexprop import auditing
+from indexprop import reports
 from indexprop.__main__ import main
 from indexprop.errors import CheckError, NameProblem, NotationError
 from indexprop.judging import Judgement
@@ -36,7 +36,7 @@ def test_a_right_backward_in_the_notation_is_right_in_every_line() -> None:
     report = ip.audit(NET, BACKWARD)
     report.assert_ok()
     assert [entry.line.number for entry in report.entries] == [1, 2, 4, 5, 6, 7]
-    assert {entry.verdict for entry in report.entries} == {auditing.RIGHT}
+    assert {entry.verdict for entry in report.entries} == {reports.RIGHT}
     assert dict(report.pairs) == {"V": "dV", "W": "dW", "c": "dc"}
     assert "derived: dV[o,h] = dY[o,b] H[h,b]" in str(report)  # the other lines are the derived ones
     assert str(report).count("derived:") == 1
@@ -70,7 +70,7 @@ def test_what_follows_in_the_notation_is_not_blamed() -> None:
     report = ip.audit(NET, BACKWARD.replace(" / |b|", ""))
     assert [mistake.step.name for mistake in report.mistakes] == ["dY"]
     assert report.first.right == "dY[o,b] = (Y[o,b] - T[o,b]) / |b|"
-    assert {entry.step.name for entry in report.entries if entry.verdict == auditing.FOLLOWS} == {"dV", "dW", "dc"}
+    assert {entry.step.name for entry in report.entries if entry.verdict == reports.FOLLOWS} == {"dV", "dW", "dc"}
 
 
 def test_a_backward_that_does_not_belong_to_its_forward_is_refused_at_once() -> None:
@@ -107,7 +107,7 @@ def test_a_backward_pass_through_time_is_audited_in_its_block() -> None:
     assert [(entry.line.number, entry.step.name) for entry in report.entries] == [
         (1, "dH"), (3, "dZ"), (5, "dU"), (6, "dW"), (7, "dc"),
     ]  # fmt: skip
-    assert {entry.verdict for entry in report.entries} == {auditing.RIGHT}
+    assert {entry.verdict for entry in report.entries} == {reports.RIGHT}
     program = ip.parse(RECURRENT)
     ip.audit(program, ip.gradient(program).program).assert_ok()
 
@@ -125,7 +125,7 @@ def test_a_wrong_line_of_a_block_is_found(old, new, line, wrong) -> None:
     assert THROUGH_TIME.count(old) == 1
     report = ip.audit(RECURRENT, THROUGH_TIME.replace(old, new))
     assert report.first.line.number == line
-    assert auditing.wrong_tensors(report) == wrong
+    assert reports.wrong_tensors(report) == wrong
 
 
 def test_a_gradient_in_several_lines_is_one() -> None:
@@ -174,7 +174,7 @@ def test_functions_that_can_be_lifted_are_audited_line_by_line() -> None:
     right.assert_ok()
     assert [tensor for tensor, _ in right.pairs] == ["W", "X"]
     wrong = ip.audit(plain_forward, unscaled, axes=AXES, without=["T"])
-    assert isinstance(wrong, auditing.Report)
+    assert isinstance(wrong, reports.Report)
     assert [mistake.meaning for mistake in wrong.mistakes] == ["W"]
     assert wrong.first.line.text.strip().startswith("return")
 
@@ -198,12 +198,12 @@ def layer_without_upstream(X, W, dy):
 def test_layers_are_audited_line_by_line_from_a_random_cotangent() -> None:
     axes = {"X": "b i", "W": "i o"}
     right = ip.audit(layer, layer_backward, axes=axes)
-    assert isinstance(right, auditing.Report)
+    assert isinstance(right, reports.Report)
     right.assert_ok()
     assert [tensor for tensor, _ in right.pairs] == ["X", "W"]
     assert right.notes == ()
     wrong = ip.audit(layer, layer_without_upstream, axes=axes)
-    assert isinstance(wrong, auditing.Report)
+    assert isinstance(wrong, reports.Report)
     assert [mistake.meaning for mistake in wrong.mistakes] == ["W"]
 
 

@@ -1,0 +1,88 @@
+"""Excuses: why gradients may be right although random data says otherwise, and what no data here shows."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import Counter
+from collections.abc import Container, Iterator
+from contextlib import contextmanager
+
+from indexprop import algebra, evidence
+from indexprop.claims import before_second, zeros
+from indexprop.evidence import without_guards
+from indexprop.tracing import Recording
+from indexprop.variation import holds_truths
+
+
+def excuses(recording: Recording, loss: str, pairs: Container[str]) -> Iterator[tuple[str, str]]:
+    """Why gradients may be right although random data says otherwise, and what is said then."""
+    forward = algebra.needed(recording.lifted.program, (loss,))
+    if without_guards(forward) != forward:
+        yield (
+            "guarded",
+            "the gradients leave out the small number that keeps the loss finite; otherwise they are as derived",
+        )
+    values = recording.lifted.values
+    truths = [name for name in forward.input_names if holds_truths(values[name])]
+    signs = [name for name in evidence.sign_inputs(recording.lifted, pairs) if name in forward.input_names]
+    said = []
+    if truths:
+        names, hold = " and ".join(truths), "hold" if len(truths) > 1 else "holds"
+        said.append(f"{names} {hold} zeros and ones only, and so on all data here: a mask times itself is the mask")
+    if signs:
+        names, hold = " and ".join(signs), "hold" if len(signs) > 1 else "holds"
+        said.append(f"{names} {hold} -1 and 1 only, and so on all data here")
+    if said:
+        yield "truths", "; ".join(said)
+    made, whole = {*recording.tracer.coded, *recording.tracer.counted_beside}, recording.tracer.whole_numbers
+    inputs = recording.lifted.program.input_names
+    coded = [name for name in inputs if name in made or (name in whole and holds_truths(values[name]))]
+    if coded:
+        yield "coded", f"{' and '.join(coded)} and positions belong together in the code, and so on all data here"
+    mirrors = [name for name in evidence.symmetric_inputs(recording.lifted) if name in forward.input_names]
+    if mirrors and not any(name in pairs for name in mirrors):
+        yield "symmetric", f"{' and '.join(mirrors)} equals its transpose, and so on all data here"
+    hand = [step for step in recording.lifted.program.steps if step not in forward.steps]
+    if evidence.resized(recording.lifted) and evidence.holds_sizes(recording.lifted, hand):
+        yield "steady", "holds at the sizes of the code only: a number in it stands for a size"
+
+
+@contextmanager
+def assuming(recording: Recording, *attributes: str) -> Iterator[None]:
+    """Data is drawn as these attributes of the recording say, while it lasts."""
+    for attribute in attributes:
+        setattr(recording, attribute, True)
+    try:
+        yield
+    finally:
+        for attribute in attributes:
+            setattr(recording, attribute, False)
+
+
+def held(recording: Recording, loss: str) -> Iterator[str]:
+    """What no data here shows: weights and masks of ones that the loss reads and no line of the backward pass, numbers
+    that are zero, and later passes of a loop.
+    """
+    lifted = recording.lifted
+    program = algebra.needed(lifted.program, (loss,))
+    forward = {step.name for step in program.steps}
+    read: dict[bool, str] = {True: "", False: ""}
+    for step in lifted.program.steps:
+        read[step.name in forward] += lifted.lines[step.name].text + "\n"
+    for name in always_zero(recording.text):
+        if re.search(rf"\b{name}\b", read[True] + read[False]) and name not in lifted.values:
+            yield f"{name} is 0, and so on all data here"
+    hand = [step.name for step in lifted.program.steps if step.name not in forward]
+    if sum(1 for _ in before_second(lifted, program, hand)) < len(lifted.program.steps):
+        yield "the first pass of the loop is audited, and no later one"
+    for name in sorted(recording.tracer.ones - lifted.values.keys()):
+        if re.search(rf"\b{name}\b", read[True]) and not re.search(rf"\b{name}\b", read[False]):
+            yield f"{name} holds ones only, and so on all data here"
+
+
+def always_zero(text: str) -> list[str]:
+    """The names that a script gives the number 0.0, once, and no other value."""
+    names = (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name))
+    given = Counter(node.id for node in names if isinstance(node.ctx, ast.Store))
+    return [name for name, number in zeros(text) if number == "0.0" and given[name] == 1]
