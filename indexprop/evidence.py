@@ -13,11 +13,11 @@ from typing import Any, TypeAlias
 
 from indexprop import agreement, algebra, calculus, codegen, execution, ir, printing, semantics, validation, variation
 from indexprop.agreement import close
+from indexprop.binding import SMALL
 from indexprop.completion import Lifted
 from indexprop.errors import IndexpropError, Problem
 from indexprop.ir import Access, Call, Expr, Index, Number, Program, Reduce, Step
 from indexprop.rewriting import LiftError, Line
-from indexprop.running import SMALL
 from indexprop.tracing import Recording
 
 Array: TypeAlias = Any

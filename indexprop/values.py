@@ -61,6 +61,7 @@ class Values(Record):
     attribute: Callable[..., Any]
     decided: Callable[[Traced], bool]
     put: Callable[..., None]
+    is_users: Callable[[Any], bool]
 
     def __init__(self, plan: Plan | None = None) -> None:
         super().__init__(plan)

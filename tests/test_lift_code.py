@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from indexprop import running, semantics
+from indexprop import operating, semantics
 from indexprop.rewriting import LiftError
 from indexprop.tracing import lift
 from tests.test_lift_numpy import agrees_with_the_definition, lines
@@ -485,7 +485,7 @@ def test_code_that_draws_other_numbers_every_time_is_lifted() -> None:
 
 
 def test_a_record_that_is_not_what_the_code_computes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(running.BINARY, "Add", ("subtract", operator.sub))
+    monkeypatch.setitem(operating.BINARY, "Add", ("subtract", operator.sub))
     with pytest.raises(LiftError) as caught:
         lift("import numpy as np\nX = np.random.randn(3, 4)\nZ = X * 2 + X\n")
     assert str(caught.value) == (
