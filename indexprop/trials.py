@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ from indexprop.tracing import Recording
 from indexprop.values import flatten
 from indexprop.variation import holds_truths
 
-RUN = '''
-FILE = Path(__file__).with_name({file!r})
+RUN = '''\
+FILE = Path(__file__).with_name({file})
 DATA = {data}
 
 
@@ -37,7 +38,7 @@ def run(**data):
     return names
 '''
 
-CHECK = """
+CHECK = """\
 def check(seed, {sizes}):
     rng = np.random.default_rng(seed)
 {arrays}
@@ -46,11 +47,14 @@ def check(seed, {sizes}):
 {compared}
 """
 
-TEST = """
+TEST = """\
 @settings(deadline=None)
-@given(seed=st.integers(0, 2**32 - 1), {strategies})
-def test_gradients(seed, {sizes}):
-    check(seed, {sizes})
+@given(
+    seed=st.integers(0, 2**32 - 1),
+{strategies}
+)
+def test_gradients(**drawn):
+    check(**drawn)
 """
 
 WHOLE = '''"""The gradients of {file} against the derivation, on random data of random sizes.
@@ -64,7 +68,7 @@ import indexprop
 
 
 def test_gradients():
-    report = indexprop.audit(str(Path(__file__).with_name({file!r})), **{told!r})
+    report = indexprop.audit(str(Path(__file__).with_name({quoted})), **{told!r})
     report.assert_ok()
 '''
 
@@ -87,7 +91,9 @@ def trial(
     name, pairs = claims.loss, claims.pairs
     file = Path(subject).name
     told = {"loss": loss, "grads": grads, "wrt": wrt, "axes": axes}
-    whole = WHOLE.format(file=file, told={key: value for key, value in told.items() if value is not None})
+    whole = WHOLE.format(
+        file=file, quoted=quoted(file), told={key: value for key, value in told.items() if value is not None}
+    )
     parts = standing_alone(recording, name, pairs, file)
     if parts is None:
         return whole
@@ -132,37 +138,37 @@ def standing_alone(
     patterns = {key: value for key, value in lifted.layout.items() if value and key in gradient.program.axes}
     source = codegen.source(gradient, layouts.Layout(None, patterns), "matmul").partition("import numpy as np")[2]
     arrays = [
-        f"    {tensor} = {drawn(lifted.values[tensor], shape(lifted.layout[tensor], roots))}"
+        f"    {tensor} = {drawn(lifted.values[tensor], shape(lifted.layout[tensor], roots), free=tensor in pairs)}"
         for tensor in lifted.program.input_names
         if tensor in reachable
     ]
     given = [f"{word}={written(value)}" for word, value in data.items()]
     given += [f"{word}=n_{roots[index]}" for word, index in numbers.items()]
     compared = [
-        f"    np.testing.assert_allclose({places[name]}, right[{tensor!r}], rtol=1e-6, atol=1e-9, err_msg={tensor!r})"
+        f"    np.testing.assert_allclose({places[name]}, right[{word}], rtol=1e-6, atol=1e-9, err_msg={word})"
         for tensor, name in pairs.items()
+        for word in [quoted(tensor)]
     ]
     strategies = [
-        f"n_{word}=st.just({own[word]})" if fixed or own.get(word) == 1 else f"n_{word}=st.integers(1, 6)"
+        f"    n_{word}=st.just({own[word]})," if fixed or own.get(word) == 1 else f"    n_{word}=st.integers(1, 6),"
         for word in words
     ]
-    text = "\n".join(
-        [
-            f'"""The gradients of {file} against the derivation, on random data of random sizes."""\n',
-            "import ast\nimport json\nfrom pathlib import Path\n",
-            "import numpy as np\nfrom hypothesis import given, settings\nfrom hypothesis import strategies as st\n",
-            RUN.format(file=file, data="{" + ", ".join(repr(word) for word in [*data, *numbers]) + "}"),
-            source.strip() + "\n",
-            CHECK.format(
-                sizes=", ".join(f"n_{word}" for word in words),
-                arrays="\n".join(arrays),
-                given=", ".join(given),
-                arguments=", ".join(f"{tensor}={tensor}" for tensor in gradient.program.input_names),
-                compared="\n".join(compared),
-            ),
-            TEST.format(strategies=", ".join(strategies), sizes=", ".join(f"n_{word}" for word in words)),
-        ]
-    )
+    sections = [
+        f'"""The gradients of {file} against the derivation, on random data of random sizes."""\n',
+        "import ast\nimport json\nfrom pathlib import Path\n",
+        "import numpy as np\nfrom hypothesis import given, settings\nfrom hypothesis import strategies as st\n",
+        RUN.format(file=quoted(file), data="{" + ", ".join(map(quoted, [*data, *numbers])) + "}"),
+        f"\n{source.strip()}\n\n",
+        CHECK.format(
+            sizes=", ".join(f"n_{word}" for word in words),
+            arrays="\n".join(arrays),
+            given=", ".join(given),
+            arguments=", ".join(f"{tensor}={tensor}" for tensor in gradient.program.input_names),
+            compared="\n".join(compared),
+        ),
+        "\n" + TEST.format(strategies="\n".join(strategies)),
+    ]
+    text = "\n".join(sections)
     return text, {word: own[word] if fixed or own.get(word) == 1 else size for word, size in sizes.items()}
 
 
@@ -187,20 +193,20 @@ def paths(value: Any, word: str) -> list[tuple[str, str]]:
             case str():
                 return [(value, path)]
             case dict():
-                return [pair for key, part in value.items() for pair in within(part, f"{path}[{key!r}]")]
+                return [pair for key, part in value.items() for pair in within(part, f"{path}[{quoted(key)}]")]
             case list():
                 return [pair for k, part in enumerate(value) for pair in within(part, f"{path}[{k}]")]
             case _:
                 return []
 
-    return within(value, f"found[{word!r}]")
+    return within(value, f"found[{quoted(word)}]")
 
 
 def written(value: Any) -> str:
     """Data in the shape in which the code keeps it, copied: the code may change it."""
     match value:
         case dict():
-            return "{" + ", ".join(f"{key!r}: {written(part)}" for key, part in value.items()) + "}"
+            return "{" + ", ".join(f"{quoted(key)}: {written(part)}" for key, part in value.items()) + "}"
         case list():
             return f"[{', '.join(map(written, value))}]"
         case _:
@@ -212,8 +218,15 @@ def shape(layout: str, roots: Mapping[str, str]) -> str:
     return f"({', '.join(words)}{',' * (len(words) == 1)})"
 
 
-def drawn(array: Any, size: str) -> str:
-    """Random data that has what the code's own data has: it is positive, holds truth values, or sums to one."""
+def quoted(key: Any) -> str:
+    """A key as source, in double quotes."""
+    return json.dumps(key, ensure_ascii=False) if isinstance(key, str) else repr(key)
+
+
+def drawn(array: Any, size: str, *, free: bool) -> str:
+    """Random data that has what the code's own data has: it is positive, holds truth values, or sums to one. Parameters
+    are `free`: they take both signs.
+    """
     import numpy as np
 
     if array.dtype.kind == "b":
@@ -224,6 +237,6 @@ def drawn(array: Any, size: str) -> str:
             return f"(lambda part: part / part.sum(axis={axis}, keepdims=True))({total})"
     if holds_truths(array):
         return f"(rng.normal(size={size}) > 0) * 1.0"
-    if array.size and np.all(array > 0):
+    if array.size and np.all(array > 0) and not free:
         return f"rng.uniform(0.3, 1.3, size={size})"
     return f"rng.normal(size={size})"

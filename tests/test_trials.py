@@ -53,3 +53,9 @@ def test_data_inside_functions_is_followed_by_indexprop(tmp_path: Path) -> None:
     test = trial(tmp_path / "net.py")
     assert "indexprop.audit(" in test
     compile(test, "test_net.py", "exec")
+
+
+def test_parameters_take_both_signs_though_the_code_starts_with_positive_ones() -> None:
+    test = trial(zoo.HERE / "right" / "row_document.py")
+    assert "    W_1 = rng.normal(size=(n_i, n_h))\n" in test
+    assert "    y = rng.uniform(0.3, 1.3, size=(n_b, n_o))\n" in test
