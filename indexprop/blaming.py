@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 
-from indexprop import evidence, ir, printing
+from indexprop import algebra, evidence, ir, printing
 from indexprop.claims import MAIN
 from indexprop.evidence import MINUS, ONE, Claim, Column, Values
 from indexprop.ir import Access, Step
@@ -149,15 +149,23 @@ class Blame:
                 continue
             claim, shown = Claim(tensor, down), ""
             ratio = self.ledger.ratio(self.ledger.own(name), self.ledger.right(claim))
-            other = named.get(copied(step), tensor)
+            reads = [] if self.made_of(name, self.pairs[tensor]) else [access.tensor for access in step.reads]
+            other = next((named[one] for one in reads if one in named and named[one] != tensor), tensor)
             if ratio is not None and ratio.number < 0 and MAIN.fullmatch(loss) and loss != "objective":
                 kind, shown = CONSTANT, "the step goes up the loss, and the gradient is right"
             elif ratio is None and other != tensor:
-                kind, shown = OPERAND, f"the step of {tensor} is that of {other}"
+                made = "that of" if copied(step) else "made of the gradient of"
+                kind, shown = OPERAND, f"the step of {tensor} is {made} {other}"
             if shown:
                 line, gradient = self.lifted.lines[name], self.ledger.display(self.pairs[tensor])
                 right = replace(update, adds=self.match.sign == MINUS).written(gradient)
                 yield Mistake(line, step, tensor, kind, shown, self.match.derived(claim), right)
+
+    def made_of(self, name: str, gradient: str) -> bool:
+        """Whether a value is computed from a gradient, or from what had its name before."""
+        names = self.lifted.names
+        steps = algebra.needed(self.lifted.program, (name,)).steps
+        return any(names[step.name] == names[gradient] for step in steps)
 
     def elsewhere(self, step: Step, claim: Claim) -> str:
         """That a place is given the gradient of another tensor, in words; the line was made for that, see `as_kept`."""

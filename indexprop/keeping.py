@@ -70,13 +70,18 @@ def of_frames(frame: types.FrameType | None) -> dict[Path, Any]:
 
 def of_names(names: Mapping[str, Any]) -> dict[Path, Any]:
     """The arrays and numbers that names lead to, by their paths."""
-    visits: dict[int, int] = {}
     return {
         path: Held(value.name, value.data) if isinstance(value, Traced) and value.name else value
-        for name, one in names.items()
-        if not name.startswith("_")
-        for path, value in leaves(one, (("name", name),), visits)
+        for path, value in everything(names)
     }
+
+
+def everything(names: Mapping[str, Any]) -> Iterator[tuple[Path, Any]]:
+    """The arrays and numbers that names lead to, as they are, with their paths."""
+    visits: dict[int, int] = {}
+    for name, one in names.items():
+        if not name.startswith("_"):
+            yield from leaves(one, (("name", name),), visits)
 
 
 def leaves(value: Any, path: Path, visits: dict[int, int]) -> Iterator[tuple[Path, Any]]:

@@ -105,7 +105,8 @@ class Tracer(Calling):
         self.written.update(stored_names(tree))
         space: dict[str, Any] = {"__name__": "__main__", "__file__": filename, TRACER: self}
         self.guarded(lambda: exec(self.compiled(tree, code), space))
-        self.guarded(lambda: self.complete(value for value in flatten(space) if isinstance(value, Traced)))
+        kept = [value for _, value in keeping.everything(space)]
+        self.guarded(lambda: self.complete(value for value in [*flatten(space), *kept] if isinstance(value, Traced)))
         self.guarded(lambda: self.entries_named(space))
         self.keep("", keeping.of_names(space))
         stale = [name for name, value in space.items() if isinstance(value, Traced) and value.stale is not None]
@@ -116,7 +117,7 @@ class Tracer(Calling):
         for path, value in keeping.of_names(space).items():
             word = next((word for _, word in path[:-1] if isinstance(word, str) and keeping.HOLDS.fullmatch(word)), "")
             open_ended = isinstance(value, Selection) or not isinstance(value, Traced)
-            if not word or open_ended or value.name or value.raw or value.lazy or value.writing is not None:
+            if not word or open_ended or value.name or value.raw or value.writing is not None:
                 continue
             self.here = value.made
             made = self.step(f"{word}_{path[-1][1]}", self.traced(value))
