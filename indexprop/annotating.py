@@ -14,7 +14,7 @@ from indexprop.completion import Lifted
 from indexprop.ir import Step
 from indexprop.mistakes import sums
 from indexprop.printing import WIDTH
-from indexprop.reports import PART, Report, readable
+from indexprop.reports import FOLLOWS, PART, Report, readable
 from indexprop.rewriting import LiftError
 from indexprop.tracing import Recording
 
@@ -132,6 +132,10 @@ class Annotator:
             upstream = any(access.tensor in self.entries for access in step.reads)
             reason = ": upstream times local" if upstream and isinstance(local, ir.Product) else ""
             yield f"  in one dimension {step.name} = {printing.format_expr(local)}{reason}"
+        if entry.verdict == FOLLOWS:
+            causes = (name for name, mistake in self.mistakes.items() if mistake.line in entry.causes)
+            wrong = list(dict.fromkeys(self.lifted.names[name] for name in causes)) or ["an earlier line"]
+            yield f"  not right, as {' and '.join(wrong)} {'is' if len(wrong) == 1 else 'are'} wrong"
         if entry.said:
             yield f"  misnamed: the name says the gradient of {entry.said}"
         if step.name in self.mistakes:
