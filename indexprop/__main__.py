@@ -37,6 +37,7 @@ from indexprop import (
     pages,
     reports,
     reviewing,
+    rewriting,
     trials,
     weights,
 )
@@ -274,9 +275,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _count(text: str) -> int:
-    number = int(text)
+    number = int(text) if text.isdecimal() else 0
     if number < 1:
-        raise argparse.ArgumentTypeError("at least one example is needed")
+        raise argparse.ArgumentTypeError(f"a whole number from 1 on, not {text!r}")
     return number
 
 
@@ -293,7 +294,16 @@ def _program(file: str) -> Program:
     """A network in the notation, or a layer or a program in a file of Python."""
     if named := _NAMED.fullmatch(file):
         return _made(Path(named["file"]), named["name"])
+    if file.endswith((".py", ".ipynb")):
+        raise _whole_file(file)
     return notation.parse(_standard_input() if file == "-" else Path(file))
+
+
+def _whole_file(file: str, functions: str = "") -> NotationError:
+    """A file of Python where a network was asked for."""
+    layer = f"Write {file}:NAME for a layer or a program{functions}. " if file.endswith(".py") else ""
+    way_out = f"{layer}For code in numpy there are indexprop annotate {file} and indexprop audit {file}."
+    return NotationError(Problem(f"{file} is a file of Python, and no network in the notation", way_out=way_out))
 
 
 def _standard_input() -> str:
@@ -373,12 +383,9 @@ def _check(arguments: argparse.Namespace) -> Outcome:
                 )
             )
     if arguments.file.endswith(".py"):
-        raise NotationError(
-            Problem(
-                f"{arguments.file} is a file of Python, and it is not said what to check",
-                way_out=f"Write {arguments.file}:NAME for a layer, and for functions {arguments.file}:forward "
-                f"--backward {arguments.file}:backward --axes 'X=i b, W=o i'.",
-            )
+        raise _whole_file(
+            arguments.file,
+            f", and for functions {arguments.file}:forward --backward {arguments.file}:backward --axes 'X=i b, W=o i'",
         )
     gradient = _gradient(arguments)
     return _verdict(arguments, lambda seed: numerics.check(gradient, seed=seed))
@@ -570,9 +577,8 @@ def _axes(text: str) -> dict[str, str]:
 
 
 def _load(path: Path) -> Mapping[str, Any]:
-    """Runs a file and gives its names; what stands beside it can be imported."""
-    if not path.is_file():
-        raise NotationError(Problem(f"there is no file {str(path)!r}"))
+    """Runs a file, if Python can read it, and gives its names; what stands beside it can be imported."""
+    rewriting.tree_of(rewriting.contents(path), str(path))
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None

@@ -259,20 +259,23 @@ def program_of(source: Program | Gradient | Tangent) -> Program:
 def _only_output(program: Program) -> str:
     if len(program.outputs) == 1:
         return program.outputs[0]
-    raise DerivationError(
-        Problem(
-            f"the program has {len(program.outputs)} outputs: {', '.join(program.outputs)}",
-            way_out=f"Say which one: gradient(program, of={program.outputs[0]!r}).",
-        )
-    )
+    count = f"{len(program.outputs)} outputs: {', '.join(program.outputs)}" if program.outputs else "no output"
+    way_out = f"Say which one: gradient(program, of={_example(program)!r})."
+    raise DerivationError(Problem(f"the program has {count}", way_out=way_out))
+
+
+def _example(program: Program) -> str:
+    """What could be differentiated: an output, or what is written last."""
+    return next(iter([*program.outputs, *reversed(program.names)]), "L")
 
 
 def _outputs(program: Program, of: Sequence[str] | str | None) -> tuple[str, ...]:
     """What is differentiated: every output, unless some tensors are named."""
     names = program.outputs if of is None else names_in(of, "of")
     if not names:
-        way_out = f"Give the names of tensors as of, such as {program.outputs[0]!r}, or leave it out."
-        raise DerivationError(Problem("there is nothing to differentiate: of is empty", way_out=way_out))
+        why, or_not = ("of is empty", ", or leave it out") if program.outputs else ("the program has no output", "")
+        way_out = f"Give the names of tensors as of, such as {_example(program)!r}{or_not}."
+        raise DerivationError(Problem(f"there is nothing to differentiate: {why}", way_out=way_out))
     _known(program, names, "tensor")
     return names
 

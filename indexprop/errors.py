@@ -188,7 +188,7 @@ def unreadable(path: Path, error: Exception) -> Problem:
         return Problem(fact, way_out="Save it as UTF-8.")
     why = getattr(error, "strerror", None) or str(error)
     try:
-        beside = sorted(other.name for other in path.parent.iterdir() if other.suffix == path.suffix)
+        beside = sorted(one.name for one in path.parent.iterdir() if one.suffix == path.suffix and one.is_file())
     except OSError:
         beside = []
     way_out = did_you_mean(path.name, beside[:12]) if beside else "Correct the path."

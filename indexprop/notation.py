@@ -50,11 +50,27 @@ MAX_DIGITS = 300
 COMPARISONS = ("<=", ">=", "==", "!=", "<", ">")
 
 _TOKEN = re.compile(
-    r"(?P<space>[ \t]+)|(?P<comment>\#.*)"
+    r"(?P<space>\s+)|(?P<comment>\#.*)"
     r"|(?P<number>(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?)"
     r"|(?P<name>[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*)"
     r"|(?P<sign>\+=|<=|>=|==|!=|//|[-+*/^=<>()\[\],|?:])"
 )
+
+
+_PRODUCT = "A product has its indices side by side: Y[o,b] = W[o,h] X[h,b]."
+ELSEWHERE = {
+    **dict.fromkeys(("@", "dot", "matmul", "einsum", "tensordot", "inner", "outer"), _PRODUCT),
+    ".": "A transpose is the same tensor read with its indices in another order: W[o,h], W[h,o].",
+    ";": "Write every step on a line of its own.",
+    "**": "A power is written with '^': x^2.",
+    "transpose": "A transpose is the same tensor read with its indices in another order: W[o,h], W[h,o].",
+    "\N{MINUS SIGN}": "Write '-'.",
+    "\N{SUPERSCRIPT TWO}": "Write '^2'.",
+    "\N{SUPERSCRIPT THREE}": "Write '^3'.",
+    "\N{N-ARY SUMMATION}": "Write sum[j](...).",
+    **dict.fromkeys("\N{MIDDLE DOT}\N{MULTIPLICATION SIGN}\N{DOT OPERATOR}", "Write '*', or nothing."),
+}
+"""What numpy and paper write, and how it is written here."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +120,8 @@ class _Line:
             found = _TOKEN.match(text, position)
             if not found:
                 character = text[position]
-                hint = "Names are ASCII: letters, digits, _ and dots." if not character.isascii() else ""
+                names = "Names are ASCII: letters, digits, _ and dots."
+                hint = ELSEWHERE.get(character, "" if character.isascii() else names)
                 raise self.fail(f"{character!r} is not part of the notation", position, position + 1, hint)
             kind = str(found.lastgroup)
             if kind == "comment":
@@ -159,7 +176,8 @@ class _Line:
                 token.end,
                 "Write where(condition, 1, 0) to count it.",
             )
-        raise self.fail(f"unexpected {token.text!r}", token.start, token.end)
+        way_out = "A line has one '='. One that ends in an operator, a comma or an open bracket goes on below."
+        raise self.fail(f"unexpected {token.text!r}", token.start, token.end, way_out * (token.text in ("=", "+=")))
 
     # statements
 
@@ -170,7 +188,9 @@ class _Line:
         if self.take("["):
             while not self.take("]"):
                 if slots:
-                    self.expect(",", "or ']' after an index", f"Close the bracket of {token.text}[...].")
+                    self.expect(
+                        ",", "or ']' after an index", f"Put a comma, or close the bracket of {token.text}[...]."
+                    )
                 start = self.next.start
                 slots.append(self.slot())
                 spans.append((start, self.tokens[self.position - 1].end))
@@ -481,7 +501,10 @@ class _Line:
             return Piece(Size(index.text), token.start, end)
         if token.kind != "name":
             found = repr(token.text) if token.text else "the end of the line"
-            raise self.fail(f"expected a number, a tensor, a function or '(', found {found}", token.start, token.end)
+            twice = self.text[: token.end].endswith("**")
+            way_out = ELSEWHERE["**"] if twice else ""
+            fact = f"expected a number, a tensor, a function or '(', found {found}"
+            raise self.fail(fact, token.start - twice, token.end, way_out)
         following = self.tokens[self.position + 1]
         if token.text in (*ir.REDUCTIONS, "mean"):
             return self.reduction()
@@ -490,15 +513,23 @@ class _Line:
         if token.text in INDEXED:
             return self.indexed()
         if following.text == "(" and following.start == token.end:
-            raise self.fail(
-                f"there is no function {token.text!r}",
-                token.start,
-                token.end,
-                f"If {token.text!r} is a tensor, put a space before the parenthesis.",
-                did_you_mean(token.text, named(TABLE)),
-            )
+            raise self.unknown(token)
         made = self.access()
         return Piece(made, token.start, self.tokens[self.position - 1].end)
+
+    def unknown(self, token: Token) -> _Failure:
+        """A function that is not there; for what numpy calls so, how it is written here."""
+        fact = f"there is no function {token.text!r}"
+        word = token.text.rpartition(".")[2]
+        way_out = ELSEWHERE.get(word, "")
+        if word in (*ir.REDUCTIONS, "mean", *INDEXED):
+            way_out = f"Write {word}[j](...), with the indices it runs over in brackets."
+        elif word in TABLE:
+            way_out = f"Write {word}({', '.join(TABLE[word].parameters)})."
+        if way_out:
+            return self.fail(fact, token.start, token.end, way_out)
+        space = f"If {token.text!r} is a tensor, put a space before the parenthesis."
+        return self.fail(fact, token.start, token.end, space, did_you_mean(word, named(TABLE)))
 
     def over(self, word: Token) -> list[Index]:
         """`[j,k](`: the indices that a sum, a maximum or a function runs over."""
@@ -507,13 +538,14 @@ class _Line:
                 f"{word.text!r} does not say over which index",
                 word.start,
                 word.end,
-                f"Write {word.text}[j](...), with the indices it runs over in brackets.",
+                f"Write {word.text}[j](...), with the indices it runs over in brackets"
+                + (f", or {word.text}imum(a, b) for one of two numbers." if word.text in ("max", "min") else "."),
             )
         self.position += 1
         names = [self.name("an index", index=True).text]
         while self.take(","):
             names.append(self.name("an index", index=True).text)
-        self.expect("]", "after the indices")
+        self.expect("]", "or ',' after an index", f"Put a comma, or close the bracket of {word.text}[...].")
         called = f"{word.text}[{','.join(names)}]"
         way_out = (
             f"{word.text} is a function: write {called}(...). A tensor needs another name, such as '{word.text}1'."
@@ -712,7 +744,7 @@ def parse(source: str | Path) -> Program:
     problems: list[Problem] = []
     block: _Block | None = None
     blocks = 0
-    for raw in _logical_lines(text):
+    for raw in _logical_lines(text.removeprefix("\ufeff")):  # some editors begin a file with that mark
         try:
             line = _Line(raw.strip())
             if line.next.kind == "end":

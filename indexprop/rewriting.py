@@ -50,7 +50,7 @@ def read(subject: str | Path) -> tuple[str, str]:
 
 def contents(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise LiftError(unreadable(path, error)) from None
 

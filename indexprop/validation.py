@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from indexprop import ir
-from indexprop.errors import NameProblem, NotationError, Problem, did_you_mean
+from indexprop.errors import NameProblem, NotationError, Problem, did_you_mean, underline
 from indexprop.functions import INDEXED, TABLE, named
 from indexprop.ir import (
     Access,
@@ -190,6 +190,8 @@ def _order_problems(program: Program, at: Place) -> Iterable[Problem]:
             )
         for access in step.reads:
             if last.get(access.tensor, -1) >= number and not blocks.orders(access.tensor, number):
+                if access.tensor == name and first[name] != number and step.operation == "=":
+                    continue  # it is written twice, which is said
                 if access.tensor == name and first[name] == number and step.loop is None:
                     fact, evidence = f"{name!r} is defined by itself", ""
                     way_out = "Give the new value another name."
@@ -381,9 +383,12 @@ def _size_problems(program: Program, at: Place, *, alone: bool) -> Iterable[Prob
                 continue
             sized.add(root)
             slot = step.target.slots.index(index) if index in step.target.slots else None
+            line = at(number, None, None).partition("\n")[0]
+            size = line.find(f"|{index}|")
+            by_size = slot is None and size >= 0
             yield Problem(
                 f"the size of index {index!r} follows from nothing",
-                at(number, step.target, slot),
+                underline(line, [(size, size + len(index) + 2)]) if by_size else at(number, step.target, slot),
                 evidence="No input has an axis of that name.",
                 way_out=f"Read a tensor that has {index!r}, correct the name, or add: where |{index}| = ...",
             )

@@ -5,6 +5,7 @@ something inside.
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -255,6 +256,20 @@ def test_what_is_said(call, kind, message):
     assert str(caught.value) == inspect.cleandoc(message)
 
 
+def test_a_program_without_outputs_is_differentiated_by_name_only():
+    program = replace(ip.parse("Y[o] = W[o,i] x[i] \n L = sum[o](Y[o]^2)"), outputs=())
+    for door in (ip.vjp, ip.jvp):
+        with pytest.raises(IndexpropError) as caught:
+            door(program)
+        assert str(caught.value) == (
+            "there is nothing to differentiate: the program has no output\n"
+            "    Give the names of tensors as of, such as 'L'."
+        )
+    with pytest.raises(IndexpropError, match=r"no output\n    Say which one: gradient\(program, of='L'\)"):
+        ip.gradient(program)
+    assert ip.format(ip.gradient(program, of="L", wrt="x")).endswith("dx[i] = W[o,i] dY[o]")
+
+
 def test_a_file_that_is_not_there(tmp_path):
     """Its name once, and those beside it that could be meant."""
     (tmp_path / "net.ixp").write_text("y = x")
@@ -274,10 +289,51 @@ def test_a_file_that_is_not_there(tmp_path):
 def test_check_of_a_file_of_python_says_how(capsys):
     assert command.main(["check", "my.py"]) == 2
     assert capsys.readouterr().err.rstrip() == (
-        "indexprop: my.py is a file of Python, and it is not said what to check\n"
-        "    Write my.py:NAME for a layer, and for functions my.py:forward --backward\n"
-        "      my.py:backward --axes 'X=i b, W=o i'."
+        "indexprop: my.py is a file of Python, and no network in the notation\n"
+        "    Write my.py:NAME for a layer or a program, and for functions my.py:forward\n"
+        "      --backward my.py:backward --axes 'X=i b, W=o i'. For code in numpy there\n"
+        "      are indexprop annotate my.py and indexprop audit my.py."
     )
+
+
+def test_code_where_a_network_is_asked_for_is_one_problem(capsys):
+    assert command.main(["source", "my.py"]) == 2
+    assert capsys.readouterr().err.rstrip() == (
+        "indexprop: my.py is a file of Python, and no network in the notation\n"
+        "    Write my.py:NAME for a layer or a program. For code in numpy there are\n"
+        "      indexprop annotate my.py and indexprop audit my.py."
+    )
+    assert command.main(["derive", "my.ipynb"]) == 2
+    assert capsys.readouterr().err.rstrip() == (
+        "indexprop: my.ipynb is a file of Python, and no network in the notation\n"
+        "    For code in numpy there are indexprop annotate my.ipynb and indexprop audit\n"
+        "      my.ipynb."
+    )
+
+
+def test_a_file_that_python_cannot_read_is_no_traceback(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my.py").write_text("def forward(X:\n    return X\n")
+    pair = ["check", "my.py:forward", "--backward", "my.py:backward", "--axes", "X=i"]
+    for arguments in (["derive", "my.py:layer"], pair):
+        assert command.main(arguments) == 2
+        assert capsys.readouterr().err.startswith("indexprop: the code is no Python: ")
+    (tmp_path / "my.py").write_bytes(b"\xff\x00")
+    assert command.main(pair) == 2
+    assert "it is not text in UTF-8" in capsys.readouterr().err
+
+
+def test_the_mark_of_an_editor_at_the_start_of_a_file(tmp_path):
+    (tmp_path / "net.ixp").write_text("y = 2 x\n", encoding="utf-8-sig")
+    assert ip.parse(tmp_path / "net.ixp") == ip.parse("y = 2 x")
+    (tmp_path / "my.py").write_text("import numpy as np\nX = np.arange(3.0)\nL = X @ X\n", encoding="utf-8-sig")
+    assert str(ip.lift(tmp_path / "my.py")) == "L = X[i] X[i]"
+
+
+def test_a_folder_is_not_offered_for_itself(tmp_path):
+    (tmp_path / "net.ixp").mkdir()
+    with pytest.raises(IndexpropError, match=r"Is a directory\n    Correct the path\."):
+        ip.parse(tmp_path / "net.ixp")
 
 
 def test_names():

@@ -231,7 +231,7 @@ def test_functions_of_two_files(capsys, layer, tmp_path):
         (["--backward", "backward", *AXES, "--wrt", "W"], "--wrt belong to networks"),
         (["--backward", "back", *AXES], "my.py has no function 'back'\n    Did you mean 'backward'?"),
         (["--backward", "not_a_function", *AXES], "has no function 'not_a_function'"),
-        (["--backward", "nowhere.py:backward", *AXES], "there is no file 'nowhere.py'"),
+        (["--backward", "nowhere.py:backward", *AXES], "cannot read 'nowhere.py': No such file"),
         (["--backward", "backward", "--axes", "X=i b, W"], "--axes does not say the axes of one argument here: 'W'"),
         (["--backward", "backward", "--axes", "X=i b, X=i b"], "--axes does not say the axes of one argument here"),
         (["--backward", "backward", "--axes", "X=i b, W=o i, S=o b"], "forward takes no argument 'S'"),

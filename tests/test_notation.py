@@ -483,7 +483,7 @@ expected ',' or ']' after an index, found '='
     y[i = x[i]
         ^
 
-    Close the bracket of y[...].
+    Put a comma, or close the bracket of y[...].
 
 === unclosed size
 y[i] = x[i] / |i
@@ -554,6 +554,8 @@ y[i] = x[i] @ z[i]
 
     y[i] = x[i] @ z[i]
                 ^
+
+    A product has its indices side by side: Y[o,b] = W[o,h] X[h,b].
 
 === character outside ASCII
 y[i] = σ(x[i])
@@ -757,7 +759,7 @@ y[i] = x[i] / |q|
 the size of index 'q' follows from nothing
 
     y[i] = x[i] / |q|
-    ^^^^
+                  ^^^
 
     No input has an axis of that name.
     Read a tensor that has 'q', correct the name, or add: where |q| = ...
@@ -768,7 +770,7 @@ y[i] = [i <= |q|] x[i]
 the size of index 'q' follows from nothing
 
     y[i] = [i <= |q|] x[i]
-    ^^^^
+                 ^^^
 
     No input has an axis of that name.
     Read a tensor that has 'q', correct the name, or add: where |q| = ...
@@ -1001,6 +1003,150 @@ a slot with '?' stands inside exp inside a function
     ^^^^
 
     Give that part a line and a name of its own.
+
+=== a power of numpy
+y[i] = x[i]**2
+---
+expected a number, a tensor, a function or '(', found '*'
+
+    y[i] = x[i]**2
+               ^^
+
+    A power is written with '^': x^2.
+
+=== a product of numpy
+y = np.dot(w, x)
+---
+there is no function 'np.dot'
+
+    y = np.dot(w, x)
+        ^^^^^^
+
+    A product has its indices side by side: Y[o,b] = W[o,h] X[h,b].
+
+=== an array method of numpy
+y[i] = x[i].T
+---
+'.' is not part of the notation
+
+    y[i] = x[i].T
+               ^
+
+    A transpose is the same tensor read with its indices in another order: W[o,h], W[h,o].
+
+=== a function of numpy
+y[i] = np.exp(x[i])
+---
+there is no function 'np.exp'
+
+    y[i] = np.exp(x[i])
+           ^^^^^^
+
+    Write exp(x).
+
+=== a sum of numpy
+y = np.sum(x)
+---
+there is no function 'np.sum'
+
+    y = np.sum(x)
+        ^^^^^^
+
+    Write sum[j](...), with the indices it runs over in brackets.
+
+=== minus of a text processor
+y[i] = x[i] − z[i]
+---
+'−' is not part of the notation
+
+    y[i] = x[i] − z[i]
+                ^
+
+    Write '-'.
+
+=== a square on paper
+y[i] = x[i]²
+---
+'²' is not part of the notation
+
+    y[i] = x[i]²
+               ^
+
+    Write '^2'.
+
+=== statements of Python
+y[i] = x[i]; z[i] = y[i]
+---
+';' is not part of the notation
+
+    y[i] = x[i]; z[i] = y[i]
+               ^
+
+    Write every step on a line of its own.
+
+=== no comma
+y[i] = A[i j] x[j]
+---
+expected ',' or ']' after an index, found 'j'
+
+    y[i] = A[i j] x[j]
+               ^
+
+    Put a comma, or close the bracket of A[...].
+
+=== a sum without a comma
+y = sum[i j](A[i,j])
+---
+expected ']' or ',' after an index, found 'j'
+
+    y = sum[i j](A[i,j])
+              ^
+
+    Put a comma, or close the bracket of sum[...].
+
+=== a maximum of two
+y[i] = max(x[i], 0)
+---
+'max' does not say over which index
+
+    y[i] = max(x[i], 0)
+           ^^^
+
+    Write max[j](...), with the indices it runs over in brackets, or maximum(a, b) for one of two numbers.
+
+=== a line that goes on by mistake
+y[i] = x[i] +
+z[i] = y[i]
+---
+unexpected '='
+
+    y[i] = x[i] + z[i] = y[i]
+                       ^
+
+    A line has one '='. One that ends in an operator, a comma or an open bracket goes on below.
+
+=== a size that nothing has
+L = sum[i](x[i]^2) / |n|
+---
+the size of index 'n' follows from nothing
+
+    L = sum[i](x[i]^2) / |n|
+                         ^^^
+
+    No input has an axis of that name.
+    Read a tensor that has 'n', correct the name, or add: where |n| = ...
+
+=== written again from itself
+y[i] = x[i]
+y[i] = 2 y[i]
+---
+'y' is written twice
+
+    y[i] = 2 y[i]
+    ^^^^
+
+    first written in: y[i] = x[i]
+    Give the second one another name, or add to the first with '+='.
 """
 
 
