@@ -276,8 +276,9 @@ def _vstack(t: Recorder, arrays: Any) -> Traced:
 def _hstack(t: Recorder, arrays: Any) -> Traced:
     arrays = [part for part in map(t.traced, arrays) if part.data.size] or arrays
     parts = [_tensor(t, part, str(k)) for k, part in enumerate(arrays)]
-    if not parts[0].axes:
+    if not any(part.axes for part in parts):
         return _stack(t, arrays)
+    parts = [part if part.axes else _with_axis(t, part, 0) for part in parts]
     return _side_by_side(t, parts, min(1, len(parts[0].axes) - 1))
 
 
@@ -294,7 +295,10 @@ def _r(t: Recorder, arrays: Any) -> Traced:
 
 def _raised_side_by_side(t: Recorder, arrays: Any, axis: int) -> Traced:
     """Arrays along an axis; vectors count as rows below each other (0) or as columns next to each other (1)."""
-    parts = [_with_axis(t, part, axis) if len(part.axes) == 1 else part for part in map(t.traced, arrays)]
+    values = [part if part.axes else _with_axis(t, part, 0) for part in map(t.traced, arrays)]
+    if all(len(part.axes) == 1 for part in values):
+        return _stack(t, values, axis)
+    parts = [_with_axis(t, part, axis) if len(part.axes) == 1 else part for part in values]
     return _side_by_side(t, [_tensor(t, part, str(k)) for k, part in enumerate(parts)], axis)
 
 
@@ -317,7 +321,7 @@ def _stack(t: Recorder, arrays: Any, axis: int = 0, *, dtype: Any = None, ndmin:
     values = [_stack(t, part) if isinstance(part, (list, tuple)) else part for part in arrays]
     for value, part in zip(values, arrays, strict=True):
         if isinstance(value, Traced) and value.data is None:
-            value.data = t.plain(part)
+            value.data = t.np.asarray(t.plain(part))
     parts = [t.traced(value) for value in values]
     axis %= len(parts[0].axes) + 1
     stacked = t.stacked_parts(parts, axis, t.stack([part.data for part in parts], axis))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import builtins
+import collections
 import copy
 import functools
 import math
 import operator
+import random
 import re
 import sys
 import types
@@ -31,11 +33,12 @@ from indexprop.writing import ancestry
 NO_ANSWER = object()
 
 CACHED = type(functools.lru_cache(len))
-CHANGING = frozenset({"copyto", "putmask", "place", "put_along_axis", "put", "fill_diagonal", "random.shuffle"})
+CHANGING = frozenset({"copyto", "putmask", "place", "put_along_axis", "put", "fill_diagonal"})
 """Functions that change an array that they are given."""
 
-OF_MATH = ("exp", "log", "sqrt", "sin", "cos", "tan", "tanh", "sinh", "cosh", "log1p", "expm1", "erf")
 OF_SPECIAL = ("expit", "logsumexp", "softmax", "erf", "log_softmax")
+DRAWING = {"choice": "choice", "permutation": "permutation", "shuffle": "permutation"}
+"""Methods of generators that move the entries of an array, and those that draw the positions for it."""
 FOLDS = (builtins.sum, builtins.max, builtins.min)
 HARMLESS = (
     len, zip, enumerate, reversed, isinstance, list, tuple, dict, type, hasattr, getattr, setattr, callable, range,
@@ -50,7 +53,7 @@ class Calling(Following):
         super().__init__(plan, wanted)
         np = self.np
         self.by_id = {id(found): name for name in RULES if (found := member(np, name)) is not None and name[0] != "^"}
-        self.by_id |= {id(getattr(math, name)): name for name in OF_MATH}
+        self.by_id |= {id(getattr(math, name)): name for name in RULES if hasattr(math, name)} | {id(math.pow): "power"}
         special = sys.modules.get("scipy.special")
         of_special = (name for name in OF_SPECIAL if hasattr(special, name) and name in RULES)
         self.by_id |= {id(getattr(special, name)): name for name in of_special}
@@ -124,8 +127,8 @@ class Calling(Following):
         if function in FOLDS and args and isinstance(args[0], Iterator):
             args = (list(args[0]), *args[1:])
         for answer in (
-            self.of_wrapped, self.of_ufunc, self.of_positions, self.of_equivalent, self.of_sizes, self.of_rule,
-            self.of_builtin, self.of_author,
+            self.of_wrapped, self.of_draw, self.of_ufunc, self.of_positions, self.of_equivalent, self.of_sizes,
+            self.of_rule, self.of_builtin, self.of_author,
         ):  # fmt: skip
             result = answer(function, args, kwargs)
             if result is not NO_ANSWER:
@@ -157,6 +160,23 @@ class Calling(Following):
                 return self.called(function.__wrapped__, *args, **kwargs)
             case _:
                 return NO_ANSWER
+
+    def of_draw(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Random draws are data, whatever they are drawn from; an array is shuffled by drawing positions of it."""
+        source, name, one = getattr(function, "__self__", None), getattr(function, "__name__", ""), (*args, None)[0]
+        if isinstance(source, random.Random):
+            return function(*args, **kwargs)
+        if not isinstance(source, (self.np.random.Generator, self.np.random.RandomState)):
+            return NO_ANSWER
+        if isinstance(one, Traced) and one.data.ndim and name in DRAWING and "axis" not in kwargs:
+            positions = self.called(getattr(source, DRAWING[name]), self.shape(one)[0], *args[1:], **kwargs)
+            if name == "shuffle" and self.is_data(one):
+                return self.fill_data(one, Ellipsis, one.data[plain(positions)])
+            moved = self.part(one, positions)
+            return moved if name != "shuffle" else self.put(one, Ellipsis, moved)
+        if name == "shuffle":
+            return function(*args, **kwargs)
+        return self.wrap(function(*plain(args), **{key: plain(value) for key, value in kwargs.items()}), (args, kwargs))
 
     def of_ufunc(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Functions of single entries: where they put their results, and their methods, `np.add.reduce`."""
@@ -245,6 +265,12 @@ class Calling(Following):
                 return self.operated("Pow", *args)
             case builtins.len if traced:
                 return self.shape(one)[0]
+            case builtins.round if traced:
+                return self.called(np.round, *args)
+            case builtins.type if traced:
+                return type(one.data) if one.data.ndim else one.data.dtype.type
+            case np.isscalar if traced:
+                return not one.data.ndim
             case builtins.isinstance if traced:
                 kinds = tuple(flatten(args[1:]))
                 return isinstance(one.data, kinds) or (not one.axes and bool({float, int} & set(kinds)))
@@ -252,6 +278,8 @@ class Calling(Following):
                 return self.apply("sum", np.sum, (one, 0), {})
             case builtins.sum if held:
                 return self.added(list(one), *args[1:])
+            case builtins.sorted if whole and one.data.ndim == 1 and not kwargs:
+                return list(self.called(np.sort, one))
             case builtins.max | builtins.min if "key" in kwargs and held:
                 return function(*args, **kwargs)
             case builtins.max | builtins.min if whole and one.data.ndim == 1:
@@ -344,7 +372,7 @@ class Calling(Following):
     def said_by_others(self, name: str, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """A function of numpy by what `equivalents` says it is; its result has to be numpy's own."""
         np = self.np
-        compared = not any(callable(part) for part in flatten(args)) and not name.startswith("random")
+        compared = not any(callable(part) for part in flatten(args))
         given = [part.copy() if isinstance(part, np.ndarray) else part for part in plain(tuple(args))]
         expected = function(*given, **{key: plain(value) for key, value in kwargs.items()}) if compared else None
         if name == "choose":
@@ -502,6 +530,6 @@ def label(function: Any) -> str:
 def harmless(function: Any) -> bool:
     """Functions that keep or look at values: methods of containers, range, zip, isinstance."""
     owner = getattr(function, "__self__", None)
-    if isinstance(owner, (list, dict, tuple, set, str)):
+    if isinstance(owner, (list, dict, tuple, set, str, collections.deque)) or function in HARMLESS:
         return True
-    return function in HARMLESS
+    return getattr(function, "__module__", "") == "_operator"

@@ -430,8 +430,3 @@ def put(np: Any, a: Any, ind: Any, v: Any) -> None:
 @equivalent("fill_diagonal")
 def fill_diagonal(np: Any, a: Any, val: Any) -> None:
     a[...] = np.where(np.eye(*np.shape(a)) == 1, val, a)
-
-
-@equivalent("random.shuffle")
-def shuffle(np: Any, x: Any) -> None:
-    x[...] = np.random.permutation(x)

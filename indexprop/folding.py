@@ -16,7 +16,7 @@ from typing import TypeAlias
 from indexprop import ir
 from indexprop.ir import Access, Affine, Expr, Group, Guard, Index, Lookup, Partial, Slot, Step, Term
 from indexprop.operands import ZERO, Axes
-from indexprop.subscripts import narrow, wide
+from indexprop.subscripts import mentions_zero, narrow, wide
 
 Passes: TypeAlias = tuple[tuple[int, int], ...]
 """The loops around a line, from outside: for each its place in the code and the number of the pass."""
@@ -455,10 +455,6 @@ class Match:
                 own, start = [*own, (self.loop.index, 1)], -1
             indices.append((self.loop.index, stride))
         return wide(ir.affine(indices, own, start))
-
-
-def mentions_zero(slot: Slot) -> bool:
-    return isinstance(slot, Affine) and any(mark == ZERO for mark, _ in slot.sizes)
 
 
 def without_zero(slot: Affine) -> Affine:

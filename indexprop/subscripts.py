@@ -287,3 +287,8 @@ def is_full(t: Recorder, part: slice, mark: Index) -> bool:
     if stop is None:
         return True
     return isinstance(stop, Dim) and isinstance(stop.expr, Size) and t.axes.find(stop.expr.index) == t.axes.find(mark)
+
+
+def mentions_zero(slot: Slot) -> bool:
+    """Whether a slot is the first positions of an axis."""
+    return isinstance(slot, Affine) and any(mark == ZERO for mark, _ in slot.sizes)

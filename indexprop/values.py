@@ -23,7 +23,7 @@ from indexprop.operands import ROUNDED, RULES, Chosen, Dim, Scalar, Selection, S
 from indexprop.operations import POINTWISE, recognise
 from indexprop.records import Plan, Record
 from indexprop.rewriting import TRACER, LiftError
-from indexprop.subscripts import AT, NotPlain, counted, linear, narrow, put, put_whole, region, whole
+from indexprop.subscripts import AT, NotPlain, counted, linear, mentions_zero, narrow, put, put_whole, region, whole
 from indexprop.writing import Patch, Writing, ancestry, chain, regions, simple
 
 POSITIONS = frozenset(
@@ -152,7 +152,9 @@ class Values(Record):
         known = self.wrapped.get(id(value))
         if known is None or known[0] is not value:
             sizes = [part for part in flatten(arguments) if isinstance(part, int) and not isinstance(part, bool)]
-            linked = sizes if [int(size) for size in sizes] == list(value.shape) else value.shape
+            count = value.ndim
+            runs = (sizes[k : k + count] for k in range(len(sizes) - count, -1, -1))
+            linked: Sequence[int] = next((run for run in runs if run == list(value.shape)), value.shape)
             made = Traced(self, value, tuple(map(self.axis_of, linked)), Access("~"), raw=True)
             self.wrapped[id(value)] = known = (value, made)
         return known[1]
@@ -221,7 +223,7 @@ class Values(Record):
                     key = Traced(self, key.data, key.axes, put(source, slots))
                 case _:
                     break
-        if not isinstance(key.expr, Access):
+        if not isinstance(key.expr, Access) or any(map(mentions_zero, key.expr.slots)):
             value = Traced(self, key.data, key.axes, key.expr)
             self.source(value, self.fresh_name(f"{self.key_name().removesuffix('positions')}_positions".strip("_")))
             self.computed.add(value.name)

@@ -17,7 +17,7 @@ from indexprop.tracing import lift
 from tests.test_lift_numpy import agrees_with_the_definition, lines
 
 DATA = """
-import functools, itertools, math
+import collections, functools, itertools, math, operator, random
 import numpy as np
 from scipy import special
 X, Y, W, S, Q = (np.random.randn(*shape) for shape in ((5, 4), (5, 4), (4, 3), (5, 5), (5, 5)))
@@ -62,7 +62,10 @@ np.broadcast_arrays(X, X[0])[1] * 2 | np.lib.stride_tricks.sliding_window_view(X
 np.lib.stride_tricks.sliding_window_view(X, (2, 3)).max(axis=(2, 3)) | X.flat[2] * 2 | X.real * 2 | X.conj() * 2
 sum(x * x for x in np.nditer(v[:1])) | [entry * 2 for _, entry in np.ndenumerate(v)][0]
 np.apply_along_axis(lambda row: np.exp(row) / np.exp(row).sum(), 1, X[:1]) | np.vectorize(math.erf)(X)
-abs(pow(X, 2)) | np.array_equal(X, X) * X | np.allclose(X, Y) * X | np.bincount(y, weights=v, minlength=X.shape[1])
+np.hstack((v, z.sum(), 2)) * v[0] | np.vstack([row * 2 for row in X]) | np.vstack([v[0], v[1] * 2])
+np.array([[v.sum()], [w.sum()]]) * 2 | operator.mul(X, Y) | math.pow(np.abs(v).sum(), 1.5) * X | X * np.isscalar(X)
+X * (type(X.sum()) == np.float64) | abs(pow(X, 2)) | np.array_equal(X, X) * X
+np.allclose(X, Y) * X | np.bincount(y, weights=v, minlength=X.shape[1])
 """
 
 
@@ -162,6 +165,52 @@ def test_data_that_a_function_makes_is_said_to_be_an_input() -> None:
     assert {"x"} < set(lifted.program.input_names)
     made = [note for note in lifted.notes if re.search("is an input: the code makes it from numbers in line", note)]
     assert len(made) == len(lifted.program.input_names) - 1 == len(lifted.notes)
+
+
+# --- random draws -----------------------------------------------------------------------------------------------------
+
+DRAWN = """
+V = np.random.uniform(low=-np.sqrt(2 / X.shape[1]), high=np.sqrt(2 / X.shape[1]), size=(X.shape[1], 3))
+V = np.random.normal(scale=1 / np.sqrt(X.shape[1]), size=(X.shape[1], 3))
+V = np.random.default_rng(0).normal(0, np.sqrt(2 / X.shape[1]), (X.shape[1], 3))
+V = np.random.RandomState(0).uniform(-0.1 / X.shape[1], 0.1, size=[X.shape[1], 3])
+h = np.tanh(X); V = np.random.normal(0, h.std(), (h.shape[1], 3))
+V = np.random.permutation(np.random.randn(X.shape[1], 3))
+"""
+
+
+@pytest.mark.parametrize("code", DRAWN.strip().splitlines())
+def test_a_random_draw_is_data_of_the_sizes_that_it_was_given(code: str) -> None:
+    lifted = lift(f"{DATA}{code}\nZ = X @ V\n")
+    assert lifted.notes == ()
+    assert lines(lifted)[-1].startswith("Z[b,o] = X[b,i] V[i,o]")
+    assert "V" in lifted.program.input_names
+    agrees_with_the_definition(lifted)
+
+
+SHUFFLED = """
+rows = np.arange(X.shape[0]); np.random.shuffle(rows); Z = X[rows] @ W
+np.random.shuffle(X); Z = X @ W
+H = np.tanh(X); np.random.default_rng(1).shuffle(H); Z = H @ W
+Z = np.random.permutation(np.tanh(X)) @ W
+Z = np.random.choice(v * 2, 3, replace=False) * 2
+parts = [X[0] * 2, X[1]]; random.seed(3); random.shuffle(parts); Z = parts[0]
+history = collections.deque(maxlen=2); history.append(X * 2); Z = history[0] * 3
+rows = np.random.permutation(5); Z = X[rows[:3]] @ W
+"""
+
+
+@pytest.mark.parametrize("code", SHUFFLED.strip().splitlines())
+def test_what_is_shuffled_is_read_at_drawn_positions(code: str) -> None:
+    code = f"{DATA}{code}\n"
+    lifted = lift(code)
+    space: dict[str, Any] = {}
+    state = np.random.get_state()
+    np.random.seed(0)
+    exec(code, space)
+    np.random.set_state(state)
+    np.testing.assert_allclose(lifted.values[lifted.result["Z"]], space["Z"])
+    agrees_with_the_definition(lifted)
 
 
 # --- choices of single entries ----------------------------------------------------------------------------------------
