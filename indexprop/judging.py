@@ -30,6 +30,7 @@ class Judgement(ir.Shown):
     reason: str
     data: str
     checks: tuple[numerics.Report, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def wrong(self) -> tuple[numerics.Row, ...]:
@@ -73,6 +74,10 @@ class Judgement(ir.Shown):
         width = max(len(name) for _, name in gradients)
         for tensor, name in gradients:
             lines += wrapped(f"{name:{width}}  {self.verdict(tensor)}", " " * (width + 4))
+        if self.notes:
+            lines.append("")
+        for note in self.notes:
+            lines += wrapped(f"note: {note}", "      ")
         return "\n".join(lines)
 
 

@@ -76,13 +76,17 @@ def judged(
             for seed, arrays in draws
         ]
         gradients = tuple((name, script.pairs[name]) for name in own)
-        return Judgement(script.name, reason, data, tuple(replace(check, gradients=gradients) for check in checks))
+        checks = [replace(check, gradients=gradients) for check in checks]
+        return Judgement(script.name, reason, data, tuple(checks), tuple(script.notes))
 
     found = judgement(1, data)
-    if found.ok or any(True for grad in script.pairs.values() for _ in meanings(word_of(grad))):
+    named = any(True for grad in script.pairs.values() for _ in meanings(word_of(grad)))
+    added = script.first.added
+    if found.ok or added is False or (named and added is None):
         return found
     other = judgement(-1, f"{data}, with the opposite sign: they are the direction of descent")
-    return other if other.ok else found
+    fewer = len(found.wrong) - len(other.wrong)
+    return other if fewer > 0 or (added and fewer == 0) else found
 
 
 class _Done(Exception):
@@ -95,7 +99,8 @@ class Run:
 
     What is put in: `planned` arrays and `redrawn` data, by how many statements were done before; all other numbers are
     those of the script. What is found: after how many statements the parameters were `made` and data was `drawn`, the
-    values `before`, what is computed from no array (`leaves`) and what is (`others`), and the `result`.
+    values `before`, what is computed from no array (`leaves`, which have `starts`) and what is (`others`), whether
+    gradients are `added` to their parameters or subtracted, and the `result`.
     """
 
     planned: Mapping[int, Arrays] = field(default_factory=dict)
@@ -108,7 +113,9 @@ class Run:
     drawn: dict[str, int] = field(default_factory=dict)
     before: Arrays = field(default_factory=dict)
     leaves: set[str] = field(default_factory=set)
+    starts: Arrays = field(default_factory=dict)
     others: set[str] = field(default_factory=set)
+    added: bool | None = None
     result: Outcome | None = None
 
 
@@ -133,6 +140,7 @@ class Script:
         whole = self.execute(Run())
         self.loss = loss or found_loss(self.space)
         self.pairs = self.found_pairs(grads, wrt, whole)
+        self.notes = list(self.left_out(whole)) if wrt is None else []
         start = time.perf_counter()
         self.first = self.execute(Run())
         self.seconds = time.perf_counter() - start
@@ -216,11 +224,16 @@ class Script:
         names, free = self.written(self.statements[number])
         (run.leaves if free else run.others).update(names)
         if not self.loss:
+            made = {name: self.space[name] for name in names if free and name in self.space}
+            starts = keeping.of_names(made).items()
+            run.starts |= {keeping.spelled(path): np.array(value) for path, value in starts if is_numbers(value)}
             return
         now = {name: array for name in {**self.pairs, **run.drawn} if (array := self.value(name)) is not None}
         changed = [name for name, array in now.items() if not same(array, run.before.get(name))]
         if run.result is not None and run.before.keys() & changed:
             run.count -= 1
+            scales = (multiple(now[name] - run.before[name], grad) for name, grad in run.result[1].items())
+            run.added = next((scale > 0 for scale in scales if scale), None)
             raise _Done
         for name in names if free else ():
             array = eval(name, self.space)
@@ -246,7 +259,8 @@ class Script:
         names = [ast.unparse(part) for part in parts]
         read = list(names_read(value))
         words = {plain(rest) for name in read for rest in meanings(name)}
-        updated = [name for name in names if plain(word_of(name)) in words]
+        by_gradients = any(HOLDS.fullmatch(name) for name in read)
+        updated = [name for name in names if by_gradients or plain(word_of(name)) in words]
         free = not isinstance(statement, ast.AugAssign) and not any(holds_numbers(self.space.get(one)) for one in read)
         return [name for name in names if name not in updated], free
 
@@ -269,12 +283,18 @@ class Script:
             return None
 
     def put(self, name: str, array: Array) -> None:
-        """Gives a tensor other numbers: in place where that goes, for whoever holds the same array."""
+        """Gives a tensor other numbers: in place where that goes, for whoever holds the same array, or else wherever
+        it is held, as single precision is too coarse for differences.
+        """
         import numpy as np
 
         old = eval(name, self.space)
-        if isinstance(old, np.ndarray) and old.dtype.kind == "f" and old.flags.writeable:
+        if isinstance(old, np.ndarray) and old.dtype == float and old.flags.writeable:
             old[...] = array
+        elif isinstance(old, np.ndarray) and old.dtype.kind == "f":
+            held = [keeping.spelled(path) for path, value in keeping.everything(self.space) if value is old]
+            for place in dict.fromkeys([name, *held]):
+                exec(f"{place} = _value", {"_value": np.array(array)}, self.space)
         else:
             value = np.array(array) if isinstance(old, np.ndarray) else float(array)
             exec(f"{name} = _value", {"_value": value}, self.space)
@@ -380,6 +400,16 @@ class Script:
         order = [*known]
         return {name: pairs[name] for name in sorted(pairs, key=lambda name: order.index(pairs[name]))}
 
+    def left_out(self, whole: Run) -> Iterator[str]:
+        """What the script starts with and changes, and has no gradient by its name."""
+        known = {self.loss, *self.pairs, *self.pairs.values()}
+        names = [name for name in whole.starts if name not in known and not LOSS.fullmatch(word_of(name))]
+        changed = [
+            name for name in names if (now := self.value(name)) is not None and not same(now, whole.starts[name])
+        ]
+        if changed:
+            yield f"{', '.join(changed)}: changed by the code, and no gradient has that name, so it was not judged"
+
     def shape(self, expression: str) -> tuple[int, ...] | None:
         found = self.value(expression)
         return None if found is None else found.shape
@@ -438,6 +468,8 @@ def holds_numbers(value: Any) -> bool:
     match value:
         case np.ndarray():
             return True
+        case list() if any(isinstance(part, float) for part in value):
+            return True
         case dict() | list() | tuple():
             return any(map(holds_numbers, value.values() if isinstance(value, dict) else value))
         case _:
@@ -466,3 +498,13 @@ def same(one: Array, other: Array | None) -> bool:
     import numpy as np
 
     return other is not None and np.array_equal(one, other, equal_nan=True)
+
+
+def multiple(step: Array, grad: Array) -> float:
+    """What a step is times a gradient; 0 where it is no multiple of it."""
+    import numpy as np
+
+    if step.shape != grad.shape or not np.any(grad):
+        return 0.0
+    scale = float(np.vdot(step, grad) / np.vdot(grad, grad))
+    return scale if np.allclose(step, scale * grad) else 0.0

@@ -51,7 +51,9 @@ def judgement(found: Judgement) -> str:
         f'<header><h1>{escape(title)}</h1><p class="lead">{escape(found.summary)}</p></header>',
         f"<main><section><p>Judged by values alone, {escape(found.data)}: no line can be blamed.</p>"
         f"<p>The code was not lifted: {escape(found.reason)}.</p></section>",
-        f'<section aria-label="verdicts">{table(("tensor", "its gradient", "verdict"), rows)}</section></main>',
+        f'<section aria-label="verdicts">{table(("tensor", "its gradient", "verdict"), rows)}</section>',
+        *(f"<section><p>{escape(note)}</p></section>" for note in found.notes),
+        "</main>",
     ]
     return pages.document(title, body, [], pages.Formulas())
 

@@ -213,3 +213,47 @@ def test_a_parameter_that_the_script_does_not_have_is_no_traceback() -> None:
         ip.audit(code + "dW = 2 * X.T @ (X @ W)\n", wrt="V", grads="dW")
     assert "'V' holds no numbers" in str(caught.value)
     assert "There are: X, W, L, dW." in str(caught.value)
+
+
+STEPS = BESIDE.replace('"W": X.T @ D, "b": D.sum(axis=0)', '"W": -X.T @ D, "b": -D.sum(axis=0)') + (
+    "for name in grads:\n    net.params[name] += 0.1 * grads[name]\n"
+)
+
+
+def test_gradients_that_are_added_are_directions_of_descent() -> None:
+    found = ip.audit(STEPS)
+    assert found.ok
+    assert "with the opposite sign: they are the direction" in " ".join(str(found).split())
+    assert [row.tensor for row in ip.audit(STEPS.replace("-D.sum", "D.sum")).wrong] == ["net.params['b']"]
+    assert len(ip.audit(STEPS.replace("+= 0.1", "-= 0.1")).wrong) == 2
+
+
+def test_parameters_of_single_precision_are_judged_in_double() -> None:
+    single = "self.all = [self.params['b']]"
+    code = BESIDE.replace("np.random.randn(3)}", f"np.zeros(3, np.float32)}}\n        {single}")
+    code = code.replace('X @ self.params["W"] + self.params["b"]', 'X @ self.params["W"] + self.all[0]')
+    assert [name for name, _ in ip.audit(code).checks[0].gradients] == ["net.params['W']", "net.params['b']"]
+    ip.audit(code).assert_ok()
+    assert not ip.audit(code.replace("D.sum(axis=0)}", "D.mean(axis=0)}")).ok
+
+
+def test_lists_of_computed_numbers_are_no_data() -> None:
+    code = f"""{ELSEWHERE}np.random.seed(2)
+v, X, t = np.random.randn(6), np.random.randn(5, 6), np.random.randn(5)
+errors, loss = [], 0.0
+for k in range(len(X)):
+    y = elsewhere(np.dot(v, X[k]))
+    errors.append(y - t[k])
+    loss += 0.5 * (y - t[k]) ** 2
+D = np.vstack([float(error) for error in errors])
+dv = np.dot(X.T, D).ravel()
+"""
+    ip.audit(code).assert_ok()
+    assert not ip.audit(code.replace("X.T, D", "X.T, D / 5")).ok
+
+
+def test_parameters_without_a_gradient_are_said() -> None:
+    code = BESIDE + 'net.params["W"] -= 0.1 * grads["W"]\nnet.params["b"] -= 0.1 * grads.pop("b")\n'
+    found = ip.audit(code, loss="loss", grads=None)
+    note = "net.params['b']: changed by the code, and no gradient has that name, so it was not judged"
+    assert " ".join(str(found).split()).endswith(f"note: {note}")
