@@ -51,10 +51,12 @@ def _moveaxis(t: Recorder, one: Any, source: Any, destination: Any) -> Symbol:
 
 
 @rule("expand_dims")
-def _expand_dims(t: Recorder, one: Any, axis: int) -> Symbol:
+def _expand_dims(t: Recorder, one: Any, axis: Any) -> Symbol:
     one = t.traced(one)
+    places = axis if isinstance(axis, (tuple, list)) else (axis,)
     axes = list(one.axes)
-    axes.insert(axis % (len(axes) + 1), None)
+    for place in sorted(place % (len(one.axes) + len(places)) for place in places):
+        axes.insert(place, None)
     return tuple(axes), one.expr
 
 

@@ -81,10 +81,10 @@ class Calling(Following):
                 return value
             return self.outside(name, value, owner)
         match name:
-            case "T" | "mT":
-                return self.apply(
-                    "transpose", self.np.transpose if name == "T" else self.np.matrix_transpose, (owner,), {}
-                )
+            case "T":
+                return self.apply("transpose", self.np.transpose, (owner,), {})
+            case "mT":
+                return self.apply("swapaxes", self.np.swapaxes, (owner, -1, -2), {})
             case "shape":
                 return self.shape(owner)
             case "size":

@@ -212,7 +212,10 @@ class Operating(Binding):
 
     def store_masked(self, owner: Traced, mask: Traced, value: Any, name: str) -> None:
         new = self.apply("where", self.np.where, (mask, value, owner), {})
-        self.overwrite(owner, self.step(self.called_by(owner, name), new))
+        if ancestry(owner)[1]:
+            self.write(owner, Ellipsis, new, name, adds=False)
+        else:
+            self.overwrite(owner, self.step(self.called_by(owner, name), new))
 
     def is_data(self, value: Traced) -> bool:
         """An array of the code's data, before anything is computed from it."""

@@ -177,6 +177,23 @@ def put_whole(value: Affine, slots: Mapping[Index, Slot]) -> Affine:
 
 
 @dataclass(frozen=True)
+class Turned:
+    """All entries, with the axes in another order: the places where they stood, None for a new axis of size one."""
+
+    order: tuple[int | None, ...]
+
+
+def taken(array: Any, key: Any) -> Any:
+    """What numpy gives for a subscript, as a view where it gives one."""
+    if not isinstance(key, Turned):
+        return array[key]
+    kept = [place for place in key.order if place is not None]
+    gone = [place for place in range(array.ndim) if place not in kept]
+    opened = [None if place is None else slice(None) for place in key.order]
+    return array.transpose([*kept, *gone])[(*opened, *[0] * len(gone))]
+
+
+@dataclass(frozen=True)
 class Region:
     """A part of an array: the axes of the part, and for every axis of the array that is no longer itself, its slot."""
 
@@ -186,6 +203,8 @@ class Region:
 
 def region(t: Recorder, axes: Slots, key: Any) -> Region:
     """The part of an array with these axes that a subscript means."""
+    if isinstance(key, Turned):
+        return Region(tuple(None if place is None else axes[place] for place in key.order), {})
     keys = list(key) if isinstance(key, tuple) else [key]
     count = sum(1 for part in keys if part is not None and part is not Ellipsis)
     rest = [slice(None)] * (len(axes) - count)

@@ -23,13 +23,41 @@ from indexprop.operands import ROUNDED, RULES, Chosen, Dim, Scalar, Selection, S
 from indexprop.operations import POINTWISE, recognise
 from indexprop.records import Plan, Record
 from indexprop.rewriting import TRACER, LiftError
-from indexprop.subscripts import AT, NotPlain, counted, linear, mentions_zero, narrow, put, put_whole, region, whole
+from indexprop.subscripts import (
+    AT,
+    NotPlain,
+    Turned,
+    counted,
+    linear,
+    mentions_zero,
+    narrow,
+    put,
+    put_whole,
+    region,
+    taken,
+    whole,
+)
 from indexprop.writing import Patch, Writing, ancestry, chain, regions, simple
 
 POSITIONS = frozenset(
     {"argsort", "argpartition", "lexsort", "searchsorted", "digitize", "unravel_index", "flatnonzero"}
 )
 """Functions whose result is positions that depend on the values in arrays."""
+
+TURNING = frozenset(
+    {
+        "transpose",
+        "permute_dims",
+        "swapaxes",
+        "moveaxis",
+        "expand_dims",
+        "squeeze",
+        "atleast_1d",
+        "atleast_2d",
+        "atleast_3d",
+    }
+)
+"""Functions that give a view of all entries, with other axes: what is written there is written to the array."""
 
 REASONS = (
     # what a name starts with, what is said of it, the way out
@@ -369,6 +397,8 @@ class Values(Record):
         arrays = [part for part in flatten((args, kwargs)) if isinstance(part, (Traced, np.ndarray))]
         if any(isinstance(part, Selection) for part in arrays):
             return self.on_selections(name, function, args, kwargs)
+        if name in TURNING and isinstance(args[0], Traced):
+            return self.part(args[0], self.turning(name, function, args, kwargs))
         arrays = [part for part in arrays if not self.is_constant(part)] or arrays
         if any(not part.raw for part in arrays if isinstance(part, Traced)):
             used: list[Traced] = []
@@ -385,11 +415,7 @@ class Values(Record):
             if all(self.is_made(part) for part in arrays):
                 return self.wrap_raw(data, name, function, args, kwargs)
             raise self.unknown(name)
-        try:
-            args, kwargs = by_place(function, args, kwargs) if kwargs else (args, kwargs)
-            symbol = RULES[name](self, *args, **kwargs)
-        except TypeError as error:
-            raise self.stop(f"{name} with these arguments has no rule", evidence=str(error)) from None
+        symbol = self.ruled(name, function, args, kwargs)
         if isinstance(symbol, Traced):
             result, result.data = symbol, data
         else:
@@ -404,6 +430,24 @@ class Values(Record):
             result.raw = result.fill = isinstance(result.expr, (Number, Call))
             result.start = name == "zeros"
         return result
+
+    def ruled(self, name: str, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Symbol | Traced:
+        """What the rule says of these arguments."""
+        try:
+            args, kwargs = by_place(function, args, kwargs) if kwargs else (args, kwargs)
+            return RULES[name](self, *args, **kwargs)
+        except TypeError as error:
+            raise self.stop(f"{name} with these arguments has no rule", evidence=str(error)) from None
+
+    def turning(self, name: str, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Turned:
+        """A function that only turns axes, as a subscript; numpy looks first whether its arguments are right."""
+        function(*plain(tuple(args)), **{key: plain(value) for key, value in kwargs.items()})
+        owner = args[0]
+        marks = tuple(self.axes.new(size, mark) for mark, size in zip(owner.axes, owner.data.shape, strict=True))
+        probe = Traced(self, owner.data, marks, Access("~", marks))
+        symbol = self.ruled(name, function, (probe, *args[1:]), kwargs)
+        axes = symbol.axes if isinstance(symbol, Traced) else symbol[0]
+        return Turned(tuple(None if mark is None else marks.index(mark) for mark in axes))
 
     def computed_by(self, name: str, result: Any) -> Any:
         """The array that numpy computed; several of them want a rule that knows them."""
@@ -573,7 +617,7 @@ class Values(Record):
             raise self.fresh_only(owner)
         if not owner.raw and (parts := self.spelled_out(owner, key)) is not None:
             return parts
-        data = np.asarray(owner.data[plain(key)])
+        data = np.asarray(taken(owner.data, plain(key)))
         root, keys = chain(owner)
         if root.writing is not None:
             keys = [*keys, key]
@@ -595,6 +639,7 @@ class Values(Record):
                 return coded
             found = region(self, owner.axes, key)
             made = Traced(self, data, found.axes, Access("~"), raw=True)
+            made.coded = owner.coded
             if owner.place is not None and all(isinstance(slot, str | Affine) for slot in found.slots.values()):
                 made.place = put_whole(owner.place, found.slots)
             return made
@@ -604,10 +649,11 @@ class Values(Record):
         else:
             owner = self.traced(owner)
             found = region(self, owner.axes, key)
-            keys = list(map(self.wrap, key)) if isinstance(key, tuple) else [self.wrap(key)]
-            data = np.asarray(owner.data[tuple(map(plain, keys))])  # a second run may have other positions
+            key = tuple(map(self.wrap, key)) if isinstance(key, tuple) else self.wrap(key)
+            data = np.asarray(taken(owner.data, plain(key)))  # a second run may have other positions
             made = self.make((owner,), (found.axes, self.at_slots(owner, found.slots)), data)
-        made.parent = (owner, key) if looks else None
+        held = bool(owner.name or owner.called or owner.parent)  # what nobody holds is not changed through a view
+        made.parent = (owner, key) if looks and (held or not isinstance(key, Turned)) else None
         return made
 
     def spelled_out(self, owner: Traced, key: Any) -> Any:
@@ -691,7 +737,7 @@ class Values(Record):
     def basic(self, key: Any) -> bool:
         """Whether a subscript gives a view in numpy."""
         parts = key if isinstance(key, tuple) else (key,)
-        return all(part is None or part is Ellipsis or isinstance(part, (int, slice)) for part in parts)
+        return all(part is None or part is Ellipsis or isinstance(part, (int, slice, Turned)) for part in parts)
 
     def look(self, view: Traced) -> None:
         """What a view of an array that is being written shows, now that it is read."""
@@ -709,7 +755,7 @@ class Values(Record):
         writing: Writing = owner.writing
         cells = self.np.arange(owner.data.size).reshape(owner.data.shape)
         for key in keys:
-            cells = self.np.asarray(cells[plain(key)])
+            cells = taken(cells, plain(key))
         found = writing.found(self.np.asarray(cells))
         if found is None:
             return None
@@ -775,15 +821,15 @@ class Values(Record):
         np = self.np
         owner, keys = ancestry(owner)
         keys = [*keys, key]
-        if owner.writing is None:
-            self.begin(owner, name)
         value = self.traced(value)
         value.used = True
+        if owner.writing is None:
+            self.begin(owner, name)
         cells = np.arange(owner.data.size).reshape(owner.data.shape)
         for one in keys:
             if any(isinstance(part, Traced) and part.data.dtype == bool for part in flatten(one)):
                 raise self.stop("entries are chosen by a condition and others by position", way_out="Use np.where.")
-            cells = np.asarray(cells[plain(one)])
+            cells = np.asarray(taken(cells, plain(one)))
         if not many and len(np.unique(cells)) < cells.size:
             raise self.stop("a position is written twice at once", way_out="Use np.add.at to add to it twice.")
         new = owner.data.copy()
@@ -844,7 +890,7 @@ class Values(Record):
             if keys and root.data is old:
                 seen, shown = np.arange(old.size).reshape(old.shape), new
                 for key in keys:
-                    seen, shown = seen[plain(key)], shown[plain(key)]
+                    seen, shown = taken(seen, plain(key)), taken(shown, plain(key))
                 other.data = np.asarray(shown)
                 if np.isin(seen, cells).any():
                     other.lazy, other.name, other.fill, other.writing = True, "", False, None

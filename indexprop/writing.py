@@ -132,8 +132,10 @@ Bound = tuple[Index, Affine, Affine | None]
 def box(patch: Patch, marks: Sequence[Index]) -> list[Bound] | None:
     """The bounds of a part along every axis that it does not fill, or None where it has gaps or is looked up."""
     found: list[Bound] = []
-    for mark in marks:
-        slot = patch.slots.get(mark, mark)
+    places = [patch.slots.get(mark, mark) for mark in marks]
+    if any(isinstance(slot, str) and places.count(slot) > 1 for slot in places):
+        return None  # a diagonal
+    for mark, slot in zip(marks, places, strict=True):
         inner = slot.slot if isinstance(slot, ir.Partial) else slot
         match inner:
             case str():

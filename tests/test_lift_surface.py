@@ -110,6 +110,15 @@ CHANGED = [
     ("Z = 2 * S\nnp.fill_diagonal(Z, 9)", "Z"),
     ("Z = 2 * X\nZ.fill(3)\nR = Z * X", "R"),
     ("Z = 2 * v\nZ.put([0, 1], 5)", "Z"),
+    ("Z = 2 * X\na = Z.T\na[0] = 7\nR = a * Z[2, 1]\nZ[3] = 1\nb = a + R", "b"),
+    ("Z = 2 * X\nfor column in Z.T:\n    column -= column.mean()", "Z"),
+    ("Z = 2 * B\nnp.moveaxis(Z, 0, -1)[1] = z[:, None]\nZ.swapaxes(1, 2)[0] += z[:, None]", "Z"),
+    ("Z = 2 * X\nZ[:, None].T[1, 0] *= v\nnp.expand_dims(Z, (0, 2))[0, 1] = 5", "Z"),
+    ("Z = np.zeros((4, 5))\nZ.transpose()[:, 1] = v\nR = Z * 2", "R"),
+    ("Z = 2 * X\na = (Z + 0).T\na[0] = 7\nR = a.sum() * Z", "R"),
+    ("Z = 2 * S\nZ[np.arange(5), np.arange(5)] = 0", "Z"),
+    ("Z = 2 * X\nZ[2] += 0.1 * (Y[3] - Z[2])\nZ[2] += Z[1]", "Z"),
+    ("Z = 2 * X\nZ[:, 1][X[:, 1] > 0] = 0", "Z"),
     ("m = X > 0\nm |= Y > 0\nZ = m * X", "Z"),
 ]
 
