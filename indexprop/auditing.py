@@ -222,21 +222,21 @@ def of_recording(
         return Audit(match, name, seen)
 
     audit = audited()
-    excused = dict(excuses(recording, loss, pairs)) if audit.match.wrong else {}
+    excused = {one.attribute: one for one in excuses(recording, loss, pairs)} if audit.match.wrong else {}
     report = audit.report()
-    for attribute, note in excused.items():
-        with assuming(recording, attribute):
+    for excuse in excused.values():
+        with assuming(recording, excuse):
             other = audited()
         fewer = len(other.match.wrong) < len(audit.match.wrong)
         if fewer or (unclassed(report) and len(other.match.wrong) == len(audit.match.wrong)):
-            better = other.report(note)
+            better = other.report(excuse.note)
             if fewer or len(unclassed(better)) < len(unclassed(report)):
                 audit, report = other, better
     if audit.match.wrong and excused.keys() >= {"truths", "steady"}:  # `(p - y) / 6` needs both
-        with assuming(recording, "truths", "steady"):
+        with assuming(recording, excused["truths"], excused["steady"]):
             other = audited()
         if not other.match.wrong:
-            report = other.report(f"{excused['truths']}; it {excused['steady']}")
+            report = other.report(f"{excused['truths'].note}; it {excused['steady'].note}")
     return replace(report, notes=(*report.notes, *held(recording, loss)))
 
 

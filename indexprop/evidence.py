@@ -528,7 +528,7 @@ def data_of(recording: Recording, wrt: Container[str] = ()) -> Callable[[int], V
                 low, high = min(old.flat, default=0), max(old.flat, default=0)
                 near[name] = np.random.default_rng(seed).integers(low, high + 1, old.shape)
         else:
-            plan = recording.plan(resized(lifted) and not recording.steady, seed, wrt if seed % 2 else ())
+            plan = recording.plan(resized(lifted), seed, wrt if seed % 2 else ())
             near = {name: plan.arrays[origins[name]] for name in program.input_names if origins[name] in plan.arrays}
             if missing := [name for name in program.input_names if name not in near]:  # what the code makes itself
                 _, other = recording.record(plan)
@@ -545,21 +545,23 @@ def data_of(recording: Recording, wrt: Container[str] = ()) -> Callable[[int], V
     return data
 
 
-def holds_sizes(lifted: Lifted, steps: Iterable[Step]) -> bool:
-    """Whether lines multiply or divide by numbers that may stand for sizes of the code: `/ 6` where there are six
-    samples, and `2 / 6` as well.
+def sizes_in(lifted: Lifted, steps: Iterable[Step]) -> frozenset[int]:
+    """The sizes of the code that numbers in lines may stand for: `/ 6` where there are six samples, and `2 / 4` where
+    there are four.
     """
 
     def length(number: Fraction) -> int:
         return sum(number.as_integer_ratio())
 
+    found = set()
     for number in (abs(term.factor.number) for step in steps for term in step.terms):
         short = number.limit_denominator(10_000)  # 1 / 7 is a float in numpy
         number = short if abs(short - number) < 1e-12 else number
-        simpler = (min(length(number * size), length(number / size)) for size in lifted.sizes.values() if size > 1)
-        if any(other < length(number) for other in simpler):
-            return True
-    return False
+        for size in lifted.sizes.values():
+            divided = length(number * size) <= length(number)
+            if size > 1 and (divided or length(number / size) < length(number)):
+                found.add(size)
+    return frozenset(found)
 
 
 def symmetric_inputs(lifted: Lifted) -> list[str]:

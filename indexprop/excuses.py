@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 from indexprop import algebra, evidence
 from indexprop.claims import before_second, zeros
@@ -15,12 +16,21 @@ from indexprop.tracing import Recording
 from indexprop.variation import holds_truths
 
 
-def excuses(recording: Recording, loss: str, pairs: Container[str]) -> Iterator[tuple[str, str]]:
-    """Why gradients may be right although random data says otherwise, and what is said then."""
+class Excuse(NamedTuple):
+    """Why gradients may be right: the attribute that the recording gets, its value, and what is said then."""
+
+    attribute: str
+    value: Any
+    note: str
+
+
+def excuses(recording: Recording, loss: str, pairs: Container[str]) -> Iterator[Excuse]:
+    """Why gradients may be right although random data says otherwise."""
     forward = algebra.needed(recording.lifted.program, (loss,))
     if without_guards(forward) != forward:
-        yield (
+        yield Excuse(
             "guarded",
+            True,
             "the gradients leave out the small number that keeps the loss finite; otherwise they are as derived",
         )
     values = recording.lifted.values
@@ -34,30 +44,33 @@ def excuses(recording: Recording, loss: str, pairs: Container[str]) -> Iterator[
         names, hold = " and ".join(signs), "hold" if len(signs) > 1 else "holds"
         said.append(f"{names} {hold} -1 and 1 only, and so on all data here")
     if said:
-        yield "truths", "; ".join(said)
+        yield Excuse("truths", True, "; ".join(said))
     made, whole = {*recording.tracer.coded, *recording.tracer.counted_beside}, recording.tracer.whole_numbers
     inputs = recording.lifted.program.input_names
     coded = [name for name in inputs if name in made or (name in whole and holds_truths(values[name]))]
     if coded:
-        yield "coded", f"{' and '.join(coded)} and positions belong together in the code, and so on all data here"
+        note = f"{' and '.join(coded)} and positions belong together in the code, and so on all data here"
+        yield Excuse("coded", True, note)
     mirrors = [name for name in evidence.symmetric_inputs(recording.lifted) if name in forward.input_names]
     if mirrors and not any(name in pairs for name in mirrors):
-        yield "symmetric", f"{' and '.join(mirrors)} equals its transpose, and so on all data here"
+        yield Excuse("symmetric", True, f"{' and '.join(mirrors)} equals its transpose, and so on all data here")
     hand = [step for step in recording.lifted.program.steps if step not in forward.steps]
-    if evidence.resized(recording.lifted) and evidence.holds_sizes(recording.lifted, hand):
-        yield "steady", "holds at the sizes of the code only: a number in it stands for a size"
+    sizes = evidence.sizes_in(recording.lifted, hand)
+    if evidence.resized(recording.lifted) and sizes:
+        yield Excuse("steady", sizes, "holds at the sizes of the code only: a number in it stands for a size")
 
 
 @contextmanager
-def assuming(recording: Recording, *attributes: str) -> Iterator[None]:
-    """Data is drawn as these attributes of the recording say, while it lasts."""
-    for attribute in attributes:
-        setattr(recording, attribute, True)
+def assuming(recording: Recording, *excuses: Excuse) -> Iterator[None]:
+    """Data is drawn as these excuses say, while it lasts."""
+    before = {one.attribute: getattr(recording, one.attribute) for one in excuses}
+    for one in excuses:
+        setattr(recording, one.attribute, one.value)
     try:
         yield
     finally:
-        for attribute in attributes:
-            setattr(recording, attribute, False)
+        for attribute, value in before.items():
+            setattr(recording, attribute, value)
 
 
 def held(recording: Recording, loss: str) -> Iterator[str]:

@@ -85,7 +85,7 @@ class Recording:
         self.truths = False
         self.symmetric = False
         self.coded = False
-        self.steady = False
+        self.steady: frozenset[int] = frozenset()
         self.larger = False
         self.text, self.filename = ("", "") if callable(subject) else read(subject)
         self.tracer, self.lifted = self.record(None)
@@ -168,7 +168,14 @@ class Recording:
     def plan(self, resized: bool, seed: int, signed: Container[str] = ()) -> Plan:
         """Fresh data for every input, as `variation.plan` draws it."""
         return variation.plan(
-            self.tracer, seed, resized=resized, larger=self.larger, truths=self.truths, coded=self.coded, signed=signed
+            self.tracer,
+            seed,
+            resized=resized,
+            larger=self.larger,
+            truths=self.truths,
+            coded=self.coded,
+            signed=signed,
+            steady=self.steady,
         )
 
 

@@ -28,16 +28,19 @@ def plan(
     truths: bool = False,
     coded: bool = False,
     signed: Container[str] = (),
+    steady: Container[int] = (),
 ) -> Plan:
     """Fresh data for every input, with the properties that the code's own data has; with `truths` also that of
     holding zeros and ones only; with `coded` the code itself makes what it makes by positions. What is `signed`
     takes both signs, although the code's own may be positive. Sizes are other ones where it is `resized`: `larger` than
-    those of the code if asked.
+    those of the code if asked; an axis whose size is a `steady` one keeps it.
     """
     import numpy as np
 
     axes, rng = record.axes, np.random.default_rng(seed)
-    sizes = own_sizes(record) | (other_sizes(record, seed, larger) if resized else {})
+    sizes = own_sizes(record)
+    if resized and any(size > 1 and size not in steady for size in sizes.values()):
+        sizes |= other_sizes(record, seed, larger, steady)
     arrays = {}
     counts = {value.name for value, _ in record.counted_beside.values()} if coded else ()
     left = {*record.constants, *record.computed, *(record.coded if coded else ())}
@@ -80,8 +83,9 @@ def own_sizes(record: Record) -> dict[Index, int]:
     return {root: axes.sizes[root] for root in roots}
 
 
-def other_sizes(record: Record, seed: int, larger: bool) -> dict[Index, int]:
-    """A size for every class of axes: those of inputs are drawn, all different, and the others follow.
+def other_sizes(record: Record, seed: int, larger: bool, steady: Container[int] = ()) -> dict[Index, int]:
+    """A size for every class of axes: those of inputs are drawn, all different, and the others follow; `steady` ones
+    stay.
 
     Every axis has another size on every one of the first draws, and never its own.
     """
@@ -100,6 +104,7 @@ def other_sizes(record: Record, seed: int, larger: bool) -> dict[Index, int]:
         if numbers and len(numbers) == len(rules) and numbers[0] > 0:
             known_sizes.setdefault(root, numbers[0])
     fixed = {root: size for root, size in known_sizes.items() if root not in own or size <= 1}
+    fixed |= {root: axes.sizes[root] for root in own if axes.sizes[root] in steady}
     equations = [
         (root, {mark: axes.find(mark) for mark in ir.count_indices(rule)}, rule)
         for root, rules in axes.rules.items()

@@ -53,3 +53,22 @@ def test_a_step_by_a_slice_of_another_gradient_is_wrong() -> None:
     assert report.first.evidence == "the step of b2 is made of the gradient of b1"
     clipped = "g = np.clip(db2, -1, 1)\nb2 -= lr * (g + 0 * db1)\n"
     auditing.audit(NETWORK + steps + clipped).assert_ok()
+
+
+def test_a_number_that_is_a_size_excuses_no_other_size() -> None:
+    """A 2 that is the square's, where there are two outputs, hides no wrong size of another axis."""
+    code = """
+import numpy as np
+x = np.random.randn(4, 4, 3)
+t = np.random.randn(4, 4, 2)
+W = np.random.randn(3, 2)
+y = x @ W
+loss = np.sum((y - t) ** 2) / x.shape[0]
+dy = 2 * (y - t) / x.shape[1]
+dW = np.einsum("nti,nto->io", x, dy)
+"""
+    assert not auditing.audit(code).ok
+    auditing.audit(code.replace("x.shape[1]", "x.shape[0]")).assert_ok()
+    literal = auditing.audit(code.replace("x.shape[1]", "4"))
+    literal.assert_ok()
+    assert literal.notes[-1] == "holds at the sizes of the code only: a number in it stands for a size"
