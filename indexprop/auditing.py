@@ -14,16 +14,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any, overload
 
-from indexprop import algebra, evidence, judging, naming, numerics, pairs, reruns
+from indexprop import algebra, evidence, judging, naming, numerics, pairs, provisos, reruns
 from indexprop.blaming import Blame
 from indexprop.claims import ClaimError, Claims, find_loss, find_pairs, first_pass, meanings, prepare
 from indexprop.completion import Lifted
 from indexprop.errors import Problem
 from indexprop.evidence import MINUS, ONE, Claim, Notated, show_factor
-from indexprop.excuses import assuming, excuses, held
+from indexprop.excuses import assuming, excuses, later_passes
 from indexprop.ir import Access, Step
 from indexprop.matching import Match
 from indexprop.mistakes import UNKNOWN
+from indexprop.records import Plan
 from indexprop.reports import (
     FOLLOWS,
     HELPER,
@@ -124,7 +125,14 @@ def audit(
         raise
     except LiftError as error:
         return of_script(subject, loss, grads, wrt, error)
-    return of_claims(recording, claims, str(subject))
+    report = of_claims(recording, claims, str(subject))
+    if not report.ok:
+        return report
+
+    def audited(base: Plan, also: Sequence[str]) -> Report:
+        return of_claims(*prepare(subject, loss, grads, wrt, axes, base, also), str(subject))
+
+    return provisos.under(report, recording, audited)
 
 
 def of_script(
@@ -237,7 +245,7 @@ def of_recording(
             other = audited()
         if not other.match.wrong:
             report = other.report(f"{excused['truths'].note}; it {excused['steady'].note}")
-    return replace(report, notes=(*report.notes, *held(recording, loss)))
+    return replace(report, notes=(*report.notes, *later_passes(recording, loss)))
 
 
 def unclassed(report: Report) -> list[Mistake]:
@@ -271,8 +279,8 @@ def of_functions(
         reason = judging.reason_of(error)
         return judging.judged(forward, backward, axes, reason, arrays=arrays, without=without)
     report = of_recording(recording, loss, found, judging.named(forward, backward))
-    said = tuple(note for note in report.notes if not note.startswith(MISSING))  # `without` says what has none
-    return replace(report, notes=said)
+    said = (note for note in report.notes if not note.startswith(MISSING))  # `without` says what has none
+    return replace(report, notes=(*said, *provisos.of_sizes(report)))
 
 
 class Audit:
@@ -296,7 +304,7 @@ class Audit:
             shown = sorted(last.values(), key=lambda step: self.lifted.lines[step.name].number)
         entries = tuple(self.entry(step, mistakes, wrong) for step in shown)
         kinks = [] if mistakes else self.kink_notes()
-        notes = [*self.lifted.notes, *scaled, *self.size_notes(), *kinks, *self.gradient_notes(), excuse]
+        notes = [*self.lifted.notes, *scaled, *kinks, *self.gradient_notes(), excuse]
         return Report(
             self.name, self.match.loss, tuple(self.pairs.items()), entries, tuple(mistakes),
             tuple(dict.fromkeys(filter(None, notes))), self.ledger.resized, self.lifted, self.ledger.gradient,
@@ -310,19 +318,6 @@ class Audit:
         if self.match.scale != ONE:
             words = show_factor(self.match.scale)
             yield f"every step is {words} times the gradient: the factor is the same, and only scales them"
-
-    def size_notes(self) -> Iterator[str]:
-        """An index of size one in the data of the code stays one: a factor that only it would show is said."""
-        derived = {
-            index for step in self.ledger.gradient.backward for term in step.terms for index, _ in term.factor.sizes
-        }
-        own = {index for step in self.lines for term in step.terms for index, _ in term.factor.sizes}
-        for index, size in self.lifted.sizes.items():
-            if size == 1 and index in derived - own:
-                yield (
-                    f"|{index}| is 1 in the data; with more, the loss would also divide by |{index}|, "
-                    "and the gradients of the code would not"
-                )
 
     def kink_notes(self) -> Iterator[str]:
         for line, tensor in self.match.conventions.items():

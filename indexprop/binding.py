@@ -11,7 +11,7 @@ from typing import Any
 from indexprop import ir, keeping, validation
 from indexprop.ir import Access, Size
 from indexprop.operands import Dim, Scalar, Selection, Traced
-from indexprop.records import Plan
+from indexprop.records import ALWAYS, Literal, Plan, Written
 from indexprop.rewriting import public
 from indexprop.values import Values
 
@@ -71,10 +71,14 @@ class Binding(Values):
 
     # names
 
+    @property
+    def is_again(self) -> bool:
+        return self.plan is not None and self.plan.again
+
     def step(self, name: str, value: Traced) -> Traced:
         """A step of the program; before an input gets another value, what the code holds is kept."""
         words = (self.written_as[one].rpartition(".")[2] for one in self.inputs)
-        if self.plan is not None or name in self.replaced or name.rpartition(".")[2] not in words:
+        if self.is_again or name in self.replaced or name.rpartition(".")[2] not in words:
             return super().step(name, value)
         self.replaced.add(name)
         state = keeping.of_frames(inspect.currentframe())
@@ -84,7 +88,7 @@ class Binding(Values):
 
     def leave(self, names: Mapping[str, Any]) -> None:
         """A function of the code returns; what it holds is kept, where the script itself has called it."""
-        if self.plan is None and len(self.calls) == 1:
+        if not self.is_again and len(self.calls) == 1:
             self.keep("", keeping.of_names(names))
 
     def bind(self, place: int, name: str, value: Any, plain: bool = False) -> Any:
@@ -183,13 +187,15 @@ class Binding(Values):
             if isinstance(value.expr, Size):
                 self.axes.describe(value.expr.index, name)
             return value
-        number = len(self.literals)
-        if self.plan is not None and self.plan.integers.get(number, (None, 0))[0] == value:
-            value = self.plan.integers[number][1]
+        place = name, self.line().number, value
+        written = Written(*place, self.occurrences[place])
+        self.occurrences[place] += 1
+        if self.plan is not None:
+            value = self.plan.integers.get(written, self.plan.integers.get(written._replace(before=ALWAYS), value))
         mark = self.axes.new(value)
         self.axes.rule(mark, value)
         self.axes.describe(mark, name)
-        self.literals.append((name, value, mark))
+        self.literals.append(Literal(name, value, mark, written))
         return Dim.of(self, value, Size(mark))
 
     def any_raw(self, values: Sequence[Any]) -> bool:

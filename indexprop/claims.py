@@ -7,6 +7,7 @@ import re
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from indexprop.errors import Problem
 from indexprop.ir import Access, Program, Step
 from indexprop.keeping import HOLDS
 from indexprop.operands import Traced
+from indexprop.records import Plan
 from indexprop.rewriting import LiftError, Line
 from indexprop.scopes import scopes
 from indexprop.tracing import Recording
@@ -102,19 +104,24 @@ def prepare(
     grads: str | Sequence[str] | None,
     wrt: str | Sequence[str] | None,
     axes: Mapping[str, str] | None,
+    base: Plan | None = None,
+    also: Sequence[str] = (),
 ) -> tuple[Recording, Claims]:
-    """The lifted code, and what it claims; what it only keeps under another name is a line of its own."""
+    """The lifted code, and what it claims; what it only keeps under another name is a line of its own. With a `base` it
+    is run on that data, and what is named `also` is data too.
+    """
     hints = {name: tuple(words.split()) for name, words in (axes or {}).items()}
     wanted = tuple(parts_of(wrt)) if wrt is not None else ()
-    inputs = tuple(name for name in wanted if name.isidentifier())
-    recording = Recording(subject, (), hints, inputs)
+    inputs = (*(name for name in wanted if name.isidentifier()), *also)
+    record = partial(Recording, subject, (), hints, base=base)
+    recording = record(inputs)
     zeros = starting_constant(recording)
     if zeros:
         inputs = (*inputs, *zeros)
-        recording = Recording(subject, (), hints, inputs)
+        recording = record(inputs)
     if recording.tracer.changed:  # a bias that starts at zero is no constant, although the code changes it later
         inputs = (*inputs, *sorted(recording.tracer.changed - set(inputs)))
-        recording = Recording(subject, (), hints, inputs)
+        recording = record(inputs)
     expression, name = loss or "", ""
     if not expression:
         name, expression = find_loss(recording.lifted)
@@ -131,13 +138,14 @@ def prepare(
         elif value is not None:
             after.append((f"{label}_asked", f"[{value}]"))
     if after:
-        recording = Recording(subject, (), hints, inputs, after)
+        recording = record(inputs, after)
     if not name:
         name = recording.lifted.tensor(after[0][0]) or ""
     starts = starting(recording, name)
     if set(starts) & set(recording.lifted.program.input_names):
-        inputs = tuple(tensor for tensor in inputs if tensor not in starts)
-        recording = Recording(subject, (), hints, inputs, after, starts)
+        inputs = tuple(tensor for tensor in inputs if tensor not in starts or tensor in also)
+        starts = [tensor for tensor in starts if tensor not in also]
+        recording = record(inputs, after, starts)
     lifted = recording.lifted
     if not name or lifted.program.axes.get(name) != () or name in lifted.program.input_names:
         raise ClaimError(

@@ -183,7 +183,7 @@ class Ending:
             )
         }
         notes = []
-        for name, value, mark in record.literals:
+        for name, value, mark, _ in record.literals:
             if self.axes.find(mark) in roots or self.axes.find(mark) not in mentioned:
                 continue
             fitting = [root for root in roots if self.axes.sizes[root] == value]

@@ -1,16 +1,13 @@
-"""Excuses: why gradients may be right although random data says otherwise, and what no data here shows."""
+"""Excuses: why gradients may be right although random data says otherwise."""
 
 from __future__ import annotations
 
-import ast
-import re
-from collections import Counter
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from indexprop import algebra, evidence
-from indexprop.claims import before_second, zeros
+from indexprop.claims import before_second
 from indexprop.evidence import without_guards
 from indexprop.tracing import Recording
 from indexprop.variation import holds_truths
@@ -73,29 +70,11 @@ def assuming(recording: Recording, *excuses: Excuse) -> Iterator[None]:
             setattr(recording, attribute, value)
 
 
-def held(recording: Recording, loss: str) -> Iterator[str]:
-    """What no data here shows: weights and masks of ones that the loss reads and no line of the backward pass, numbers
-    that are zero, and later passes of a loop.
-    """
+def later_passes(recording: Recording, loss: str) -> Iterator[str]:
+    """That a loop of the code has later passes."""
     lifted = recording.lifted
     program = algebra.needed(lifted.program, (loss,))
     forward = {step.name for step in program.steps}
-    read: dict[bool, str] = {True: "", False: ""}
-    for step in lifted.program.steps:
-        read[step.name in forward] += lifted.lines[step.name].text + "\n"
-    for name in always_zero(recording.text):
-        if re.search(rf"\b{name}\b", read[True] + read[False]) and name not in lifted.values:
-            yield f"{name} is 0, and so on all data here"
     hand = [step.name for step in lifted.program.steps if step.name not in forward]
     if sum(1 for _ in before_second(lifted, program, hand)) < len(lifted.program.steps):
         yield "the first pass of the loop is audited, and no later one"
-    for name in sorted(recording.tracer.ones - lifted.values.keys()):
-        if re.search(rf"\b{name}\b", read[True]) and not re.search(rf"\b{name}\b", read[False]):
-            yield f"{name} holds ones only, and so on all data here"
-
-
-def always_zero(text: str) -> list[str]:
-    """The names that a script gives the number 0.0, once, and no other value."""
-    names = (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name))
-    given = Counter(node.id for node in names if isinstance(node.ctx, ast.Store))
-    return [name for name, number in zeros(text) if number == "0.0" and given[name] == 1]

@@ -21,13 +21,15 @@ ZERO = "~zero"
 class Axes:
     """Which axes are one: union-find over marks. A mark stands for an index until it gets its name.
 
-    `rules` say how large an axis is that a slice or a window makes; `groups` which axes were laid out as one.
+    `ones` are axes of size one that are no index, `spread` those of them that met larger ones. `rules` say how large an
+    axis is that a slice or a window makes; `groups` which axes were laid out as one.
     """
 
     def __init__(self) -> None:
         self.parent: dict[Index, Index] = {ZERO: ZERO}
         self.sizes: dict[Index, int] = {ZERO: 0}
         self.ones: set[Index] = set()
+        self.spread: set[Index] = set()
         self.words: dict[Index, list[str]] = {}
         self.rules: dict[Index, list[Count | Size | int]] = {}
         self.groups: list[tuple[Index, tuple[Index, ...]]] = []
@@ -52,16 +54,19 @@ class Axes:
             self.parent[other] = one
             self.words.setdefault(one, []).extend(self.words.pop(other, []))
             self.rules.setdefault(one, []).extend(self.rules.pop(other, []))
-            if other in self.ones:
-                self.ones.add(one)
+            for marks in (self.ones, self.spread):
+                if other in marks:
+                    marks.add(one)
 
     def rule(self, mark: Index, size: Count | Size | int) -> None:
         """How large an axis is, by other sizes."""
         self.rules.setdefault(self.find(mark), []).append(size)
 
-    def collapse(self, mark: Index) -> None:
-        """An axis of size one that was broadcast: it is no index."""
+    def collapse(self, mark: Index, *, spread: bool = False) -> None:
+        """An axis of size one that is no index, such as one that was broadcast."""
         self.ones.add(self.find(mark))
+        if spread:
+            self.spread.add(self.find(mark))
 
     def is_one(self, mark: Index) -> bool:
         return self.find(mark) in self.ones

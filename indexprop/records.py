@@ -5,9 +5,10 @@ A `Record` is filled while the code runs, and read when the run is over.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from indexprop import validation
 from indexprop.errors import Problem, underline
@@ -20,6 +21,8 @@ from indexprop.subscripts import counted, of_affine, plus, whole
 
 LIMIT = 20_000
 """Operations after which a lift stops: a training loop is unrolled, and nobody reads that."""
+ALWAYS = -1
+"""In place of a count: every time."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +40,37 @@ class Branch:
 
 @dataclass
 class Plan:
-    """Other data for a second run: arrays for the sources by name, and for literal integers, by their order, the value
-    that they have and the one that they get; what the code computes from sizes is no longer that value.
+    """Other data for a run: arrays for the sources by name, and other values for literal integers. `again` tells that
+    the code has been run before, and that what it holds is known.
     """
 
     arrays: Mapping[str, Any]
-    integers: Mapping[int, tuple[int, int]]
+    integers: Mapping[Written, int]
+    again: bool = True
+
+    def over(self, other: Plan | None) -> Plan:
+        """This plan, and what another one says of the rest."""
+        if other is None:
+            return self
+        return Plan({**other.arrays, **self.arrays}, {**other.integers, **self.integers}, self.again)
+
+
+class Written(NamedTuple):
+    """Where the code gives a name to a plain integer, and what it is there; how often `before`, or `ALWAYS`."""
+
+    name: str
+    line: int
+    value: int
+    before: int
+
+
+class Literal(NamedTuple):
+    """A plain integer of the code, with the value that it has in this run, and the axis that it may be the size of."""
+
+    name: str
+    value: int
+    mark: Index
+    written: Written
 
 
 class Record:
@@ -52,14 +80,14 @@ class Record:
     array in `values`, the line that names it in `lines` and the one that computes it in `makers`; `written_as` is its
     name in the code, `aliases` are further names. `inputs` are the data, by their names, `origins` the names that they
     had first; `fills` those that start as one constant, `filled` the names of arrays that are one and no input,
-    `ones` those of them that hold ones,
-    `changed` those that the code writes to, `constants` those that stay what they are. `positions` are the axes that
-    data is read as positions of, `fixed` positions that the code spells out, `computed` those that it computes, from
-    `whole_numbers` among others; those `counted_beside` are compared with the entries of `np.arange`, along an axis;
-    `made` is data that a function makes on its own. `scalars` are named numbers,
-    `literals` plain integers; `path` are the choices that were made, `trips` the ranges of loops and `runs` the numbers
-    of their passes. `stored` is the line that gave a word its value last, `moments` what the code held before a tensor
-    was made that replaces an input, and at the end of functions and of the run.
+    `ones` those of them that hold ones, `changed` those that the code writes to, `constants` those that stay what they
+    are. `positions` are the axes that data is read as positions of, `fixed` positions that the code spells out,
+    `computed` those that it computes, from `whole_numbers` among others; those `counted_beside` are compared with the
+    entries of `np.arange`, along an axis; `made` is data that a function makes on its own. `scalars` are named numbers,
+    `literals` plain integers, `occurrences` how often each was met; `path` are the choices that were made, `trips` the
+    ranges of loops and `runs` the numbers of their passes. `stored` is the line that gave a word its value last,
+    `moments` what the code held before a tensor was made that replaces an input, and at the end of functions and of the
+    run.
     """
 
     def __init__(self, plan: Plan | None = None) -> None:
@@ -90,7 +118,8 @@ class Record:
         self.made: set[str] = set()
         self.whole_numbers: set[str] = set()
         self.counted_beside: dict[str, tuple[Traced, Index]] = {}
-        self.literals: list[tuple[str, int, Index]] = []
+        self.literals: list[Literal] = []
+        self.occurrences: Counter[tuple[str, int, int]] = Counter()
         self.path: dict[tuple[int, bool], Branch] = {}
         self.loops: list[list[int]] = []
         self.trips: dict[tuple[Passes, int], tuple[Any, ...]] = {}

@@ -71,7 +71,8 @@ class Mistake:
 class Report(ir.Shown):
     """What an audit found. `ok` is the verdict, `first` the first wrong line; printed, it is the audit line by line.
 
-    `resized` tells that the data was of other sizes than that of the code, all different.
+    `resized` tells that the data was of other sizes than that of the code, all different; `provisos` what has to hold
+    for right gradients to be right: `|o| is 1`.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Report(ir.Shown):
     resized: bool
     lifted: Lifted = field(repr=False)
     gradient: Gradient = field(repr=False)
+    provisos: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -108,6 +110,7 @@ def show_report(report: Report) -> str:
     head += f"{len(wrong)} of {count} gradients wrong" if wrong else f"{count} gradient{'s' * (count != 1)} right"
     if report.mistakes and not wrong:
         head += f", {len(report.mistakes)} step{'s' * (len(report.mistakes) != 1)} wrong"
+    head += f" where {' and '.join(report.provisos)}" if report.provisos else ""
     strays = sum(f" {STRAY} " in note for note in report.notes)
     head += f", {strays} gradient{'s' * (strays != 1)} not found" if strays else ""
     lines = textwrap.wrap(head, WIDTH, break_long_words=False)

@@ -64,7 +64,7 @@ def lift(
 
 
 class Recording:
-    """Code that can be run again: on its own data, on fresh data, at other sizes."""
+    """Code that can be run again: on its own data, or on that of a `base` plan; on fresh data, at other sizes."""
 
     def __init__(
         self,
@@ -74,8 +74,10 @@ class Recording:
         inputs: Sequence[str],
         after: Sequence[tuple[str, str]] = (),
         constants: Sequence[str] = (),
+        base: Plan | None = None,
     ) -> None:
         self.subject = subject
+        self.base = base
         self.arguments = arguments
         self.hints = hints
         self.inputs = inputs
@@ -89,12 +91,13 @@ class Recording:
         self.larger = False
         self.text, self.filename = ("", "") if callable(subject) else read(subject)
         self.tracer, self.lifted = self.record(None)
-        self.compare()
+        if base is None:
+            self.compare()
         agree(self.lifted, self.lifted, "on the data of the code")
         self.lifted = replace(self.lifted, notes=(*self.lifted.notes, *self.again()))
 
     def record(self, plan: Plan | None) -> tuple[Tracer, Lifted]:
-        tracer = Tracer(plan, self.inputs)
+        tracer = Tracer(self.base if plan is None else plan.over(self.base), self.inputs)
         with repeatable(self.subject):
             self.result = self.run(tracer)
         text = self.text or tracer.text()

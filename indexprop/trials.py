@@ -176,7 +176,7 @@ def literals(recording: Recording) -> dict[str, ir.Index]:
     """Numbers in the code that stand for a size: `m = 4`."""
     tracer, lifted = recording.tracer, recording.lifted
     found = {}
-    for name, _, mark in tracer.literals:
+    for name, _, mark, _ in tracer.literals:
         for tensor in lifted.program.input_names:
             for word, slot in zip(lifted.layout[tensor].split(), tracer.tensors[tensor], strict=True):
                 top = isinstance(lifted.result, dict) and name in lifted.result

@@ -337,7 +337,7 @@ class Values(Record):
             sized = [(k, mark) for k, mark in marks if self.axes.sizes[mark] == size or size == 0]
             for _, mark in marks:
                 if self.axes.sizes[mark] == 1 and size > 1:
-                    self.axes.collapse(mark)
+                    self.axes.collapse(mark, spread=True)
             first = sized[0][1] if sized else None
             for k, mark in sized:
                 assert first is not None

@@ -29,11 +29,14 @@ def plan(
     coded: bool = False,
     signed: Container[str] = (),
     steady: Container[int] = (),
+    given: Mapping[Index, int] | None = None,
+    narrow: Container[tuple[str, Index]] = (),
 ) -> Plan:
     """Fresh data for every input, with the properties that the code's own data has; with `truths` also that of
     holding zeros and ones only; with `coded` the code itself makes what it makes by positions. What is `signed`
     takes both signs, although the code's own may be positive. Sizes are other ones where it is `resized`: `larger` than
-    those of the code if asked; an axis whose size is a `steady` one keeps it.
+    those of the code if asked; an axis whose size is a `steady` one keeps it. Or sizes are `given` for some axes, and
+    the others stay or follow; `narrow` axes of tensors stay one.
     """
     import numpy as np
 
@@ -41,14 +44,18 @@ def plan(
     sizes = own_sizes(record)
     if resized and any(size > 1 and size not in steady for size in sizes.values()):
         sizes |= other_sizes(record, seed, larger, steady)
+    if given:
+        sizes |= other_sizes(record, seed, given=given)
     arrays = {}
     counts = {value.name for value, _ in record.counted_beside.values()} if coded else ()
     left = {*record.constants, *record.computed, *(record.coded if coded else ())}
     for name, value in record.inputs.items():
         if name in left:
             continue
-        shape = tuple(1 if mark is None else sizes[axes.find(mark)] for mark in value.axes)
         old = record.values[name]
+        shape = tuple(
+            1 if mark is None or (name, axes.find(mark)) in narrow else sizes[axes.find(mark)] for mark in value.axes
+        )
         if name in record.fixed:
             drawn = old
         elif name in counts:
@@ -68,11 +75,7 @@ def plan(
         else:
             drawn = similar(old, shape, rng, truths, signed=name in signed)
         arrays[record.origins[name]] = drawn
-    integers = {
-        number: (value, sizes[axes.find(mark)])
-        for number, (_, value, mark) in enumerate(record.literals)
-        if axes.find(mark) in sizes
-    }
+    integers = {written: sizes[axes.find(mark)] for _, _, mark, written in record.literals if axes.find(mark) in sizes}
     return Plan(arrays, integers)
 
 
@@ -83,9 +86,15 @@ def own_sizes(record: Record) -> dict[Index, int]:
     return {root: axes.sizes[root] for root in roots}
 
 
-def other_sizes(record: Record, seed: int, larger: bool, steady: Container[int] = ()) -> dict[Index, int]:
+def other_sizes(
+    record: Record,
+    seed: int,
+    larger: bool = False,
+    steady: Container[int] = (),
+    given: Mapping[Index, int] | None = None,
+) -> dict[Index, int]:
     """A size for every class of axes: those of inputs are drawn, all different, and the others follow; `steady` ones
-    stay.
+    stay. Where some are `given`, all others stay that do not follow.
 
     Every axis has another size on every one of the first draws, and never its own.
     """
@@ -97,14 +106,14 @@ def other_sizes(record: Record, seed: int, larger: bool, steady: Container[int] 
         for whole, parts in axes.groups
     ]
     own = {axes.find(mark) for value in record.inputs.values() for mark in value.axes if mark is not None}
-    known_sizes = {axes.find(mark): value for _, value, mark in record.literals if value > 0}
+    known_sizes = {axes.find(mark): value for _, value, mark, _ in record.literals}
     known_sizes |= {root: 1 for root in (*axes.ones, *roots) if root in axes.ones or axes.sizes[root] <= 1}
     for root, rules in axes.rules.items():
         numbers = [rule for rule in rules if isinstance(rule, int)]
-        if numbers and len(numbers) == len(rules) and numbers[0] > 0:
+        if len(numbers) == len(rules) and numbers[:1] == [axes.sizes[root]]:  # and no data of another size was given
             known_sizes.setdefault(root, numbers[0])
     fixed = {root: size for root, size in known_sizes.items() if root not in own or size <= 1}
-    fixed |= {root: axes.sizes[root] for root in own if axes.sizes[root] in steady}
+    fixed |= {root: axes.sizes[root] for root in own if axes.sizes[root] in steady} | dict(given or {})
     equations = [
         (root, {mark: axes.find(mark) for mark in ir.count_indices(rule)}, rule)
         for root, rules in axes.rules.items()
@@ -123,13 +132,20 @@ def other_sizes(record: Record, seed: int, larger: bool, steady: Container[int] 
             follow(known, groups, equations)
             if root not in known:
                 size, own_size = drawn.pop(0), axes.sizes[root]
-                if record.count > MANY:  # loops that would take long
+                if given:
+                    known[root] = own_size
+                elif record.count > MANY:  # loops that would take long
                     known[root] = own_size - 1 if own_size > 2 and size % 2 else own_size + 1
                 else:
                     known[root] = own_size + size - 1 if larger else size
         follow(known, groups, equations)
-        changed = any(known[root] != axes.sizes[root] for root in order)
-        if changed and fit(known, groups, equations) and largest(record, known) <= limit:
+        changed = given or any(known[root] != axes.sizes[root] for root in order)
+        if (
+            changed
+            and fit(known, groups, equations)
+            and all(known[root] >= 1 for root in order)
+            and largest(record, known) <= limit
+        ):
             return known
         rng.shuffle(order)
         rng.shuffle(pool)
@@ -182,7 +198,7 @@ def fit(known: Mapping[Index, int], groups: Sequence[Any], equations: Sequence[A
         for root, marks, rule in equations
         if root in known and all(name in known for name in marks.values())
     )
-    return products and rules and all(size >= 1 for size in known.values())
+    return products and rules
 
 
 def similar(array: Any, shape: tuple[int, ...], rng: Any, truths: bool, *, signed: bool = False) -> Any:

@@ -594,11 +594,10 @@ def test_labels_of_two_classes_hold_their_two_values_on_all_data(
 def test_weights_of_ones_that_a_gradient_leaves_out_are_said() -> None:
     code = "import numpy as np\nnp.random.seed(7)\nX, W = np.random.randn(6, 3), np.random.randn(3, 2)\n"
     code += "mask = np.ones((6, 1))\nL = np.sum(mask * (X @ W) ** 2) / 2\n"
-    note = "mask holds ones only, and so on all data here"
     left_out = auditing.audit(code + "dW = X.T @ (X @ W)\n")
     left_out.assert_ok()
-    assert note in left_out.notes
-    assert note not in auditing.audit(code + "dW = X.T @ (mask * (X @ W))\n").notes
+    assert "mask holds ones only in the data; with others, dW would be wrong: line 6" in left_out.notes
+    assert not any("ones" in note for note in auditing.audit(code + "dW = X.T @ (mask * (X @ W))\n").notes)
     assert not auditing.audit(code + "dW = X.T @ (1 - X @ W)\n").ok
 
 
@@ -619,7 +618,10 @@ def test_what_no_data_shows_is_said() -> None:
     code += "dW = 2 * X.T @ (Y - T) / 6 + reg * W\n"
     report = auditing.audit(code)
     report.assert_ok()
-    assert "reg is 0, and so on all data here" in report.notes
+    assert "reg is 0 in the data; with another number, dW would be wrong: line 8" in report.notes
+    assert str(report).startswith("audit of the code: 1 gradient right where reg is 0\n")
+    doubled = auditing.audit(code.replace("+ reg * W\n", "+ 2 * reg * W\n"))
+    assert not any("reg" in note for note in doubled.notes)
     assert not auditing.audit(code.replace("0.0", "0.5")).ok
     loop = SCALED.partition("{start}")[0] + "for epoch in range(3):\n    Y = X @ W\n    L = np.sum((Y - T) ** 2) / 2\n"
     loop += "    dW = X.T @ (Y - T)\n    W = W - 0.1 * dW\n"

@@ -72,3 +72,96 @@ dW = np.einsum("nti,nto->io", x, dy)
     literal = auditing.audit(code.replace("x.shape[1]", "4"))
     literal.assert_ok()
     assert literal.notes[-1] == "holds at the sizes of the code only: a number in it stands for a size"
+
+
+RECURRENT = """
+import numpy as np
+np.random.seed(5)
+T = 1
+xs, ts = np.random.randn(T, 4), np.random.randn(T, 2)
+U, V, W = np.random.randn(3, 4), np.random.randn(3, 3), np.random.randn(2, 3)
+hs, loss = {-1: np.random.randn(3)}, 0.0
+for t in range(T):
+    hs[t] = np.tanh(U @ xs[t] + V @ hs[t - 1])
+    loss += np.sum((W @ hs[t] - ts[t]) ** 2) / 2
+dU, dV, dW, dnext = np.zeros_like(U), np.zeros_like(V), np.zeros_like(W), np.zeros(3)
+for t in reversed(range(T)):
+    dy = W @ hs[t] - ts[t]
+    dW += np.outer(dy, hs[t])
+    dz = (W.T @ dy + dnext) * (1 - hs[t] ** 2)
+    dU += np.outer(dz, xs[t])
+    dV += np.outer(dz, hs[t - 1])
+    dnext = V.T @ dz
+"""
+
+
+def test_sizes_of_one_are_tried_larger() -> None:
+    one = NETWORK.replace("(5, 7)", "(1, 7)").replace("W2 = np.random.randn(5, 5)", "W2 = np.random.randn(1, 5)")
+    one = one.replace("b2 = np.random.randn(5, 1)", "b2 = np.random.randn(1, 1)")
+    fine = auditing.audit(one)
+    assert fine.ok
+    assert not fine.provisos
+    assert not any("is 1" in note for note in fine.notes)
+    whole = auditing.audit(one.replace("db2 = np.sum(dY, axis=1, keepdims=True)", "db2 = np.sum(dY)"))
+    assert whole.ok
+    assert whole.provisos == ("|o| is 1",)
+    assert "|o| is 1 in the data; with more, db2 would be wrong: line 15" in whole.notes
+    assert str(whole).startswith("audit of the code: 4 gradients right where |o| is 1\n")
+
+
+def test_a_batch_of_one_is_tried_larger_and_biases_stay() -> None:
+    one = NETWORK.replace("(4, 7)", "(4, 1)").replace("(5, 7)", "(5, 1)")
+    assert not auditing.audit(one).provisos
+    unsummed = auditing.audit(one.replace("db1 = np.sum(dZ1, axis=1, keepdims=True)", "db1 = dZ1"))
+    assert "|b| is 1 in the data; with more, db1 would be wrong: line 18" in unsummed.notes
+
+
+def test_a_single_step_in_time_is_tried_with_more() -> None:
+    assert not auditing.audit(RECURRENT).provisos
+    for right, wrong in (("dU +=", "dU ="), ("+ dnext", ""), ("V.T @ dz", "V @ dz")):
+        report = auditing.audit(RECURRENT.replace(right, wrong))
+        assert report.ok
+        assert report.provisos == ("T is 1",)
+
+
+def test_an_activation_with_a_slope_of_zero_is_tried_with_another() -> None:
+    leaky = NETWORK.replace(
+        "A1 = np.tanh(W1 @ X + b1)", "leak = 0.0\nZ1 = W1 @ X + b1\nA1 = np.where(Z1 > 0, Z1, leak * Z1)"
+    )
+    right = leaky.replace("(1 - A1 ** 2)", "np.where(Z1 > 0, 1, leak)")
+    assert not auditing.audit(right).provisos
+    assert auditing.audit(leaky.replace("(1 - A1 ** 2)", "(Z1 > 0)")).provisos == ("leak is 0",)
+
+
+def test_a_whole_number_that_is_one_is_tried_with_two() -> None:
+    strided = """
+import numpy as np
+np.random.seed(2)
+stride = 1
+x, w = np.random.randn(9), np.random.randn(3)
+n = (9 - 3) // stride + 1
+t = np.random.randn(n)
+y = np.zeros(n)
+for i in range(n):
+    y[i] = np.sum(x[i * stride:i * stride + 3] * w)
+loss = np.sum((y - t) ** 2) / 2
+dw, dx = np.zeros(3), np.zeros(9)
+for i in range(n):
+    dw += (y[i] - t[i]) * x[i * stride:i * stride + 3]
+    dx[i:i + 3] += (y[i] - t[i]) * w
+"""
+    assert auditing.audit(strided).provisos == ("stride is 1",)
+    assert not auditing.audit(strided.replace("dx[i:i + 3]", "dx[i * stride:i * stride + 3]")).provisos
+
+
+def test_a_size_of_one_that_cannot_be_larger_is_said() -> None:
+    fixed = """
+import numpy as np
+X, t, w = np.random.randn(1, 4), np.random.randn(1, 1), np.random.randn(4, 1)
+y = float((X @ w)[0, 0]) if False else (X @ w)[0, 0]
+assert X.shape == (1, 4)
+loss = (y - t[0, 0]) ** 2
+dw = 2 * (y - t[0, 0]) * X.T
+"""
+    [note] = [note for note in auditing.audit(fixed).notes if "is 1" in note or "are 1" in note]
+    assert note.endswith("in the data: what would be wrong with more is not seen")
