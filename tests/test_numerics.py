@@ -621,3 +621,28 @@ def test_sizes_that_facts_give_in_a_circle(text: str) -> None:
     sizes = numerics.draw_sizes(program)
     assert set(sizes) == set(program.same_size)
     ip.check(program).assert_ok()
+
+
+def test_a_draw_on_which_every_gradient_is_zero_is_not_taken():
+    net = ip.parse("""
+        R[u,m] = relu(sum[f](V[u,f] D[f,m]) - 2)
+        L      = sum[q,m]((sum[u](U[q,u] R[u,m]) - T[q,m])^2)
+    """)
+    off = []
+    for seed in range(40):
+        drawn = numerics.draw_arrays(net, numerics.draw_sizes(net, seed), seed)
+        off += [seed] * bool(np.all(drawn["V"] @ drawn["D"] < 2))
+    reports = [ip.check(ip.gradient(net, wrt=["V", "U"]), seed=seed) for seed in off]
+    assert all(report.ok for report in reports)
+    still = ["zero in every entry" in str(report) for report in reports]
+    assert sum(still) < len(off) / 3
+    assert len(off) > 5
+
+
+def test_gradients_that_are_zero_on_the_data_are_said():
+    shown = str(ip.check(ip.parse("y[i] = relu(x[i] - 1000) w[i]")))
+    assert "note                 zero in every entry on this data: dx, dw\n" in shown
+    assert "note" not in str(ip.check(ip.parse("y[i] = sign(x[i]) w[i]"))), "dx = 0 is its line"
+    report = ip.check(lambda x: np.maximum(x - 1000, 0).sum(), lambda x: {"x": 0 * x}, axes={"x": "i"})
+    assert report.ok
+    assert "zero in every entry on this data: dx" in str(report)
