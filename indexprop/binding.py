@@ -9,17 +9,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from indexprop import ir, keeping, validation
+from indexprop.choosing import Choosing
 from indexprop.ir import Access, Size
 from indexprop.operands import Dim, Scalar, Selection, Traced
 from indexprop.records import ALWAYS, Literal, Plan, Written
 from indexprop.rewriting import public
-from indexprop.values import Values
 
 SMALL = 1e-3
 """Numbers below are constants, such as the eps in `log(p + eps)`."""
 
 
-class Binding(Values):
+class Binding(Choosing):
     """Gives values their names: data becomes an input, an expression a step."""
 
     def __init__(self, plan: Plan | None = None, wanted: Iterable[str] = ()) -> None:

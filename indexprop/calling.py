@@ -88,7 +88,7 @@ class Calling(Following):
             case "shape":
                 return self.shape(owner)
             case "size":
-                return math.prod(self.shape(owner), start=1) if not owner.axes else self.product(self.shape(owner))
+                return self.product(self.shape(owner))
             case "ndim" | "dtype" | "itemsize" | "nbytes":
                 return getattr(owner.data, name)
             case "flat":
@@ -99,18 +99,6 @@ class Calling(Following):
                 return Method(owner, name)
             case _:
                 raise self.stop(f"the attribute .{name} of an array has no rule")
-
-    def product(self, sizes: Sequence[int]) -> int:
-        exprs = [size.expr if isinstance(size, Dim) else ir.number(size) for size in sizes]
-        return Dim.of(self, math.prod(sizes), ir.multiply(*exprs))
-
-    def shape(self, value: Traced) -> tuple[int, ...]:
-        if isinstance(value, Selection):
-            raise self.chosen()
-        return tuple(
-            size if mark is None else Dim.of(self, size, Size(mark))
-            for mark, size in zip(value.axes, value.data.shape, strict=True)
-        )
 
     @staticmethod
     def slice(*parts: Any) -> slice:
@@ -372,6 +360,8 @@ class Calling(Following):
     def said_by_others(self, name: str, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """A function of numpy by what `equivalents` says it is; its result has to be numpy's own."""
         np = self.np
+        if any(isinstance(part, Selection) for part in flatten((args, kwargs))):
+            raise self.chosen()
         compared = not any(callable(part) for part in flatten(args))
         given = [part.copy() if isinstance(part, np.ndarray) else part for part in plain(tuple(args))]
         expected = function(*given, **{key: plain(value) for key, value in kwargs.items()}) if compared else None

@@ -126,9 +126,10 @@ class Tracer(Calling):
     def complete(self, values: Iterable[Traced]) -> None:
         """What a script leaves behind is recorded to the end."""
         for value in values:
-            if isinstance(value, Selection):
+            chosen = isinstance(value, Selection) and not value.used
+            if chosen:
                 self.here = value.made
-            if value.writing is not None or isinstance(value, Selection):
+            if value.writing is not None or chosen:
                 self.traced(value)
 
     def after(self, space: dict[str, Any], name: str, expression: str) -> Any:

@@ -8,10 +8,12 @@ from __future__ import annotations
 import ast
 import inspect
 import math
+import operator
 import re
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
+from functools import reduce
 from typing import Any
 
 from indexprop import ir
@@ -20,7 +22,7 @@ from indexprop.errors import Problem
 from indexprop.functions import TABLE
 from indexprop.ir import Access, Affine, Call, Expr, Group, Index, Lookup, Number, Partial, Size, Slot, Step
 from indexprop.operands import ROUNDED, RULES, Chosen, Dim, Scalar, Selection, Slots, Symbol, Traced
-from indexprop.operations import POINTWISE, recognise
+from indexprop.operations import recognise
 from indexprop.records import Plan, Record
 from indexprop.rewriting import TRACER, LiftError
 from indexprop.subscripts import (
@@ -89,6 +91,8 @@ class Values(Record):
     attribute: Callable[..., Any]
     decided: Callable[[Traced], bool]
     put: Callable[..., None]
+    operated: Callable[..., Any]
+    on_selections: Callable[..., Any]
     is_users: Callable[[Any], bool]
 
     def __init__(self, plan: Plan | None = None) -> None:
@@ -388,6 +392,20 @@ class Values(Record):
             if isinstance(operand, Traced):
                 operand.used = True
         return Traced(self, data, axes, recognise(expr))
+
+    def shape(self, value: Traced) -> tuple[Any, ...]:
+        """The sizes of an array, which remember whose they are."""
+        return tuple(
+            size if mark is None else Dim.of(self, size, Size(mark))
+            for mark, size in zip(value.axes, value.data.shape, strict=True)
+        )
+
+    def product(self, sizes: Sequence[Any]) -> Any:
+        """How many entries there are."""
+        if any(isinstance(size, Traced) for size in sizes):
+            return reduce(lambda one, other: self.called(operator.mul, one, other), sizes)
+        exprs = [size.expr if isinstance(size, Dim) else ir.number(size) for size in sizes]
+        return Dim.of(self, math.prod(sizes), ir.multiply(*exprs)) if sizes else 1
 
     # operations
 
@@ -709,24 +727,6 @@ class Values(Record):
         if self.traced(value).data.ndim > behind:
             raise self.stop("values are put where a mask is true, one by one", way_out="Use np.where.")
         return value
-
-    def on_selections(
-        self, name: str, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
-    ) -> Any:
-        """An operation on entries that a mask chose: on every entry, or their sum."""
-        found = [part for part in flatten((args, kwargs)) if isinstance(part, Selection)]
-        mask = found[0].mask
-        if name in ("sum", "mean") and len(args) == 1 and not kwargs:
-            kept = self.apply("where", self.np.where, (mask, found[0].whole, 0), {})
-            total = self.apply("sum", self.np.sum, (kept,), {})
-            if name == "sum":
-                return total
-            return self.apply("divide", self.np.divide, (total, self.apply("sum", self.np.sum, (mask,), {})), {})
-        if name not in POINTWISE:
-            raise self.chosen()
-        wholes = [self.unmasked(part, mask) if isinstance(part, (Traced, self.np.ndarray)) else part for part in args]
-        whole = self.apply(name, function, wholes, kwargs)
-        return Selection(self, self.np.asarray(function(*plain(args), **kwargs)), whole, mask)
 
     def read(self, owner: Traced, key: Any) -> Symbol:
         """The axes and the expression of a part."""

@@ -65,7 +65,11 @@ np.apply_along_axis(lambda row: np.exp(row) / np.exp(row).sum(), 1, X[:1]) | np.
 np.hstack((v, z.sum(), 2)) * v[0] | np.vstack([row * 2 for row in X]) | np.vstack([v[0], v[1] * 2])
 np.array([[v.sum()], [w.sum()]]) * 2 | operator.mul(X, Y) | math.pow(np.abs(v).sum(), 1.5) * X | X * np.isscalar(X)
 X * (type(X.sum()) == np.float64) | abs(pow(X, 2)) | np.array_equal(X, X) * X
-np.allclose(X, Y) * X | np.bincount(y, weights=v, minlength=X.shape[1])
+X[v > 0].T @ w[v > 0] | np.tanh(X[v > 0] @ W).sum(axis=0) / len(X[v > 0]) | np.log(P[v > 0]).mean(axis=0) * 2
+np.array([X[t == c].mean(axis=0) for c in range(3)]) | (X[:, X[0] > 0] ** 2).mean() | (X[v > 0] - X[0]).max(axis=0)
+np.einsum("ij,ik->jk", X[w > v], Y[w > v]) | v[v > 0] @ w[v > 0] | X[w > v].mean(axis=1).sum() | np.prod(P[v < 0], 0)
+(2 * X[v > 0]).T.sum(axis=1) * X[v > 0].shape[0] | np.allclose(X, Y) * X
+np.bincount(y, weights=v, minlength=X.shape[1])
 """
 
 

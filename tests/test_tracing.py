@@ -307,7 +307,11 @@ STOPS = [
     ("y = x[x > 0] * 2", "entries are chosen by a condition", "x[x > 0] * 2"),
     ("y = 2 * x\ny[x > 0] = y[x < 0]", "entries that one condition chose meet those of another", "y[x > 0] = y[x < 0]"),
     ("y = np.sort((2 * x)[x > 0])", "entries are chosen by a condition", "np.sort((2 * x)[x > 0])"),
-    ("y = len((2 * x)[x > 0]) * x", "entries are chosen by a condition", "len((2 * x)[x > 0])"),
+    (
+        "y = np.zeros(len((2 * x)[x > 0])) + x[0]",
+        "a computed value is used as a position",
+        "np.zeros(len((2 * x)[x > 0]))",
+    ),
     ("y = 2 * x\ny[x > 0] = x[:1]", "values are put where a mask is true, one by one", "y[x > 0] = x[:1]"),
     ("y = np.insert(2 * x, 0, x)", "np.insert of this kind has no rule", "np.insert(2 * x, 0, x)"),
     ("y = x * float('nan')", "the constant nan has no place in the notation", "x * float('nan')"),
