@@ -202,6 +202,8 @@ JAX_PICK = '''
 def pick(x, at, axis, outside=0):
     """x at positions along an axis; outside the axis it is `outside`."""
     size = x.shape[axis]
+    if size == 0:
+        return jnp.full(x.shape[:axis] + jnp.shape(at) + x.shape[axis + 1 :], outside, x.dtype)
     inside = jnp.where((at >= 0) & (at < size), at, size)  # a negative position would count from the end
     return jnp.take(x, inside, axis, mode="fill", fill_value=outside)
 '''

@@ -99,6 +99,14 @@ def test_slots_and_conditions(text, style, backend):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_rows_of_a_table_without_rows(backend):
+    program = ip.parse("input tok[b], E[v,d] \n Y[b,d] = E[tok[b]?,d]")
+    arrays = {"tok": np.array([0, 1, -1]), "E": np.zeros((0, 2))}
+    assert_same(program, arrays, backend)
+    assert_same(ip.vjp(program, wrt="E").program, {"tok": arrays["tok"], "dY": np.ones((3, 2))} | arrays, backend)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("style", codegen.STYLES)
 @pytest.mark.parametrize("text", test_skipping.OUTSIDE + test_skipping.INSIDE)
 def test_what_leaves_its_axis(text, style, backend):
