@@ -16,11 +16,13 @@ import traceback
 import webbrowser
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from indexprop import (
+    __version__,
     annotating,
     auditing,
     backends,
@@ -165,7 +167,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     2
     """
     try:
-        arguments = _parser().parse_args(argv)
+        parser = _parser()
+        arguments, rest = parser.parse_known_args(argv)
+        if rest and not (hasattr(arguments, "names") and all(not word.startswith("-") for word in rest)):
+            parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        if rest:  # names behind an option: explain net.ixp --of L W3
+            arguments.names += rest
     except SystemExit as stop:  # argparse has printed its message
         return stop.code if isinstance(stop.code, int) else IMPOSSIBLE
     try:
@@ -205,6 +212,7 @@ def _write(path: Path, text: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     form = partial(argparse.RawDescriptionHelpFormatter, width=80, max_help_position=28)
     parser = argparse.ArgumentParser("indexprop", description=DESCRIPTION, epilog=EPILOG, formatter_class=form)
+    parser.add_argument("--version", action="version", version=f"indexprop {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     def command(name: str, run: Callable[[argparse.Namespace], Outcome], what: str, examples: str) -> Any:
@@ -329,7 +337,24 @@ def _gradient(arguments: argparse.Namespace) -> Gradient:
 
 
 def _derive(arguments: argparse.Namespace) -> Outcome:
-    return listing.table(_gradient(arguments), arguments.format, arguments.layout), FINE
+    gradient = _gradient(arguments)
+    if len(gradient.of) > 1 and not arguments.of:
+        gradient = replace(gradient, notes=(*gradient.notes, _several(gradient)))
+    return listing.table(gradient, arguments.format, arguments.layout), FINE
+
+
+def _several(gradient: Gradient) -> str:
+    """What a derivation of several outputs starts from; one that nothing reads may be a name that was misspelt."""
+    received = gradient.received
+    said = (
+        f"{', '.join(received)} are outputs: {', '.join(received.values())} come in from outside, and --of names one."
+    )
+    twins = [(name, other) for name in gradient.of for other in gradient.forward.input_names if _alike(name, other)]
+    return " ".join([said, *(f"{name!r} is read nowhere, and {other!r} is another tensor." for name, other in twins)])
+
+
+def _alike(name: str, other: str) -> bool:
+    return name.lower() == other.lower()
 
 
 def _explain(arguments: argparse.Namespace) -> Outcome:

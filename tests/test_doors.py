@@ -311,6 +311,32 @@ def test_code_where_a_network_is_asked_for_is_one_problem(capsys):
     )
 
 
+def test_several_outputs_are_said_with_names_that_differ_in_case_only(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.ixp").write_text("Y[o] = W[o,h] x[h] \n L = sum[o](y[o]^2)")
+    assert command.main(["derive", "net.ixp"]) == 0
+    assert capsys.readouterr().out.endswith(
+        "note: Y, L are outputs: dY, dL come in from outside, and --of names one. 'Y' is\n"
+        "      read nowhere, and 'y' is another tensor.\n"
+    )
+    assert command.main(["derive", "net.ixp", "--of", "Y,L"]) == 0
+    assert "note" not in capsys.readouterr().out
+
+
+def test_names_behind_an_option(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.ixp").write_text("Y[o] = W[o,h] x[h] \n L = sum[o](Y[o]^2)")
+    assert command.main(["explain", "net.ixp", "W"]) == 0
+    story = capsys.readouterr().out
+    assert command.main(["explain", "net.ixp", "--of", "L", "W"]) == 0
+    assert capsys.readouterr().out == story
+    for wrong in (["explain", "net.ixp", "--off", "W"], ["derive", "net.ixp", "W"]):
+        assert command.main(wrong) == 2
+        assert "unrecognized arguments" in capsys.readouterr().err
+    assert command.main(["--version"]) == 0
+    assert capsys.readouterr().out == f"indexprop {ip.__version__}\n"
+
+
 def test_a_file_that_python_cannot_read_is_no_traceback(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my.py").write_text("def forward(X:\n    return X\n")

@@ -5,6 +5,11 @@ import jax.numpy as jnp
 def pick(x, at, axis, outside=0):
     """x at positions along an axis; outside the axis it is `outside`."""
     size = x.shape[axis]
+    if size == 0:
+        return jnp.full(
+            x.shape[:axis] + jnp.shape(at) + x.shape[axis + 1 :], outside,
+            x.dtype,
+        )
     # a negative position would count from the end
     inside = jnp.where((at >= 0) & (at < size), at, size)
     return jnp.take(x, inside, axis, mode="fill", fill_value=outside)
