@@ -42,6 +42,7 @@ from indexprop.reports import (
     Report,
     wrong_tensors,
 )
+from indexprop.revisions import Revisions
 from indexprop.rewriting import LiftError, Line
 from indexprop.scopes import Scope, scopes
 from indexprop.tracing import Recording
@@ -125,7 +126,8 @@ def audit(
         raise
     except LiftError as error:
         return of_script(subject, loss, grads, wrt, error)
-    report = of_claims(recording, claims, str(subject))
+    revisions = Revisions(recording, partial(again, loss, grads, wrt, axes))
+    report = of_claims(recording, claims, str(subject), revisions)
     if not report.ok:
         return report
 
@@ -133,6 +135,17 @@ def audit(
         return of_claims(*prepare(subject, loss, grads, wrt, axes, base, also), str(subject))
 
     return provisos.under(report, recording, audited)
+
+
+def again(
+    loss: str | None,
+    grads: str | Sequence[str] | None,
+    wrt: str | Sequence[str] | None,
+    axes: Mapping[str, str] | None,
+    text: str,
+) -> Report:
+    """The report on changed code, without a search for changes in it."""
+    return of_claims(*prepare(text, loss, grads, wrt, axes), "the code")
 
 
 def of_script(
@@ -152,11 +165,11 @@ def of_script(
         raise LiftError(*error.problems, replace(other.problems[0], fact=fact)) from None
 
 
-def of_claims(recording: Recording, claims: Claims, name: str) -> Report:
+def of_claims(recording: Recording, claims: Claims, name: str, revisions: Revisions | None = None) -> Report:
     """The report on recorded code; a gradient that is kept in several places has to be right in all of them."""
 
     def read(pairs: Mapping[str, str]) -> Report:
-        return of_recording(recording, claims.loss, pairs, name, claims.steps, asked=claims.asked)
+        return of_recording(recording, claims.loss, pairs, name, claims.steps, asked=claims.asked, revisions=revisions)
 
     if claims.others:
         elsewhere = {**claims.pairs, **dict(claims.others)}
@@ -220,6 +233,7 @@ def of_recording(
     steps: Mapping[str, Update] | None = None,
     *,
     asked: bool = True,
+    revisions: Revisions | None = None,
 ) -> Report:
     """The report on recorded code, with what excuses it."""
 
@@ -227,7 +241,7 @@ def of_recording(
         data = evidence.data_of(recording, pairs)
         seen = partial(scopes, recording)
         match = Match(recording.lifted, data, loss, pairs, steps=steps, guarded=recording.guarded, asked=asked)
-        return Audit(match, name, seen)
+        return Audit(match, name, seen, revisions)
 
     audit = audited()
     excused = {one.attribute: one for one in excuses(recording, loss, pairs)} if audit.match.wrong else {}
@@ -287,11 +301,15 @@ class Audit:
     """One audit: verdicts for all lines, then the mistakes, first line first."""
 
     def __init__(
-        self, match: Match, name: str, seen: Callable[[Iterable[Line]], Mapping[Line, list[Scope]]] | None = None
+        self,
+        match: Match,
+        name: str,
+        seen: Callable[[Iterable[Line]], Mapping[Line, list[Scope]]] | None = None,
+        revisions: Revisions | None = None,
     ) -> None:
         self.match = match
         self.lifted, self.ledger, self.lines, self.pairs = match.lifted, match.ledger, match.lines, match.pairs
-        self.blame = Blame(match, seen)
+        self.blame = Blame(match, seen, revisions)
         self.name = name if "\n" not in name else "the code"
 
     def report(self, excuse: str = "") -> Report:

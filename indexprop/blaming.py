@@ -16,6 +16,7 @@ from indexprop.matching import Match
 from indexprop.mistakes import CONSTANT, DROPPED, FUNCTION, OPERAND, OVERWRITTEN, STALE, UNKNOWN, Diagnosis
 from indexprop.repairs import Repairs
 from indexprop.reports import Mistake
+from indexprop.revisions import Revisions
 from indexprop.rewriting import Line
 from indexprop.scopes import Scope
 
@@ -27,13 +28,38 @@ class Blame:
     """The search for the mistakes behind wrong gradients."""
 
     def __init__(
-        self, match: Match, seen: Callable[[Iterable[Line]], Mapping[Line, list[Scope]]] | None = None
+        self,
+        match: Match,
+        seen: Callable[[Iterable[Line]], Mapping[Line, list[Scope]]] | None = None,
+        revisions: Revisions | None = None,
     ) -> None:
         self.match = match
+        self.revisions = revisions
         self.lifted, self.ledger, self.lines, self.pairs = match.lifted, match.ledger, match.lines, match.pairs
         self.seen = seen
 
     def mistakes(self, wrong: Sequence[str]) -> list[Mistake]:
+        """The wrong lines, first line first; one alone, where one change in it makes everything right."""
+        found = self.searched(wrong)
+        if not found or self.revisions is None:
+            return found
+        first = found[0]
+        revision = self.revisions.best(self.match, wrong, first.line)
+        if revision is None:
+            return found
+        if not revision.covers(first.line):
+            steps = [step for step in self.lines for line in self.lines_of(step) if revision.covers(line)]
+            step = steps[0] if steps else first.step
+            said = self.match.said[step.name] or first.meaning
+            line = Line(revision.first, self.lifted.source.splitlines()[revision.first - 1])
+            kind, shown = revision.kind, revision.evidence
+            return [Mistake(line, step, said, kind, shown, self.match.derived(Claim(said)), revision.text)]
+        kind, shown = first.kind, first.evidence
+        if kind in (UNKNOWN, DROPPED):
+            kind, shown = revision.kind, revision.evidence
+        return [replace(first, kind=kind, evidence=shown, right=revision.text)]
+
+    def searched(self, wrong: Sequence[str]) -> list[Mistake]:
         """The wrong lines, first line first: repaired one after the other until every gradient is right."""
         found: list[Mistake] = []
         remaining = list(wrong)
@@ -224,14 +250,7 @@ class Blame:
                 continue
             if any(value is None for value in self.ledger.own(step.name)):
                 continue
-            claim = self.match.found.get(step.name)
-            settled = (
-                claim is not None
-                and claim.factor in (ONE, self.match.sign)
-                and self.match.said[step.name] in ("", claim.tensor)
-                and (claim.part is None or not self.match.said[step.name])
-                and step.name not in finals
-            )
+            settled = self.match.is_settled(step.name) and step.name not in finals
             claims = self.candidates(step)
             columns = [{step.name: self.ledger.right(claim)} for claim in claims]
             best: Option | None = None

@@ -93,6 +93,13 @@ class Match:
                 found[step.name] = claim
         return found
 
+    def is_settled(self, name: str) -> bool:
+        """Whether a line holds what its name says."""
+        claim, said = self.found.get(name), self.said[name]
+        if claim is None or claim.factor not in (ONE, self.sign):
+            return False
+        return said in ("", claim.tensor) and (claim.part is None or not said)
+
     def find_sign(self) -> ir.Factor:
         """Whether the code computes the direction of descent, -gradient, to be added: no name says that it is a
         gradient, or it is added to its parameter, and nothing is right as it stands.

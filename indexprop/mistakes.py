@@ -118,6 +118,8 @@ class Diagnosis:
                 f"yours / derived = sqrt({show_factor(square)}) in every entry",
                 None,
             )
+        if all(value.size == 1 for value in self.own):
+            return None
         spread = ", ".join(f"{ratio:.6g}" for ratio in ratios)
         return CONSTANT, f"yours / derived = {spread} on {len(ratios)} draws, the same in every entry", None
 
