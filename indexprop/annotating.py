@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from indexprop import codegen, formulas, ir, layouts, printing, rewriting
-from indexprop.auditing import of_claims
+from indexprop.auditing import again, of_claims
 from indexprop.claims import prepare
 from indexprop.completion import Lifted
 from indexprop.ir import Step
 from indexprop.mistakes import sums
 from indexprop.printing import WIDTH
 from indexprop.reports import FOLLOWS, PART, Report, readable
+from indexprop.revisions import Revisions
 from indexprop.rewriting import LiftError
 from indexprop.tracing import Recording
 
@@ -74,7 +76,8 @@ def study(
     """The code as a program, and its audit, if it has a loss and gradients; what is given is as for `audit`."""
     try:
         recording, claims = prepare(subject, loss, grads, wrt, axes)
-        return recording.lifted, of_claims(recording, claims, str(subject))
+        revisions = Revisions(recording, partial(again, loss, grads, wrt, axes))
+        return recording.lifted, of_claims(recording, claims, str(subject), revisions)
     except LiftError:
         hints = {name: tuple(words.split()) for name, words in (axes or {}).items()}
         return Recording(subject, (), hints, ()).lifted, None

@@ -120,9 +120,7 @@ class Source:
         """The code with one thing in a statement changed, in every way."""
         start, end = self.span(statement)
         for change in self.of_statement(statement):
-            one, other = change.span
-            new = self.bare(statement, change)
-            code = self.text[:one] + new + self.text[other:]
+            code = self.changed(statement, change)
             text = " ".join(code[start : len(code) - len(self.text) + end].split())
             size = abs(len(code) - len(self.text)) + change.cost
             yield Revision(
@@ -130,18 +128,28 @@ class Source:
                 change.added, size, code,
             )  # fmt: skip
 
-    def bare(self, statement: ast.stmt, change: Change) -> str:
-        """What is put in, without its brackets where they say nothing."""
+    def changed(self, statement: ast.stmt, change: Change) -> str:
+        """The whole code with a change, without brackets that say nothing any more."""
         (start, end), (one, other) = self.span(statement), change.span
-        inside = change.text[1:-1]
-        if change.text[:1] != "(":
-            return change.text
-        whole, bare = (self.text[start:one] + new + self.text[other:end] for new in (change.text, inside))
+        before, after = self.text[:one], self.text[other:]
+        whole = before + change.text + after
+        bracketed = change.text[:1] == "("
+        shorter = [before + change.text[1:-1] + after] if bracketed else []
+        if before.endswith("(") and after.startswith(")"):
+            shorter = [before[:-1] + text + after[1:] for text in ([change.text[1:-1]] if bracketed else [])] + [
+                before[:-1] + change.text + after[1:],
+                *shorter,
+            ]
+        return next((code for code in shorter if self.same(start, end, code, whole)), whole)
+
+    def same(self, start: int, end: int, one: str, other: str) -> bool:
+        """Whether a statement says the same in two codes that differ from this one in nothing else."""
+        parts = (code[start : len(code) - len(self.text) + end] for code in (one, other))
         try:
-            same = ast.dump(ast.parse(bare)) == ast.dump(ast.parse(whole))
+            first, second = (ast.dump(ast.parse(part)) for part in parts)
         except SyntaxError:
-            same = False
-        return inside if same else change.text
+            return False
+        return first == second
 
     def of_statement(self, statement: ast.stmt) -> Iterator[Change]:
         match statement:
@@ -270,13 +278,11 @@ class Source:
                     new = self.of(value)
                 case _:
                     new = f"{old}.T"
-            added = len(new) > len(old)
-            start, end = self.span(operand)
-            yield Change((start, end), new, TRANSPOSED, f"right with {new} instead of {old}", added)
+            yield Change(self.span(operand), new, TRANSPOSED, f"right with {new} instead of {old}")
         both = self.span(left)[0], self.span(right)[1]
         between = self.text[self.span(left)[1] : self.span(right)[0]]
         shown = f"right with {self.of(left)} and {self.of(right)} exchanged"
-        yield Change(both, f"{self.inner(right)}{between}{self.inner(left)}", TRANSPOSED, shown)
+        yield Change(both, f"{self.inner(right)}{between}{self.inner(left)}", TRANSPOSED, shown, cost=9)
 
     def of_number(self, node: ast.expr, number: float, inside: bool, axis: bool) -> Iterator[Change]:
         if inside or axis:
@@ -288,7 +294,7 @@ class Source:
                 word = f"{other:g}" if isinstance(number, int) or other != int(other) else f"{other:.1f}"
                 kind = SUMMED if axis else OPERAND if inside else CONSTANT
                 shown = f"right with {'axis=' * axis}{word} instead of {self.of(node)}"
-                yield Change(self.span(node), word, kind, shown, cost=9 * (other == 1))
+                yield Change(self.span(node), word, kind, shown, cost=9 * (other == (0 if inside else 1)))
 
     def of_word(self, node: ast.expr, name: str) -> Iterator[Change]:
         """A name with another number in it: `W1` for `W2`."""
@@ -329,10 +335,10 @@ class Reruns:
             sys.settrace(before)
         self.places: dict[str, tuple[tuple[int, int, int], float]] = {}
         for name, (_, value) in wanted.items():
-            for place, array in seen.items():  # the last one: the others are sums that go on
-                factor = multiple(value, array)
-                if factor:
-                    self.places[name] = place, factor
+            fitting = {place: factor for place, array in seen.items() if (factor := multiple(value, array))}
+            if fitting:  # the last of a running sum, and what was made rather than its change
+                place = max(fitting, key=lambda place: (place[2] % 2 == 0, place))
+                self.places[name] = place, fitting[place]
         self.last = {place[:2]: None for place, _ in self.places.values()}
 
     def trace(self, frame: types.FrameType, event: str, argument: Any) -> Any:

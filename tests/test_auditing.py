@@ -442,7 +442,7 @@ dW = backward({})
 """
     kept = auditing.audit(code.format(", H", "A", "A", "A", ", B", "B")).first
     assert kept is not None
-    assert kept.right == "dZ = 2 * A * (1 - A**2)"
+    assert kept.right == "dZ = 2 * A * (1 - A ** 2)"
     lost = auditing.audit(code.format("", "W", "np.tanh(X @ W)", "np.tanh(X @ W)", "", "W")).first
     assert lost is not None
     assert lost.right == "dZ = 2 * np.tanh(X @ W) - 2 * np.tanh(X @ W)**2 * np.tanh(X @ W)"
