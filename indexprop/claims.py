@@ -34,7 +34,8 @@ DERIVATIVE = re.compile(
     re.I,
 )
 PREFIXES = (
-    r"d[LJE]_?d_?", r"d[LJE]_", r"d?loss_d?", r"partial_", r"grad(ient)?s?[_.]d?", r"g_", r"delta_?", r"dd_?", r"d_?",
+    r"d[LJE]_?d_?", r"d[ljec]_d_?", r"d[LJE]_",
+    r"d?loss_d?", r"partial_", r"grad(ient)?s?[_.]d?", r"g_", r"delta_?", r"dd_?", r"d_?",
 )  # fmt: skip
 
 SUFFIXES = (r"_grads?", r"_gradient", r"_delta", r"_error", r"_d", r"_?grad")
@@ -187,19 +188,43 @@ def parts_of(value: str | Sequence[str]) -> list[str]:
 
 
 def starting_constant(recording: Recording) -> list[str]:
-    """Names of what begins as one number, and of which the code computes a gradient: `b = 0.0` and `gamma = np.ones(4)`
-    are no constants.
+    """Names of what begins as one number, and of which the code computes a gradient, or which it changes in a step of
+    descent: `b = 0.0` and `gamma = np.ones(4)` are no constants.
     """
     words = {rest for name in recording.lifted.names.values() for rest in meanings(name)}
-    constants = {name for name, _ in zeros(recording.text)} | recording.tracer.filled
-    return sorted(constants & words - {*recording.lifted.program.input_names, *recording.inputs})
+    constants = {name for name, _ in numbers(recording.text)} | recording.tracer.filled
+    known = {*recording.lifted.program.input_names, *recording.inputs}
+    return sorted(constants & (words | descending(recording.text)) - known)
 
 
-def zeros(text: str) -> Iterator[tuple[str, str]]:
-    """The names that a script gives the number 0, as often as it does, and how it writes the number: `0` or `0.0`."""
+def numbers(text: str) -> Iterator[tuple[str, float]]:
+    """The names and attributes that a script gives a number, as often as it does."""
     for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and node.value.value == 0:
-            yield from ((one.id, repr(node.value.value)) for one in node.targets if isinstance(one, ast.Name))
+        match node:
+            case ast.Assign(targets, ast.Constant(int() | float() as value)) if not isinstance(value, bool):
+                yield from ((word_in(target), value) for target in targets)
+
+
+def descending(text: str) -> set[str]:
+    """The names and attributes from which a script takes a product, `b -= lr * d`, but for losses."""
+    found = set()
+    for node in ast.walk(ast.parse(text)):
+        match node:
+            case ast.AugAssign(target, ast.Sub(), ast.BinOp(_, ast.Mult())):
+                found.add(word_in(target))
+            case ast.Assign([target], ast.BinOp(left, ast.Sub(), ast.BinOp(_, ast.Mult()))):
+                if ast.unparse(left) == ast.unparse(target):
+                    found.add(word_in(target))
+    return {name for name in found if name and not LOSS_FUNCTION.fullmatch(name) and not LOSS.fullmatch(name)}
+
+
+def word_in(target: ast.expr) -> str:
+    """The last word of a name or an attribute."""
+    match target:
+        case ast.Name(name) | ast.Attribute(attr=name):
+            return name
+        case _:
+            return ""
 
 
 def starting(recording: Recording, loss: str) -> list[str]:

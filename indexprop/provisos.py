@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from indexprop import algebra, variation
-from indexprop.claims import zeros
+from indexprop.claims import numbers
 from indexprop.errors import IndexpropError
 from indexprop.ir import Index
 from indexprop.records import ALWAYS, Plan, Written
@@ -206,4 +206,4 @@ def stored(text: str) -> Counter[str]:
 def always_zero(text: str) -> list[str]:
     """The names that a script gives the number 0.0, once, and no other value."""
     given = stored(text)
-    return [name for name, number in zeros(text) if number == "0.0" and given[name] == 1]
+    return [name for name, number in numbers(text) if repr(number) == "0.0" and given[name] == 1]

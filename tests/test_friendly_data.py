@@ -165,3 +165,37 @@ dw = 2 * (y - t[0, 0]) * X.T
 """
     [note] = [note for note in auditing.audit(fixed).notes if "is 1" in note or "are 1" in note]
     assert note.endswith("in the data: what would be wrong with more is not seen")
+
+
+LOGISTIC = """
+import numpy as np
+np.random.seed(0)
+class Model:
+    def __init__(self, n):
+        self.w = np.random.randn(n)
+        self.b = {start}
+    def fit(self, X, y, lr):
+        p = 1 / (1 + np.exp(-(X @ self.w + self.b)))
+        loss = -np.mean(y * np.log(p) + (1 - y) * np.log(1 - p))
+        dj_dw = X.T @ (p - y) / len(y)
+        dj_db = {gradient}
+        self.w -= lr * dj_dw
+        self.b -= lr * {step}
+        return loss
+X, y = np.random.randn(6, 2), np.array([0, 1, 1, 0, 1, 0])
+model = Model(2)
+loss = model.fit(X, y, 0.1)
+"""
+
+
+def test_a_bias_that_is_a_number_is_a_parameter() -> None:
+    for start in ("0.0", "0", "1", "-8.0"):
+        for gradient, step, ok in (
+            ("np.mean(p - y)", "dj_db", True),
+            ("np.sum(p - y)", "dj_db", False),
+            ("None", "np.mean(p - y)", True),
+            ("None", "np.mean(y - p)", False),
+        ):
+            report = auditing.audit(LOGISTIC.format(start=start, gradient=gradient, step=step))
+            assert report.ok is ok
+            assert [tensor for tensor, _ in report.pairs] == ["w", "b"]
