@@ -34,8 +34,8 @@ DERIVATIVE = re.compile(
     re.I,
 )
 PREFIXES = (
-    r"d[LJE]_?d_?", r"d[ljec]_d_?", r"d[LJE]_",
-    r"d?loss_d?", r"partial_", r"grad(ient)?s?[_.]d?", r"g_", r"delta_?", r"dd_?", r"d_?",
+    r"d[LJE]_?d_?", r"dj_d_?", r"d[LJE]_", r"d?loss_d?",
+    r"partial_", r"grad(ient)?s?[_.]d?", r"g_", r"delta_?", r"dd_?", r"d_?",
 )  # fmt: skip
 
 SUFFIXES = (r"_grads?", r"_gradient", r"_delta", r"_error", r"_d", r"_?grad")
@@ -158,7 +158,7 @@ def prepare(
     pairs = find_pairs(lifted, name, wanted=wrt is not None, given=grads is not None)
     if grads is not None:
         return recording, Claims(name, pairs, asked=True)
-    known = lifted.program.input_names
+    known = [name for name in lifted.program.input_names if name not in lifted.program.positions]
     asked = known if wrt is None else [tensor for tensor in known if tensor in asked_for(lifted)]
     lifted, claims = as_kept(lifted, Claims(name, pairs, asked=wrt is not None), asked)
     recording.lifted, claims = as_changed(lifted, claims, asked)
@@ -300,7 +300,7 @@ def find_pairs(lifted: Lifted, loss: str, *, wanted: bool, given: bool) -> dict[
     asked = asked_for(lifted) if wanted else []
     claimed = [lifted.tensor(str(name)) for name in flatten(result.get("grads_asked", []))] if given else []
     forward = algebra.needed(lifted.program, (loss,))
-    inputs = forward.input_names
+    inputs = [name for name in forward.input_names if name not in lifted.program.positions]
     hand = [step.name for step in lifted.program.steps if step.name not in {one.name for one in forward.steps}]
     if wanted and given:
         if len(asked) != len(claimed) or None in asked or None in claimed:

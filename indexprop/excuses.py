@@ -70,6 +70,9 @@ def assuming(recording: Recording, *excuses: Excuse) -> Iterator[None]:
             setattr(recording, attribute, value)
 
 
+LATER = "the first pass of the loop is audited, and no later one"
+
+
 def later_passes(recording: Recording, loss: str) -> Iterator[str]:
     """That a loop of the code has later passes."""
     lifted = recording.lifted
@@ -77,4 +80,4 @@ def later_passes(recording: Recording, loss: str) -> Iterator[str]:
     forward = {step.name for step in program.steps}
     hand = [step.name for step in lifted.program.steps if step.name not in forward]
     if sum(1 for _ in before_second(lifted, program, hand)) < len(lifted.program.steps):
-        yield "the first pass of the loop is audited, and no later one"
+        yield LATER

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from indexprop import algebra, variation
 from indexprop.claims import numbers
 from indexprop.errors import IndexpropError
+from indexprop.excuses import LATER
 from indexprop.ir import Index
 from indexprop.records import ALWAYS, Plan, Written
 from indexprop.reports import Report, wrong_tensors
@@ -64,12 +65,12 @@ def under(report: Report, recording: Recording, audited: Callable[[Plan, Sequenc
     if not found or recording.tracer.count > SLOW:
         return report
     together = joined(found)
-    wrong = wrong_under(together, recording, audited)
+    wrong = wrong_under(together, report, recording, audited)
     if wrong is not None and not wrong[0]:
         return report
     facts, notes, blind = [], [], []
     for one in found[:MOST]:
-        wrong = wrong if one == together else wrong_under(one, recording, audited)
+        wrong = wrong if one == together else wrong_under(one, report, recording, audited)
         if wrong is None:
             blind.append(one)
         elif wrong[0]:
@@ -97,7 +98,7 @@ def joined(found: Sequence[Proviso]) -> Proviso:
 
 
 def wrong_under(
-    proviso: Proviso, recording: Recording, audited: Callable[[Plan, Sequence[str]], Report]
+    proviso: Proviso, report: Report, recording: Recording, audited: Callable[[Plan, Sequence[str]], Report]
 ) -> tuple[str, str] | None:
     """The gradients that would be wrong, and the first wrong line, in words; nothing where the code does not run.
 
@@ -113,7 +114,8 @@ def wrong_under(
             other = audited(one.plan(recording), (*one.numbers, *one.arrays))
         except (IndexpropError, ArithmeticError, LookupError, TypeError, ValueError):
             continue
-        wrong = [name for tensor, name in other.pairs if tensor in wrong_tensors(other)]
+        repeated = LATER in other.notes and LATER not in report.notes  # more passes of a training loop
+        wrong = [name for tensor, name in other.pairs if tensor in wrong_tensors(other) and not repeated]
         words = ", ".join(other.lifted.names[name] for name in wrong)
         line = f": line {other.first.line.number}" if other.first else ""
         if best is None or len(wrong) < best[0]:

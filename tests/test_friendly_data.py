@@ -199,3 +199,39 @@ def test_a_bias_that_is_a_number_is_a_parameter() -> None:
             report = auditing.audit(LOGISTIC.format(start=start, gradient=gradient, step=step))
             assert report.ok is ok
             assert [tensor for tensor, _ in report.pairs] == ["w", "b"]
+
+
+def test_labels_that_are_called_like_an_output_have_no_gradient() -> None:
+    code = """
+import numpy as np
+np.random.seed(1)
+X, t, W = np.random.randn(6, 4), np.array([0, 2, 1, 1, 2, 0]), np.random.randn(4, 3)
+def backward(X, y, p):
+    dL_dy = p
+    dL_dy[np.arange(len(X)), y] -= 1
+    dL_dy /= len(X)
+    return X.T @ dL_dy
+P = np.exp(X @ W)
+P = P / P.sum(axis=1, keepdims=True)
+loss = -np.mean(np.log(P[np.arange(6), t]))
+dW = backward(X, t, P)
+"""
+    report = auditing.audit(code)
+    report.assert_ok()
+    assert dict(report.pairs) == {"W": "dW"}
+
+
+def test_more_passes_of_a_training_loop_are_no_other_data() -> None:
+    code = """
+import numpy as np
+np.random.seed(1)
+def fit(X, t, w, epochs):
+    for epoch in range(epochs):
+        y = X @ w
+        loss = np.mean((y - t) ** 2)
+        dw = 2 * X.T @ (y - t) / len(t)
+        w = w - 0.1 * dw
+    return loss, dw
+loss, dw = fit(np.random.randn(6, 4), np.random.randn(6), np.random.randn(4), 1)
+"""
+    assert auditing.audit(code).provisos == ()
