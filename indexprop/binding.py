@@ -217,7 +217,9 @@ class Binding(Choosing):
             return self.bind_integer(name, value)
         if isinstance(value, float) and not isinstance(value, (Scalar, self.np.generic)):
             return self.bind_number(name, value)
-        if not isinstance(value, Traced) or isinstance(value, Selection) or value.raw:
+        if isinstance(value, self.np.ndarray) or (isinstance(value, Traced) and value.raw):
+            return self.outside(name, value)
+        if not isinstance(value, Traced) or isinstance(value, Selection):
             return value
         if not value.name and many and any(isinstance(part, ir.Reduce) for part in ir.walk(value.expr)):
             owner = self.calls[-1] if self.calls else ""

@@ -235,3 +235,20 @@ def fit(X, t, w, epochs):
 loss, dw = fit(np.random.randn(6, 4), np.random.randn(6), np.random.randn(4), 1)
 """
     assert auditing.audit(code).provisos == ()
+
+
+def test_data_that_is_drawn_in_a_call_is_one_input() -> None:
+    code = """
+import numpy as np
+np.random.seed(1)
+def gradient(X, t, w):
+    y = X @ w
+    loss = np.mean((y - t) ** 2)
+    dw = 2 * X.T @ (y - t) / {size}
+    return loss, dw
+loss, dw = gradient(np.random.randn(6, 4), np.random.randn(6), np.random.randn(4))
+"""
+    report = auditing.audit(code.format(size="len(t)"))
+    report.assert_ok()
+    assert report.lifted.program.input_names == ("X", "t", "w")
+    assert not auditing.audit(code.format(size="len(w)")).ok
