@@ -337,23 +337,6 @@ def _append(t: Recorder, one: Any, other: Any, axis: Any = None) -> Traced:
     return _concatenate(t, (one, other), axis)
 
 
-@rule("insert")
-def _insert(t: Recorder, one: Any, position: int, value: Any, axis: Any = None) -> Traced:
-    """One number again and again at a position of an axis: between what is before it and what is behind it."""
-    one, entry = t.traced(one), t.traced(value)
-    if (axis is None and len(one.axes) > 1) or entry.axes or not isinstance(position, int):
-        raise t.stop("np.insert of this kind has no rule", way_out="Give an axis and a single number.")
-    axis = int(axis or 0) % len(one.axes)
-    place = int(position) % (one.data.shape[axis] + 1)
-    entry = t.make((entry,), ((None,) * len(one.axes), entry.expr), entry.data.reshape([1] * len(one.axes)))
-    if place == 0:
-        return _concatenate(t, (entry, one), axis)
-    if place == one.data.shape[axis]:
-        return _concatenate(t, (one, entry), axis)
-    before, behind = ((slice(None),) * axis + (cut,) for cut in (slice(None, place), slice(place, None)))
-    return _concatenate(t, (t.part(one, before), entry, t.part(one, behind)), axis)
-
-
 @rule("split", "array_split", "hsplit", "vsplit")
 def _split(t: Recorder, one: Any, *_: Any, **__: Any) -> Symbol:
     raise t.stop("np.split of this kind has no rule")

@@ -11,9 +11,8 @@ import math
 import operator
 import random
 import re
-import sys
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -36,7 +35,6 @@ CACHED = type(functools.lru_cache(len))
 CHANGING = frozenset({"copyto", "putmask", "place", "put_along_axis", "put", "fill_diagonal"})
 """Functions that change an array that they are given."""
 
-OF_SPECIAL = ("expit", "logsumexp", "softmax", "erf", "log_softmax")
 DRAWING = {"choice": "choice", "permutation": "permutation", "shuffle": "permutation"}
 """Methods of generators that move the entries of an array, and those that draw the positions for it."""
 FOLDS = (builtins.sum, builtins.max, builtins.min)
@@ -54,9 +52,6 @@ class Calling(Following):
         np = self.np
         self.by_id = {id(found): name for name in RULES if (found := member(np, name)) is not None and name[0] != "^"}
         self.by_id |= {id(getattr(math, name)): name for name in RULES if hasattr(math, name)} | {id(math.pow): "power"}
-        special = sys.modules.get("scipy.special")
-        of_special = (name for name in OF_SPECIAL if hasattr(special, name) and name in RULES)
-        self.by_id |= {id(getattr(special, name)): name for name in of_special}
         self.by_id |= {id(abs): "abs", id(float): "float64"}
         self.by_others = {
             id(found): name for name in EQUIVALENTS if (found := member(np, name)) is not None and name != "fill"
@@ -142,6 +137,8 @@ class Calling(Following):
                     if word in EQUIVALENTS:
                         return self.said_by_others(word, method, (owner, *args), kwargs)
                 return self.apply(name, method, (owner, *args), kwargs)
+            case self.np.frompyfunc:
+                return self.np.vectorize(args[0])
             case functools.partial():
                 return self.called(function.func, *function.args, *args, **function.keywords | kwargs)
             case _ if isinstance(function, CACHED):
@@ -171,11 +168,13 @@ class Calling(Following):
         np, involved = self.np, self.involved(*flatten((args, kwargs)))
         if isinstance(function, np.ufunc) and len(args) > function.nin:
             args, kwargs = args[: function.nin], {**kwargs, "out": args[function.nin]}
+        if isinstance(function, np.ufunc) and involved and np.dtype(kwargs.get("dtype", int)).kind == "f":
+            return self.called(function, *args, **{key: value for key, value in kwargs.items() if key != "dtype"})
         if kwargs.get("out") is not None and involved:
             return self.into(function, args, kwargs)
         if isinstance(function, np.ufunc) and "where" in kwargs and involved:
             raise self.stop("where= without out= leaves entries as they happen to be", way_out="Use np.where.")
-        if isinstance(getattr(function, "__self__", None), np.ufunc) and self.involved(*args):
+        if isinstance(getattr(function, "__self__", None), np.ufunc) and involved:
             return self.of_method(function.__self__, function, args, kwargs)
         if isinstance(function, np.vectorize) and self.involved(*args):
             return self.vectorized(function, *args, **kwargs)
@@ -188,8 +187,10 @@ class Calling(Following):
         traced, alone = isinstance(one, Traced), len(args) == 1 and not kwargs
         if traced and (function is np.nonzero or (function is np.where and alone)):
             return self.positions_of(one)
-        if traced and alone and function in (np.ndenumerate, np.nditer):
-            return self.one_by_one(one, numbered=function is np.ndenumerate)
+        if traced and alone and function is np.ndenumerate:
+            return self.one_by_one(one)
+        if traced and function is np.nditer:
+            return Walk(self, one)
         if traced and function in (np.shape, np.ndim, np.size):
             return self.measured(function, *args, **kwargs)
         if function in (np.split, np.array_split, np.hsplit, np.vsplit):
@@ -200,7 +201,7 @@ class Calling(Following):
 
     def of_equivalent(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Functions of numpy that are said by others, where what they get is no data, or is changed."""
-        name = self.by_others.get(id(function))
+        name = self.by_others.get(id(function)) or of_scipy(function, EQUIVALENTS)
         if name is None or (name == "pad" and (args[2:] or [kwargs.get("mode", "constant")])[0] == "constant"):
             return NO_ANSWER
         arrays = [part for part in flatten((args, kwargs)) if isinstance(part, Traced)]
@@ -228,9 +229,11 @@ class Calling(Following):
 
     def of_rule(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Functions that have a rule."""
-        name, involved = self.by_id.get(id(function)), self.involved(*flatten((args, kwargs)))
-        if name in MADE and name != "arange" and not self.steps_only:
-            return NO_ANSWER  # in a script, data like any other
+        name = self.by_id.get(id(function)) or of_scipy(function, RULES)
+        involved = self.involved(*flatten((args, kwargs)))
+        if name in MADE and name != "arange" and not self.steps_only:  # in a script, data like any other
+            sizes = [operator.index(part) if isinstance(part, Traced) else part for part in args]
+            return self.wrap(function(*sizes, **kwargs), (sizes, kwargs))
         if name is None or (name in ("float64", "abs") and not self.involved(*args)):
             return NO_ANSWER
         if getattr(math, name, None) is function and self.involved(*args):
@@ -262,6 +265,8 @@ class Calling(Following):
             case builtins.isinstance if traced:
                 kinds = tuple(flatten(args[1:]))
                 return isinstance(one.data, kinds) or (not one.axes and bool({float, int} & set(kinds)))
+            case builtins.set | builtins.frozenset if held:
+                return function(map(operator.index, one))
             case builtins.sum if whole:
                 return self.apply("sum", np.sum, (one, 0), {})
             case builtins.sum if held:
@@ -327,6 +332,9 @@ class Calling(Following):
     def of_method(self, ufunc: Any, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """The methods of a function of single entries: `np.add.reduce`, `np.multiply.outer`."""
         np, method = self.np, function.__name__
+        args = [
+            self.called(np.array, part) if isinstance(part, list) and self.holds_traced(part) else part for part in args
+        ]
         if method == "at" and ufunc in (np.add, np.subtract):
             return self.added_at(function, *args, **kwargs)
         if method == "outer":
@@ -351,11 +359,9 @@ class Calling(Following):
         made.mask = mask
         return made
 
-    def one_by_one(self, owner: Traced, *, numbered: bool) -> list[Any]:
-        """The entries of an array, with their positions as np.ndenumerate gives them."""
-        places = list(self.np.ndindex(owner.data.shape))
-        entries = [self.part(owner, place) for place in places]
-        return list(zip(places, entries, strict=True)) if numbered else entries
+    def one_by_one(self, owner: Traced) -> list[tuple[tuple[int, ...], Any]]:
+        """The entries of an array with their positions, as np.ndenumerate gives them."""
+        return [(place, self.part(owner, place)) for place in self.np.ndindex(owner.data.shape)]
 
     def said_by_others(self, name: str, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         """A function of numpy by what `equivalents` says it is; its result has to be numpy's own."""
@@ -488,6 +494,41 @@ class Calling(Following):
         return start
 
 
+class Walk:
+    """np.nditer over an array that is followed: entry after entry, with their positions."""
+
+    def __init__(self, tracer: Calling, owner: Traced) -> None:
+        self.tracer, self.owner = tracer, owner
+        self.places: list[tuple[int, ...]] = list(tracer.np.ndindex(owner.data.shape))
+        self.index = 0
+
+    @property
+    def finished(self) -> bool:
+        return self.index >= len(self.places)
+
+    @property
+    def multi_index(self) -> tuple[int, ...]:
+        return self.places[self.index]
+
+    def iternext(self) -> bool:
+        self.index += 1
+        return not self.finished
+
+    def __getitem__(self, _: int) -> Any:
+        return self.tracer.part(self.owner, self.multi_index)
+
+    def __iter__(self) -> Iterator[Any]:
+        while not self.finished:
+            yield self[0]
+            self.iternext()
+
+    def __enter__(self) -> Walk:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
 class Answering:
     """Numpy, as the tracer answers for it."""
 
@@ -505,6 +546,14 @@ def member(module: Any, path: str) -> Any:
     for name in path.split("."):
         module = getattr(module, name, None) if name.isidentifier() else None
     return module
+
+
+def of_scipy(function: Any, known: Container[str]) -> str | None:
+    """What a function of scipy is called in a table: by its name, or by its name below scipy."""
+    home, name = str(getattr(function, "__module__", "")), str(getattr(function, "__name__", ""))
+    if home.startswith("scipy.signal"):
+        name = f"signal.{name}"
+    return name if home.startswith("scipy.") and name in known else None
 
 
 def label(function: Any) -> str:

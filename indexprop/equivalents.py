@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import reduce
+from operator import index
 from typing import Any, TypeVar
 
 EQUIVALENTS: dict[str, Callable[..., Any]] = {}
@@ -106,15 +107,55 @@ def compress(np: Any, condition: Any, a: Any, axis: Any = None) -> Any:
 def delete(np: Any, arr: Any, obj: Any, axis: Any = None) -> Any:
     if axis is None:
         arr, axis = np.ravel(arr), 0
-    if not isinstance(obj, int):
-        raise TypeError("several positions")
     count, size = arr.ndim, np.shape(arr)[axis]
-    if obj in (0, -size):
-        return arr[_along(axis, count, slice(1, None))]
-    if obj in (-1, size - 1):
-        return arr[_along(axis, count, slice(None, -1))]
-    cuts = (slice(None, obj), slice(obj + 1, None))
-    return np.concatenate([arr[_along(axis, count, cut)] for cut in cuts], axis=axis)
+    if isinstance(obj, slice):
+        obj = list(range(*obj.indices(int(size))))
+    gone = [obj] if isinstance(obj, int) else list(obj)
+    if not all(isinstance(place, int) for place in gone):
+        raise TypeError("positions that are computed")
+    ends = sorted({place % int(size) if place not in (-1, size - 1) else size - 1 for place in gone})
+    starts = [0, *(place + 1 for place in ends)]
+    cuts = [
+        slice(first or None, None if last == size else last) for first, last in zip(starts, [*ends, size], strict=True)
+    ]
+    parts = [
+        arr[_along(axis, count, cut)]
+        for cut, first, last in zip(cuts, starts, [*ends, size], strict=True)
+        if first < last
+    ]
+    return np.concatenate(parts, axis=axis) if len(parts) > 1 else parts[0]
+
+
+@equivalent("insert")
+def insert(np: Any, arr: Any, obj: Any, values: Any, axis: Any = None) -> Any:
+    """Numbers, or one row or column of values, at one position or at several."""
+    if axis is None:
+        arr, axis = np.ravel(arr), 0
+    count, axis = arr.ndim, axis % arr.ndim
+    size = np.shape(arr)[axis]
+    places = [obj] if isinstance(obj, int) else list(obj)
+    if places != sorted(places) or not all(isinstance(place, int) for place in places):
+        raise TypeError("positions in this order")
+    values = np.asarray(values) if isinstance(values, (list, tuple)) else values
+    if np.ndim(values) == count - 1 > 0 and isinstance(obj, int):
+        values = np.expand_dims(values, axis)
+    wide = [1 if k == axis else part for k, part in enumerate(np.shape(arr))]
+    rows = np.shape(values)[axis] if np.ndim(values) == count else 1
+    if len(places) > 1 and rows not in (1, len(places)):
+        raise TypeError("as many values as positions")
+    if len(places) == 1:
+        wide[axis] = rows
+    parts, last = [], 0
+    for number, place in enumerate(places):
+        place = place + size if place < 0 else place
+        if last < place:
+            parts.append(arr[_along(axis, count, slice(last or None, None if place == size else place))])
+        own = values[_along(axis, count, slice(number, number + 1))] if len(places) > 1 and rows > 1 else values
+        parts.append(np.broadcast_to(own, tuple(wide)) if np.ndim(own) else np.full(tuple(wide), own))
+        last = place
+    if last < size:
+        parts.append(arr[_along(axis, count, slice(last or None, None))])
+    return np.concatenate(parts, axis=axis)
 
 
 @equivalent("diff")
@@ -126,6 +167,25 @@ def diff(np: Any, a: Any, n: int = 1, axis: int = -1, prepend: Any = None, appen
     for _ in range(n):
         a = a[_along(axis, count, slice(1, None))] - a[_along(axis, count, slice(None, -1))]
     return a
+
+
+@equivalent("gradient")
+def gradient(np: Any, f: Any, *spacing: Any, axis: Any = None, edge_order: int = 1) -> Any:
+    """Half the way from one neighbour to the other, and at the ends to the only one."""
+    if edge_order != 1 or any(np.ndim(width) for width in spacing):
+        raise TypeError("other distances, or another order at the edges")
+    count = f.ndim
+    axes = range(count) if axis is None else [axis] if isinstance(axis, int) else axis
+    widths = spacing * len(axes) if len(spacing) == 1 else spacing or (1.0,) * len(axes)
+    made = []
+    for number, width in zip(axes, widths, strict=True):
+        first, second, third = (f[_along(number, count, cut)] for cut in (slice(0, 1), slice(1, 2), slice(2, None)))
+        early, last, before = (
+            f[_along(number, count, cut)] for cut in (slice(None, -2), slice(-1, None), slice(-2, -1))
+        )
+        parts = [(second - first) / width, (third - early) / (2 * width), (last - before) / width]
+        made.append(np.concatenate(parts, axis=number))
+    return made[0] if len(made) == 1 else made
 
 
 @equivalent("ediff1d")
@@ -167,12 +227,43 @@ def partition(np: Any, a: Any, kth: Any, axis: Any = -1) -> Any:
 
 @equivalent("median")
 def median(np: Any, a: Any, axis: Any = None, keepdims: bool = False) -> Any:
-    if keepdims or isinstance(axis, tuple):
-        raise TypeError("keepdims, or several axes")
-    a, axis = (np.ravel(a), 0) if axis is None else (a, axis)
-    ranked, middle = sort(np, a, axis), np.shape(a)[axis] // 2
-    upper = ranked[_along(axis, a.ndim, middle)]
-    return upper if np.shape(a)[axis] % 2 else (ranked[_along(axis, a.ndim, middle - 1)] + upper) / 2
+    return quantile(np, a, 0.5, axis, keepdims=keepdims)
+
+
+@equivalent("percentile")
+def percentile(np: Any, a: Any, q: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
+    if np.ndim(q):
+        return np.stack([percentile(np, a, one, axis, keepdims=keepdims) for one in q])
+    return quantile(np, a, q / 100, axis, keepdims=keepdims)
+
+
+@equivalent("quantile")
+def quantile(np: Any, a: Any, q: Any, axis: Any = None, *, keepdims: bool = False) -> Any:
+    """Between the two entries that stand there once they are sorted."""
+    if isinstance(axis, tuple):
+        raise TypeError("several axes")
+    if np.ndim(q):
+        return np.stack([quantile(np, a, one, axis, keepdims=keepdims) for one in q])
+    flat = np.ravel(a) if axis is None else a
+    place = float(q) * (int(np.shape(flat)[axis or 0]) - 1)
+    ranked, low = sort(np, flat, axis or 0), int(place)
+    found = ranked[_along(axis or 0, flat.ndim, low)]
+    if place > low:
+        above = ranked[_along(axis or 0, flat.ndim, low + 1)]
+        found = (found + above) / 2 if place - low == 0.5 else found + (place - low) * (above - found)
+    if not keepdims:
+        return found
+    return np.reshape(found, (1,) * a.ndim) if axis is None else np.expand_dims(found, axis)
+
+
+@equivalent("interp")
+def interp(np: Any, x: Any, xp: Any, fp: Any) -> Any:
+    """Straight lines between the points, and what is at the ends beyond them."""
+    total = fp[0]
+    for k in range(int(np.shape(xp)[0]) - 1):
+        slope = (fp[k + 1] - fp[k]) / (xp[k + 1] - xp[k])
+        total = total + slope * (np.clip(x, xp[k], xp[k + 1]) - xp[k])
+    return total
 
 
 @equivalent("ptp")
@@ -260,18 +351,48 @@ def polyval(np: Any, p: Any, x: Any) -> Any:
 
 @equivalent("convolve")
 def convolve(np: Any, a: Any, v: Any, mode: str = "full") -> Any:
+    a, v = np.asarray(a), np.asarray(v)
+    if int(np.shape(a)[0]) < int(np.shape(v)[0]):
+        a, v = v, a
     return correlate(np, a, v[::-1], mode)
 
 
 @equivalent("correlate")
 def correlate(np: Any, a: Any, v: Any, mode: str = "valid") -> Any:
+    a, v = np.asarray(a), np.asarray(v)
     long, short = np.shape(a)[0], np.shape(v)[0]
     if int(long) < int(short):
-        raise TypeError("a filter that is longer than the array")
+        return correlate(np, v, a, mode)[::-1]
     before = {"valid": 0, "same": short // 2, "full": short - 1}[mode]
     after = {"valid": 0, "same": short - 1 - before, "full": short - 1}[mode]
     padded = np.pad(a, (before, after)) if mode != "valid" else a
     return sliding_window_view(np, padded, short) @ v
+
+
+@equivalent("signal.correlate2d", "signal.correlate")
+def correlate_2d(np: Any, in1: Any, in2: Any, mode: str = "full", boundary: str = "fill", fillvalue: Any = 0) -> Any:
+    """Sums over windows; scipy turns to the other side where the filter is the larger array."""
+    if mode not in ("full", "same", "valid") or boundary != "fill" or in1.ndim != in2.ndim or in1.ndim > 2:
+        raise TypeError(f"the mode {mode!r}, or the boundary {boundary!r}")
+    sizes = np.shape(in2)
+    if any(int(one) < int(other) for one, other in zip(np.shape(in1), sizes, strict=True)):
+        raise TypeError("a filter that is larger than the array")
+    before = [{"valid": 0, "same": (size - 1) // 2, "full": size - 1}[mode] for size in sizes]
+    if mode == "same":
+        before = [size - 1 - (size - 1) // 2 for size in sizes]
+    behind = [size - 1 - one if mode == "same" else one for size, one in zip(sizes, before, strict=True)]
+    pairs = list(zip(before, behind, strict=True))
+    padded = in1 if mode == "valid" else np.pad(in1, pairs, constant_values=fillvalue)
+    windows = sliding_window_view(np, padded, sizes)
+    return np.einsum("yxab,ab->yx" if in1.ndim == 2 else "ya,a->y", windows, in2)
+
+
+@equivalent("signal.convolve2d", "signal.convolve", "signal.fftconvolve", "signal.oaconvolve")
+def convolve_2d(np: Any, in1: Any, in2: Any, mode: str = "full", boundary: str = "fill", fillvalue: Any = 0) -> Any:
+    sizes = np.shape(in2)
+    if mode == "same" and any(int(size) % 2 == 0 for size in sizes):
+        raise TypeError("an even filter in the mode 'same'")
+    return correlate_2d(np, in1, np.flip(in2), mode, boundary, fillvalue)
 
 
 @equivalent("lib.stride_tricks.sliding_window_view")
@@ -381,9 +502,7 @@ def allclose(np: Any, a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8) ->
 
 @equivalent("bincount")
 def bincount(np: Any, x: Any, weights: Any = None, minlength: int = 0) -> Any:
-    if not minlength:
-        raise TypeError("no minlength")
-    made = np.zeros(minlength)
+    made = np.zeros(max(minlength, index(np.max(x)) + 1))
     np.add.at(made, x, 1 if weights is None else weights)
     return made
 

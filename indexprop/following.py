@@ -16,6 +16,9 @@ from indexprop.operating import Operating
 from indexprop.records import Plan
 from indexprop.rewriting import TRACER, Code, Rewriter, lambda_of, stored_names
 
+FOREIGN = ("<", sys.base_prefix + "/lib", sys.prefix + "/lib", __file__.removesuffix("following.py"))
+"""Where code is that is not the author's."""
+
 
 class Following(Operating):
     """Rewrites functions of the author when they are called."""
@@ -34,7 +37,7 @@ class Following(Operating):
         if TRACER in function.__globals__:
             return True
         name = function.__code__.co_filename
-        return "site-packages" not in name and not name.startswith(("<", sys.base_prefix + "/lib", sys.prefix + "/lib"))
+        return "site-packages" not in name and not name.startswith(FOREIGN)
 
     def translate(self, function: Any) -> Any:
         """A function whose operations go through the tracer."""

@@ -21,9 +21,9 @@ from indexprop.arranging import FILLS, MADE
 from indexprop.errors import Problem
 from indexprop.functions import TABLE
 from indexprop.ir import Access, Affine, Call, Expr, Group, Index, Lookup, Number, Partial, Size, Slot, Step
-from indexprop.operands import ROUNDED, RULES, Chosen, Dim, Scalar, Selection, Slots, Symbol, Traced
+from indexprop.operands import INDEXED, ROUNDED, RULES, Chosen, Dim, Scalar, Selection, Slots, Symbol, Traced
 from indexprop.operations import recognise
-from indexprop.records import Plan, Record
+from indexprop.records import Branch, Plan, Record
 from indexprop.rewriting import TRACER, LiftError
 from indexprop.subscripts import (
     AT,
@@ -199,6 +199,20 @@ class Values(Record):
             made = counted(size.expr) if isinstance(size, Dim) else int(size)
             self.axes.rule(mark, int(size) if made is None else made)
         return mark
+
+    def is_counted(self, value: Any) -> bool:
+        """Whether a value is whole numbers that are computed from whole numbers alone: no derivative goes there."""
+        if not isinstance(value, Traced):
+            return True
+        read = [self.values[access.tensor] for access in ir.accesses(value.expr) if access.tensor in self.values]
+        return all(array.dtype.kind in "iub" for array in (value.data, *read)) and not isinstance(value, Selection)
+
+    def position_of(self, value: Traced) -> int:
+        """A computed whole number, used as a size or a position of Python: what it was in this run."""
+        if value.data.size != 1 or not self.is_counted(value):
+            raise self.stop("a computed value is used as a position", way_out=INDEXED)
+        self.path[self.line().number, True] = Branch(self.line(), True, data=True)
+        return int(value.data.item())
 
     def positioned(self, key: Any, mark: Index | None, size: int) -> tuple[Slots, Slot]:
         """The axes of an array of positions, and the slot that it is."""
@@ -424,6 +438,11 @@ class Values(Record):
         if name.removeprefix("np.") in POSITIONS and not all(map(self.is_raw, arrays)):
             return self.ranked(function, args, kwargs)
         plain_args, plain_kwargs = plain(args), {key: plain(value) for key, value in kwargs.items()}
+        counted = all(map(self.is_counted, arrays)) and not all(
+            self.is_raw(part) or self.is_made(part) for part in arrays
+        )
+        if name not in RULES and counted:
+            return self.ranked(function, args, kwargs)
         data = None if function is None else self.computed_by(name, function(*plain_args, **plain_kwargs))
         if arrays and all(not isinstance(part, Traced) or part.raw for part in arrays) and name not in FILLS | MADE:
             fills = all(isinstance(part, Traced) and part.fill for part in arrays)

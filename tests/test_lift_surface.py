@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy
 
 from indexprop.equivalents import EQUIVALENTS
 from indexprop.operations import FORMULAS
@@ -19,7 +20,7 @@ from tests.test_lift_numpy import agrees_with_the_definition, lines
 DATA = """
 import collections, functools, itertools, math, operator, random
 import numpy as np
-from scipy import special
+from scipy import signal, special
 X, Y, W, S, Q = (np.random.randn(*shape) for shape in ((5, 4), (5, 4), (4, 3), (5, 5), (5, 5)))
 B, v, w, z = np.random.randn(2, 5, 3), np.random.randn(5), np.random.randn(5), np.random.randn(3)
 P, U = np.abs(X) + 0.3, 0.9 * np.tanh(X)
@@ -69,7 +70,14 @@ X[v > 0].T @ w[v > 0] | np.tanh(X[v > 0] @ W).sum(axis=0) / len(X[v > 0]) | np.l
 np.array([X[t == c].mean(axis=0) for c in range(3)]) | (X[:, X[0] > 0] ** 2).mean() | (X[v > 0] - X[0]).max(axis=0)
 np.einsum("ij,ik->jk", X[w > v], Y[w > v]) | v[v > 0] @ w[v > 0] | X[w > v].mean(axis=1).sum() | np.prod(P[v < 0], 0)
 (2 * X[v > 0]).T.sum(axis=1) * X[v > 0].shape[0] | np.allclose(X, Y) * X
-np.bincount(y, weights=v, minlength=X.shape[1])
+np.bincount(y, weights=v, minlength=X.shape[1]) | np.insert(2 * X, 1, v, axis=1) | np.insert(2 * v, 1, z)
+np.insert(2 * X, X.shape[1], 1, axis=1) | np.insert(2 * v, [1, 3], 0) | np.delete(2 * X, [0, 2], axis=1)
+np.delete(2 * X, slice(1, 3), axis=0) | np.gradient(2 * v, 0.5) | np.subtract(*np.gradient(2 * S))
+np.interp(v, [-1.0, 0.0, 1.0], [0.0, 2.0, 3.0]) | np.maximum.reduce([X, Y, 2 * X]) | np.expand_dims(X, (0, 2)) * 2
+np.frompyfunc(lambda x: x * x if x > 0 else x, 1, 1)(X).astype(float) | np.sqrt(P, dtype=np.float64) | B.mT * 2
+signal.correlate2d(2 * S, Q[:2, :3], "valid") | signal.convolve2d(2 * S, Q[:2, :3]) | signal.convolve(2 * v, z, "valid")
+signal.correlate2d(2 * S, Q[:3, :3], "same") | signal.convolve2d(S, Q[:3, :3], "same")
+np.linalg.norm([v.sum(), w.sum()]) * X
 """
 
 
@@ -114,6 +122,11 @@ CHANGED = [
     ("Z = 2 * S\nnp.fill_diagonal(Z, 9)", "Z"),
     ("Z = 2 * X\nZ.fill(3)\nR = Z * X", "R"),
     ("Z = 2 * v\nZ.put([0, 1], 5)", "Z"),
+    (
+        "Z = 2 * X\nit = np.nditer(Z, flags=['multi_index'])\nwhile not it.finished:\n"
+        "    Z[it.multi_index] = X[it.multi_index] * it[0]\n    it.iternext()",
+        "Z",
+    ),
     ("Z = 2 * X\na = Z.T\na[0] = 7\nR = a * Z[2, 1]\nZ[3] = 1\nb = a + R", "b"),
     ("Z = 2 * X\nfor column in Z.T:\n    column -= column.mean()", "Z"),
     ("Z = 2 * B\nnp.moveaxis(Z, 0, -1)[1] = z[:, None]\nZ.swapaxes(1, 2)[0] += z[:, None]", "Z"),
@@ -155,12 +168,16 @@ def middle(x):  # type: ignore[no-untyped-def]
     return np.median(x, axis=1)
 
 
+def spread(x):  # type: ignore[no-untyped-def]
+    return np.percentile(2 * x, 75, axis=0) - np.median(2 * x, axis=0, keepdims=True)
+
+
 def peak(x):  # type: ignore[no-untyped-def]
     row, column = np.unravel_index(np.argmax(x), x.shape)
     return x[row, column] * 2
 
 
-@pytest.mark.parametrize("function", [largest, ranked, middle, peak])
+@pytest.mark.parametrize("function", [largest, ranked, middle, spread, peak])
 def test_positions_of_the_recorded_run_are_said_to_be_inputs(function: Callable[..., Any]) -> None:
     lifted = lift(function, [np.random.default_rng(3).normal(size=(4, 5))])
     assert any("is an input: positions that the code computes in line" in note for note in lifted.notes)
@@ -178,6 +195,28 @@ def test_data_that_a_function_makes_is_said_to_be_an_input() -> None:
     assert {"x"} < set(lifted.program.input_names)
     made = [note for note in lifted.notes if re.search("is an input: the code makes it from numbers in line", note)]
     assert len(made) == len(lifted.program.input_names) - 1 == len(lifted.notes)
+
+
+CLASSES = """
+n = t.max() + 1; Z = X[:, :n] + np.eye(n)[t]
+n = len(set(t)); Z = X[:, :n] + np.eye(n)[t]
+kinds, code = np.unique(t, return_inverse=True); Z = X[:, : len(kinds)] + np.eye(len(kinds))[code]
+n = max(t) + 1; hot = np.zeros((t.size, n)); hot[np.arange(t.size), t] = 1; Z = hot * X[:, :n]
+Z = np.bincount(t, weights=v) * 2
+"""
+
+
+@pytest.mark.parametrize("code", CLASSES.strip().splitlines())
+def test_whole_numbers_of_whole_numbers_are_data(code: str) -> None:
+    code = f"{DATA}{code}\n"
+    lifted = lift(code)
+    space: dict[str, Any] = {}
+    state = np.random.get_state()
+    np.random.seed(0)
+    exec(code, space)
+    np.random.set_state(state)
+    np.testing.assert_allclose(lifted.values[lifted.result["Z"]], space["Z"])
+    agrees_with_the_definition(lifted)
 
 
 # --- random draws -----------------------------------------------------------------------------------------------------
@@ -271,7 +310,8 @@ def test_arguments_of_numpy_by_their_names() -> None:
 
 def test_every_equivalent_stands_for_a_function() -> None:
     for name in EQUIVALENTS:
-        found = functools.reduce(lambda module, part: getattr(module, part, None), name.split("."), np)
+        home = scipy if name.startswith("signal") else np
+        found = functools.reduce(lambda module, part: getattr(module, part, None), name.split("."), home)
         assert (
             name.startswith(".")
             or found is not None

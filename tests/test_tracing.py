@@ -291,7 +291,7 @@ def test_accumulation_starts_from_nothing() -> None:
 # --- stops ------------------------------------------------------------------------------------------------------------
 
 STOPS = [
-    ("y = np.interp(2 * x, [0, 1], [0, 2])", "np.interp has no rule yet", "np.interp(2 * x, [0, 1], [0, 2])"),
+    ("y = np.unwrap(2 * x)", "np.unwrap has no rule yet", "np.unwrap(2 * x)"),
     ("y = np.unique(2 * x)", "np.unique gives as many entries as the data has", "np.unique(2 * x)"),
     ("y = np.floor(2 * x)", "np.floor rounds, which is not in the notation", "np.floor(2 * x)"),
     ("y = (2 * x) % 1", "% rounds, which is not in the notation", "(2 * x) % 1"),
@@ -313,7 +313,7 @@ STOPS = [
         "np.zeros(len((2 * x)[x > 0]))",
     ),
     ("y = 2 * x\ny[x > 0] = x[:1]", "values are put where a mask is true, one by one", "y[x > 0] = x[:1]"),
-    ("y = np.insert(2 * x, 0, x)", "np.insert of this kind has no rule", "np.insert(2 * x, 0, x)"),
+    ("y = np.insert(2 * x, [2, 1], 0)", "np.insert with these arguments has no rule", "np.insert(2 * x, [2, 1], 0)"),
     ("y = x * float('nan')", "the constant nan has no place in the notation", "x * float('nan')"),
     (
         "y = np.linalg.inv(np.outer(x, x) + np.eye(4))",
