@@ -100,7 +100,7 @@ def leaves(value: Any, path: Path, visits: dict[int, int]) -> Iterator[tuple[Pat
 
 def inside(value: Any) -> Iterator[tuple[tuple[str, Any], Any]]:
     """The parts of a container, or of an object of one of the code's own classes."""
-    fields = getattr(value, "_fields", None)
+    fields = getattr(type(value), "_fields", None)
     if isinstance(value, Mapping):
         yield from ((("key", key), part) for key, part in value.items())
     elif isinstance(value, tuple) and fields is not None:
@@ -109,7 +109,7 @@ def inside(value: Any) -> Iterator[tuple[tuple[str, Any], Any]]:
         yield from ((("key", number), part) for number, part in enumerate(value))
     elif type(value).__module__ == "__main__" and not isinstance(value, type | types.FunctionType):
         names = {**getattr(value, "__dict__", {})}
-        names |= {name: getattr(value, name) for name in getattr(value, "__slots__", ()) if hasattr(value, name)}
+        names |= {name: getattr(value, name) for name in getattr(type(value), "__slots__", ()) if hasattr(value, name)}
         yield from ((("attribute", public(name)), part) for name, part in names.items())
 
 

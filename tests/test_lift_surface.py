@@ -75,7 +75,7 @@ np.insert(2 * X, X.shape[1], 1, axis=1) | np.insert(2 * v, [1, 3], 0) | np.delet
 np.delete(2 * X, slice(1, 3), axis=0) | np.gradient(2 * v, 0.5) | np.subtract(*np.gradient(2 * S))
 np.interp(v, [-1.0, 0.0, 1.0], [0.0, 2.0, 3.0]) | np.maximum.reduce([X, Y, 2 * X]) | np.expand_dims(X, (0, 2)) * 2
 np.frompyfunc(lambda x: x * x if x > 0 else x, 1, 1)(X).astype(float) | np.sqrt(P, dtype=np.float64) | B.mT * 2
-signal.correlate2d(2 * S, Q[:2, :3], "valid") | signal.convolve2d(2 * S, Q[:2, :3]) | signal.convolve(2 * v, z, "valid")
+signal.correlate2d(2 * S, Q[:2, :3], "valid") | signal.convolve2d(2 * S, Q[:2, :3])
 signal.correlate2d(2 * S, Q[:3, :3], "same") | signal.convolve2d(S, Q[:3, :3], "same")
 np.linalg.norm([v.sum(), w.sum()]) * X
 """
@@ -216,6 +216,29 @@ def test_whole_numbers_of_whole_numbers_are_data(code: str) -> None:
     exec(code, space)
     np.random.set_state(state)
     np.testing.assert_allclose(lifted.values[lifted.result["Z"]], space["Z"])
+    agrees_with_the_definition(lifted)
+
+
+def test_an_object_that_passes_attributes_on_is_looked_at_without_asking_it() -> None:
+    code = """
+class Inner:
+    def double(self, x):
+        return 2 * x
+
+class Outer:
+    def __init__(self, inner):
+        self.inner = inner
+    def __getattr__(self, name):
+        return getattr(self.inner, name)
+
+class Record(dict):
+    __getattr__ = dict.__getitem__
+
+layer, record = Outer(Inner()), Record(W=W)
+Z = layer.double(X @ record.W)
+"""
+    lifted = lift(DATA + code)
+    assert lifted.notes == ()
     agrees_with_the_definition(lifted)
 
 
