@@ -105,6 +105,8 @@ class Lowering:
         self.work = Workspace(
             self.graph, self.uses, reading, writer, taken, itemsize, self.reuse_outputs, self.memory_limit
         )
+        for value in self.uses.output_names:
+            value.hint = self.work.forced(value) or value.hint
 
     def emit(self, value: Value) -> None:
         """The lines of a value; those that may meet what a condition leaves out stand together, without warnings."""
@@ -353,14 +355,15 @@ class Lowering:
         value = tensor.value
         order = self.arrangement.orders[name]
         own = value.operation not in ("input", "constant", "window", "pad") and self.uses.output_names[value][0] == name
-        if own and len(tensor.axes) == len(self.whole.axes[name]):
+        made = [tensor.axes[axis] for axis in self.work.places[value].order if axis is not None] if own else []
+        if own and made == [axis for axis in order if axis is not None] and len(made) == len(self.whole.axes[name]):
             text = self.work.places[value].text
             if value.operation != "step" and None in order:
                 shape = tuple(1 if axis is None else self.sizes[self.whole.axes[name][axis]] for axis in order)
                 text += f".reshape({', '.join(map(str, shape))})"
             return text
-        made = self.as_laid_out(name, tensor)
-        return f"np.array({made})" if value.operation != "constant" else made
+        laid_out = self.as_laid_out(name, tensor)
+        return f"np.array({laid_out})" if value.operation != "constant" else laid_out
 
     def lower(self) -> Lowered:
         self.comments = [[f"# {line}" for line in self.work.reading.step(step)] for step in self.whole.steps]

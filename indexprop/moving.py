@@ -51,7 +51,7 @@ def emit_window(work: Workspace, value: Value) -> None:
         order = tuple(axis for _, used in runs for axis, _ in used)
         line, whole = f"{text}.reshape{value.shape_in(order)}", True
     else:
-        line, whole = strided(work, value, text, shape, runs, owned=owned), False
+        line, whole = strided(work, value, text, shape, runs, known=owned and before.whole), False
     name = work.variable(value)
     (work.setup if owned else work.lines).append(f"{name} = {line}")
     if owned:
@@ -74,9 +74,9 @@ def parts_alone(value: Value, runs: Sequence[tuple[int, Any]], shape: Sequence[i
 
 
 def strided(
-    work: Workspace, value: Value, text: str, shape: Sequence[int], runs: Sequence[tuple[int, Any]], *, owned: bool
+    work: Workspace, value: Value, text: str, shape: Sequence[int], runs: Sequence[tuple[int, Any]], *, known: bool
 ) -> str:
-    """A view of an array with a shape, along whose axes the axes of a value move."""
+    """A view of an array with a shape, along whose axes the axes of a value move; its strides may be `known`."""
     base = text
     if any(start for start, _ in runs):
         base = f"{text}[{', '.join(f'{start}:' if start else ':' for start, _ in runs)}]"
@@ -84,7 +84,7 @@ def strided(
     moves: Any = [used for _, used in runs]
     for place, used in enumerate(moves):
         for axis, scale in used:
-            if owned:
+            if known:
                 strides[axis].append(str(scale * math.prod(shape[place + 1 :]) * work.itemsize))
             else:
                 strides[axis].append(f"{scale} * {text}.strides[{place}]" if scale != 1 else f"{text}.strides[{place}]")

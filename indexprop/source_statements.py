@@ -73,7 +73,8 @@ class Statements(Products):
         comment = f"  # {printing.format_access(step.target)}"
         if doubled(slots):
             at, value = self.strewn(step, slots)
-            return self.added(name, every_entry(full), at, value, comment)
+            lines = self.added(name, every_entry(full), at, value, comment)
+            return [f"{name} = {self.zeros(full)}", lines[-1]] if step.operation == "=" else lines
         code = self.spread(step, slots, full)
         comment = f"  # {' '.join(f'{axis or 1}' for axis in full)}" if self.slides else comment
         if step.operation == "+=":
