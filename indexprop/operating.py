@@ -175,7 +175,9 @@ class Operating(Binding):
             new = self.apply(operation, function, (owner, self.unmasked(value, mask)), {})
             self.store_masked(owner, mask, new, name)
         elif word in ("Add", "Sub"):
-            signed = value if word == "Add" else self.apply("negative", operator.neg, (self.traced(value),), {})
+            signed = (
+                value if word == "Add" else self.apply("negative", lambda data: 0 - data, (self.traced(value),), {})
+            )
             self.write(owner, key, signed, name, adds=True)
         else:
             new = self.apply(operation, function, (self.part(owner, key), value), {})

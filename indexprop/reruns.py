@@ -145,6 +145,7 @@ class Script:
         self.first = self.execute(Run())
         self.seconds = time.perf_counter() - start
         again = self.execute(Run())
+        self.lengths = self.looked_up() if self.first.result is not None else {}
         if self.first.result is None:
             raise LiftError(Problem("its loss and its gradients are never known together"))
         if unknown := [name for name in self.pairs if name not in self.first.before]:
@@ -237,7 +238,7 @@ class Script:
             raise _Done
         for name in names if free else ():
             array = eval(name, self.space)
-            if name not in self.pairs and is_data(array):
+            if name not in self.pairs and (is_data(array) or is_labels(array)):
                 run.drawn[name] = run.count
                 now[name] = np.array(array)
         run.made |= dict.fromkeys(changed, run.count)
@@ -304,9 +305,22 @@ class Script:
         import numpy as np
 
         old = self.value(name)
-        if old is not None:
-            rng = np.random.default_rng([run.seed, run.count])
-            self.put(name, variation.similar(old, old.shape, rng, truths=True))
+        if old is None:
+            return
+        rng = np.random.default_rng([run.seed, run.count])
+        labels = is_labels(eval(name, self.space))
+        self.put(
+            name, self.other_labels(name, old, rng) if labels else variation.similar(old, old.shape, rng, truths=True)
+        )
+
+    def other_labels(self, name: str, old: Array, rng: Any) -> Array:
+        """Whole numbers of the same kind, among them those that are missing below the length of what they look up."""
+        import numpy as np
+
+        numbers = np.arange(old.min(), max(old.max() + 1, self.lengths.get(name, 0))).astype(int)
+        mixed = rng.permutation(np.resize(rng.permutation(numbers), old.size))
+        once = len(np.unique(old)) == old.size and old.max() - old.min() == old.size - 1
+        return rng.permutation(old.astype(int)) if once else mixed.reshape(old.shape)
 
     # as two functions
 
@@ -354,6 +368,32 @@ class Script:
             if len(still) == len(arrays) or np.any(grads[name]):
                 line = self.statements[self.first.number].lineno
                 raise LiftError(Problem(f"other numbers in {name} do not change the loss {self.loss} of line {line}"))
+
+    def looked_up(self) -> dict[str, int]:
+        """For labels the length of the axis that they look up: the first number that is too large for the script."""
+        import numpy as np
+
+        found: dict[str, int] = {}
+        axes = sorted({size for array in self.first.before.values() for size in np.shape(array)})
+        for name, count in self.first.drawn.items():
+            old = self.first.before.get(name)
+            if old is None or not is_labels(eval(name, self.space)):
+                continue
+            for size in (size for size in axes if size > old.max()):
+                most, beyond = (np.where(old == old.max(), top, old).astype(int) for top in (size - 1, size))
+                if self.runs_with(name, count, most) and not self.runs_with(name, count, beyond):
+                    found[name] = size
+                    break
+        return found
+
+    def runs_with(self, name: str, count: int, array: Array) -> bool:
+        """Whether the script runs with another array."""
+        try:
+            return (
+                self.execute(Run({count: {name: array}}, end=(self.first.count, self.first.number))).result is not None
+            )
+        except LiftError:
+            return False
 
     # names
 
@@ -492,6 +532,14 @@ def is_data(value: Any) -> bool:
     import numpy as np
 
     return isinstance(value, np.ndarray) and value.dtype.kind == "f" and value.size > 1 and value.min() < value.max()
+
+
+def is_labels(value: Any) -> bool:
+    """Whether a value is a row of whole numbers, and not all of them are equal."""
+    import numpy as np
+
+    row = isinstance(value, np.ndarray) and value.dtype.kind in "iu" and value.size == max(value.shape, default=0) > 1
+    return bool(row and value.min() >= 0 and value.min() < value.max())
 
 
 def same(one: Array, other: Array | None) -> bool:

@@ -252,3 +252,26 @@ loss, dw = gradient(np.random.randn(6, 4), np.random.randn(6), np.random.randn(4
     report.assert_ok()
     assert report.lifted.program.input_names == ("X", "t", "w")
     assert not auditing.audit(code.format(size="len(w)")).ok
+
+
+CLASSES = """
+import numpy as np
+np.random.seed(9)
+X, W = np.random.randn(6, 4), np.random.randn(4, 3)
+t = np.array([0, 1, 1, 0, 1, 0])
+s = X @ W{solved}
+p = np.exp(s) / np.exp(s).sum(axis=1, keepdims=True)
+loss = -np.mean(np.log(p[np.arange(6), t]))
+ds = p.copy()
+ds[np.arange(6), t] -= {taken}
+dW = X.T @ ds / 6
+"""
+
+
+def test_a_class_that_no_label_names_is_drawn_as_well() -> None:
+    """By lines, and by values, where a line has no index form."""
+    for solved in ("", " @ np.linalg.inv(np.eye(3) + 0 * W[:3])"):
+        right, wrong = (auditing.audit(CLASSES.format(solved=solved, taken=taken)) for taken in ("1", "(t < 2)"))
+        assert hasattr(right, "reason") is hasattr(wrong, "reason") is bool(solved)
+        assert right.ok
+        assert not wrong.ok
