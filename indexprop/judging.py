@@ -20,6 +20,16 @@ DATA_SETS = 3
 
 
 @dataclass(frozen=True)
+class Misshapen:
+    """A gradient that has another shape than its tensor."""
+
+    tensor: str
+    grad: str
+    expected: tuple[int, ...]
+    got: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Judgement(ir.Shown):
     """What values alone say about a backward pass that could not be lifted: which gradients are wrong, not which line.
 
@@ -31,6 +41,16 @@ class Judgement(ir.Shown):
     data: str
     checks: tuple[numerics.Report, ...]
     notes: tuple[str, ...] = ()
+    misshapen: tuple[Misshapen, ...] = ()
+
+    @property
+    def gradients(self) -> tuple[tuple[str, str], ...]:
+        """The tensors with their gradients."""
+        return (*self.checks[0].gradients, *((one.tensor, one.grad) for one in self.misshapen))
+
+    @property
+    def wrong_tensors(self) -> set[str]:
+        return {row.tensor for row in self.wrong} | {one.tensor for one in self.misshapen}
 
     @property
     def wrong(self) -> tuple[numerics.Row, ...]:
@@ -49,7 +69,7 @@ class Judgement(ir.Shown):
 
     @property
     def ok(self) -> bool:
-        return all(check.rows for check in self.checks) and not self.wrong
+        return all(check.rows for check in self.checks) and not self.wrong_tensors
 
     def assert_ok(self) -> None:
         if not self.ok:
@@ -57,18 +77,21 @@ class Judgement(ir.Shown):
 
     @property
     def summary(self) -> str:
-        return summary(len(self.checks[0].gradients), len(self.wrong))
+        return summary(len(self.gradients), len(self.wrong_tensors))
 
     def verdict(self, tensor: str) -> str:
         """Whether the gradient of a tensor is right, and where it is not."""
+        for one in self.misshapen:
+            if one.tensor == tensor:
+                return f"WRONG: its shape is {one.got}, that of {tensor} {one.expected}"
         row = next((row for row in self.wrong if row.tensor == tensor), None)
         return f"WRONG at {row.place}: it is {row.got:.6g}, and {row.expected:.6g} is right" if row else "right"
 
     def __str__(self) -> str:
-        gradients = self.checks[0].gradients
-        count, wrong = len(gradients), self.wrong
+        gradients = self.gradients
+        count, wrong = len(gradients), len(self.wrong_tensors)
         head = f"audit of {self.name}: "
-        head += f"{len(wrong)} of {count} gradients wrong" if wrong else f"{count} gradient{'s' * (count != 1)} right"
+        head += f"{wrong} of {count} gradients wrong" if wrong else f"{count} gradient{'s' * (count != 1)} right"
         lines = [*wrapped(head), *wrapped(f"lifted: no, {self.reason}")]
         lines += [*wrapped(f"judged by values alone, {self.data}: no line can be blamed"), ""]
         width = max(len(name) for _, name in gradients)

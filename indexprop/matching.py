@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections import Counter
 from collections.abc import Callable, Container, Mapping, Sequence
 from functools import cached_property
@@ -16,9 +15,6 @@ from indexprop.evidence import MINUS, ONE, Claim, Ledger, Values, fits
 from indexprop.ir import Step
 from indexprop.mistakes import Rewording
 from indexprop.updates import Update
-
-STATE = re.compile(r"(prev|init)_\w+|\w+_?(prev|init)|[aAcChHsS]_?0")
-"""States that a recurrence starts with."""
 
 
 class Match:
@@ -172,7 +168,7 @@ class Match:
         name = self.pairs[tensor]
         claim, batch = self.found.get(name), self.lifted.program.batch
         word = self.ledger.display(tensor).rpartition(".")[2]
-        data = naming.DATA.fullmatch(word) or STATE.fullmatch(word)
+        data = naming.DATA.fullmatch(word) or naming.STATE.fullmatch(word)
         if self.asked or not data or batch not in self.lifted.program.axes[tensor] or claim is None:
             return False
         if claim.tensor != tensor or claim.part is not None or claim.factor.number <= 0 or self.sign != ONE:

@@ -25,6 +25,9 @@ WORDS = {
     "v": r"V|vocab\w*",
 }
 DATA = re.compile(r"([xXyYtT]|inputs?|data|targets?|labels?)(_\w+|\d+)?|[xXyY]\w?")
+STATE = re.compile(r"(prev|init)_\w+|\w+_?(prev|init)|[aAcChHsS]_?0")
+"""States that a recurrence starts with."""
+
 FEATURES = re.compile(r"[xX]\w*|inputs?|data")
 SIZE_WORD = re.compile("|".join(f"({pattern})" for pattern in WORDS.values()) + r"|\w+_(size|dim|len)|(num|n)_\w+")
 

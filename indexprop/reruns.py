@@ -21,10 +21,10 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from indexprop import keeping, numerics, rewriting, variation
+from indexprop import keeping, naming, numerics, rewriting, variation
 from indexprop.claims import DERIVATIVE, LOSS, loss_call, meanings, parts_of, plain
 from indexprop.errors import Problem, did_you_mean
-from indexprop.judging import DATA_SETS, Judgement
+from indexprop.judging import DATA_SETS, Judgement, Misshapen
 from indexprop.keeping import HOLDS
 from indexprop.rewriting import LiftError
 
@@ -77,7 +77,7 @@ def judged(
         ]
         gradients = tuple((name, script.pairs[name]) for name in own)
         checks = [replace(check, gradients=gradients) for check in checks]
-        return Judgement(script.name, reason, data, tuple(checks), tuple(script.notes))
+        return Judgement(script.name, reason, data, tuple(checks), tuple(script.notes), tuple(script.misshapen))
 
     found = judgement(1, data)
     named = any(True for grad in script.pairs.values() for _ in meanings(word_of(grad)))
@@ -137,6 +137,7 @@ class Script:
         self.space: dict[str, Any] = {}
         self.loss = ""
         self.pairs: dict[str, str] = {}
+        self.misshapen: list[Misshapen] = []
         whole = self.execute(Run())
         self.loss = loss or found_loss(self.space)
         self.pairs = self.found_pairs(grads, wrt, whole)
@@ -158,9 +159,16 @@ class Script:
                 Problem("it computes something else in every run", way_out="Give its random numbers a seed.")
             )
         for name, grad in self.first.result[1].items():
-            one, other = self.arrays[name].shape, grad.shape
+            one, other = self.first.before[name].shape, grad.shape
             if [size for size in one if size != 1] != [size for size in other if size != 1]:
-                raise LiftError(Problem(f"{self.pairs[name]} has shape {other}, and {name} has {one}"))
+                self.misshapen.append(Misshapen(name, self.pairs.pop(name), one, other))
+        if not self.pairs:
+            raise LiftError(
+                *(
+                    Problem(f"{one.grad} has shape {one.got}, and {one.tensor} has {one.expected}")
+                    for one in self.misshapen
+                )
+            )
 
     # running
 
@@ -428,8 +436,11 @@ class Script:
                         way_out=f'Say which is meant: audit(file, wrt="{name}", grads="{fitting[-1]}").',
                     )
                 )
+            word = word_of(name)
             if fitting:
                 pairs[name] = fitting[-1]
+            elif found and claimed is None and not naming.DATA.fullmatch(word) and not naming.STATE.fullmatch(word):
+                pairs[name] = found[0]
         if not pairs:
             raise LiftError(
                 Problem(

@@ -41,11 +41,10 @@ def review(lifted: Lifted, report: Report | None = None, *, opened: bool = False
 def judgement(found: Judgement) -> str:
     """A judgement by values alone as a page: every gradient with its verdict, and why no line can be blamed."""
     title = f"Audit of {found.name}"
-    wrong = {row.tensor: row for row in found.wrong}
     rows = "".join(
         f'<tr><th scope="row"><code>{escape(tensor)}</code></th><td><code>{escape(name)}</code></td>'
-        f'<td class="{"wrong" if tensor in wrong else "ok"}">{escape(found.verdict(tensor))}</td></tr>'
-        for tensor, name in found.checks[0].gradients
+        f'<td class="{"wrong" if tensor in found.wrong_tensors else "ok"}">{escape(found.verdict(tensor))}</td></tr>'
+        for tensor, name in found.gradients
     )
     body = [
         f'<header><h1>{escape(title)}</h1><p class="lead">{escape(found.summary)}</p></header>',

@@ -257,3 +257,12 @@ def test_parameters_without_a_gradient_are_said() -> None:
     found = ip.audit(code, loss="loss", grads=None)
     note = "net.params['b']: changed by the code, and no gradient has that name, so it was not judged"
     assert " ".join(str(found).split()).endswith(f"note: {note}")
+
+
+def test_a_gradient_of_another_shape_is_wrong_beside_right_ones() -> None:
+    code = BESIDE.replace("D.sum(axis=0)", "D.sum(axis=1)")
+    found = ip.audit(code)
+    assert found.wrong_tensors == {"net.params['b']"}
+    assert "1 of 2 gradients wrong" in str(found)
+    assert "grads['b']  WRONG: its shape is (5,), that of net.params['b'] (3,)" in str(found)
+    assert found.summary == "1 of 2 gradients is wrong."
