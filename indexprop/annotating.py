@@ -13,10 +13,10 @@ from indexprop.auditing import again, of_claims
 from indexprop.claims import prepare
 from indexprop.completion import Lifted
 from indexprop.ir import Step
-from indexprop.mistakes import sums
 from indexprop.printing import WIDTH
 from indexprop.reports import FOLLOWS, PART, Report, readable
 from indexprop.revisions import Revisions
+from indexprop.rewording import sums
 from indexprop.rewriting import LiftError
 from indexprop.tracing import Recording
 

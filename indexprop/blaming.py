@@ -16,7 +16,7 @@ from indexprop.matching import Match
 from indexprop.mistakes import CONSTANT, DROPPED, FUNCTION, OPERAND, OVERWRITTEN, STALE, UNKNOWN, Diagnosis
 from indexprop.repairs import Repairs
 from indexprop.reports import Mistake
-from indexprop.revisions import Revisions
+from indexprop.revisions import Revisions, difference
 from indexprop.rewriting import Line
 from indexprop.scopes import Scope
 
@@ -46,7 +46,10 @@ class Blame:
         first = found[0]
         revision = self.revisions.best(self.match, wrong, first.line)
         if revision is None:
-            return found
+            parts = difference(first.line.text, first.right) if first.kind == UNKNOWN else None
+            if parts is None:
+                return found
+            return [replace(first, kind=OPERAND, evidence=f"right with {parts[1]} instead of {parts[0]}"), *found[1:]]
         if not revision.covers(first.line):
             steps = [step for step in self.lines for line in self.lines_of(step) if revision.covers(line)]
             step = steps[0] if steps else first.step

@@ -13,7 +13,7 @@ from indexprop.claims import said_by
 from indexprop.completion import Lifted
 from indexprop.evidence import MINUS, ONE, Claim, Ledger, Values, fits
 from indexprop.ir import Step
-from indexprop.mistakes import Rewording
+from indexprop.rewording import Rewording
 from indexprop.updates import Update
 
 

@@ -3,41 +3,54 @@
 from __future__ import annotations
 
 import itertools
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 from typing import TypeAlias
 
-from indexprop import algebra, codegen, formulas, identities, ir, layouts, printing, validation
-from indexprop.agreement import close
-from indexprop.errors import IndexpropError
-from indexprop.evidence import ONE, Array, Claim, Column, Ledger, Notated, farthest, show_factor
+from indexprop import algebra, formulas, ir, printing
+from indexprop.evidence import ONE, Array, Claim, Column, Ledger, farthest, show_factor
 from indexprop.ir import Access, Call, Expr, Index, Number, Step
-from indexprop.scopes import Scope, assigned, in_the_manner_of, words_of
+from indexprop.rewording import Rewording, inverse, scaling, sums
 
 TRANSPOSED = "transposed"
+"""The line is right with the indices of one read exchanged, or is itself the transpose."""
 BATCH = "missing or extra 1/|b|"
+"""Yours over derived is the size of the batch, or one over it, in every entry, or in every entry of one term."""
 CONSTANT = "wrong constant"
+"""Yours over derived is one number in every entry, or in every entry of one term: a sign, a 2, a forgotten 1/2."""
 SIZE = "wrong size in the factor"
+"""Yours over derived is a product of other sizes: features divide where samples should."""
 SUMMED = "summed over the wrong indices"
+"""The line is right with the same terms summed over other indices."""
 FORGOTTEN = "activation derivative forgotten"
+"""The line is right times the derivative of an activation, or times a mask."""
 TWICE = "activation derivative applied twice"
+"""The line is right without the derivative of an activation, or a later line applies it once more."""
 LAYER = "activation derivative of the wrong layer"
+"""The line is right with the derivative of another activation of the network."""
 FUNCTION = "derivative of the wrong function"
+"""The line is right with the derivative of an activation in place of what people write for that of another."""
 SOFTMAX = "softmax with cross entropy counted twice"
+"""The line holds the gradient before the softmax, and a later one applies its derivative."""
 OVERWRITTEN = "overwritten instead of accumulated"
+"""Some of the contributions to a gradient arrive, and others were there."""
 DROPPED = "upstream gradient dropped"
+"""The line is right times a gradient, or reads none where the derived one does."""
 STALE = "stale value"
+"""The line is right with an earlier or later value of a name."""
 EXTRA = "a factor too many"
+"""The line is right without one of its factors."""
 MISSING = "a factor is missing"
+"""The line is right with a tensor of the forward pass as a further factor."""
 ADDED = "a term that the loss does not have"
+"""The line is right without one of its terms."""
 OMITTED = "a term is missing"
+"""Some of the contributions to a gradient arrive, and no line holds the others."""
 OPERAND = "wrong operand"
+"""The line is right with another tensor, or another entry, in place of one that it reads."""
 UNKNOWN = "of no known class"
-
-ROUNDS = 12
-"""How many names are replaced by what they stand for, until a line is seen to be the derived one."""
+"""None of these: the entry that is farthest from where it should be is shown."""
 
 Finding: TypeAlias = tuple[str, str, Step | None]
 """The class, the evidence, and the author's line with the smallest change that makes it right, if that is known."""
@@ -62,41 +75,12 @@ class Diagnosis:
             self.by_factor, self.by_transposition, self.by_bound, self.by_sum, self.by_twice, self.by_parts,
             self.by_stale_value, self.by_term, self.by_local_derivative, self.by_inner_derivative, self.by_softmax,
             self.by_added_term, self.by_operand, self.by_reduction, self.by_missing_factor, self.by_extra_factor,
-            self.by_no_upstream,
+            self.by_mask, self.by_no_upstream,
         ):  # fmt: skip
             found = method()
             if found is not None:
                 return found
         return self.by_two() or (UNKNOWN, self.worst(), None)
-
-    def by_two(self) -> Finding | None:
-        """A mistake beside a factor that is the same in every entry."""
-        self.scaled = True
-        for method in (self.by_transposition, self.by_inner_derivative, self.by_operand, self.by_missing_factor):
-            found = method()
-            kind, shown, fixed = found or (UNKNOWN, "", None)
-            if fixed is not None:
-                shown += f", and without a factor {show_factor(self.rest)}"
-                return kind, shown, self.times(inverse(self.rest), fixed)
-        return None
-
-    def worst(self) -> str:
-        own, right = self.own[0], self.right[0]
-        if own.shape != right.shape:
-            return f"the shape is {own.shape}, that of the gradient {right.shape}"
-        return farthest(self.own, self.right, self.step)
-
-    def is_right(self, step: Step) -> bool:
-        """Whether a changed line gives the right value."""
-        if not self.scaled:
-            return self.ledger.gives(step, self.right)
-        self.rest = self.ledger.ratio(self.ledger.compute(step), self.right) or ONE
-        return self.rest != ONE
-
-    @staticmethod
-    def times(factor: ir.Factor, step: Step) -> Step:
-        body = ir.multiply(scaling(factor), formulas.expression(step.terms))
-        return replace(step, terms=(ir.term((), body),))
 
     def by_factor(self) -> Finding | None:
         """A factor that is the same in every entry."""
@@ -122,6 +106,20 @@ class Diagnosis:
             return None
         spread = ", ".join(f"{ratio:.6g}" for ratio in ratios)
         return CONSTANT, f"yours / derived = {spread} on {len(ratios)} draws, the same in every entry", None
+
+    def by_transposition(self) -> Finding | None:
+        if self.own[0].ndim >= 2 and self.ledger.same([value.swapaxes(-1, -2) for value in self.own], self.right):
+            wanted = ",".join(self.ledger.axes[self.claim.tensor])
+            return (
+                TRANSPOSED,
+                f"yours is the transpose of the gradient of {self.claim.tensor}[{wanted}] in every entry",
+                None,
+            )
+        for edited, access, turned in self.edits(lambda access: [Access(access.tensor, access.names[::-1])]):
+            if len(access.names) == 2 and self.is_right(edited):
+                words = printing.format_access(turned), printing.format_access(access)
+                return TRANSPOSED, f"right with {words[0]} instead of {words[1]}", edited
+        return None
 
     def by_bound(self) -> Finding | None:
         """The same terms, summed over other indices."""
@@ -167,27 +165,6 @@ class Diagnosis:
                     None,
                 )
         return None
-
-    def by_transposition(self) -> Finding | None:
-        if self.own[0].ndim >= 2 and self.ledger.same([value.swapaxes(-1, -2) for value in self.own], self.right):
-            wanted = ",".join(self.ledger.axes[self.claim.tensor])
-            return (
-                TRANSPOSED,
-                f"yours is the transpose of the gradient of {self.claim.tensor}[{wanted}] in every entry",
-                None,
-            )
-        for edited, access, turned in self.edits(lambda access: [Access(access.tensor, access.names[::-1])]):
-            if len(access.names) == 2 and self.is_right(edited):
-                words = printing.format_access(turned), printing.format_access(access)
-                return TRANSPOSED, f"right with {words[0]} instead of {words[1]}", edited
-        return None
-
-    def edits(self, options: Callable[[Access], Iterable[Access]]) -> Iterator[tuple[Step, Access, Access]]:
-        """The line with one read exchanged, in every way."""
-        for access in dict.fromkeys(self.step.reads):
-            for other in options(access):
-                if other != access:
-                    yield exchanged(self.step, access, other), access, other
 
     def by_twice(self) -> Finding | None:
         """The gradient of what goes into an activation, where that of its value belongs: what follows applies the
@@ -237,22 +214,14 @@ class Diagnosis:
                     return OVERWRITTEN, f"{count} of {len(values)} contributions to the gradient of {name} arrive", None
         return None
 
-    def contribution(self, part: int) -> str:
-        """One of the terms of the gradient, in what the forward pass reads."""
-        _, terms = Rewording(self.ledger, {}).terms(replace(self.claim, part=part))
-        return printing.format_terms(terms)
-
     def is_held(self, column: Column) -> bool:
         """Whether a line of the code holds some values, up to a factor."""
         return any(self.ledger.ratio(self.ledger.own(step.name), column) is not None for step in self.ledger.hand)
 
-    def by_added_term(self) -> Finding | None:
-        """A term that has to go."""
-        for k, term in enumerate(self.step.terms if len(self.step.terms) > 1 else ()):
-            fixed = replace(self.step, terms=(*self.step.terms[:k], *self.step.terms[k + 1 :]))
-            if self.is_right(fixed):
-                return ADDED, f"right without the term {printing.format_terms([term])}", fixed
-        return None
+    def contribution(self, part: int) -> str:
+        """One of the terms of the gradient, in what the forward pass reads."""
+        _, terms = Rewording(self.ledger, {}).terms(replace(self.claim, part=part))
+        return printing.format_terms(terms)
 
     def by_stale_value(self) -> Finding | None:
         names = self.ledger.lifted.names
@@ -282,19 +251,6 @@ class Diagnosis:
                     return kind_of(factor, self.ledger.batch), shown, fixed
         return None
 
-    def needed(self, terms: Sequence[ir.Term], k: int, term: ir.Term) -> ir.Factor | None:
-        """The factor by which a term makes the line right in place of the k-th of its terms, if there is one."""
-        others = (*terms[:k], *terms[k + 1 :])
-        rest = self.ledger.compute(replace(self.step, terms=others)) if others else None
-        column = self.ledger.compute(replace(self.step, terms=(term,)))
-        if column is None or (others and rest is None):
-            return None
-        if rest and [part.shape for part in rest] != [part.shape for part in self.right]:
-            return None
-        missing = [right - part for right, part in zip(self.right, rest, strict=True)] if rest else self.right
-        ratios = self.ledger.ratios(missing, column)
-        return None if ratios is None else self.ledger.factor(ratios)
-
     def by_local_derivative(self) -> Finding | None:
         """An activation's derivative too few, too many, of another layer or of another function."""
         fitting = {
@@ -317,87 +273,6 @@ class Diagnosis:
                 if self.in_place_of(right, wrong):
                     return FUNCTION, f"{text} stands where the derivative of {self.function(name)} belongs", None
         return None
-
-    def by_inner_derivative(self) -> Finding | None:
-        """An activation's derivative forgotten, incomplete or exchanged among the factors of a product."""
-        forward = set(self.ledger.gradient.forward.axes)
-        for whole in self.products():
-            factors = whole.factors if isinstance(whole, ir.Product) else (whole,)
-            for name, slope in self.ledger.slopes.items():
-                axes = self.ledger.gradient.program.axes[name]
-                for slots in dict.fromkeys(access.names for factor in factors for access in ir.accesses(factor)):
-                    if [self.size(index) for index in slots] != [self.size(index) for index in axes]:
-                        continue
-                    local = ir.rename(slope, dict(zip(axes, slots, strict=True)))
-                    values = [
-                        k
-                        for k, factor in enumerate(factors)
-                        if (reads := list(ir.accesses(factor)))
-                        and all(read.tensor in forward and read.names == slots for read in reads)
-                    ]
-                    for count in range(len(values) + 1):
-                        for chosen in itertools.combinations(values, count):
-                            rest = [factor for k, factor in enumerate(factors) if k not in chosen]
-                            fixed = exchanged(self.step, whole, ir.multiply(*rest, local))
-                            if self.is_right(fixed):
-                                old = ir.multiply(*(factors[k] for k in chosen))
-                                return self.of_derivative(name, old, local, fixed)
-        return None
-
-    def of_derivative(self, name: str, old: Expr, local: Expr, fixed: Step) -> Finding:
-        """The class of a line that is right with a local derivative in place of some factors."""
-        if old == ir.ONE:
-            return FORGOTTEN, f"right with the derivative of {self.function(name)} as a further factor", fixed
-        shown = printing.format_expr(old)
-        if old == ir.multiply(local, local):
-            return TWICE, f"the derivative of {self.function(name)} is a factor too many", fixed
-        for other, slope in self.ledger.slopes.items():
-            slots = next(access.names for access in ir.accesses(old))
-            axes = self.ledger.gradient.program.axes[other]
-            if len(axes) == len(slots) and ir.rename(slope, dict(zip(axes, slots, strict=True))) == old:
-                words = self.function(other), self.function(name)
-                return LAYER, f"the derivative of {words[0]} stands where that of {words[1]} belongs", fixed
-        return FUNCTION, f"{shown} stands where the derivative of {self.function(name)} belongs", fixed
-
-    def products(self) -> Iterator[Expr]:
-        """Every product of the line, and every summand that is none."""
-        for term in self.step.terms:
-            bodies = [term.body, *(part.body for part in ir.walk(term.body) if isinstance(part, ir.Reduce))]
-            yield from (body for body in bodies if not isinstance(body, (ir.Product, ir.Reduce)))
-            yield from (part for part in ir.walk(term.body) if isinstance(part, ir.Product))
-
-    def by_reduction(self) -> Finding | None:
-        """A sum over other indices, somewhere in the line."""
-        everything = distributed(self.step).terms
-        for k, term in enumerate(everything):
-            for bound, body, rebuilt in summed(term):
-                for other, chosen in self.other_sums(bound, body):
-                    new = rebuilt(other)
-                    if set(ir.free_indices(new.body)) - set(new.bound) - set(self.step.target.names) or new == term:
-                        continue
-                    factor = self.needed(everything, k, new)
-                    if factor is not None:
-                        terms = (*everything[:k], replace(new, factor=new.factor * factor), *everything[k + 1 :])
-                        shown = printing.format_expr(body)
-                        words = f"yours sums {shown} over {listed(bound)}; the gradient sums over {listed(chosen)}"
-                        return SUMMED, words, replace(self.step, terms=terms)
-        return None
-
-    def other_sums(self, bound: Sequence[Index], body: Expr) -> Iterator[tuple[Expr, list[Index]]]:
-        """The sum of a body over other indices than these; what is summed no longer takes its place in the target."""
-        slots = self.step.target.names
-        free = list(ir.free_indices(body))
-        for count in range(1, len(free) + 1):
-            for chosen in itertools.combinations(free, count):
-                names: dict[Index, Index] = {}
-                for index in set(bound) - set(chosen):
-                    places = [slot for slot in slots if self.size(slot) == self.size(index) and slot not in free]
-                    names |= {index: places[0]} if places else {}
-                for index in set(chosen) & set(slots):
-                    names[index] = ir.fresh(index, {*slots, *free, *names.values()})
-                if set(chosen) != set(bound):
-                    inner = ir.rename(body, names)
-                    yield ir.reduce("sum", [names.get(index, index) for index in chosen], inner), list(chosen)
 
     def in_place_of(self, right: Column, wrong: Column) -> bool:
         """Whether the line has the factor `wrong` where it should have `right`."""
@@ -425,10 +300,53 @@ class Diagnosis:
             ):
                 yield f"{self.ledger.display(other)} > 0", [(value > 0) * 1.0 for value in column]
 
-    def function(self, name: str) -> str:
-        step = next(step for step in self.ledger.gradient.program.steps if step.name == name)
-        body = step.terms[0].body
-        return f"{self.ledger.display(name)} ({body.function})" if isinstance(body, Call) else self.ledger.display(name)
+    def by_inner_derivative(self) -> Finding | None:
+        """An activation's derivative forgotten, incomplete or exchanged among the factors of a product."""
+        forward = set(self.ledger.gradient.forward.axes)
+        for whole in self.products():
+            factors = whole.factors if isinstance(whole, ir.Product) else (whole,)
+            for name, slope in self.ledger.slopes.items():
+                axes = self.ledger.gradient.program.axes[name]
+                for slots in dict.fromkeys(access.names for factor in factors for access in ir.accesses(factor)):
+                    if [self.size(index) for index in slots] != [self.size(index) for index in axes]:
+                        continue
+                    local = ir.rename(slope, dict(zip(axes, slots, strict=True)))
+                    values = [
+                        k
+                        for k, factor in enumerate(factors)
+                        if (reads := list(ir.accesses(factor)))
+                        and all(read.tensor in forward and read.names == slots for read in reads)
+                    ]
+                    for count in range(len(values) + 1):
+                        for chosen in itertools.combinations(values, count):
+                            rest = [factor for k, factor in enumerate(factors) if k not in chosen]
+                            fixed = exchanged(self.step, whole, ir.multiply(*rest, local))
+                            if self.is_right(fixed):
+                                old = ir.multiply(*(factors[k] for k in chosen))
+                                return self.of_derivative(name, old, local, fixed)
+        return None
+
+    def products(self) -> Iterator[Expr]:
+        """Every product of the line, and every summand that is none."""
+        for term in self.step.terms:
+            bodies = [term.body, *(part.body for part in ir.walk(term.body) if isinstance(part, ir.Reduce))]
+            yield from (body for body in bodies if not isinstance(body, (ir.Product, ir.Reduce)))
+            yield from (part for part in ir.walk(term.body) if isinstance(part, ir.Product))
+
+    def of_derivative(self, name: str, old: Expr, local: Expr, fixed: Step) -> Finding:
+        """The class of a line that is right with a local derivative in place of some factors."""
+        if old == ir.ONE:
+            return FORGOTTEN, f"right with the derivative of {self.function(name)} as a further factor", fixed
+        shown = printing.format_expr(old)
+        if old == ir.multiply(local, local):
+            return TWICE, f"the derivative of {self.function(name)} is a factor too many", fixed
+        for other, slope in self.ledger.slopes.items():
+            slots = next(access.names for access in ir.accesses(old))
+            axes = self.ledger.gradient.program.axes[other]
+            if len(axes) == len(slots) and ir.rename(slope, dict(zip(axes, slots, strict=True))) == old:
+                words = self.function(other), self.function(name)
+                return LAYER, f"the derivative of {words[0]} stands where that of {words[1]} belongs", fixed
+        return FUNCTION, f"{shown} stands where the derivative of {self.function(name)} belongs", fixed
 
     def by_softmax(self) -> Finding | None:
         """The diagonal of the derivative of a softmax, where every output depends on every input."""
@@ -443,6 +361,14 @@ class Diagnosis:
             if self.ledger.same(self.own, diagonal):
                 name = self.ledger.display(tensor)
                 return FUNCTION, f"{name} (1 - {name}) is only the diagonal of the derivative of a softmax", None
+        return None
+
+    def by_added_term(self) -> Finding | None:
+        """A term that has to go."""
+        for k, term in enumerate(self.step.terms if len(self.step.terms) > 1 else ()):
+            fixed = replace(self.step, terms=(*self.step.terms[:k], *self.step.terms[k + 1 :]))
+            if self.is_right(fixed):
+                return ADDED, f"right without the term {printing.format_terms([term])}", fixed
         return None
 
     def by_operand(self) -> Finding | None:
@@ -498,6 +424,39 @@ class Diagnosis:
             for bound, part in sums(term)
         )
 
+    def by_reduction(self) -> Finding | None:
+        """A sum over other indices, somewhere in the line."""
+        everything = distributed(self.step).terms
+        for k, term in enumerate(everything):
+            for bound, body, rebuilt in summed(term):
+                for other, chosen in self.other_sums(bound, body):
+                    new = rebuilt(other)
+                    if set(ir.free_indices(new.body)) - set(new.bound) - set(self.step.target.names) or new == term:
+                        continue
+                    factor = self.needed(everything, k, new)
+                    if factor is not None:
+                        terms = (*everything[:k], replace(new, factor=new.factor * factor), *everything[k + 1 :])
+                        shown = printing.format_expr(body)
+                        words = f"yours sums {shown} over {listed(bound)}; the gradient sums over {listed(chosen)}"
+                        return SUMMED, words, replace(self.step, terms=terms)
+        return None
+
+    def other_sums(self, bound: Sequence[Index], body: Expr) -> Iterator[tuple[Expr, list[Index]]]:
+        """The sum of a body over other indices than these; what is summed no longer takes its place in the target."""
+        slots = self.step.target.names
+        free = list(ir.free_indices(body))
+        for count in range(1, len(free) + 1):
+            for chosen in itertools.combinations(free, count):
+                names: dict[Index, Index] = {}
+                for index in set(bound) - set(chosen):
+                    places = [slot for slot in slots if self.size(slot) == self.size(index) and slot not in free]
+                    names |= {index: places[0]} if places else {}
+                for index in set(chosen) & set(slots):
+                    names[index] = ir.fresh(index, {*slots, *free, *names.values()})
+                if set(chosen) != set(bound):
+                    inner = ir.rename(body, names)
+                    yield ir.reduce("sum", [names.get(index, index) for index in chosen], inner), list(chosen)
+
     def by_missing_factor(self) -> Finding | None:
         """One more tensor has to be a factor of the line, or of a term: what came in, or a local derivative."""
         axes = self.ledger.lifted.program.axes
@@ -522,9 +481,6 @@ class Diagnosis:
                     return kind, f"right with {self.ledger.display(name)} as a further factor", fixed
         return None
 
-    def size(self, index: Index) -> Index:
-        return self.ledger.lifted.program.same_size.get(index, index)
-
     def by_extra_factor(self) -> Finding | None:
         """A factor that has to go."""
         for k, term in enumerate(self.step.terms):
@@ -539,6 +495,19 @@ class Diagnosis:
                     return EXTRA, f"right without the factor {printing.format_expr(factor)}", fixed
         return None
 
+    def by_mask(self) -> Finding | None:
+        """Right in some entries, and the others should be 0: a mask, however it is made, is not there."""
+        import numpy as np
+
+        column = list(zip(self.own, self.right, strict=True))
+        if any(own.shape != right.shape or not right.any() for own, right in column):
+            return None
+        masked = [np.where(right == 0, 0, own) for own, right in column]
+        if not self.ledger.same(masked, self.right) or not all(own[right == 0].any() for own, right in column):
+            return None
+        count = sum(right.size - np.count_nonzero(right) for _, right in column[:1])
+        return FORGOTTEN, f"right but for {count} of {column[0][1].size} entries, which are 0: a mask is missing", None
+
     def by_no_upstream(self) -> Finding | None:
         """The line reads no gradient, and the derived one does."""
         hand = {step.name for step in self.ledger.hand}
@@ -548,6 +517,63 @@ class Diagnosis:
         if several or reads or not derived & set(self.ledger.cotangent_of):
             return None
         return DROPPED, "the line reads no gradient; the derived one does", None
+
+    def by_two(self) -> Finding | None:
+        """A mistake beside a factor that is the same in every entry."""
+        self.scaled = True
+        for method in (self.by_transposition, self.by_inner_derivative, self.by_operand, self.by_missing_factor):
+            found = method()
+            kind, shown, fixed = found or (UNKNOWN, "", None)
+            if fixed is not None:
+                shown += f", and without a factor {show_factor(self.rest)}"
+                return kind, shown, self.times(inverse(self.rest), fixed)
+        return None
+
+    def worst(self) -> str:
+        own, right = self.own[0], self.right[0]
+        if own.shape != right.shape:
+            return f"the shape is {own.shape}, that of the gradient {right.shape}"
+        return farthest(self.own, self.right, self.step)
+
+    def is_right(self, step: Step) -> bool:
+        """Whether a changed line gives the right value."""
+        if not self.scaled:
+            return self.ledger.gives(step, self.right)
+        self.rest = self.ledger.ratio(self.ledger.compute(step), self.right) or ONE
+        return self.rest != ONE
+
+    @staticmethod
+    def times(factor: ir.Factor, step: Step) -> Step:
+        body = ir.multiply(scaling(factor), formulas.expression(step.terms))
+        return replace(step, terms=(ir.term((), body),))
+
+    def edits(self, options: Callable[[Access], Iterable[Access]]) -> Iterator[tuple[Step, Access, Access]]:
+        """The line with one read exchanged, in every way."""
+        for access in dict.fromkeys(self.step.reads):
+            for other in options(access):
+                if other != access:
+                    yield exchanged(self.step, access, other), access, other
+
+    def needed(self, terms: Sequence[ir.Term], k: int, term: ir.Term) -> ir.Factor | None:
+        """The factor by which a term makes the line right in place of the k-th of its terms, if there is one."""
+        others = (*terms[:k], *terms[k + 1 :])
+        rest = self.ledger.compute(replace(self.step, terms=others)) if others else None
+        column = self.ledger.compute(replace(self.step, terms=(term,)))
+        if column is None or (others and rest is None):
+            return None
+        if rest and [part.shape for part in rest] != [part.shape for part in self.right]:
+            return None
+        missing = [right - part for right, part in zip(self.right, rest, strict=True)] if rest else self.right
+        ratios = self.ledger.ratios(missing, column)
+        return None if ratios is None else self.ledger.factor(ratios)
+
+    def function(self, name: str) -> str:
+        step = next(step for step in self.ledger.gradient.program.steps if step.name == name)
+        body = step.terms[0].body
+        return f"{self.ledger.display(name)} ({body.function})" if isinstance(body, Call) else self.ledger.display(name)
+
+    def size(self, index: Index) -> Index:
+        return self.ledger.lifted.program.same_size.get(index, index)
 
 
 DERIVATIVES: tuple[tuple[str, Callable[[Array], Array]], ...] = (
@@ -577,16 +603,6 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(sorted(names)) or "nothing"
 
 
-def inverse(factor: ir.Factor) -> ir.Factor:
-    return ir.Factor(1 / factor.number, tuple((index, -power) for index, power in factor.sizes))
-
-
-def scaling(factor: ir.Factor) -> Expr:
-    """A factor as an expression."""
-    sizes = [ir.power(ir.Size(index), ir.number(power)) for index, power in factor.sizes]
-    return ir.multiply(Number(factor.number), *sizes)
-
-
 def kind_of(factor: ir.Factor, batch: Index | None) -> str:
     """The class of a wrong factor: the size of the batch once, other sizes, or a number."""
     if len(factor.sizes) == 1 and factor.sizes[0][0] == batch and abs(factor.sizes[0][1]) == 1:
@@ -601,15 +617,6 @@ def is_mask(step: Step) -> bool:
             return True
         case _:
             return False
-
-
-def sums(term: ir.Term) -> Iterator[tuple[tuple[Index, ...], Expr]]:
-    """Every sum of a term: its indices and its body."""
-    if term.bound:
-        yield term.bound, term.body
-    for part in ir.walk(term.body):
-        if isinstance(part, ir.Reduce):
-            yield part.indices, part.body
 
 
 def is_choice(step: Step) -> bool:
@@ -665,215 +672,3 @@ def exchanged(step: Step, old: Expr, new: Expr) -> Step:
     """The line with a part of it exchanged, wherever it stands."""
     terms = tuple(ir.term(term.bound, replaced(term.body, old, new), term.factor) for term in step.terms)
     return replace(step, terms=terms)
-
-
-def shaped(value: Array, pattern: str) -> Array:
-    """An array as it lies in memory, with its axes of size one."""
-    import numpy as np
-
-    sizes = iter(np.shape(value))
-    return np.reshape(value, [1 if word == "1" else next(sizes) for word in pattern.split()])
-
-
-# --- the right line, in the words of the code -------------------------------------------------------------------------
-
-
-class Rewording:
-    """Lines in the names, the layout and the manner of the code; `known` says what the lines before them hold."""
-
-    def __init__(self, ledger: Ledger, known: Mapping[str, Claim]) -> None:
-        self.ledger = ledger
-        self.gradient = ledger.gradient
-        own = ledger.lifted.program
-        self.names: dict[str, tuple[str, ir.Factor]] = {}
-        for line, claim in known.items():
-            if claim.part is None:
-                name = self.gradient.cotangents[claim.tensor]
-                if name not in self.names or self.names[name][1] != ONE:
-                    self.names[name] = line, claim.factor
-        self.definitions: dict[str, list[Step]] = {}
-        for one in self.gradient.program.steps:
-            self.definitions.setdefault(one.name, []).append(one)
-        self.taken = {*self.gradient.program.indices, *own.indices}
-        self.roots = dict(own.same_size)
-        self.scattered = False
-
-    def best(self, claim: Claim, fixed: Step | None, step: Step, scopes: Sequence[Scope] = ()) -> str:
-        """The shorter of the derived line and the author's line with the smallest change, as a line of the code: it
-        gives the right value, in names that can be read there. Nothing, where one line does not say it.
-        """
-        derived = self.terms(claim)
-        sides = [] if self.scattered else [derived]
-        if fixed is not None and ir.is_plain(fixed.target):
-            sides.append((fixed.target.names, fixed.terms))
-        like = claim.tensor if claim.tensor in self.ledger.lifted.layout else step.name
-        texts = (self.line(step, slots, terms, like, self.ledger.right(claim), scopes) for slots, terms in sides)
-        return min(filter(None, texts), key=len, default="")
-
-    def line(
-        self,
-        step: Step,
-        slots: tuple[Index, ...],
-        terms: tuple[ir.Term, ...],
-        like: str,
-        right: Column,
-        scopes: Sequence[Scope],
-    ) -> str:
-        """A value as a whole line of the code, in the manner of the line of a step; in the notation for who writes
-        that. Nothing, if it does not give the right numbers in their right places, or reads what cannot be read there.
-        """
-        lifted = self.ledger.lifted
-        name = lifted.names[step.name]
-        if isinstance(lifted, Notated):
-            return f"{name}{printing.format_access(Access('', slots))} = {printing.format_terms(terms)}"
-        written = lifted.lines[step.name].text
-        try:
-            text, words, pattern = self.source(slots, terms, like)
-        except IndexpropError:
-            return ""
-        text = in_the_manner_of(written if re.search(r"@|dot\(|sum\(", written) else lifted.source, text)
-        if not self.is_right(text, words, pattern, right):
-            return ""
-        spelled = (scope.spelled(text, words) for scope in scopes)
-        found = next((one for one in spelled if one), "")
-        return assigned(written, name, found) if found else ""
-
-    def is_right(self, text: str, words: Mapping[str, str], pattern: str, right: Column) -> bool:
-        """Whether a line of numpy gives some numbers on every draw; `words` are its names, and the tensors behind."""
-        import numpy as np
-
-        layout = self.ledger.lifted.layout
-        for draw, value in zip(self.ledger.draws, right, strict=True):
-            try:
-                arrays = {word: shaped(draw.own[name], layout[name]) for word, name in words.items()}
-                with np.errstate(all="ignore"):
-                    own = eval(text, {"np": np, **arrays})
-            except (TypeError, ValueError, LookupError, NameError, AttributeError):
-                return False
-            wanted = shaped(value, pattern)
-            scale = max(np.max(np.abs(array), initial=0.0) for array in (*arrays.values(), 1.0))
-            cancelled = not np.any(wanted) and np.max(np.abs(own), initial=0.0) < 1e-9 * scale
-            if np.shape(own) != wanted.shape or not (cancelled or close(own, wanted)):
-                return False
-        return True
-
-    def terms(self, claim: Claim) -> tuple[tuple[Index, ...], tuple[ir.Term, ...]]:
-        """The axes and the terms of a cotangent, with what the code has names for under those names."""
-        if claim.part is None:
-            steps = self.definitions[self.gradient.cotangents[claim.tensor]]
-        else:
-            lines = self.ledger.contributions(claim.tensor)
-            steps = [lines[claim.part]] if claim.part < len(lines) else lines
-        slots = steps[0].target.names
-        scale = scaling(claim.factor)
-        terms = []
-        for step in steps:
-            expr = self.inlined(self.apart(step, slots))
-            for part in expr.terms if isinstance(expr, ir.Sum) else (expr,):
-                one = ir.term((), part)
-                terms.append(ir.term(one.bound, ir.multiply(scale, one.body), one.factor))
-        return slots, ir.collect(terms)
-
-    def proven(self, step: Step, claim: Claim) -> bool:
-        """Whether a line is what it claims to be by algebra: both in the same tensors.
-
-        What only one side reads is replaced by what it is, the last line first.
-        """
-        if claim.part is not None and claim.part >= len(self.ledger.contributions(claim.tensor)):
-            return False
-        slots, terms = self.terms(claim)
-        right = formulas.expression(terms)
-        own = self.apart(step, step.target.names)
-        if self.scattered or len(slots) != len(step.target.slots) or step.operation != "=":
-            return False
-        right = ir.rename(right, dict(zip(slots, step.target.names, strict=True)))
-        for _ in range(ROUNDS):
-            mine, other = ({access.tensor for access in ir.accesses(side)} for side in (own, right))
-            lone = [name for name in self.written if name in mine ^ other]
-            if not lone:
-                return identities.equal([ir.term((), own)], [ir.term((), right)], self.roots, self.ones)
-            own, right = self.put_in(own, lone[-1]), self.put_in(right, lone[-1])
-        return False
-
-    @cached_property
-    def written(self) -> dict[str, Step]:
-        """The lines that say what a tensor is, each the only one of its tensor."""
-        steps = [*self.gradient.forward.steps, *self.ledger.hand]
-        plain = {step.name: step for step in steps if step.operation == "=" and ir.is_plain(step.target)}
-        return {name: step for name, step in plain.items() if [one.name for one in steps].count(name) == 1}
-
-    @cached_property
-    def ones(self) -> list[Index]:
-        """The indices whose size is one on all data."""
-        tables = [draw.sizes for draw in self.ledger.draws]
-        return [index for index in self.roots if all(table.get(index) == 1 for table in tables)]
-
-    def put_in(self, expr: Expr, name: str) -> Expr:
-        """With a tensor replaced by what it is."""
-        match expr:
-            case Access(tensor) if tensor == name and ir.is_plain(expr):
-                return self.apart(self.written[tensor], expr.names)
-            case _:
-                return ir.rebuild(expr, lambda part: self.put_in(part, name))
-
-    def slope(self, name: str, step: Step, scopes: Sequence[Scope]) -> str:
-        """The derivative of a function of the forward pass as a line of the code."""
-        terms = (ir.term((), self.ledger.slopes[name]),)
-        return self.line(step, self.ledger.axes[name], terms, name, self.ledger.locals[name], scopes)
-
-    def source(
-        self, slots: tuple[Index, ...], terms: tuple[ir.Term, ...], like: str
-    ) -> tuple[str, dict[str, str], str]:
-        """A line as numpy, its axes in memory as those of another tensor; its names, and the tensors that they mean;
-        and how it lies.
-        """
-        lifted = self.ledger.lifted
-        program = lifted.program
-        line = Step(Access("right", slots), terms)
-        written = validation.assemble(
-            [*program.steps, line],
-            inputs=program.inputs,
-            outputs=[*program.outputs, "right"],
-            batch=program.batch,
-            facts=program.facts,
-        )
-        words = iter(slots)
-        order = lifted.layout.get(like, " ".join(slots)).split()
-        if len([word for word in order if word != "1"]) != len(slots):
-            order = list(slots)
-        pattern = " ".join(word if word == "1" else next(words) for word in order)
-        patterns = {key: value for key, value in {**lifted.layout, "right": pattern}.items() if value}
-        writer = codegen.Writer(written, layouts.arrange(written, layouts.Layout(None, patterns)), "matmul")
-        text = writer.right_side(line).text
-        for name, shape in writer.sizes.values():
-            text = re.sub(rf"\b{name}\b", shape, text)
-        named = {word: name for name, word in writer.names.items() if name in lifted.layout}
-        return text, {word: named[word] for word in words_of(text) if word in named}, pattern
-
-    def inlined(self, expr: Expr) -> Expr:
-        """With every derived tensor that the code has no name for replaced by its definition."""
-        if not isinstance(expr, Access):
-            return ir.rebuild(expr, self.inlined)
-        if expr.tensor in self.names:
-            own, factor = self.names[expr.tensor]
-            return ir.multiply(scaling(inverse(factor)), Access(own, expr.names))
-        if expr.tensor in self.ledger.lifted.values and expr.tensor not in self.ledger.cotangent_of:
-            return expr
-        steps = self.definitions[expr.tensor]
-        if any(step.loop for step in steps):  # a block feeds back
-            self.scattered = True
-            return expr
-        return self.inlined(ir.add(*(self.apart(step, expr.names) for step in steps)))
-
-    def apart(self, step: Step, slots: Sequence[Index]) -> Expr:
-        """A definition whose sums have indices that nothing else has."""
-        self.scattered |= not ir.is_plain(step.target) or step.loop is not None
-        names = dict(zip(step.target.names, slots, strict=True))
-        for term in step.terms:
-            for bound, _ in sums(term):
-                for index in bound:
-                    if index not in names:
-                        names[index] = ir.fresh(index, self.taken)
-                        self.roots[names[index]] = self.roots.get(index, index)
-                        self.taken.add(names[index])
-        return ir.rename(formulas.expression(step.terms), names)

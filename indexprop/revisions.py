@@ -536,3 +536,31 @@ def alike(made: Array, right: Array, before: Array) -> bool:
     shapes = [[size for size in np.shape(array) if size != 1] for array in (made, right)]
     factor = multiple(right, made)
     return shapes[0] == shapes[1] and factor is not None and (abs(factor - 1) < 1e-8 or not np.any(before))
+
+
+def difference(old: str, new: str) -> tuple[str, str] | None:
+    """The one part of a statement that is another one in a second statement, if there is just one.
+
+    >>> difference("dW = H.T @ dZ", "dW = (A @ H).T @ dZ")
+    ('H', 'A @ H')
+    """
+    try:
+        one, other = (ast.parse(text.strip()).body[0] for text in (old, new))
+    except (SyntaxError, IndexError):
+        return None
+    pair: tuple[ast.AST, ast.AST] = one, other
+    while inner := differing(*pair):
+        pair = inner
+    if not all(isinstance(node, ast.expr) for node in pair) or pair[0] is getattr(one, "value", None):
+        return None
+    return ast.unparse(pair[0]), ast.unparse(pair[1])
+
+
+def differing(one: ast.AST, other: ast.AST) -> tuple[ast.AST, ast.AST] | None:
+    """The only parts of two nodes that are not the same, if everything else is."""
+    if type(one) is not type(other):
+        return None
+    first, second = ([*ast.iter_child_nodes(node)] for node in (one, other))
+    names = [[value for _, value in ast.iter_fields(node) if isinstance(value, str | int)] for node in (one, other)]
+    pairs = [pair for pair in zip(first, second, strict=False) if ast.dump(pair[0]) != ast.dump(pair[1])]
+    return pairs[0] if len(first) == len(second) and names[0] == names[1] and len(pairs) == 1 else None

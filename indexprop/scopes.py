@@ -152,7 +152,9 @@ def words_of(text: str) -> list[str]:
 
 
 class Manner(ast.NodeTransformer):
-    """Products and sums in the manner of a line: `np.dot(A, B)` or `A.dot(B)` for `A @ B`, `np.sum(A, axis=0)`."""
+    """Products and sums in the manner of a line: `np.dot(A, B)` or `A.dot(B)` for `A @ B`, `np.sum(A, axis=0)`, and
+    `dH * (Z > 0)` for `dH * np.where(Z > 0, 1, 0)`.
+    """
 
     def __init__(self, like: str) -> None:
         bare = "@" not in like
@@ -160,9 +162,13 @@ class Manner(ast.NodeTransformer):
             "np.dot" if bare and re.search(r"\bnp\.dot\(", like) else ".dot" if bare and ".dot(" in like else ""
         )
         self.total = "np.sum" if re.search(r"\bnp\.sum\(", like) else ""
+        self.bare = "np.where" not in like
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
         self.generic_visit(node)
+        match node:
+            case ast.BinOp(_, ast.Mult(), ast.Call(_, [condition, ast.Constant(1), ast.Constant(0)])) if self.bare:
+                return ast.BinOp(node.left, ast.Mult(), condition)
         if not isinstance(node.op, ast.MatMult) or not self.product:
             return node
         if self.product == ".dot":

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
+import re
 
 import pytest
 
 from indexprop import auditing
-from indexprop.mistakes import ADDED, CONSTANT, FUNCTION, OPERAND, OVERWRITTEN, SUMMED, TRANSPOSED
-from indexprop.revisions import Source
+from indexprop.mistakes import ADDED, CONSTANT, FORGOTTEN, FUNCTION, OPERAND, OVERWRITTEN, SUMMED, TRANSPOSED
+from indexprop.revisions import Source, difference
 
 NETWORK = """
 import numpy as np
@@ -79,6 +80,39 @@ def test_the_right_line_is_theirs_with_one_thing_changed(
     assert mistake is not None
     assert (mistake.line.text, mistake.kind, mistake.right) == (wrong, kind, line.strip())
     assert evidence in mistake.evidence
+
+
+def test_a_mask_that_is_no_function_of_the_derivation_is_missed_all_the_same() -> None:
+    code = """
+import numpy as np
+X, W, T = np.random.randn(5, 4), np.random.randn(4, 3), np.random.randn(5, 3)
+Z = X @ W
+H = Z * (Z > 0.5)
+L = np.sum((H - T) ** 2)
+dH = 2 * (H - T)
+dZ = dH
+dW = X.T @ dZ
+"""
+    mistake = auditing.audit(code).first
+    assert mistake is not None
+    assert (mistake.line.text, mistake.kind) == ("dZ = dH", FORGOTTEN)
+    assert re.fullmatch(r"right but for \d+ of \d+ entries, which are 0: a mask is missing", mistake.evidence)
+    assert mistake.right == "dZ = dH * (Z > 1 / 2)"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "parts"),
+    [
+        ("dW = H.T @ dZ", "dW = (A @ H).T @ dZ", ("H", "A @ H")),
+        ("dW += f(x, axis=0)", "dW += f(x, axis=1)", ("0", "1")),
+        ("dW = a + b", "dW = c * d", None),
+        ("dW = a + b", "dW = c + d", None),
+        ("dW = a + b", "dW = a - b", None),
+        ("dW[a[b,c] ; 2", "dW = 3", None),
+    ],
+)
+def test_the_one_part_that_differs(old: str, new: str, parts: tuple[str, str] | None) -> None:
+    assert difference(old, new) == parts
 
 
 def test_right_code_has_no_revision() -> None:
