@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, overload
 
@@ -262,6 +263,14 @@ def of_recording(
     return replace(report, notes=(*report.notes, *later_passes(recording, loss)))
 
 
+def broadcast(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The shape that numpy gives to a sum of arrays of two shapes, if it adds them."""
+    pairs = list(zip_longest(reversed(one), reversed(other), fillvalue=1))
+    return (
+        tuple(b if a == 1 else a for a, b in reversed(pairs)) if all(a == b or 1 in (a, b) for a, b in pairs) else None
+    )
+
+
 def unclassed(report: Report) -> list[Mistake]:
     return [mistake for mistake in report.mistakes if mistake.kind == UNKNOWN]
 
@@ -322,7 +331,7 @@ class Audit:
             shown = sorted(last.values(), key=lambda step: self.lifted.lines[step.name].number)
         entries = tuple(self.entry(step, mistakes, wrong) for step in shown)
         kinks = [] if mistakes else self.kink_notes()
-        notes = [*self.lifted.notes, *scaled, *kinks, *self.gradient_notes(), excuse]
+        notes = [*self.lifted.notes, *scaled, *kinks, *self.shape_notes(), *self.gradient_notes(), excuse]
         return Report(
             self.name, self.match.loss, tuple(self.pairs.items()), entries, tuple(mistakes),
             tuple(dict.fromkeys(filter(None, notes))), self.ledger.resized, self.lifted, self.ledger.gradient,
@@ -343,6 +352,16 @@ class Audit:
             where = f"{self.ledger.display(line)} differs from the derived gradient only where"
             held = f"is {kink:g}" if math.isfinite(kink) else "has several winners, which share evenly there"
             yield f"{where} {self.ledger.readable(tensor)} {held}: a convention at a kink, no error"
+
+    def shape_notes(self) -> Iterator[str]:
+        """Which gradients have the entries of their tensors in a shape that a step would broadcast."""
+        for tensor, gradient in self.pairs.items():
+            arrays = self.lifted.values.get(tensor), self.lifted.values.get(gradient)
+            own, other = (tuple(getattr(array, "shape", ())) for array in arrays)
+            both = broadcast(own, other)
+            if math.prod(own) == math.prod(other) and both not in (None, own):
+                name, left = self.ledger.display(gradient), self.ledger.readable(tensor)
+                yield f"{name} has shape {other}, and {left} {own}: {left} - {name} has shape {both}"
 
     def gradient_notes(self) -> Iterator[str]:
         """Which gradients are not finished, not audited, missing, or called otherwise."""

@@ -164,8 +164,14 @@ class Binding(Choosing):
         """An entry of a list that gets a name: data is called by its place, unless it is a start to add to."""
         if isinstance(value, self.np.ndarray):
             value = self.wrap(self.entered(value, name))
-        if isinstance(value, Traced) and value.raw and not value.fill:
+        if isinstance(value, Traced) and value.raw and (not value.fill or name in self.wanted):
+            fill = value.expr if value.fill else None
+            value.fill = False
             self.source(value, self.fresh_name(name))
+            if fill is not None:
+                self.fills[value.name] = fill
+        elif isinstance(value, Traced) and value.raw:
+            value.called = value.called or name
         return value
 
     def bind_number(self, name: str, value: float) -> float:

@@ -135,6 +135,8 @@ class Operating(Binding):
         if isinstance(owner, Traced) and owner.data.ndim:
             if owner.name in self.fills:
                 self.changed.add(owner.name)
+            elif word == "Sub" and owner.raw and owner.fill and owner.called:  # a bias in a list of them
+                self.changed.add(owner.called)
             if not new.raw:
                 new = self.step(self.called_by(owner) if owner.name else called or "value", new)
             self.overwrite(owner, new)

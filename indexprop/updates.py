@@ -106,7 +106,8 @@ def found(lifted: Lifted, loss: str, updating: Sequence[str]) -> dict[str, Updat
         fitting = [one for one in forward.input_names if lifted.names[one].rpartition(".")[2] == word]
         same = [one for one in fitting if lifted.names[one] == lifted.names[name]]
         read = [one for one in fitting if one in reads] or same
-        if len(read) == 1 and read[0] not in made:
+        fits = len(read) == 1 and len(lifted.program.axes[read[0]]) == len(steps[name].target.slots)  # not broadcast
+        if fits and read[0] not in made:
             update = change(steps, name, read[0], lifted.lines[name], sizes, set(forward.axes))
             if update is not None and (lifted.program.axes[read[0]] or reads & steps.keys()):
                 made[read[0]] = update

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from indexprop import auditing
@@ -155,3 +156,62 @@ def test_a_step_may_add_the_decay_of_the_loss_to_a_gradient() -> None:
     halved = DECAY.replace("dW = X.T", "dW = 0.5 * X.T")
     assert not auditing.audit(halved).ok
     assert not auditing.audit(halved.replace("lam * W)", "lam / 2 * W)")).ok  # the same factor, in all of it
+
+
+LISTED = """import numpy as np
+rng = np.random.default_rng(0)
+sizes = [4, 5, 3]
+W = [rng.normal(size=(a, b)) for a, b in zip(sizes[:-1], sizes[1:])]
+b = [np.zeros(size) for size in sizes[1:]]
+X, T = rng.normal(size=(6, 4)), rng.normal(size=(6, 3))
+H = np.tanh(X @ W[0] + b[0])
+Y = H @ W[1] + b[1]
+L = np.sum((Y - T) ** 2) / 2
+d1 = Y - T
+d0 = d1 @ W[1].T * (1 - H**2)
+for k in range(2):
+    A, d = (H, d1) if k else (X, d0)
+    g = A.T @ d
+    W[k] -= 0.1 * g
+    b[k] -= 0.1 * d.sum(axis=0)
+"""
+
+
+def test_biases_of_zeros_in_a_list_are_parameters() -> None:
+    report = auditing.audit(LISTED)
+    report.assert_ok()
+    assert [tensor for tensor, _ in report.pairs] == ["W_0", "W_1", "b_0", "b_1"]
+    wrong = auditing.audit(LISTED.replace("A.T @ d", "2 * A.T @ d"))
+    assert {mistake.kind for mistake in wrong.mistakes} == {CONSTANT}, "the biases say that 2 is no size of a step"
+    sums = LISTED.replace("b[k] -= 0.1 * d.sum(axis=0)", "b[k] += d.sum(axis=0)")
+    assert [tensor for tensor, _ in auditing.audit(sums).pairs] == ["W_0", "W_1"], "what is added to may be a sum"
+
+
+@pytest.mark.parametrize("step", ["", "b = b - lr * db\n"])
+def test_a_gradient_that_a_step_would_broadcast_is_said(step: str) -> None:
+    script = """import numpy as np
+rng = np.random.default_rng(0)
+lr, X, T = 0.1, rng.normal(size=(4, 6)), rng.normal(size=(3, 6))
+W, b = rng.normal(size=(3, 4)), np.zeros((3, 1))
+Y = W @ X + b
+L = np.sum((Y - T) ** 2) / 2
+dY = Y - T
+db = np.sum(dY, axis=1)
+dW = dY @ X.T
+"""
+    report = auditing.audit(script + step)
+    report.assert_ok()
+    assert report.notes == ("db has shape (3,), and b (3, 1): b - db has shape (3, 3)",)
+    kept = script.replace("axis=1", "axis=1, keepdims=True")
+    assert not auditing.audit(kept + step).notes
+    assert not auditing.audit(script + "b = b - lr * db[:, None]\n").mistakes
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "both"),
+    [((3, 1), (3,), (3, 3)), ((3,), (1, 3), (1, 3)), ((2, 3), (3, 2), None), ((), (4,), (4,)), ((1, 3), (3,), (1, 3))],
+)
+def test_shapes_are_broadcast_as_numpy_does(one: tuple, other: tuple, both: tuple | None) -> None:
+    assert auditing.broadcast(one, other) == both
+    if both is not None:
+        assert np.broadcast_shapes(one, other) == both
