@@ -315,6 +315,7 @@ class Ending:
             members = one.members
             words = {record.written_as.get(member.partition("~")[0], member) for member in members}
             base = words.pop() if len(words) == 1 else re.sub(r"(_\d+)+$", "", min(words))
+            base = validation.in_ascii(base)
             base = f"{base}_value" if validation.name_problem(base) else base
             if name not in used:
                 continue

@@ -245,6 +245,7 @@ class Record:
 
     def fresh_name(self, name: str) -> str:
         """The name, or with a count: every step has its own."""
+        name = validation.in_ascii(name)
         name = name if not validation.name_problem(name) else f"{name}_value"
         count = self.counts.get(name, 1)
         made = name if count == 1 else f"{name}_{count}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
+import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
@@ -65,6 +66,22 @@ def is_reserved(name: str) -> bool:
     (True, False)
     """
     return name in RESERVED or name in TABLE or name in INDEXED
+
+
+def in_ascii(name: str) -> str:
+    """The name of a variable of Python in ASCII: accents go, other letters are spelled.
+
+    >>> in_ascii("d\N{GREEK SMALL LETTER SIGMA}_1"), in_ascii("\N{LATIN CAPITAL LETTER W WITH CIRCUMFLEX}")
+    ('dsigma_1', 'W')
+    """
+
+    def spelled(sign: str) -> str:
+        if sign.isascii() or unicodedata.combining(sign):
+            return sign if sign.isascii() else ""
+        word = "".join(filter(str.isalnum, unicodedata.name(sign, "x").split()[-1].lower()))
+        return word.capitalize() if sign.isupper() else word
+
+    return "".join(map(spelled, unicodedata.normalize("NFKD", name)))
 
 
 def another_name(name: str) -> str:

@@ -187,3 +187,20 @@ def test_a_name_in_a_function_means_what_it_is_there() -> None:
     assert not auditing.audit(LOCAL.replace("3 * dout", "2 * dout")).ok
     same = LOCAL.replace("dZ = scaled", "dX = scaled").replace("    dX", "    d").replace("return dX", "return d")
     assert not auditing.audit(same).ok  # outside of functions X is X
+
+
+def test_names_that_are_no_ascii_are_spelled() -> None:
+    script = """import numpy as np
+rng = np.random.default_rng(0)
+X, T = rng.normal(size=(4, 6)), rng.normal(size=(3, 6))
+θ, β, W, Ŵ = 0.3, rng.normal(size=(3, 1)), rng.normal(size=(3, 3)), rng.normal(size=(3, 4))
+Ŷ = W @ (Ŵ @ X) + β
+L = np.sum((Ŷ - T) ** 2) / 2 + θ * np.sum(Ŵ ** 2) / 2
+δ = Ŷ - T
+dβ = np.sum(δ, axis=1, keepdims=True)
+dŴ = W.T @ δ @ X.T + 2 * θ * Ŵ
+"""
+    report = auditing.audit(script)
+    assert dict(report.pairs) == {"beta": "dbeta", "W_2": "dW"}
+    assert [mistake.right for mistake in report.mistakes] == ["dŴ = W.T @ δ @ X.T + θ * Ŵ"]
+    auditing.audit(script.replace("2 * θ", "θ")).assert_ok()
