@@ -105,7 +105,8 @@ def found(lifted: Lifted, loss: str, updating: Sequence[str]) -> dict[str, Updat
         word = lifted.names[name].rpartition(".")[2]
         fitting = [one for one in forward.input_names if lifted.names[one].rpartition(".")[2] == word]
         same = [one for one in fitting if lifted.names[one] == lifted.names[name]]
-        read = [one for one in fitting if one in reads] or same
+        whole = {term.body.tensor for term in steps[name].terms if isinstance(term.body, Access)}  # not in a factor
+        read = [one for one in fitting if one in whole] or [one for one in fitting if one in reads] or same
         fits = len(read) == 1 and len(lifted.program.axes[read[0]]) == len(steps[name].target.slots)  # not broadcast
         if fits and read[0] not in made:
             update = change(steps, name, read[0], lifted.lines[name], sizes, set(forward.axes))

@@ -215,3 +215,11 @@ def test_shapes_are_broadcast_as_numpy_does(one: tuple, other: tuple, both: tupl
     assert auditing.broadcast(one, other) == both
     if both is not None:
         assert np.broadcast_shapes(one, other) == both
+
+
+def test_a_step_that_reads_another_entry_of_the_list_changes_its_own() -> None:
+    loop = "for k in range(2):\n    A = H if k else X\n    W[k] -= 0.1 * A.T @ delta[k]\n"
+    inside = LISTED.split("d1 = ")[0] + "delta = [(Y - T) @ W[1].T * (1 - H**2), Y - T]\n" + loop
+    report = auditing.audit(inside)
+    report.assert_ok()
+    assert [tensor for tensor, _ in report.pairs] == ["W_0", "W_1"]
