@@ -412,7 +412,9 @@ def marked(text: str, indices: frozenset[Index]) -> str:
 
 @cache
 def _asset(name: str) -> str:
-    return resources.files("indexprop").joinpath(name).read_text(encoding="utf-8")
+    """The rules or the script of a page, without margins and lines of comment: both are on every page."""
+    lines = map(str.strip, resources.files("indexprop").joinpath(name).read_text(encoding="utf-8").splitlines())
+    return "\n".join(line for line in lines if line and not line.startswith("//"))
 
 
 _SHORT = re.compile(r"<[a-z][^<>]*>")

@@ -165,7 +165,7 @@ def test_pages_are_whole(name: str) -> None:
 
 def test_the_size_of_a_page() -> None:
     grad = column_batch()
-    assert len(pages.page(grad, report=ip.check(grad)).encode()) < 200_000
+    assert len(pages.page(grad, report=ip.check(grad)).encode()) < 197_500
 
 
 def chain_of(depth: int) -> ip.Gradient:
