@@ -7,6 +7,7 @@ line is the first one whose *repair* makes gradients right that were wrong, and 
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -21,7 +22,7 @@ from indexprop.claims import ClaimError, Claims, find_loss, find_pairs, first_pa
 from indexprop.completion import Lifted
 from indexprop.errors import Problem
 from indexprop.evidence import MINUS, ONE, Claim, Notated, show_factor
-from indexprop.excuses import assuming, excuses, later_passes
+from indexprop.excuses import LATER, assuming, excuses, later_passes, repeated
 from indexprop.ir import Access, Step
 from indexprop.matching import Match
 from indexprop.mistakes import UNKNOWN
@@ -135,7 +136,29 @@ def audit(
     def audited(base: Plan, also: Sequence[str]) -> Report:
         return of_claims(*prepare(subject, loss, grads, wrt, axes, base, also), str(subject))
 
-    return provisos.under(report, recording, audited)
+    return in_later_passes(provisos.under(report, recording, audited), recording, audited)
+
+
+def in_later_passes(report: Report, recording: Recording, audited: Callable[[Plan, Sequence[str]], Report]) -> Report:
+    """A report on gradients that are right in the first pass of a loop, or that on the second or last pass, if they are
+    wrong there: the loop begins with it then.
+    """
+    for loop in repeated(recording, report.loss):
+        seen = []
+        for number in dict.fromkeys((1, loop.passes - 1) if loop.passes > 1 else ()):
+            with contextlib.suppress(LiftError):
+                other = audited(Plan({}, {}, again=False, skipped={loop.line: number}), ())
+                if {name for name, _ in other.pairs} == {name for name, _ in report.pairs}:
+                    seen.append(number)
+                    if not other.ok:
+                        words = f"pass {number + 1} of the loop in line {loop.line}: the first one is right"
+                        return replace(other, notes=(*(one for one in other.notes if one != LATER), words))
+        if len(seen) == loop.passes - 1:
+            report = replace(report, notes=tuple(note for note in report.notes if note != LATER))
+        elif seen:
+            words = "passes 1, 2 and the last of the loop are audited, and no others"
+            report = replace(report, notes=tuple(words if note == LATER else note for note in report.notes))
+    return report
 
 
 def again(

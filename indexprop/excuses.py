@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from indexprop import algebra, evidence
@@ -73,11 +74,34 @@ def assuming(recording: Recording, *excuses: Excuse) -> Iterator[None]:
 LATER = "the first pass of the loop is audited, and no later one"
 
 
-def later_passes(recording: Recording, loss: str) -> Iterator[str]:
-    """That a loop of the code has later passes."""
-    lifted = recording.lifted
+@dataclass(frozen=True)
+class Repeated:
+    """A loop of the code that trains: the line where it stands, and how many passes it has."""
+
+    line: int
+    passes: int
+
+
+def repeated(recording: Recording, loss: str) -> Iterator[Repeated]:
+    """The loop whose first pass is audited, where there are later ones."""
+    lifted, tracer = recording.lifted, recording.tracer
     program = algebra.needed(lifted.program, (loss,))
     forward = {step.name for step in program.steps}
     hand = [step.name for step in lifted.program.steps if step.name not in forward]
-    if sum(1 for _ in before_second(lifted, program, hand)) < len(lifted.program.steps):
-        yield LATER
+    first = sum(1 for _ in before_second(lifted, program, hand))
+    if first == len(lifted.program.steps):
+        return
+    number = lifted.made.get(lifted.program.steps[first].name, 0)
+    passes = tracer.passes[number - 1][0] if 0 < number <= len(tracer.passes) else ()
+    place = next((place for place, count in passes if count), None)
+    if place is None:
+        yield Repeated(0, 0)
+        return
+    code, node = tracer.places[place]
+    count = max(count for (_, at), count in tracer.runs.items() if at == place)
+    yield Repeated(code.line(getattr(code.nodes[node], "lineno", 0)).number, count)
+
+
+def later_passes(recording: Recording, loss: str) -> Iterator[str]:
+    """That a loop of the code has later passes."""
+    yield from (LATER for _ in repeated(recording, loss))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from indexprop import validation
@@ -41,18 +41,21 @@ class Branch:
 @dataclass
 class Plan:
     """Other data for a run: arrays for the sources by name, and other values for literal integers. `again` tells that
-    the code has been run before, and that what it holds is known.
+    the code has been run before, and that what it holds is known; `skipped` how many passes a loop leaves out, by its
+    line.
     """
 
     arrays: Mapping[str, Any]
     integers: Mapping[Written, int]
     again: bool = True
+    skipped: Mapping[int, int] = field(default_factory=dict)
 
     def over(self, other: Plan | None) -> Plan:
         """This plan, and what another one says of the rest."""
         if other is None:
             return self
-        return Plan({**other.arrays, **self.arrays}, {**other.integers, **self.integers}, self.again)
+        arrays, integers = {**other.arrays, **self.arrays}, {**other.integers, **self.integers}
+        return Plan(arrays, integers, self.again, {**other.skipped, **self.skipped})
 
 
 class Written(NamedTuple):

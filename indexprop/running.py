@@ -7,6 +7,7 @@ subscripts, calls, names that are given, loops and branches. Functions of the au
 from __future__ import annotations
 
 import ast
+import itertools
 import traceback
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -59,6 +60,8 @@ class Tracer(Calling):
             known = self.ranges.get(id(values))
             ends = known[1] if known is not None else (values.start, values.stop, values.step)
             self.trips[self.now(), place] = ends
+        if self.plan is not None and (count := self.plan.skipped.get(self.line().number)):
+            values = itertools.islice(values, count, None)
         frame = [place, 0]
         self.loops.append(frame)
         try:

@@ -275,3 +275,32 @@ def test_a_class_that_no_label_names_is_drawn_as_well() -> None:
         assert hasattr(right, "reason") is hasattr(wrong, "reason") is bool(solved)
         assert right.ok
         assert not wrong.ok
+
+
+SAMPLES = """
+import numpy as np
+np.random.seed(0)
+X, T = np.random.randn(8, 5), np.random.randn(8, 3)
+W1, W2 = np.random.randn(5, 5), np.random.randn(5, 3)
+for i in range(len(X)):
+    h = np.tanh(X[i] @ W1)
+    y = h @ W2
+    loss = np.sum((y - T[i]) ** 2)
+    dy = 2 * (y - T[i])
+    dW2 = np.outer(h, dy)
+    dW1 = np.outer(X[i], (W2 @ dy) * (1 - h ** 2))
+    W1 -= 0.1 * dW1
+    W2 -= 0.1 * dW2
+"""
+
+
+def test_the_second_and_the_last_pass_of_a_loop_are_audited() -> None:
+    right = auditing.audit(SAMPLES)
+    right.assert_ok()
+    assert "passes 1, 2 and the last of the loop are audited, and no others" in right.notes
+    second = auditing.audit(SAMPLES.replace("outer(X[i]", "outer(X[0]"))
+    assert second.first is not None
+    assert (second.first.meaning, second.first.line.number) == ("W1", 12)
+    assert second.notes[-1] == "pass 2 of the loop in line 6: the first one is right"
+    last = SAMPLES.replace("    W1 -=", "    if i > 5:\n        dW2 = dW2 * 2\n    W1 -=")
+    assert auditing.audit(last).notes[-1] == "pass 8 of the loop in line 6: the first one is right"
