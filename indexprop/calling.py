@@ -287,6 +287,8 @@ class Calling(Following):
                 return function(*plain(args))
             case builtins.int if traced and one.data.dtype.kind in "iub":
                 return one
+            case builtins.int if traced and not one.data.ndim:
+                return self.called(Method(one, "astype"), int)
             case builtins.int | builtins.bool | builtins.float if traced:
                 raise self.stop(f"{function.__name__}(...) leaves the trace")
             case _:

@@ -109,9 +109,10 @@ def finish(
     batch = names.chosen[names.batch] if names.batch is not None else None
     used = {index for step in steps for index in step.indices}
     notes += [
-        f"{access.tensor} is an input: positions that the code computes in line {record.lines[access.tensor].number}"
+        f"{access.tensor} is an input: {word} that the code computes in line {record.lines[access.tensor].number}"
         for access in inputs
         if access.tensor in record.computed
+        for word in ["rounded numbers" if record.values[access.tensor].dtype.kind == "f" else "positions"]
     ]
     notes += [
         f"{access.tensor} is an input: the code makes it from numbers in line {record.lines[access.tensor].number}"
@@ -219,7 +220,10 @@ class Ending:
                 case str():
                     return Affine() if self.record.gone(slot) else slot
                 case Affine():
-                    return narrow(clean_whole(slot))
+                    place = narrow(clean_whole(slot))
+                    if isinstance(place, str) and slot.sizes:  # from a size on that is 0
+                        return Affine(((place, 1),), ((ZERO, 1),))
+                    return place
                 case Group(marks):
                     kept = tuple(mark for mark in marks if not self.record.gone(mark))
                     return Group(kept) if len(kept) > 1 else kept[0] if kept else Affine()

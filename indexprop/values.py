@@ -61,6 +61,9 @@ TURNING = frozenset(
 )
 """Functions that give a view of all entries, with other axes: what is written there is written to the array."""
 
+ROUNDING = frozenset({"floor", "ceil", "round", "rint", "trunc", "fix", "around", "//", "floor_divide"})
+"""Functions whose derivative is 0 wherever they have one: what they give is data."""
+
 REASONS = (
     # what a name starts with, what is said of it, the way out
     ("np.linalg|scipy.linalg", "is not in the notation",
@@ -69,8 +72,7 @@ REASONS = (
      "Give the result as an argument."),
     ("scipy.signal|scipy.ndimage", "has no rule",
      "Write the sum over windows: with np.convolve, np.lib.stride_tricks.sliding_window_view, or a loop."),
-    ("np.(floor|ceil|round|rint|trunc|fix|around)$|//$|%$|(floor|ceil|round|rint|trunc|fmod|remainder|floor_divide|mod)$",
-     "rounds, which is not in the notation", ROUNDED),
+    (r"(np\.|math\.|)(fmod|remainder|mod|modf|divmod)$|%$", "rounds, which is not in the notation", ROUNDED),
     (r"np.(mat|asmatrix|bmat)", "makes a matrix object, whose * is a product of matrices", "Use arrays, and @."),
     (r"np.lib.stride_tricks.as_strided", "reads memory, not positions",
      "Use slices, or np.lib.stride_tricks.sliding_window_view."),
@@ -443,7 +445,13 @@ class Values(Record):
         )
         if name not in RULES and counted:
             return self.ranked(function, args, kwargs)
+        rounding = name.rpartition(".")[2] in ROUNDING and not all(map(self.is_made, arrays))
+        if rounding and not all(map(self.is_raw, arrays)):
+            return self.ranked(function, args, kwargs, "rounded")
         data = None if function is None else self.computed_by(name, function(*plain_args, **plain_kwargs))
+        converting = name == "astype" or name.startswith(("int", "uint"))
+        if converting and data.dtype.kind in "iu" and arrays[0].data.dtype.kind == "f" and not self.is_raw(arrays[0]):
+            return self.ranked(function, args, kwargs, "rounded")
         if arrays and all(not isinstance(part, Traced) or part.raw for part in arrays) and name not in FILLS | MADE:
             fills = all(isinstance(part, Traced) and part.fill for part in arrays)
             if not fills:
@@ -500,18 +508,20 @@ class Values(Record):
         way_out = "Write the step with operations that have one, or give the notation."
         return self.stop(f"{name} has no rule yet", way_out=way_out)
 
-    def ranked(self, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    def ranked(
+        self, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], word: str = "positions"
+    ) -> Any:
         """Positions that depend on the values in arrays: an input, with those that the recorded run computes."""
         np = self.np
         found = function(*plain(args), **{key: plain(value) for key, value in kwargs.items()})
-        owner = self.traced(args[0])
+        owner = self.traced(next(part for part in flatten(args) if isinstance(part, Traced)))
         made = []
         for data in map(np.asarray, found if isinstance(found, tuple) else (found,)):
             same = data.shape == owner.data.shape
             axes = self.fresh(owner).axes if same else tuple(map(self.axis_of, data.shape))
             value = Traced(self, data, axes, Access("~"), raw=True)
             owner.used = True
-            self.source(value, self.fresh_name("positions"))
+            self.source(value, self.fresh_name(word))
             self.computed.add(value.name)
             made.append(value)
         self.origins_of({access.tensor for access in ir.accesses(owner.expr)})

@@ -177,10 +177,17 @@ def peak(x):  # type: ignore[no-untyped-def]
     return x[row, column] * 2
 
 
-@pytest.mark.parametrize("function", [largest, ranked, middle, spread, peak])
+def quantised(x):  # type: ignore[no-untyped-def]
+    levels = np.round(3 * x) + (2 * x).astype(int) + np.ceil(x.sum()) + int(x.mean() * 7) + x[0] // 0.5
+    return x * levels
+
+
+@pytest.mark.parametrize("function", [quantised, largest, ranked, middle, spread, peak])
 def test_positions_of_the_recorded_run_are_said_to_be_inputs(function: Callable[..., Any]) -> None:
     lifted = lift(function, [np.random.default_rng(3).normal(size=(4, 5))])
-    assert any("is an input: positions that the code computes in line" in note for note in lifted.notes)
+    assert any(" that the code computes in line" in note for note in lifted.notes)
+    rounded = [note for note in lifted.notes if "is an input: rounded numbers that the code computes" in note]
+    assert bool(rounded) == (function is quantised)
     agrees_with_the_definition(lifted)
 
 
@@ -216,6 +223,15 @@ def test_whole_numbers_of_whole_numbers_are_data(code: str) -> None:
     exec(code, space)
     np.random.set_state(state)
     np.testing.assert_allclose(lifted.values[lifted.result["Z"]], space["Z"])
+    agrees_with_the_definition(lifted)
+
+
+def test_parameters_are_cut_out_of_one_vector() -> None:
+    code = (
+        "theta = np.random.randn(15)\nn = 0\nV = theta[n : n + 4 * 3].reshape(4, 3)\nn += 4 * 3\nb = theta[n : n + 3]\n"
+    )
+    lifted = lift(f"{DATA}{code}Z = X @ V + b\n")
+    assert re.search(r"V\[(\w+),(\w+)\] += theta_part\[\(\1 \2\)\]", str(lifted.program))
     agrees_with_the_definition(lifted)
 
 

@@ -293,9 +293,7 @@ def test_accumulation_starts_from_nothing() -> None:
 STOPS = [
     ("y = np.unwrap(2 * x)", "np.unwrap has no rule yet", "np.unwrap(2 * x)"),
     ("y = np.unique(2 * x)", "np.unique gives as many entries as the data has", "np.unique(2 * x)"),
-    ("y = np.floor(2 * x)", "np.floor rounds, which is not in the notation", "np.floor(2 * x)"),
     ("y = (2 * x) % 1", "% rounds, which is not in the notation", "(2 * x) % 1"),
-    ("y = (2 * x).astype(int)", "numbers are rounded to integers", "(2 * x).astype(int)"),
     ("y = np.fft.fft(2 * x)", "np.fft.fft computes with complex numbers", "np.fft.fft(2 * x)"),
     ("y = np.exp(2 * x, where=x > 0)", "where= without out= leaves entries", "np.exp(2 * x, where=x > 0)"),
     (
@@ -322,10 +320,9 @@ STOPS = [
     ),
     ("y = np.pad(2 * x, 2, mode='mean')", "np.pad with these arguments has no rule", "np.pad(2 * x, 2, mode='mean')"),
     ("y = (2 * x).reshape(2, 2, order='G')", "the code raises ValueError", "(2 * x).reshape(2, 2, order='G')"),
-    ("y = math.floor((2 * x)[0])", "math.floor has no rule yet", "math.floor((2 * x)[0])"),
     ("if x > 0:\n    y = x", "an array decides a branch", "x > 0"),
     ("y = x @ np.ones(3)", "the code raises ValueError", "x @ np.ones(3)"),
-    ("y = int((2 * x).sum())", "int(...) leaves the trace", "int((2 * x).sum())"),
+    ("y = bool((2 * x).sum())", "bool(...) leaves the trace", "bool((2 * x).sum())"),
     (
         "y = np.linalg.norm(np.outer(x, x), ord=2)",
         "a norm of order 2 has no rule",
