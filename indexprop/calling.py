@@ -7,6 +7,7 @@ import builtins
 import collections
 import copy
 import functools
+import itertools
 import math
 import operator
 import random
@@ -127,6 +128,8 @@ class Calling(Following):
     def of_wrapped(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Methods of arrays, and functions that stand for others."""
         match function:
+            case Method() if kwargs.get("out") is not None:
+                return self.into(function, args, kwargs)
             case Method(owner=owner, name="tolist"):
                 return [self.part(owner, k) for k in range(len(owner.data))] if owner.data.ndim else owner
             case Method(owner=owner, name="nonzero"):
@@ -231,6 +234,8 @@ class Calling(Following):
         """Functions that have a rule."""
         name = self.by_id.get(id(function)) or of_scipy(function, RULES)
         involved = self.involved(*flatten((args, kwargs)))
+        if kwargs.get("dtype") in (object, "object", "O") and (name in FILLS or name in ("array", "asarray")):
+            return self.of_objects(function, args, kwargs)
         if name in MADE and name != "arange" and not self.steps_only:  # in a script, data like any other
             sizes = [operator.index(part) if isinstance(part, Traced) else part for part in args]
             return self.wrap(function(*sizes, **kwargs), (sizes, kwargs))
@@ -242,6 +247,17 @@ class Calling(Following):
         if involved or name in FILLS | MADE or any(isinstance(part, numbers) for part in args):
             return self.apply(name, function, args, kwargs)
         return NO_ANSWER
+
+    def of_objects(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Arrays that hold arrays: containers like lists, unless all have one shape, which numpy makes one array."""
+        if not isinstance(args[0], list) or not self.holds_traced(args[0]):
+            return function(*plain(args), **kwargs)
+        if len({self.np.shape(plain(part)) for part in args[0]}) == 1:
+            return self.apply("array", self.np.array, args, {})
+        made = self.np.empty(len(args[0]), dtype=object)
+        for number, part in enumerate(args[0]):
+            made[number] = part
+        return made
 
     def of_builtin(self, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Functions of Python itself."""
@@ -469,9 +485,9 @@ class Calling(Following):
             axis = int(rest[0] if rest else kwargs.get("axis", 0)) % owner.data.ndim
         size: Any = self.shape(owner)[axis]
         parts = function(owner.data, plain(sections), **({} if function in (np.hsplit, np.vsplit) else {"axis": axis}))
-        if isinstance(sections, int):
-            if int(size) % sections:
-                raise self.stop("parts of different sizes")
+        if isinstance(sections, int) and int(size) % sections:
+            ends = [0, *itertools.accumulate(part.shape[axis] for part in parts[:-1])]
+        elif isinstance(sections, int):
             width = self.counted("//", int(size) // sections, size, int(sections))
             ends = [self.counted("multiply", int(width) * k, width, k) if k else 0 for k in range(sections)]
             if isinstance(width, Dim) and isinstance(size, Dim) and isinstance(size.expr, Size):
@@ -573,4 +589,4 @@ def harmless(function: Any) -> bool:
     owner = getattr(function, "__self__", None)
     if isinstance(owner, (list, dict, tuple, set, str, collections.deque)) or function in HARMLESS:
         return True
-    return getattr(function, "__module__", "") == "_operator"
+    return getattr(function, "__module__", "") in ("_operator", "operator")

@@ -7,6 +7,7 @@ which arguments have no rule.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import reduce
 from operator import index
@@ -273,8 +274,9 @@ def ptp(np: Any, a: Any, axis: Any = None, keepdims: bool = False) -> Any:
 
 @equivalent("resize")
 def resize(np: Any, a: Any, new_shape: Any) -> Any:
-    shape = (new_shape,) if isinstance(new_shape, int) else tuple(new_shape)
-    return np.reshape(np.ravel(a)[: np.prod(shape)], shape)
+    shape, flat = (new_shape,) if isinstance(new_shape, int) else tuple(new_shape), np.ravel(a)
+    count, size = math.prod(shape), np.shape(flat)[0]
+    return np.reshape(flat[:count] if count <= size else flat[np.arange(count) % size], shape)
 
 
 # --- means ------------------------------------------------------------------------------------------------------------

@@ -197,7 +197,7 @@ class Operating(Binding):
         """A value becomes an entry."""
         self.note(key)
         if not isinstance(owner, Traced):
-            if isinstance(owner, self.np.ndarray) and self.holds_traced((key, value)):
+            if isinstance(owner, self.np.ndarray) and owner.dtype.kind != "O" and self.holds_traced((key, value)):
                 raise self.stop("a part of an array is written", way_out=INDEXED)
             if isinstance(value, (Traced, self.np.ndarray)):
                 value = self.named_key(key if isinstance(key, str) else self.entry_name(name, owner, key), value, name)

@@ -14,7 +14,7 @@ from typing import Any
 from indexprop import ir, notation
 from indexprop.functions import TABLE
 from indexprop.ir import Access, Call, Expr, Guard, Index, Number, Size
-from indexprop.operands import ROUNDED, RULES, Recorder, Slots, Symbol, Traced, rule
+from indexprop.operands import RULES, Recorder, Slots, Symbol, Traced, rule
 from indexprop.subscripts import wide
 
 # --- numpy's functions, in the notation -------------------------------------------------------------------------------
@@ -174,8 +174,6 @@ def _converted(t: Recorder, one: Any, kind: Any = float, *_: Any, **__: Any) -> 
     was, becomes = one.data.dtype.kind, t.np.dtype(kind).kind
     if becomes == "b" and was != "b":
         return one.axes, ir.call("!=", one.expr, ir.ZERO)
-    if becomes in "iu" and was == "f":
-        raise t.stop("numbers are rounded to integers", way_out=ROUNDED)
     return one.axes, one.expr if becomes == "b" else t.number(one)
 
 

@@ -574,7 +574,8 @@ class Values(Record):
         return result
 
     def involved(self, *values: Any) -> bool:
-        return any(isinstance(value, (Traced, self.np.ndarray)) for value in values)
+        arrays = (value for value in values if isinstance(value, (Traced, self.np.ndarray)))
+        return any(isinstance(value, Traced) or value.dtype.kind != "O" for value in arrays)
 
     def holds_traced(self, value: Any) -> bool:
         return any(isinstance(part, Traced) for part in flatten(value))

@@ -77,7 +77,8 @@ np.interp(v, [-1.0, 0.0, 1.0], [0.0, 2.0, 3.0]) | np.maximum.reduce([X, Y, 2 * X
 np.frompyfunc(lambda x: x * x if x > 0 else x, 1, 1)(X).astype(float) | np.sqrt(P, dtype=np.float64) | B.mT * 2
 signal.correlate2d(2 * S, Q[:2, :3], "valid") | signal.convolve2d(2 * S, Q[:2, :3])
 signal.correlate2d(2 * S, Q[:3, :3], "same") | signal.convolve2d(S, Q[:3, :3], "same")
-np.linalg.norm([v.sum(), w.sum()]) * X
+np.linalg.norm([v.sum(), w.sum()]) * X | operator.itemgetter(1)([X, Y]) * 2
+np.tanh(X @ np.array([W, W.T], dtype=object)[0])
 """
 
 
@@ -127,6 +128,9 @@ CHANGED = [
         "    Z[it.multi_index] = X[it.multi_index] * it[0]\n    it.iternext()",
         "Z",
     ),
+    ("a, b, c = np.array_split(2 * X, 3)\nZ = a.sum() * b + c.mean()", "Z"),
+    ("Z = np.zeros(4)\n(2 * X).sum(axis=0, out=Z)\n(Z + 1).clip(0, 1, out=Z)", "Z"),
+    ("parts = np.empty(2, dtype=object)\nparts[0] = 2 * X\nparts[1] = Y\nZ = (parts * 2)[0] + parts[1]", "Z"),
     ("Z = 2 * X\na = Z.T\na[0] = 7\nR = a * Z[2, 1]\nZ[3] = 1\nb = a + R", "b"),
     ("Z = 2 * X\nfor column in Z.T:\n    column -= column.mean()", "Z"),
     ("Z = 2 * B\nnp.moveaxis(Z, 0, -1)[1] = z[:, None]\nZ.swapaxes(1, 2)[0] += z[:, None]", "Z"),
@@ -210,6 +214,7 @@ n = len(set(t)); Z = X[:, :n] + np.eye(n)[t]
 kinds, code = np.unique(t, return_inverse=True); Z = X[:, : len(kinds)] + np.eye(len(kinds))[code]
 n = max(t) + 1; hot = np.zeros((t.size, n)); hot[np.arange(t.size), t] = 1; Z = hot * X[:, :n]
 Z = np.bincount(t, weights=v) * 2
+Z = np.resize(2 * v, (2, 4))
 """
 
 
