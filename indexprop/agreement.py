@@ -79,6 +79,7 @@ def differing(recorded: Any, given: Any, name: str = "") -> str | None:
 
     if isinstance(recorded, (Traced, np.ndarray, np.generic)):
         one, other = (np.asarray(value.data if isinstance(value, Traced) else value) for value in (recorded, given))
+        other = other.astype(one.dtype) if other.dtype.kind == "O" and other.shape == one.shape else other
         fits = one.shape == other.shape and other.dtype.kind == one.dtype.kind
         return (
             None if fits and (one.dtype.kind not in "fiub" or close(one.astype(float), other.astype(float))) else name

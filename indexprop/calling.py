@@ -91,6 +91,8 @@ class Calling(Following):
                 return self.flat(owner)
             case "real":
                 return self.apply("real", self.np.real, (owner,), {})
+            case _ if not hasattr(owner.data, name):
+                raise AttributeError(f"'numpy.ndarray' object has no attribute {name!r}")
             case _ if name in METHODS:
                 return Method(owner, name)
             case _:

@@ -152,7 +152,10 @@ def insert(np: Any, arr: Any, obj: Any, values: Any, axis: Any = None) -> Any:
         if last < place:
             parts.append(arr[_along(axis, count, slice(last or None, None if place == size else place))])
         own = values[_along(axis, count, slice(number, number + 1))] if len(places) > 1 and rows > 1 else values
-        parts.append(np.broadcast_to(own, tuple(wide)) if np.ndim(own) else np.full(tuple(wide), own))
+        if np.ndim(own):
+            parts.append(np.broadcast_to(own, tuple(wide)))
+        else:
+            parts.append(np.expand_dims(np.full((*wide[:axis], *wide[axis + 1 :]), own), axis))
         last = place
     if last < size:
         parts.append(arr[_along(axis, count, slice(last or None, None))])

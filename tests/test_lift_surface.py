@@ -78,6 +78,7 @@ np.frompyfunc(lambda x: x * x if x > 0 else x, 1, 1)(X).astype(float) | np.sqrt(
 signal.correlate2d(2 * S, Q[:2, :3], "valid") | signal.convolve2d(2 * S, Q[:2, :3])
 signal.correlate2d(2 * S, Q[:3, :3], "same") | signal.convolve2d(S, Q[:3, :3], "same")
 np.linalg.norm([v.sum(), w.sum()]) * X | operator.itemgetter(1)([X, Y]) * 2
+(X if hasattr(X, "not_there") else 2 * X) | np.frompyfunc(lambda x: x * x, 1, 1)(X)
 np.tanh(X @ np.array([W, W.T], dtype=object)[0])
 """
 
