@@ -10,6 +10,7 @@ import io
 import re
 import sys
 import types
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -451,7 +452,9 @@ class Revisions:
         """The smallest change, in the blamed line if one there does it; lines that are right as they are come last."""
         key: tuple[object, ...] = (*sorted(match.pairs.items()), *wrong)
         if key not in self.known:
-            self.known[key] = self.found(match, wrong, blamed)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of changed code
+                self.known[key] = self.found(match, wrong, blamed)
         return self.known[key]
 
     def found(self, match: Match, wrong: Sequence[str], blamed: Line) -> Revision | None:
@@ -501,18 +504,20 @@ class Revisions:
             for line in both(lifted, step.name):
                 steps.setdefault(line.number, []).append(step.name)
         others = {one.number for step in lifted.program.steps for one in both(lifted, step.name)} - steps.keys()
+        waits = any(isinstance(one, ast.While) for one in source.statements)  # for what a changed helper may never say
         for statement in source.statements:
             rows = range(statement.lineno, (statement.end_lineno or statement.lineno) + 1)
             first = min((executed[row] for row in rows if row in executed), default=None)
             if first is None or any(row in forward or row in others for row in rows):
                 continue
             names = [name for row in rows for name in steps.get(row, ())]
-            if names or isinstance(statement, ast.Return) or isinstance(getattr(statement, "value", None), ast.Lambda):
+            helper = isinstance(statement, ast.Return) or isinstance(getattr(statement, "value", None), ast.Lambda)
+            if names or (helper and not waits):
                 settled = bool(names) and all(match.is_settled(name) for name in names)
-                helper = not any(match.said[name] for name in names)
+                unsaid = not any(match.said[name] for name in names)
                 for one in source.revisions(statement):
                     elsewhere = not one.covers(blamed)
-                    yield (settled, one.added, elsewhere, one.added and helper, first, one.size), one
+                    yield (settled, one.added, elsewhere, one.added and unsaid, first, one.size), one
 
 
 def both(lifted: Lifted, name: str) -> tuple[Line, Line]:

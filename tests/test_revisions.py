@@ -115,6 +115,27 @@ def test_the_one_part_that_differs(old: str, new: str, parts: tuple[str, str] | 
     assert difference(old, new) == parts
 
 
+def test_helpers_are_left_alone_where_a_loop_waits_for_them() -> None:
+    code = """
+import numpy as np
+def left(k):
+    return 3 - k
+def scale():
+    return 3
+X, W, T = np.random.randn(5, 4), np.random.randn(4, 3), np.random.randn(5, 3)
+k = 0
+while left(k) > 0:
+    k += 1
+L = np.sum((X @ W - T) ** 2)
+dW = scale() * X.T @ (X @ W - T)
+"""
+    texts = [
+        auditing.audit(one).first.right  # type: ignore[union-attr]
+        for one in (code, code.replace("while left(k) > 0:", "for k in range(3):"))
+    ]
+    assert texts == ["dW = 2 * (X.T @ (X @ W - T))", "return 2"]
+
+
 def test_right_code_has_no_revision() -> None:
     auditing.audit(NETWORK).assert_ok()
     auditing.audit(RECURRENCE).assert_ok()
