@@ -123,7 +123,7 @@ def cancelled(program: Program, values: Mapping[str, Any], differences: Mapping[
             suspicious = name in differences
         if not suspicious:
             continue
-        sums = [replace(step, terms=tuple(map(magnitude, step.terms))) for step in steps]
+        sums = [magnitudes(step) for step in steps]
         inputs = [Access(read, program.axes[read]) for read in reads]
         try:
             made = validation.assemble(sums, inputs=inputs, outputs=[name], facts=program.facts)
@@ -134,6 +134,11 @@ def cancelled(program: Program, values: Mapping[str, Any], differences: Mapping[
             found.add(name)
             bounds[name] = bound
     return found
+
+
+def magnitudes(step: ir.Step) -> ir.Step:
+    """A line with everything that is added made positive: how large its value could be."""
+    return replace(step, terms=tuple(map(magnitude, step.terms)))
 
 
 def magnitude(term: ir.Term) -> ir.Term:

@@ -37,6 +37,7 @@ class Blame:
         self.revisions = revisions
         self.lifted, self.ledger, self.lines, self.pairs = match.lifted, match.ledger, match.lines, match.pairs
         self.seen = seen
+        self.values: dict[tuple[str, tuple[tuple[int, ...] | None, ...]], dict[tuple[bytes, ...], Claim]] = {}
 
     def mistakes(self, wrong: Sequence[str]) -> list[Mistake]:
         """The wrong lines, first line first; one alone, where one change in it makes everything right."""
@@ -249,7 +250,7 @@ class Blame:
         finals = [self.pairs[tensor] for tensor in remaining]
         options: list[Option] = []
         for step in self.lines:
-            if not any(step.name == name or self.match.depends({step.name}, name) for name in finals):
+            if not any(self.match.depends({step.name}, name) for name in finals):
                 continue
             if any(value is None for value in self.ledger.own(step.name)):
                 continue
@@ -313,6 +314,9 @@ class Blame:
         for step in self.lines:
             passes.setdefault(self.lifted.lines[step.name], []).append(step)
         for steps in passes.values():
+            names = {step.name for step in steps}
+            if not any(self.match.depends(names, self.pairs[tensor]) for tensor in remaining):
+                continue
             alike: dict[tuple[str, ...], list[tuple[dict[str, Column], list[tuple[Step, Claim]]]]] = {}
             for claims in self.series(len(steps)) if len(steps) > 1 else ():
                 chosen = [(step, claim) for step, claim in zip(steps, claims, strict=True) if claim is not None]
@@ -358,14 +362,13 @@ class Blame:
 
     def candidates(self, step: Step) -> list[Claim]:
         """What a line might have been meant to hold and does not, every value once."""
-        seen = {values_of(self.ledger.own(step.name))}
-        found = []
-        for claim in self.meant(step):
-            right = self.ledger.right(claim)
-            if values_of(right) not in seen and not self.ledger.same(self.ledger.own(step.name), right):
-                seen.add(values_of(right))
-                found.append(claim)
-        return found
+        own = self.ledger.own(step.name)
+        key = self.match.said[step.name], tuple(shapes(own))
+        if key not in self.values:  # the derivation does not change, and most lines are of few shapes
+            claims = {values_of(self.ledger.right(claim)): claim for claim in reversed([*self.meant(step)])}
+            self.values[key] = dict(reversed(claims.items()))
+        held = values_of(own)
+        return [claim for value, claim in self.values[key].items() if value != held]
 
     def meant(self, step: Step) -> Iterator[Claim]:
         """What a line might have been meant to hold: what its name says first, then every cotangent of its shape, with

@@ -5,13 +5,26 @@ from __future__ import annotations
 import itertools
 import math
 import re
+from collections import ChainMap
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from typing import Any, TypeAlias
 
-from indexprop import agreement, algebra, calculus, codegen, execution, ir, printing, semantics, validation, variation
+from indexprop import (
+    agreement,
+    algebra,
+    arithmetic,
+    calculus,
+    codegen,
+    execution,
+    ir,
+    printing,
+    semantics,
+    validation,
+    variation,
+)
 from indexprop.agreement import close
 from indexprop.binding import SMALL
 from indexprop.completion import Lifted
@@ -57,19 +70,41 @@ class Draw:
     derived: Values
     sizes: Mapping[Index, int]
 
+    @property
+    def known(self) -> Mapping[str, Array]:
+        """Everything, the code's own values first."""
+        return ChainMap(self.own, self.derived)
+
 
 class Alone:
-    """A line as it reads, without a check of what is given: most lines run once or twice."""
+    """A line as a function of what it reads: worked out part by part, and as a text where that does not do."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, step: Step, others: Sequence[Access], program: Callable[[], Program]) -> None:
+        self.step = step
+        self.others = others
         self.program = program
-        compiled = execution.compile(program, specialise=False)
-        self.function = compiled.function
-        self.words = codegen.Writer(program, compiled.arrangement, compiled.style).names
 
     def __call__(self, table: Mapping[str, Array]) -> Array:
-        given = {self.words[name]: table[name] for name in self.program.input_names}
-        return self.function(**given)[self.program.outputs[0]]
+        try:
+            return arithmetic.value(self.step, table, self.others)
+        except arithmetic.Beyond:
+            return self.text(table)
+
+    @cached_property
+    def text(self) -> Callable[[Mapping[str, Array]], Array]:
+        import numpy as np
+
+        program = self.program()
+        compiled = execution.compile(program, specialise=False)
+        words = codegen.Writer(program, compiled.arrangement, compiled.style).names
+
+        def run(table: Mapping[str, Array]) -> Array:
+            given = {name: table[name] for name in program.input_names}
+            semantics.sizes_of(program, {name: np.shape(value) for name, value in given.items()})
+            arrays = {words[name]: value for name, value in given.items()}
+            return compiled.function(**arrays)[program.outputs[0]]
+
+        return run
 
 
 class Ledger:
@@ -218,42 +253,51 @@ class Ledger:
             name = ir.fresh(step.name, self.axes)
             step = replace(step, target=Access(name, step.target.slots), loop=None)
         if step not in self.functions:
-            try:
-                self.functions[step] = self.alone(step)
-            except (IndexpropError, LookupError):
-                return None
+            self.functions[step] = self.alone(step)
         function = self.functions[step]
         column = []
-        for table in tables or [{**draw.derived, **draw.own} for draw in self.draws]:
-            given = {name: table[name] for name in function.program.input_names if table.get(name) is not None}
-            if len(given) < len(function.program.inputs):
+        for table in tables or [draw.known for draw in self.draws]:
+            if any(table.get(access.tensor) is None for access in step.reads):
                 return None
             try:
-                semantics.sizes_of(function.program, {name: np.shape(value) for name, value in given.items()})
                 with np.errstate(all="ignore"):
-                    value = function(given)
-                lost = agreement.cancelled(function.program, {**given, step.name: value})
-                column.append(np.zeros_like(value) if lost else value)
+                    value = function(table)
+                    column.append(np.zeros_like(value) if self.is_cancelled(step, value, table) else value)
             except (IndexpropError, ValueError, LookupError, TypeError):
                 return None
         return column
 
+    def is_cancelled(self, step: Step, value: Array, table: Mapping[str, Array]) -> bool:
+        """Whether the terms of a line cancel, and what is left is rounding."""
+        import numpy as np
+
+        largest = {access.tensor: np.max(np.abs(table[access.tensor]), initial=0.0) for access in step.reads}
+        left = np.max(np.abs(value), initial=0.0)
+        if not left <= 1e-10 * max(largest.values(), default=0.0):
+            return False
+        positive = {name: np.abs(table[name]) for name in largest}
+        bound = self.alone(agreement.magnitudes(step))({**table, **positive})
+        return bool(np.any(bound) and np.all(np.isfinite(bound)) and left <= 1e-12 * np.max(bound))
+
     def alone(self, step: Step, others: Mapping[str, Sequence[Index]] | None = None) -> Alone:
         """A line as a function of what it reads; `others` are axes that are not as they are known."""
         axes = {**self.axes, **(others or {})}
-        inputs = [Access(name, tuple(axes[name])) for name in dict.fromkeys(access.tensor for access in step.reads)]
-        names = {access.tensor for access in inputs}
-        extra = [access for access in self.forward.inputs if access.tensor not in names]
-        zero = Step(Access(step.name, tuple(axes.get(step.name, step.target.names))), (ir.term((), ir.ZERO),))
-        steps = [step] if step.operation == "=" else [zero, step]
-        facts = self.lifted.program.facts
-        return Alone(validation.assemble(steps, inputs=[*inputs, *extra], outputs=[step.name], facts=facts))
+
+        def program() -> Program:
+            inputs = [Access(name, tuple(axes[name])) for name in dict.fromkeys(access.tensor for access in step.reads)]
+            names = {access.tensor for access in inputs}
+            extra = [access for access in self.forward.inputs if access.tensor not in names]
+            zero = Step(Access(step.name, tuple(axes.get(step.name, step.target.names))), (ir.term((), ir.ZERO),))
+            steps = [step] if step.operation == "=" else [zero, step]
+            facts = self.lifted.program.facts
+            return validation.assemble(steps, inputs=[*inputs, *extra], outputs=[step.name], facts=facts)
+
+        return Alone(step, self.forward.inputs, program)
 
     def gives(self, step: Step, right: Column) -> bool:
         """Whether a line gives some value on every draw; the first that it does not decides."""
         return all(
-            self.same(self.compute(step, [{**draw.derived, **draw.own}]), [value])
-            for draw, value in zip(self.draws, right, strict=True)
+            self.same(self.compute(step, [draw.known]), [value]) for draw, value in zip(self.draws, right, strict=True)
         )
 
     def repaired(self, columns: Mapping[str, Column]) -> list[Values]:

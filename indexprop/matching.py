@@ -210,10 +210,15 @@ class Match:
         name = self.ledger.gradient.cotangents[claim.tensor]
         return tuple(step for step in self.ledger.gradient.program.steps if step.name == name)
 
-    def depends(self, names: set[str], name: str) -> bool:
-        """Whether a line is computed from one of others."""
-        reached = set(names)
+    @cached_property
+    def sources(self) -> dict[str, set[str]]:
+        """For every line of the backward pass itself and all that it is computed from."""
+        found: dict[str, set[str]] = {}
         for step in self.lines:
-            if any(access.tensor in reached for access in step.reads):
-                reached.add(step.name)
-        return name in reached
+            reads = {access.tensor for access in step.reads}
+            found.setdefault(step.name, {step.name}).update(reads, *(found.get(name, ()) for name in reads))
+        return found
+
+    def depends(self, names: set[str], name: str) -> bool:
+        """Whether a line is one of others, or computed from one of them."""
+        return not names.isdisjoint(self.sources.get(name, {name}))

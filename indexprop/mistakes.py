@@ -539,7 +539,9 @@ class Diagnosis:
         """Whether a changed line gives the right value."""
         if not self.scaled:
             return self.ledger.gives(step, self.right)
-        self.rest = self.ledger.ratio(self.ledger.compute(step), self.right) or ONE
+        first = self.ledger.compute(step, [self.ledger.draws[0].known])
+        scaled = self.ledger.ratios(first, self.right[:1]) is not None
+        self.rest = self.ledger.ratio(self.ledger.compute(step), self.right) or ONE if scaled else ONE
         return self.rest != ONE
 
     @staticmethod
