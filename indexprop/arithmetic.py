@@ -18,6 +18,8 @@ from indexprop.functions import TABLE, lookup
 from indexprop.ir import Access, Affine, Call, Expr, Index, Number, Product, Reduce, Size, Step, Sum, Term, is_plain
 
 Array: TypeAlias = Any
+Place: TypeAlias = tuple[str, int]
+"""An axis of a tensor."""
 
 AT_ONCE = 30_000
 """Up to how many products of entries a sum of products is one loop over all of its indices."""
@@ -43,8 +45,8 @@ class Named:
         return self.array.transpose(order)[places]
 
 
-def value(step: Step, table: Mapping[str, Array], others: Sequence[Access] = ()) -> Array:
-    """What a line gives, its axes as the target has them; `others` say how large an index is that it reads nowhere.
+def value(step: Step, table: Mapping[str, Array], places: Mapping[Index, Place] | None = None) -> Array:
+    """What a line gives, its axes as the target has them; `places` are axes that say how large indices are.
 
     >>> import numpy as np
     >>> from indexprop import parse
@@ -60,7 +62,7 @@ def value(step: Step, table: Mapping[str, Array], others: Sequence[Access] = ())
     names = step.target.names
     if not is_plain(step.target) or len(set(names)) < len(names) or step.name in {read.tensor for read in step.reads}:
         raise Beyond
-    work = Work(table, others)
+    work = Work(table, places or {})
     terms = [work.term(term) for term in step.terms]
     if any(set(one.axes) - set(names) for one in terms):
         raise ValueError("an index that the target does not have")
@@ -75,7 +77,7 @@ class Work:
     """One line at work: what it reads, and the sizes that it has met."""
 
     table: Mapping[str, Array]
-    others: Sequence[Access]
+    places: Mapping[Index, Place]
     sizes: dict[Index, int] = field(default_factory=dict)
 
     def term(self, term: Term) -> Named:
@@ -87,12 +89,10 @@ class Work:
 
     def size(self, index: Index) -> int:
         if index not in self.sizes:
-            shapes = (self.table[access.tensor].shape for access in self.others if index in access.names)
-            axes = (access.names.index(index) for access in self.others if index in access.names)
-            found = next(zip(shapes, axes, strict=True), None)
-            if found is None:
+            if index not in self.places:
                 raise Beyond
-            self.sizes[index] = found[0][found[1]]
+            tensor, axis = self.places[index]
+            self.sizes[index] = self.table[tensor].shape[axis]
         return self.sizes[index]
 
     def expression(self, expr: Expr) -> Named:
@@ -168,6 +168,8 @@ class Work:
                 case str():
                     if slot in axes:
                         raise Beyond
+                    if slot in self.places:
+                        self.size(slot)
                     if self.sizes.setdefault(slot, size) != size:
                         raise ValueError(f"two sizes of {slot}")
                     axes.append(slot)

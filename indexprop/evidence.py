@@ -79,14 +79,14 @@ class Draw:
 class Alone:
     """A line as a function of what it reads: worked out part by part, and as a text where that does not do."""
 
-    def __init__(self, step: Step, others: Sequence[Access], program: Callable[[], Program]) -> None:
+    def __init__(self, step: Step, places: Mapping[Index, arithmetic.Place], program: Callable[[], Program]) -> None:
         self.step = step
-        self.others = others
+        self.places = places
         self.program = program
 
     def __call__(self, table: Mapping[str, Array]) -> Array:
         try:
-            return arithmetic.value(self.step, table, self.others)
+            return arithmetic.value(self.step, table, self.places)
         except arithmetic.Beyond:
             return self.text(table)
 
@@ -130,6 +130,9 @@ class Ledger:
         self.cotangent_of = {derived: name for name, derived in self.gradient.cotangents.items()}
         self.axes = {**self.gradient.program.axes, **program.axes}
         self.resized = resized(lifted)
+        self.places = {
+            index: (access.tensor, axis) for access in self.forward.inputs for axis, index in enumerate(access.names)
+        }
         self.functions: dict[Step, Alone] = {}
         self.rights: dict[Claim, Column] = {}
         self.blocks: dict[tuple[Step, ...], execution.Compiled] = {}
@@ -292,7 +295,7 @@ class Ledger:
             facts = self.lifted.program.facts
             return validation.assemble(steps, inputs=[*inputs, *extra], outputs=[step.name], facts=facts)
 
-        return Alone(step, self.forward.inputs, program)
+        return Alone(step, self.places, program)
 
     def gives(self, step: Step, right: Column) -> bool:
         """Whether a line gives some value on every draw; the first that it does not decides."""

@@ -16,13 +16,14 @@ def test_it_gives_what_the_program_gives(program, data):
     sizes = data.draw(testing.sizes(program, high=4, special=(1,)))
     inputs = data.draw(testing.operands(program, sizes))
     with np.errstate(all="ignore"):
+        places = {index: (one.tensor, axis) for one in program.inputs for axis, index in enumerate(one.names)}
         table = {**inputs, **agreement.everything(program)(**inputs)}
         for name in dict.fromkeys(step.name for step in program.steps):
             steps = [step for step in program.steps if step.name == name]
             if any(name in {read.tensor for read in step.reads} for step in steps):
                 continue
             try:
-                value = sum(arithmetic.value(step, table, program.inputs) for step in steps)
+                value = sum(arithmetic.value(step, table, places) for step in steps)
             except arithmetic.Beyond:
                 continue
             assert close(np.asarray(value), np.asarray(table[name]))
@@ -54,14 +55,16 @@ LINES = {
 
 @pytest.mark.parametrize("text", LINES)
 def test_values(text):
-    others = ip.parse(f"{INPUTS}y = sum[o,b](T[o,b])").inputs
-    np.testing.assert_allclose(arithmetic.value(line(text), TABLES, others), LINES[text])
+    places = {"o": ("T", 0), "b": ("T", 1), "i": ("x", 0)}
+    np.testing.assert_allclose(arithmetic.value(line(text), TABLES, places), LINES[text])
 
 
 def test_sizes_that_clash():
     step = line("y[h] = W[h,i] x[i]")
     with pytest.raises(ValueError, match="two sizes of i"):
         arithmetic.value(step, {"W": np.ones((2, 3)), "x": np.ones(1)})
+    with pytest.raises(ValueError, match="two sizes of h"):
+        arithmetic.value(line("y[h] = x[h]"), TABLES, {"h": ("W", 0)})
     with pytest.raises(LookupError):
         arithmetic.value(step, {"W": np.ones((2, 3)), "x": None})
 
