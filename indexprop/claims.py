@@ -249,9 +249,8 @@ def find_loss(lifted: Lifted) -> tuple[str, str]:
         and (LOSS.fullmatch(word) or LOSS_FUNCTION.fullmatch(word))
         and not DERIVATIVE.fullmatch(word)
     ]
-    whole = [
-        name for name in named if not any(other != name and name in used_by(lifted.program, other) for other in named)
-    ]
+    parts = set().union(*(used_by(lifted.program, name) for name in dict.fromkeys(named)))
+    whole = [name for name in named if name not in parts]
     if whole:  # the total, not one of its parts
         plainly = {name for word, name in words if MAIN.fullmatch(word)}
         name = next((name for name in whole if name in plainly), whole[0])
@@ -285,7 +284,7 @@ def loss_call(space: Mapping[str, Any], known: Container[str]) -> str:
 
 def used_by(program: Program, name: str) -> set[str]:
     """The tensors that one is computed from."""
-    return {step.name for step in algebra.needed(program, (name,)).steps} - {name}
+    return {step.name for step in program.steps} & algebra.sources(program, {name}) - {name}
 
 
 def asked_for(lifted: Lifted) -> list[str | None]:
