@@ -268,9 +268,12 @@ def of_recording(
         return Audit(match, name, seen, revisions)
 
     audit = audited()
-    excused = {one.attribute: one for one in excuses(recording, loss, pairs)} if audit.match.wrong else {}
+    known = list(excuses(recording, loss, pairs)) if audit.match.wrong else []
+    excused = {one.attribute: one for one in known}
     report = audit.report()
-    for excuse in excused.values():
+    for excuse in known:
+        if not audit.match.wrong:
+            break
         with assuming(recording, excuse):
             other = audited()
         fewer = len(other.match.wrong) < len(audit.match.wrong)

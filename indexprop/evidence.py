@@ -111,7 +111,13 @@ class Ledger:
     """Everything that an audit compares: the code's lines and the derived ones, on several draws."""
 
     def __init__(
-        self, lifted: Lifted, data: Callable[[int], Values], loss: str, wrt: Sequence[str], *, guarded: bool = False
+        self,
+        lifted: Lifted,
+        data: Callable[[int], Values],
+        loss: str,
+        wrt: Sequence[str],
+        *,
+        guarded: Container[str] = (),
     ) -> None:
         self.lifted = lifted
         self.loss = loss
@@ -119,7 +125,7 @@ class Ledger:
         program = self.lifted.program
         self.forward = algebra.needed(program, (loss,))
         if guarded:
-            self.forward = without_guards(self.forward)
+            self.forward = without_guards(self.forward, guarded)
         names = {step.name for step in self.forward.steps}
         self.hand = tuple(step for step in program.steps if step.name not in names)
         asked = [
@@ -628,8 +634,14 @@ def sign_inputs(lifted: Lifted, wrt: Container[str]) -> list[str]:
     return [name for name in names if holds_signs(np.asarray(lifted.values[name]))]
 
 
-def without_guards(program: Program) -> Program:
-    """The program without the tiny numbers that keep a logarithm or a division safe: `log(p + 1e-12)`."""
+def guards(program: Program) -> list[str]:
+    """The lines with tiny numbers that keep a logarithm or a division safe: `log(p + 1e-12)`."""
+    bare = without_guards(program, program.axes)
+    return [step.name for step, other in zip(program.steps, bare.steps, strict=True) if step != other]
+
+
+def without_guards(program: Program, names: Container[str]) -> Program:
+    """The program without the tiny numbers of some lines."""
 
     def change(expr: Expr) -> Expr:
         expr = ir.rebuild(expr, change)
@@ -642,6 +654,8 @@ def without_guards(program: Program) -> Program:
 
     steps = [
         replace(step, terms=tuple(ir.term(term.bound, change(term.body), term.factor) for term in step.terms))
+        if step.name in names
+        else step
         for step in program.steps
     ]
     return validation.with_steps(program, steps)

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 from indexprop import algebra, evidence
 from indexprop.claims import before_second
-from indexprop.evidence import without_guards
 from indexprop.tracing import Recording
 from indexprop.variation import holds_truths
 
@@ -25,12 +24,10 @@ class Excuse(NamedTuple):
 def excuses(recording: Recording, loss: str, pairs: Container[str]) -> Iterator[Excuse]:
     """Why gradients may be right although random data says otherwise."""
     forward = algebra.needed(recording.lifted.program, (loss,))
-    if without_guards(forward) != forward:
-        yield Excuse(
-            "guarded",
-            True,
-            "the gradients leave out the small number that keeps the loss finite; otherwise they are as derived",
-        )
+    guards = evidence.guards(forward)
+    for some in dict.fromkeys([frozenset(guards), *(frozenset([one]) for one in guards)] if guards else ()):
+        note = "the gradients leave out the small number that keeps the loss finite; otherwise they are as derived"
+        yield Excuse("guarded", some, note)
     values = recording.lifted.values
     truths = [name for name in forward.input_names if holds_truths(values[name])]
     signs = [name for name in evidence.sign_inputs(recording.lifted, pairs) if name in forward.input_names]

@@ -28,7 +28,7 @@ class Match:
         pairs: Mapping[str, str],
         *,
         steps: Mapping[str, Update] | None = None,
-        guarded: bool = False,
+        guarded: Container[str] = (),
         asked: bool = True,
     ) -> None:
         self.lifted = lifted

@@ -83,7 +83,7 @@ class Recording:
         self.inputs = inputs
         self.after = after
         self.constants = constants
-        self.guarded = False
+        self.guarded: frozenset[str] = frozenset()
         self.truths = False
         self.symmetric = False
         self.coded = False

@@ -304,3 +304,24 @@ def test_the_second_and_the_last_pass_of_a_loop_are_audited() -> None:
     assert second.notes[-1] == "pass 2 of the loop in line 6: the first one is right"
     last = SAMPLES.replace("    W1 -=", "    if i > 5:\n        dW2 = dW2 * 2\n    W1 -=")
     assert auditing.audit(last).notes[-1] == "pass 8 of the loop in line 6: the first one is right"
+
+
+def test_every_small_number_is_left_out_by_itself() -> None:
+    """A gradient keeps that of a variance, and leaves out that of a logarithm."""
+    code = """
+import numpy as np
+np.random.seed(4)
+X, W, t = np.random.randn(6, 5), np.random.randn(5, 3), np.array([0, 2, 1, 1, 0, 2])
+A = X @ W
+R = 1 / np.sqrt(np.var(A, axis=1, keepdims=True) + 1e-4)
+Z = (A - A.mean(axis=1, keepdims=True)) * R
+P = np.exp(Z) / np.exp(Z).sum(axis=1, keepdims=True)
+loss = -np.mean(np.log(P[np.arange(6), t] + 1e-9))
+dZ = P.copy()
+dZ[np.arange(6), t] -= 1
+dZ /= 6
+dA = R * (dZ - dZ.mean(axis=1, keepdims=True) - Z * np.mean(dZ * Z, axis=1, keepdims=True))
+dW = X.T @ dA
+"""
+    auditing.audit(code).assert_ok()
+    assert not auditing.audit(code.replace("Z * np.mean(dZ * Z", "2 * Z * np.mean(dZ * Z")).ok
