@@ -127,7 +127,8 @@ def cancelled(program: Program, values: Mapping[str, Any], differences: Mapping[
         inputs = [Access(read, program.axes[read]) for read in reads]
         try:
             made = validation.assemble(sums, inputs=inputs, outputs=[name], facts=program.facts)
-            bound = execution.compile(made)(**{read: bounds[read] for read in made.input_names})[name]
+            with np.errstate(all="ignore"):
+                bound = execution.compile(made)(**{read: bounds[read] for read in made.input_names})[name]
         except (IndexpropError, ValueError, LookupError):
             continue
         if np.any(bound) and np.all(np.isfinite(bound)) and left <= 1e-12 * np.max(bound):

@@ -325,3 +325,21 @@ dW = X.T @ dA
 """
     auditing.audit(code).assert_ok()
     assert not auditing.audit(code.replace("Z * np.mean(dZ * Z", "2 * Z * np.mean(dZ * Z")).ok
+
+
+def test_a_mask_of_minus_infinity_warns_of_nothing() -> None:
+    auditing.audit("""
+import numpy as np
+np.random.seed(0)
+x, Wq, Wv = np.random.randn(5, 4), np.random.randn(4, 4), np.random.randn(4, 3)
+mask = np.tril(np.ones((5, 5)))
+s = np.where(mask == 0, -np.inf, x @ Wq @ x.T)
+e = np.exp(s - s.max(axis=1, keepdims=True))
+p = e / e.sum(axis=1, keepdims=True)
+y = p @ (x @ Wv)
+loss = np.sum(y ** 2) / 2
+dp = y @ (x @ Wv).T
+ds = p * (dp - (dp * p).sum(axis=1, keepdims=True))
+dWv = x.T @ p.T @ y
+dWq = x.T @ ds @ x
+""").assert_ok()
