@@ -107,7 +107,9 @@ class Binding(Choosing):
             return self.bind_number(name, value)
         if isinstance(value, list):
             return (
-                [self.bind_entry(f"{name}_{k}", part) for k, part in enumerate(value)] if self.any_raw(value) else value
+                [self.bind_entry(f"{name}_{k}", part) for k, part in enumerate(value)]
+                if self.any_raw(value) or f"{name}_0" in self.inputs
+                else value
             )
         if isinstance(value, self.np.ndarray):
             value = self.wrap(self.entered(value, name))
@@ -172,6 +174,8 @@ class Binding(Choosing):
                 self.fills[value.name] = fill
         elif isinstance(value, Traced) and value.raw:
             value.called = value.called or name
+        elif isinstance(value, Traced) and not value.name and value.axes and name in self.inputs:
+            return self.step(self.written_as[name], value)  # `W = [w - lr * g for w, g in zip(W, gradients)]`
         return value
 
     def bind_number(self, name: str, value: float) -> float:
