@@ -108,7 +108,7 @@ class Binding(Choosing):
         if isinstance(value, list):
             return (
                 [self.bind_entry(f"{name}_{k}", part) for k, part in enumerate(value)]
-                if self.any_raw(value) or f"{name}_0" in self.inputs
+                if self.any_raw(value) or f"{name}_0" in {*self.inputs, *self.started}
                 else value
             )
         if isinstance(value, self.np.ndarray):
@@ -174,6 +174,9 @@ class Binding(Choosing):
                 self.fills[value.name] = fill
         elif isinstance(value, Traced) and value.raw:
             value.called = value.called or name
+            self.started.add(name)
+        elif isinstance(value, Traced) and name in self.started:
+            self.changed.add(name)
         elif isinstance(value, Traced) and not value.name and value.axes and name in self.inputs:
             return self.step(self.written_as[name], value)  # `W = [w - lr * g for w, g in zip(W, gradients)]`
         return value

@@ -114,6 +114,7 @@ class Record:
         self.filled: set[str] = set()
         self.ones: set[str] = set()
         self.changed: set[str] = set()
+        self.started: set[str] = set()  # entries of lists that start as one number
         self.constants: dict[str, Expr] = {}
         self.positions: dict[str, list[Index]] = {}
         self.fixed: set[str] = set()

@@ -217,6 +217,20 @@ def test_shapes_are_broadcast_as_numpy_does(one: tuple, other: tuple, both: tupl
         assert np.broadcast_shapes(one, other) == both
 
 
+def test_lists_that_a_step_makes_anew_are_parameters() -> None:
+    steps = "W = [w - 0.1 * g for w, g in zip(W, gW)]\nb = [v - 0.1 * g for v, g in zip(b, gb)]\n"
+    anew = (
+        LISTED.split("for k in range(2)")[0]
+        + "gW, gb = [X.T @ d0, H.T @ d1], [d0.sum(axis=0), d1.sum(axis=0)]\n"
+        + steps
+    )
+    report = auditing.audit(anew)
+    report.assert_ok()
+    assert [tensor for tensor, _ in report.pairs] == ["W_0", "W_1", "b_0", "b_1"]
+    wrong = auditing.audit(anew.replace("H.T @ d1", "H.T @ d1 / len(X)"))
+    assert {mistake.kind for mistake in wrong.mistakes} == {BATCH}
+
+
 def test_a_step_that_reads_another_entry_of_the_list_changes_its_own() -> None:
     loop = "for k in range(2):\n    A = H if k else X\n    W[k] -= 0.1 * A.T @ delta[k]\n"
     inside = LISTED.split("d1 = ")[0] + "delta = [(Y - T) @ W[1].T * (1 - H**2), Y - T]\n" + loop
