@@ -40,7 +40,7 @@ def agree(lifted: Lifted, run: Lifted, where: str) -> None:
         }
         with np.errstate(all="ignore"):
             results = everything(program)(**arrays)
-    except (IndexpropError, ValueError, LookupError, AssertionError) as error:
+    except (IndexpropError, ValueError, LookupError, AssertionError, TypeError) as error:
         raise LiftError(Problem(f"the program does not run {where}", evidence=str(error))) from error
     tolerance = precision(*run.values.values())
     expected = {name: np.asarray(lifted.squeezed(name, np.asarray(run.values[name])), dtype=float) for name in results}

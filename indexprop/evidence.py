@@ -209,8 +209,8 @@ class Ledger:
                 values[name] = np.zeros_like(values[name])
         sizes = {
             index: size
-            for access in lifted.program.inputs
-            for index, size in zip(access.names, inputs[access.tensor].shape, strict=True)
+            for name, axes in lifted.program.axes.items()
+            for index, size in zip(axes, np.shape((inputs | own)[name]), strict=True)
         }
         return Draw(
             inputs | own,

@@ -136,3 +136,41 @@ def test_a_group_that_spells_a_word_of_python():
     assert program.axes["Z"] == ("i_f",)
     A = np.random.default_rng(0).normal(size=(2, 3))
     np.testing.assert_allclose(ip.compile(program)(A=A)["Y"], 2 * A.ravel())
+
+
+BATCHES = """
+import numpy as np
+np.random.seed(0)
+X, T = np.random.randn(8, 5), np.random.randn(8, 3)
+t = np.random.randint(0, 3, 8)
+W1, W2 = np.random.randn(5, 5), np.random.randn(5, 3)
+def batches(size):
+    order = np.random.permutation(len(X))
+    for s in range(0, len(X), size):
+        yield BATCH
+for x, y in batches(4):
+    h = np.tanh(x @ W1)
+    LOSS
+    dW2 = h.T @ d
+    dW1 = x.T @ ((d @ W2.T) * (1 - h * h))
+    W1 -= 0.1 * dW1
+    W2 -= 0.1 * dW2
+"""
+LABELLED = """p = np.exp(h @ W2) / np.exp(h @ W2).sum(axis=1, keepdims=True)
+    loss = -np.log(p[np.arange(len(y)), y]).mean()
+    d = p.copy()
+    d[np.arange(len(y)), y] -= 1
+    d /= len(y)"""
+
+
+@pytest.mark.parametrize(
+    ("batch", "loss", "wrong"),
+    [
+        ("X[s : s + 4], T[s : s + 4]", "loss = np.sum((h @ W2 - y) ** 2) / 4\n    d = (h @ W2 - y) / 4", True),
+        ("X[s : s + 4], T[s : s + 4]", "loss = np.sum((h @ W2 - y) ** 2) / 4\n    d = (h @ W2 - y) / 2", False),
+        ("X[order[s : s + size]], t[order[s : s + size]]", LABELLED, False),
+    ],
+)
+def test_batches_of_a_loop_are_audited(batch, loss, wrong):
+    report = ip.audit(BATCHES.replace("BATCH", batch).replace("LOSS", loss))
+    assert report.ok != wrong
