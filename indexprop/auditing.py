@@ -22,12 +22,13 @@ from indexprop.claims import ClaimError, Claims, find_loss, find_pairs, first_pa
 from indexprop.completion import Lifted
 from indexprop.errors import Problem
 from indexprop.evidence import MINUS, ONE, Claim, Notated, show_factor
-from indexprop.excuses import LATER, assuming, excuses, later_passes, repeated
+from indexprop.excuses import LATER, excuses, later_passes, repeated
 from indexprop.ir import Access, Step
 from indexprop.matching import Match
 from indexprop.mistakes import UNKNOWN
 from indexprop.records import Plan
 from indexprop.reports import (
+    EVERY,
     FOLLOWS,
     HELPER,
     KINK,
@@ -48,7 +49,7 @@ from indexprop.revisions import Revisions
 from indexprop.rewriting import LiftError, Line
 from indexprop.scopes import Scope, scopes
 from indexprop.tracing import Recording
-from indexprop.updates import Update
+from indexprop.updates import Update, vanish
 
 
 @overload
@@ -212,11 +213,11 @@ def of_claims(recording: Recording, claims: Claims, name: str, revisions: Revisi
             report = replace(report, notes=(*report.notes, note))
     for pairs, notes in () if report.ok else other_readings(recording.lifted, claims):
         other = read(pairs)
-        if len(wrong_tensors(other)) < len(wrong_tensors(report)):
+        if len(wrong_tensors(other)) < len(wrong_tensors(report)) and not any(EVERY in note for note in other.notes):
             missing = [note for note in report.notes if note.startswith(MISSING)]
             rest = [note for note in other.notes if not note.startswith(MISSING)]
             report = replace(other, notes=(*rest, *missing, *notes))
-    return report
+    return replace(report, notes=(*report.notes, *later_passes(recording, claims.loss)))
 
 
 def other_readings(lifted: Lifted, claims: Claims) -> Iterator[tuple[dict[str, str], list[str]]]:
@@ -225,6 +226,13 @@ def other_readings(lifted: Lifted, claims: Claims) -> Iterator[tuple[dict[str, s
         words = ", ".join(claims.bare)
         note = f"the steps also make {words} smaller by a factor: weight decay, which the loss does not have"
         yield {**claims.pairs, **claims.bare}, [note]
+    stepped: dict[str, str] = {}
+    for line, update in claims.steps.items():
+        stepped.setdefault(update.tensor, line)
+    if stepped.items() - claims.pairs.items():
+        named = {tensor: line for tensor, line in claims.pairs.items() if stepped.get(tensor, line) != line}
+        words = ", ".join(lifted.names[line] for line in named.values())
+        yield {**claims.pairs, **stepped}, [f"judged by what the steps make of it, and not by name: {words}"]
     if started := started_as(lifted, claims.loss, claims.pairs):
         said = [f"{one} is what line {lifted.lines[made].number} makes of it" for one, made in started.items()]
         yield {started.get(one, one): grad for one, grad in claims.pairs.items()}, said
@@ -274,7 +282,7 @@ def of_recording(
     for excuse in known:
         if not audit.match.wrong:
             break
-        with assuming(recording, excuse):
+        with evidence.assuming(recording, {excuse.attribute: excuse.value}):
             other = audited()
         fewer = len(other.match.wrong) < len(audit.match.wrong)
         if fewer or (unclassed(report) and len(other.match.wrong) == len(audit.match.wrong)):
@@ -282,11 +290,12 @@ def of_recording(
             if fewer or len(unclassed(better)) < len(unclassed(report)):
                 audit, report = other, better
     if audit.match.wrong and excused.keys() >= {"truths", "steady"}:  # `(p - y) / 6` needs both
-        with assuming(recording, excused["truths"], excused["steady"]):
+        both = {word: excused[word].value for word in ("truths", "steady")}
+        with evidence.assuming(recording, both):
             other = audited()
         if not other.match.wrong:
             report = other.report(f"{excused['truths'].note}; it {excused['steady'].note}")
-    return replace(report, notes=(*report.notes, *later_passes(recording, loss)))
+    return report
 
 
 def broadcast(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...] | None:
@@ -329,7 +338,7 @@ def of_functions(
         return judging.judged(forward, backward, axes, reason, arrays=arrays, without=without)
     report = of_recording(recording, loss, found, judging.named(forward, backward))
     said = (note for note in report.notes if not note.startswith(MISSING))  # `without` says what has none
-    return replace(report, notes=(*said, *provisos.of_sizes(report)))
+    return replace(report, notes=(*said, *later_passes(recording, loss), *provisos.of_sizes(report)))
 
 
 class Audit:
@@ -352,6 +361,7 @@ class Audit:
         scaled = list(self.scale_notes())
         mistakes = self.blame.mistakes(wrong) or list(self.blame.missteps())
         shown = [step for step in self.ledger.hand if step in self.lines or step in [one.step for one in mistakes]]
+        shown = [step for step in shown if step.name not in self.match.steps or not vanish([step])]
         if isinstance(self.lifted, Notated):  # a tensor that several lines write is shown once, with all of them
             last = {step.name: step for step in shown}
             shown = sorted(last.values(), key=lambda step: self.lifted.lines[step.name].number)
@@ -370,7 +380,7 @@ class Audit:
             yield "the gradients have the opposite sign: they are the direction of descent, to be added"
         if self.match.scale != ONE:
             words = show_factor(self.match.scale)
-            yield f"every step is {words} times the gradient: the factor is the same, and only scales them"
+            yield f"{EVERY} {words} times the gradient: the factor is the same, and only scales them"
 
     def kink_notes(self) -> Iterator[str]:
         for line, tensor in self.match.conventions.items():
@@ -426,12 +436,14 @@ class Audit:
     def left_out(self) -> Iterator[str]:
         """Lines that are called like gradients, are made from audited ones, and are not audited."""
         audited = {step.name for step in self.lines}
+        words = {self.ledger.display(name) for name in self.pairs.values()}  # also what is cut off later
         reached = set(audited)
         for name in first_pass(self.lifted, self.ledger.forward, [step.name for step in self.ledger.hand]):
             step = next(step for step in self.ledger.hand if step.name == name)
             if {access.tensor for access in step.reads} & reached:
                 reached.add(name)
-                if name not in audited and any(True for _ in meanings(self.ledger.display(name))):
+                word = self.ledger.display(name)
+                if name not in audited and word not in words and any(True for _ in meanings(word)):
                     yield name
 
     # lines

@@ -77,7 +77,7 @@ class Binding(Choosing):
 
     def step(self, name: str, value: Traced) -> Traced:
         """A step of the program; before an input gets another value, what the code holds is kept."""
-        words = (self.written_as[one].rpartition(".")[2] for one in self.inputs)
+        words = (word for one in self.inputs for word in (one, self.written_as[one].rpartition(".")[2]))
         if self.is_again or name in self.replaced or name.rpartition(".")[2] not in words:
             return super().step(name, value)
         self.replaced.add(name)

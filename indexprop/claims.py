@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from indexprop import agreement, algebra, ir, keeping, naming, printing, updates, validation
+from indexprop import algebra, ir, keeping, naming, updates, validation
 from indexprop.completion import Lifted
 from indexprop.errors import Problem
+from indexprop.evidence import MINUS, ONE, Claim, Ledger, assuming, data_of, fits
 from indexprop.ir import Access, Program, Step
 from indexprop.keeping import HOLDS
 from indexprop.operands import Traced
@@ -34,11 +35,11 @@ DERIVATIVE = re.compile(
     re.I,
 )
 PREFIXES = (
-    r"d[LJE]_?d_?", r"dj_d_?", r"d[LJE]_", r"d?loss_d?",
-    r"partial_", r"grad(ient)?s?[_.]d?", r"g_", r"delta_?", r"dd_?", r"d_?",
+    r"d_?[LJEClje]_?d_?", r"d[LJE]_", r"(d_?)?(loss|cost|error)_?d?_?", r"partial_", r"grad(ient)?s?[_.]d?", r"nabla_?",
+    r"g_", r"g(?=[A-Z])", r"delta_?", r"dd_?", r"d_?",
 )  # fmt: skip
 
-SUFFIXES = (r"_grads?", r"_gradient", r"_delta", r"_error", r"_d", r"_?grad")
+SUFFIXES = (r"_?[gG]rads?", r"_?[gG]radients?", r"_delta", r"_error", r"_d")
 
 
 @dataclass(frozen=True)
@@ -162,10 +163,11 @@ def prepare(
     asked = known if wrt is None else [tensor for tensor in known if tensor in asked_for(lifted)]
     lifted, claims = as_kept(lifted, Claims(name, pairs, asked=wrt is not None), asked)
     recording.lifted, claims = as_changed(lifted, claims, asked)
-    recording.lifted, claims = as_rows(recording.lifted, claims)
     claims = claims if claims.asked else as_meant(recording, claims)
     if not claims.pairs:
         claims = replace(claims, pairs=the_only_one(lifted, name, asked))
+    recording.lifted, claims = as_unclipped(recording.lifted, claims)
+    claims = by_value(recording, claims, asked)
     if not claims.pairs:
         forward = algebra.needed(lifted.program, (name,))
         hand = [step.name for step in lifted.program.steps if step.name not in forward.axes]
@@ -201,8 +203,16 @@ def numbers(text: str) -> Iterator[tuple[str, float]]:
     """The names and attributes that a script gives a number, as often as it does."""
     for node in ast.walk(ast.parse(text)):
         match node:
-            case ast.Assign(targets, ast.Constant(int() | float() as value)) if not isinstance(value, bool):
-                yield from ((word_in(target), value) for target in targets)
+            case ast.Assign([ast.Tuple(targets)], ast.Tuple(values)) if len(targets) == len(values):
+                pairs = list(zip(targets, values, strict=True))
+            case ast.Assign(targets, value):
+                pairs = [(target, value) for target in targets]
+            case _:
+                continue
+        for target, value in pairs:
+            match value:
+                case ast.Constant(int() | float() as number) if not isinstance(number, bool):
+                    yield word_in(target), number
 
 
 def descending(text: str) -> set[str]:
@@ -233,8 +243,9 @@ def starting(recording: Recording, loss: str) -> list[str]:
     if not loss:
         return list(fills)
     forward = algebra.needed(lifted.program, (loss,))
-    hand = [step.name for step in lifted.program.steps if step.name not in {one.name for one in forward.steps}]
-    states = {lifted.names[step.name] for step in forward.steps if not is_update(step, lifted, forward, hand)}
+    hand = {step.name for step in lifted.program.steps} - {step.name for step in forward.steps}
+    made = read_by(forward.steps).items()
+    states = {lifted.names[name] for name, reads in made if not is_update(name, reads & hand, lifted, forward)}
     return [name for name in fills if name not in forward.input_names or lifted.names[name] in states]
 
 
@@ -305,7 +316,7 @@ def find_pairs(lifted: Lifted, loss: str, *, wanted: bool, given: bool) -> dict[
         if len(asked) != len(claimed) or None in asked or None in claimed:
             raise ClaimError(
                 Problem(
-                    f"{len(claimed)} gradients are named for {len(asked)} tensors",
+                    f"{counted(len(claimed), 'gradient')} named for {len(asked)} tensor{'s' * (len(asked) != 1)}",
                     evidence=f"Computed: {', '.join(hand) or 'nothing beside the forward pass'}.",
                     way_out="Name as many gradients as tensors, in the same order.",
                 )
@@ -322,6 +333,11 @@ def find_pairs(lifted: Lifted, loss: str, *, wanted: bool, given: bool) -> dict[
     if not given:
         pairs |= {tensor: name for tensor, name in owned(lifted, inputs, hand) if not wanted or tensor in asked}
     return {tensor: pairs[tensor] for tensor in inputs if tensor in pairs}
+
+
+def counted(number: int, word: str) -> str:
+    """How many there are: `1 gradient is`, `2 gradients are`."""
+    return f"{number} {word} is" if number == 1 else f"{number} {word}s are"
 
 
 def the_only_one(lifted: Lifted, loss: str, asked: Container[str]) -> dict[str, str]:
@@ -343,6 +359,66 @@ def the_only_one(lifted: Lifted, loss: str, asked: Container[str]) -> dict[str, 
     return dict(fitting) if len(fitting) == 1 else {}
 
 
+def by_value(recording: Recording, claims: Claims, asked: Container[str]) -> Claims:
+    """The claims, where a line that is called otherwise has the values of a gradient that nothing claims to be, on
+    random data: it is that gradient, unless others are computed from it. A name with another number is a slip.
+    """
+    import numpy as np
+
+    lifted = recording.lifted
+    program = lifted.program
+    forward = algebra.needed(program, (claims.loss,))
+    plainly = {*claims.pairs, *lifted.scalars, *program.positions, *program.truths}
+    hand = [step.name for step in program.steps if step.name not in forward.axes]
+    lines = [name for name in dict.fromkeys(first_pass(lifted, forward, hand)) if name not in claims.pairs.values()]
+    last = {lifted.names[name].rpartition(".")[2]: name for name in lines}
+    kept = {value for moment in lifted.moments[-1:] for value in moment.state.values() if isinstance(value, str)}
+    lines = [name for name in lines if name in kept or name in last.values()]  # what is not lost again
+    sizes = {name: [size for size in np.shape(value) if size != 1] for name, value in lifted.values.items()}
+    fitting = {
+        tensor: [name for name in lines if sizes[name] == sizes[tensor] and not slips(lifted.names[name], tensor)]
+        for tensor in forward.input_names
+        if tensor in asked and tensor not in plainly
+        if not naming.DATA.fullmatch(lifted.names[tensor])
+    }
+    fitting = {tensor: names for tensor, names in fitting.items() if names}
+    if not fitting:
+        return claims
+    kind = dict.fromkeys(("truths", "coded", "symmetric"), True)  # a search: the audit itself draws freely
+    try:
+        with assuming(recording, kind):
+            ledger = Ledger(lifted, data_of(recording, fitting), claims.loss, list(fitting))
+    except LiftError:
+        return claims
+
+    def holding(factor: ir.Factor) -> dict[str, str]:
+        found = {}
+        for tensor, names in fitting.items():
+            right = ledger.right(Claim(tensor, factor))
+            equal = [name for name in names if all(map(fits, ledger.own(name), right))]
+            if equal and any(value.any() for value in right):
+                found[tensor] = equal[-1]
+        ends = {*claims.pairs.values(), *found.values()}
+        read = {name for end in ends for name in used_by(program, end)}
+        return {tensor: name for tensor, name in found.items() if name not in read}
+
+    found = holding(ONE)
+    if not claims.pairs:  # directions of descent only where nothing else is a gradient
+        found = max(found, holding(MINUS), key=len)
+    if found:
+        words = ", ".join(f"{lifted.names[name]} for {tensor}" for tensor, name in found.items())
+        note = f"known as gradients by their values, and not by their names: {words}"
+        recording.lifted = replace(lifted, notes=(*lifted.notes, note))
+    pairs = {**claims.pairs, **found}
+    return replace(claims, pairs={tensor: pairs[tensor] for tensor in program.input_names if tensor in pairs})
+
+
+def slips(name: str, tensor: str) -> bool:
+    """Whether the name of a gradient has another number than a tensor: `dW3` is no name of that of W2."""
+    one, other = (re.search(r"\d+$", word) for word in (name, tensor))
+    return one is not None and other is not None and one[0] != other[0]
+
+
 def nothing_found(inputs: Sequence[str], hand: Sequence[str]) -> ClaimError:
     return ClaimError(
         Problem(
@@ -360,7 +436,8 @@ def as_changed(lifted: Lifted, claims: Claims, asked: Container[str]) -> tuple[L
     """
     forward = algebra.needed(lifted.program, (claims.loss,))
     hand = [step.name for step in lifted.program.steps if step.name not in forward.axes]
-    updating = [step.name for step in lifted.program.steps if is_change(step, lifted, forward, hand)]
+    changed = changes(lifted, forward, hand)
+    updating = [step.name for step in lifted.program.steps if step.name in changed]
     found = {tensor: one for tensor, one in updates.found(lifted, claims.loss, updating).items() if tensor in asked}
     adds = bool(found) and all(update.adds for update in found.values())
     numbers = [update.number for update in found.values() if not update.size]
@@ -368,11 +445,12 @@ def as_changed(lifted: Lifted, claims: Claims, asked: Container[str]) -> tuple[L
     for tensor, update in found.items():
         update = update if update.size else update.over(min(numbers))
         lifted, name = updates.with_line(lifted, update, negative=not adds)
-        steps[name] = update
-        if pairs.get(tensor, name) in (name, *update.through):
+        named = tensor in pairs and of_rows(update, pairs[tensor], lifted)
+        steps[name] = replace(update, named=named)
+        if named or pairs.get(tensor, name) in (name, *update.through):
             pairs[tensor] = name
             if update.decay:
-                lifted, bare[tensor] = updates.with_line(lifted, update, negative=not adds, whole=False)
+                lifted, bare[tensor] = updates.with_line(lifted, update, negative=not adds, decay=False)
                 steps[bare[tensor]] = update
         elif adds_to(update, pairs[tensor]):
             known = update.at(numbers_of(lifted, forward))
@@ -387,6 +465,15 @@ def adds_to(update: Update, gradient: str) -> bool:
     return len(terms) > 1 and any(isinstance(term.body, Access) and term.body.tensor == gradient for term in terms)
 
 
+def of_rows(update: Update, gradient: str, lifted: Lifted) -> bool:
+    """Whether some rows of a table change by a gradient that is one of these rows only: `W[at] -= lr * dW`."""
+    import numpy as np
+
+    reads = {access.tensor for term in update.terms for access in ir.accesses(term.body)}
+    same = np.shape(lifted.values[gradient]) == np.shape(lifted.values[update.tensor])
+    return not update.whole and gradient in reads and not same
+
+
 def numbers_of(lifted: Lifted, forward: Program) -> dict[str, Fraction]:
     """The numbers of the code that the loss does not know by a name."""
     return {name: Fraction(str(lifted.values[name])) for name in lifted.scalars if name not in forward.axes}
@@ -396,6 +483,8 @@ def as_kept(lifted: Lifted, claims: Claims, asked: Container[str]) -> tuple[Lift
     """The claims as the code keeps them when it changes its parameters, or at its end: a name, an entry or an attribute
     may get another value after a gradient was there. What it gets from elsewhere becomes a line.
     """
+    import numpy as np
+
     forward = algebra.needed(lifted.program, (claims.loss,))
     computed = {step.name for step in forward.steps}
     order = {step.name: number for number, step in enumerate(lifted.program.steps)}
@@ -403,13 +492,20 @@ def as_kept(lifted: Lifted, claims: Claims, asked: Container[str]) -> tuple[Lift
     within = {step.name for step in before_second(lifted, forward, hand)}
     owners = {name: tensor for tensor, name in claims.pairs.items()}
     pairs, others = dict(claims.pairs), []
-    for tensor in forward.input_names:
-        if tensor not in asked:
-            continue
-        moment = moment_of(lifted, forward, tensor)
+    takers: dict[keeping.Path, str] = {}
+
+    def fits(value: Any, tensor: str) -> bool:
+        array = lifted.values[value] if isinstance(value, str) else value
+        return bool(np.shape(array) == np.shape(lifted.values[tensor]))
+
+    known = {tensor: moment_of(lifted, forward, tensor) for tensor in forward.input_names if tensor in asked}
+    for tensor in sorted(known, key=lambda tensor: not known[tensor].step):  # what is changed, then what is not
+        moment = known[tensor]
         first = claims.pairs.get(tensor, "")
         found: dict[str, None] = {}
-        for path in keeping.claiming(moment.state, tensor, forward.input_names, meanings, HOLDS):
+        for path in keeping.claiming(moment.state, tensor, forward.input_names, meanings, HOLDS, fits):
+            if takers.setdefault(path, tensor) != tensor:
+                continue
             value = moment.state[path]
             words = {str(word) for _, word in path}
             line, count = next((moment.stored[word] for word in reversed([*moment.stored]) if word in words), (None, 0))
@@ -430,93 +526,77 @@ def as_kept(lifted: Lifted, claims: Claims, asked: Container[str]) -> tuple[Lift
     return lifted, replace(claims, pairs=pairs, others=tuple(others))
 
 
-def as_rows(lifted: Lifted, claims: Claims) -> tuple[Lifted, Claims]:
-    """The claims, where the gradient of the rows of a table that the loss reads, and that a step changes, is put where
-    these rows are: `W[at] -= lr * dW`.
-    """
-    import numpy as np
-
-    pairs = dict(claims.pairs)
-    for tensor, name in claims.pairs.items():
-        program = lifted.program
-        forward = algebra.needed(program, (claims.loss,))
-        reads = {access for step in forward.steps for access in step.reads if access.tensor == tensor}
-        access = reads.pop() if len(reads) == 1 else None
-        if access is None or not any(isinstance(slot, ir.Lookup) for slot in access.slots):
-            continue
-        indices = ir.slot_indices(access)
-        sizes = [lifted.sizes[program.same_size[index]] for index in indices]
-        changes = [step for step in program.steps if lifted.names[step.name] == lifted.names[tensor]]
-        if not any(
-            step.target.slots == access.slots and name in (one.tensor for one in step.reads) for step in changes
-        ):
-            continue
-        if tuple(sizes) != np.shape(lifted.values[name]) or tuple(sizes) == np.shape(lifted.values[tensor]):
-            continue
-        rows = ir.fresh(f"{tensor}.rows", program.axes)
-        places = ir.rename_access(access, dict(zip(indices, program.axes[name], strict=True)), {})
-        steps = [
-            Step(Access(rows, program.axes[tensor]), (ir.term((), ir.ZERO),)),
-            Step(Access(rows, places.slots), (ir.term((), Access(name, program.axes[name])),), "+="),
-        ]
-        at = next(number for number, step in enumerate(program.steps, 1) if step.name == name)
-        program = validation.assemble(
-            [*program.steps[:at], *steps, *program.steps[at:]],
-            inputs=program.inputs,
-            outputs=[*program.outputs, rows],
-            batch=program.batch,
-            facts=program.facts,
-        )
-        given = {one: lifted.squeezed(one, lifted.values[one]) for one in program.input_names}
-        note = f"{lifted.names[name]} is taken for the gradient of {printing.format_expr(access)}"
-        lifted = replace(
-            lifted,
-            program=program,
-            lines={**lifted.lines, rows: lifted.lines[name]},
-            makers={**lifted.makers, rows: lifted.makers[name]},
-            layout={**lifted.layout, rows: lifted.layout[tensor]},
-            values={**lifted.values, rows: agreement.everything(program)(**given)[rows]},
-            names={**lifted.names, rows: rows},
-            notes=(*lifted.notes, note),
-        )
-        pairs[tensor] = rows
-    return lifted, replace(claims, pairs=pairs)
-
-
 def as_meant(recording: Recording, claims: Claims) -> Claims:
     """The claims, where names inside a function mean what they are there: `dX` is no gradient of the data X in one
     where X is something else.
 
-    Such a gradient is that of the other tensor, and is judged with what is computed from it, if anything is.
+    Such a gradient is that of the other tensor, and is judged with what is computed from it, if anything is. Where
+    nothing has that name, it is the gradient of no data, and of nothing of another shape that no step changes though
+    steps change others.
     """
     import numpy as np
 
     lifted, pairs = recording.lifted, dict(claims.pairs)
-    spans = [
-        range(node.lineno, (node.end_lineno or node.lineno) + 1)
-        for node in ast.walk(ast.parse(recording.text))
-        if isinstance(node, ast.FunctionDef)
-    ]
     shapes = {name: np.shape(value) for name, value in lifted.values.items()}
     doubtful = {
         tensor: lifted.lines[name]
         for tensor, name in pairs.items()
         if shapes[tensor] != shapes[name] or naming.DATA.fullmatch(lifted.names[tensor].rpartition(".")[2])
-        if any(lifted.lines[name].number in span for span in spans)
+        if words_around(recording.text, lifted.lines[name].number)
     }
     seen = scopes(recording, doubtful.values()) if doubtful else {}
+    outside: dict[str, list[keeping.Path]] = {}
+    for moment in lifted.moments[-1:]:
+        for path, value in moment.state.items():
+            if isinstance(value, str):
+                outside.setdefault(value, []).append(path)
+    changed = {update.tensor for update in claims.steps.values()}
     forward = algebra.needed(lifted.program, (claims.loss,))
     for tensor, line in doubtful.items():
         name = pairs[tensor]
+        read = words_around(recording.text, line.number)
         words = set(meanings(lifted.names[name].rpartition(".")[2]))
-        there = {other for scope in seen[line] for other, written in scope.tensors.items() if written in words}
+        known = [pair for scope in seen[line] for pair in scope.tensors.items()]
+        known = [(other, written) for other, written in known if "." in written or written in read]
+        there = {other for other, written in known if written.rpartition(".")[2] in words}
         fitting = [other for other in there & forward.axes.keys() if shapes[other] == shapes[name]]
-        if not there or tensor in there or (shapes[tensor] == shapes[name] and not fitting):
+        if not words or tensor in there or (("name", lifted.names[name]),) in outside.get(name, ()):  # named elsewhere
+            continue
+        data = naming.DATA.fullmatch(lifted.names[tensor].rpartition(".")[2])
+        if not there and (tensor in changed or not (data or changed)):
+            continue
+        if there and shapes[tensor] == shapes[name] and not fitting:
             continue
         del pairs[tensor]
         if len(fitting) == 1 and not any(name in used_by(lifted.program, other) for other in pairs.values()):
             pairs[fitting[0]] = name
     return replace(claims, pairs=pairs)
+
+
+def as_unclipped(lifted: Lifted, claims: Claims) -> tuple[Lifted, Claims]:
+    """The claims, where a gradient is cut off at both ends before the step: it is what it was before."""
+    steps = {step.name: step for step in lifted.program.steps}
+    pairs = dict(claims.pairs)
+    for tensor, name in claims.pairs.items():
+        terms = steps[name].terms
+        body = updates.unclipped(terms[0]).body
+        if len(terms) == 1 and isinstance(body, Access) and body != terms[0].body and body.tensor in steps:
+            pairs[tensor] = body.tensor
+    clipped = [lifted.names[name] for tensor, name in claims.pairs.items() if pairs[tensor] != name]
+    notes = [f"{', '.join(clipped)}: judged before what is too large is cut off"] if clipped else []
+    return replace(lifted, notes=(*lifted.notes, *notes)), replace(claims, pairs=pairs)
+
+
+def words_around(text: str, line: int) -> set[str]:
+    """The names in the innermost function that a line stands in; none where it stands in none."""
+    found = [
+        node
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.FunctionDef) and node.lineno <= line <= (node.end_lineno or line)
+    ]
+    inner = max(found, key=lambda node: node.lineno, default=ast.Pass())
+    words = {node.id for node in ast.walk(inner) if isinstance(node, ast.Name)}
+    return words | {node.arg for node in ast.walk(inner) if isinstance(node, ast.arg)}
 
 
 def moment_of(lifted: Lifted, forward: Program, tensor: str) -> keeping.Moment:
@@ -527,9 +607,9 @@ def moment_of(lifted: Lifted, forward: Program, tensor: str) -> keeping.Moment:
     state: dict[keeping.Path, Any] = {}
     stored: dict[str, keeping.Stored] = {}
     for moment in lifted.moments:
-        if moment.step in lifted.names and moment.step not in computed:
+        if moment.step in lifted.names and moment.step not in computed | lifted.in_gradients:
             name = lifted.names[moment.step]
-            if name.rpartition(".")[2] == word and not said_by(name, lifted, inputs):
+            if name.rpartition(".")[2] in (word, tensor) and not said_by(name, lifted, inputs):
                 return moment
         elif not moment.step:
             state |= moment.state
@@ -609,37 +689,55 @@ def objects(value: Any, depth: int = 4) -> Iterator[Any]:
         yield from objects(vars(value) if hasattr(value, "__dict__") else (), depth - 1)
 
 
-def first_pass(lifted: Lifted, forward: Program, hand: Sequence[str]) -> list[str]:
+def first_pass(lifted: Lifted, forward: Program, hand: Collection[str]) -> list[str]:
     """The lines by hand before the second forward pass, but for those that change a parameter."""
+    changed = changes(lifted, forward, hand)
     steps = before_second(lifted, forward, hand)
-    return [step.name for step in steps if step.name in hand and not is_change(step, lifted, forward, hand)]
+    return [step.name for step in steps if step.name in hand and step.name not in changed]
 
 
-def before_second(lifted: Lifted, forward: Program, hand: Sequence[str]) -> Iterator[Step]:
+def before_second(lifted: Lifted, forward: Program, hand: Collection[str]) -> Iterator[Step]:
     """The lines before the second forward pass: a training loop is unrolled, and its first pass is audited. The second
     pass begins where a line of the forward pass runs again, and reads a parameter that was changed.
     """
     lines = {lifted.lines[step.name] for step in forward.steps}
-    reached: set[str] = set()
+    reached = changes(lifted, forward, hand)
     for step in lifted.program.steps:
-        if is_change(step, lifted, forward, hand) or {access.tensor for access in step.reads} & reached:
+        if step.name in reached or {access.tensor for access in step.reads} & reached:
             reached.add(step.name)
             if step.name in hand and lifted.lines[step.name] in lines:
                 return
         yield step
 
 
-def is_update(step: Step, lifted: Lifted, forward: Program, hand: Sequence[str]) -> bool:
-    """Whether a line gives a parameter its new value."""
-    parameters = {lifted.names[name].rpartition(".")[2] for name in forward.input_names}
-    word = lifted.names[step.name].rpartition(".")[2]  # also `p.W`, which is p["W"]
-    gradient = said_by(lifted.names[step.name], lifted, forward.input_names)
-    return word in parameters and not gradient and bool({access.tensor for access in step.reads} & set(hand))
+def changes(lifted: Lifted, forward: Program, hand: Collection[str]) -> set[str]:
+    """What changes a parameter after the forward pass, by what is computed by hand or in that pass; a line that makes
+    what the loss needs, and puts it into a state, changes none.
+    """
+    by_hand, computed = set(hand), {step.name for step in forward.steps}
+    making = {lifted.makers[name] for name in computed}
+    found = set()
+    for name, reads in read_by(step for step in lifted.program.steps if step.name in by_hand).items():
+        others = {read for read in reads if lifted.names[read] != lifted.names[name]}
+        if lifted.makers[name] in making and not others & by_hand:
+            continue
+        if is_update(name, reads & (by_hand if others == reads else by_hand | computed), lifted, forward):
+            found.add(name)
+    return found
 
 
-def is_change(step: Step, lifted: Lifted, forward: Program, hand: Sequence[str]) -> bool:
-    """Whether a line changes a parameter after the forward pass, by what is computed by hand or in that pass."""
-    reads = {access.tensor for access in step.reads}
-    own = any(lifted.names[read] == lifted.names[step.name] for read in reads)
-    made = {one.name for one in forward.steps} if own else set()
-    return step.name in hand and is_update(step, lifted, forward, [*hand, *made])
+def read_by(steps: Iterable[Step]) -> dict[str, set[str]]:
+    """What the lines read that make a tensor, or add to it."""
+    found: dict[str, set[str]] = {}
+    for step in steps:
+        found.setdefault(step.name, set()).update(access.tensor for access in step.reads)
+    return found
+
+
+def is_update(name: str, reads: Set[str], lifted: Lifted, forward: Program) -> bool:
+    """Whether lines that read something computed give a parameter its new value."""
+    parameters = {lifted.names[one].rpartition(".")[2] for one in forward.input_names} | {*forward.input_names}
+    word = lifted.names[name].rpartition(".")[2]  # also `p.W`, which is p["W"]
+    if not reads or word not in parameters or name in lifted.in_gradients:
+        return False
+    return not said_by(lifted.names[name], lifted, forward.input_names)

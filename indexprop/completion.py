@@ -27,7 +27,7 @@ from indexprop.ir import (
     Slot,
     Step,
 )
-from indexprop.keeping import Held, Moment
+from indexprop.keeping import HOLDS, Held, Moment, contained
 from indexprop.naming import SIZE_WORD, Names
 from indexprop.operands import ZERO, Traced
 from indexprop.operations import recognise
@@ -69,6 +69,13 @@ class Lifted:
     def __str__(self) -> str:
         notes = [f"# note: {note}" for note in self.notes]
         return "\n".join([printing.format_program(self.program), *notes])
+
+    @cached_property
+    def in_gradients(self) -> frozenset[str]:
+        """What containers of gradients hold at some moment: there `grads["W"]` has the name of its parameter."""
+        states = [moment.state.items() for moment in self.moments]
+        held = (value for state in states for path, value in state if contained(path, HOLDS))
+        return frozenset(value for value in held if isinstance(value, str))
 
     def tensor(self, name: str) -> str | None:
         """The tensor that a name of the code means, or None."""

@@ -7,6 +7,7 @@ import math
 import re
 from collections import ChainMap
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
@@ -596,6 +597,19 @@ def data_of(recording: Recording, wrt: Container[str] = ()) -> Callable[[int], V
         }
 
     return data
+
+
+@contextmanager
+def assuming(recording: Recording, values: Mapping[str, Any]) -> Iterator[None]:
+    """Data is drawn as these attributes of the recording say, while it lasts."""
+    before = {name: getattr(recording, name) for name in values}
+    for name, value in values.items():
+        setattr(recording, name, value)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(recording, name, value)
 
 
 def sizes_in(lifted: Lifted, steps: Iterable[Step]) -> frozenset[int]:

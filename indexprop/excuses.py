@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -53,19 +52,6 @@ def excuses(recording: Recording, loss: str, pairs: Container[str]) -> Iterator[
     sizes = evidence.sizes_in(recording.lifted, hand)
     if evidence.resized(recording.lifted) and sizes:
         yield Excuse("steady", sizes, "holds at the sizes of the code only: a number in it stands for a size")
-
-
-@contextmanager
-def assuming(recording: Recording, *excuses: Excuse) -> Iterator[None]:
-    """Data is drawn as these excuses say, while it lasts."""
-    before = {one.attribute: getattr(recording, one.attribute) for one in excuses}
-    for one in excuses:
-        setattr(recording, one.attribute, one.value)
-    try:
-        yield
-    finally:
-        for attribute, value in before.items():
-            setattr(recording, attribute, value)
 
 
 LATER = "the first pass of the loop is audited, and no later one"

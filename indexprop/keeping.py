@@ -119,9 +119,12 @@ def claiming(
     inputs: Collection[str],
     meanings: Callable[[str], Iterable[str]],
     holds: re.Pattern[str],
+    fits: Callable[[Any, str], bool] = lambda value, tensor: True,
 ) -> Iterator[Path]:
     """The places that say that they hold the gradient of a tensor, which stands elsewhere: `p["dW"]` for `p["W"]`,
-    `dW[0]` for `W[0]`, `grads[1]` for `params[1]`. A place that says it of several of the `inputs` says nothing.
+    `dW[0]` for `W[0]`, `grads[1]` for `params[1]`, `p.grad` for `p.value`. A place that says it of several of the
+    `inputs` means the one that lies in what its container is called after, or the one whose shape it has; otherwise it
+    says nothing.
     """
     homes = {path: value for path, value in state.items() if isinstance(value, str) and value in inputs}
     homes = {path: value for path, value in homes.items() if not contained(path, holds)}
@@ -132,8 +135,12 @@ def claiming(
         fitting = [home for home in homes if differs_in_container(path, home, state, holds)]
         near = [home for home in fitting if home[:-1] == path[: len(home) - 1]]
         other = {homes[home] for home in near or fitting}
+        beside = {value for home, value in homes.items() if stands_beside(path, home, holds)}
         loose = {value for home, value in homes.items() if says(path[-1], home[-1], meanings)}
-        found = exact or other or loose
+        found = exact or other or beside or loose
+        if len(found) > 1:
+            alike = {value for home, value in homes.items() if value in found and begins(path, home, meanings)}
+            found = alike if len(alike) == 1 else {one for one in found if fits(state[path], one)}
         if found == {tensor}:
             yield path
 
@@ -155,6 +162,18 @@ def differs_in_meaning(path: Path, home: Path, meanings: Callable[[str], Iterabl
         return False
     different = [(one, other) for one, other in zip(path, home, strict=True) if one != other]
     return len(different) == 1 and says(*different[0], meanings)
+
+
+def stands_beside(path: Path, home: Path, holds: re.Pattern[str]) -> bool:
+    """Whether a path ends in the gradient of what it belongs to: `p.grad` for `p.value`."""
+    word = path[-1][1]
+    return len(path) > 1 and path[:-1] == home[:-1] and isinstance(word, str) and bool(holds.fullmatch(word))
+
+
+def begins(path: Path, home: Path, meanings: Callable[[str], Iterable[str]]) -> bool:
+    """Whether a container is called after the beginning of another one's name: `nabla_w` after `weights`."""
+    word, other = (next((word for _, word in one[-2::-1] if isinstance(word, str)), "") for one in (path, home))
+    return bool(other) and any(other.lower().startswith(rest.lower()) for rest in meanings(word))
 
 
 def contained(path: Path, holds: re.Pattern[str]) -> bool:

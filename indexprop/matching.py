@@ -117,7 +117,8 @@ class Match:
         ratios = [ledger.ratio(column, ledger.right(Claim(tensor, self.sign))) for tensor, column in own.items()]
         counts = Counter(ratio for ratio in ratios if ratio is not None and ratio.number > 0)
         most = max(counts.values(), default=0)
-        if len(own) < len(self.pairs) or counts[ONE] == most:
+        named = any(self.steps[name].named for name in self.pairs.values() if name in self.steps)
+        if named or len(own) < len(self.pairs) or counts[ONE] == most:
             return ONE
         return next(ratio for ratio, count in counts.items() if count == most)
 

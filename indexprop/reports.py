@@ -28,6 +28,7 @@ FOLLOWS = "follows from"
 
 MISSING = "no gradient with respect to"
 STRAY = "holds the gradient of"
+EVERY = "every step is"
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ without its step size is what claims to be the gradient.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from indexprop import algebra, ir, validation
 from indexprop.completion import Lifted
-from indexprop.ir import Access, Call, Expr, Program, Reduce, Step, Term
+from indexprop.ir import Access, Call, Expr, Number, Program, Reduce, Slot, Step, Term
 from indexprop.rewriting import Line
 
 ROUNDS = 4
@@ -21,35 +21,65 @@ ROUNDS = 4
 
 
 @dataclass(frozen=True)
+class Part:
+    """What happens to some entries of a parameter, or to all: `decay` is a number times the parameter itself."""
+
+    slots: tuple[Slot, ...]
+    terms: tuple[Term, ...]
+    decay: tuple[Term, ...] = ()
+
+    def each(self, function: Callable[[Term], Term]) -> Part:
+        return replace(self, terms=tuple(map(function, self.terms)), decay=tuple(map(function, self.decay)))
+
+
+@dataclass(frozen=True)
 class Update:
     """The first change of a parameter: the tensor that it makes, the change without its size, and the size in words.
 
-    `decay` is the part of the change that is a number times the parameter, `through` are the lines that the change is
-    followed through. `replaces` tells that the old value is lost, `adds` that what is written is added.
+    `parts` are several where rows or entries are changed one after the other; `through` are the lines that the change
+    is followed through. `replaces` tells that the old value is lost, `adds` that what is written is added, `named` that
+    it is made of what is called its gradient.
     """
 
     tensor: str
     made: str
     line: Line
-    terms: tuple[Term, ...]
+    parts: tuple[Part, ...]
     size: tuple[str, ...]
     adds: bool
-    decay: tuple[Term, ...] = ()
     through: tuple[str, ...] = ()
     replaces: bool = False
+    named: bool = False
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        """All terms of the change but for its decay."""
+        return tuple(term for part in self.parts for term in part.terms)
+
+    @property
+    def decay(self) -> tuple[Term, ...]:
+        return tuple(term for part in self.parts for term in part.decay)
+
+    @property
+    def whole(self) -> bool:
+        """Whether all entries are changed at once."""
+        return len(self.parts) == 1 and plain(self.parts[0].slots)
 
     @property
     def number(self) -> Fraction:
         """The number in front of the change."""
         return abs(self.terms[0].factor.number)
 
+    def each(self, function: Callable[[Term], Term]) -> Update:
+        return replace(self, parts=tuple(part.each(function) for part in self.parts))
+
     def over(self, number: Fraction) -> Update:
         """The change over a number that is taken for its size."""
         if number == 1:
             return self
         scale = ir.Factor(1 / number)
-        terms, decay = ([replace(one, factor=one.factor * scale) for one in part] for part in (self.terms, self.decay))
-        return replace(self, terms=tuple(terms), decay=tuple(decay), size=(f"{float(number):g}",))
+        changed = self.each(lambda term: replace(term, factor=term.factor * scale))
+        return replace(changed, size=(f"{float(number):g}",))
 
     def at(self, numbers: Mapping[str, Fraction]) -> Update:
         """The change with numbers in place of their names."""
@@ -59,21 +89,21 @@ class Update:
                 return ir.number(numbers[expr.tensor])
             return ir.rebuild(expr, known)
 
-        terms, decay = (
-            tuple(
-                replace(made, factor=made.factor * term.factor)
-                for term in part
-                for made in [ir.term(term.bound, known(term.body))]
-            )
-            for part in (self.terms, self.decay)
-        )
-        return replace(self, terms=terms, decay=decay)
+        def at(term: Term) -> Term:
+            made = ir.term(term.bound, known(term.body))
+            return replace(made, factor=made.factor * term.factor)
 
-    def step(self, name: str, axes: Sequence[ir.Index], *, negative: bool, whole: bool = True) -> Step:
-        """The change as a line, or what is taken away; without its decay, if it is not wanted whole."""
+        return self.each(at)
+
+    def steps(self, name: str, axes: Sequence[ir.Index], *, negative: bool, decay: bool = True) -> Iterator[Step]:
+        """The change as lines, or what is taken away; what does not change is zero."""
         scale = ir.Factor(Fraction(-1 if negative else 1))
-        parts = (*self.terms, *self.decay) if whole else self.terms
-        return Step(Access(name, tuple(axes)), tuple(replace(term, factor=term.factor * scale) for term in parts))
+        if not self.whole:
+            yield Step(Access(name, tuple(axes)), (ir.term((), ir.ZERO),))
+        for part in self.parts:
+            terms = (*part.terms, *part.decay) if decay else part.terms
+            terms = tuple(replace(term, factor=term.factor * scale) for term in terms)
+            yield Step(Access(name, part.slots), terms, "=" if self.whole else "+=")
 
     def written(self, text: str) -> str:
         """The line with another change in it."""
@@ -92,25 +122,26 @@ class Update:
         return f"{name} {sign}= {change}" if isinstance(node, ast.AugAssign) else f"{name} = {name} {sign} {change}"
 
 
-def found(lifted: Lifted, loss: str, updating: Sequence[str]) -> dict[str, Update]:
+def found(lifted: Lifted, loss: str, updating: Collection[str]) -> dict[str, Update]:
     """For every parameter its first change, as far as it is a number times something: what Adam does is none."""
     forward = algebra.needed(lifted.program, (loss,))
-    steps = {step.name: step for step in lifted.program.steps}
+    lines: dict[str, list[Step]] = {}
+    for step in lifted.program.steps:
+        lines.setdefault(step.name, []).append(step)
     sizes = step_sizes(lifted, forward)
     made: dict[str, Update] = {}
-    for name in updating:
-        if "" in steps[name].target.names:  # of some rows or entries only
-            continue
-        reads = {access.tensor for access in steps[name].reads}
+    for name in dict.fromkeys(updating):
+        reads = {access.tensor for step in lines[name] for access in step.reads}
         word = lifted.names[name].rpartition(".")[2]
-        fitting = [one for one in forward.input_names if lifted.names[one].rpartition(".")[2] == word]
+        fitting = [one for one in forward.input_names if word in (one, lifted.names[one].rpartition(".")[2])]
         same = [one for one in fitting if lifted.names[one] == lifted.names[name]]
-        whole = {term.body.tensor for term in steps[name].terms if isinstance(term.body, Access)}  # not in a factor
+        terms = [term for step in lines[name] for term in step.terms]
+        whole = {term.body.tensor for term in terms if isinstance(term.body, Access)}  # not in a factor
         read = [one for one in fitting if one in whole] or [one for one in fitting if one in reads] or same
-        fits = len(read) == 1 and len(lifted.program.axes[read[0]]) == len(steps[name].target.slots)  # not broadcast
+        fits = len(read) == 1 and len(lifted.program.axes[read[0]]) == len(lines[name][0].target.slots)  # not broadcast
         if fits and read[0] not in made:
-            update = change(steps, name, read[0], lifted.lines[name], sizes, set(forward.axes))
-            if update is not None and (lifted.program.axes[read[0]] or reads & steps.keys()):
+            update = change(lines, name, read[0], lifted.lines[name], sizes, set(forward.axes))
+            if update is not None and (lifted.program.axes[read[0]] or reads & lines.keys()):
                 made[read[0]] = update
     return made
 
@@ -126,30 +157,52 @@ def step_sizes(lifted: Lifted, forward: Program) -> set[str]:
 
 
 def change(
-    steps: Mapping[str, Step], name: str, tensor: str, line: Line, sizes: Set[str], forward: Set[str]
+    lines: Mapping[str, Sequence[Step]], name: str, tensor: str, line: Line, sizes: Set[str], forward: Set[str]
 ) -> Update | None:
-    """The change that a line makes to a tensor, or nothing where it is no number times a sum of products."""
-    slots = steps[name].target.names
-    own = ir.term((), Access(tensor, slots))
-    terms = [part for term in aligned(steps[name], slots) for part in expanded(term, own.body, sizes)]
-    kept = [term for term in terms if term != own]
-    replaces = len(kept) == len(terms)
+    """The change that lines make to a tensor, or nothing where it is no number times sums of products."""
+    first, *more = lines[name]
+    copies = first.operation == "=" and first.terms == (ir.term((), Access(tensor, first.target.names)),)
+    if more and not copies:  # neither all at once nor part by part
+        return None
+    found = [changed(lines, step, tensor, sizes, forward) for step in more or [first]]
+    known = [one for one in found if one is not None]
+    if len(known) < len(found) or len({(one.size, one.adds, one.replaces) for one in known}) > 1:
+        return None
+    through = tuple(dict.fromkeys(word for one in known for word in one.through))
+    parts = tuple(part for one in known for part in one.parts)
+    return replace(known[0], made=name, line=line, parts=parts, through=through)
+
+
+def changed(
+    lines: Mapping[str, Sequence[Step]], step: Step, tensor: str, sizes: Set[str], forward: Set[str]
+) -> Update | None:
+    """The change that one line makes."""
+    slots = step.target.slots
+    own = Access(tensor, slots)
+    terms = [part for term in step.terms for part in expanded(term, own, sizes)]
+    kept = [term for term in terms if term != ir.term((), own)]
+    replaces = step.operation == "=" and len(kept) == len(terms)
     taken: list[str] = []
     through: list[str] = []
     decay: list[Term] = []
+    zero = {name for name, steps in lines.items() if vanish(steps)}
     for _ in range(ROUNDS):
-        decay += [term for term in kept if is_decay(term, own.body, sizes)]
-        kept = [term for term in kept if not is_decay(term, own.body, sizes)]
+        kept = [unclipped(term) for term in kept]
+        kept = [term for term in kept if not any(one.tensor in zero for one in ir.accesses(term.body))] or kept
+        decay += [term for term in kept if is_decay(term, own, sizes)]
+        kept = [term for term in kept if not is_decay(term, own, sizes)]
         common = shared([size_factors(term, sizes) for term in kept])
         kept, decay = [without(term, common) for term in kept], [without(term, common) for term in decay]
         taken += [size.tensor if isinstance(size, Access) else "(...)" for size in common]
         match kept:
-            case [Term(factor, (), Access(inner) as access)] if inner in steps and inner not in forward:
-                step = steps[inner]
-                if access.names != slots or step.loop or not any(size_factors(term, sizes) for term in step.terms):
+            case [Term(factor, (), Access(inner) as access)] if len(lines.get(inner, ())) == 1 and inner not in forward:
+                [made] = lines[inner]
+                if not (plain(access.slots) and plain(made.target.slots)) or made.loop:
                     break
-                inside = (replace(term, factor=term.factor * factor) for term in aligned(step, slots))
-                kept = [part for term in inside for part in expanded(term, own.body, sizes)]
+                if not any(size_factors(term, sizes) for term in made.terms):
+                    break
+                inside = (replace(term, factor=term.factor * factor) for term in aligned(made, access.names))
+                kept = [part for term in inside for part in expanded(term, own, sizes)]
                 through.append(inner)
             case _:
                 break
@@ -157,8 +210,29 @@ def change(
         return None
     adds = kept[0].factor.number > 0
     if replaces:
-        kept.append(ir.term((), ir.negate(Access(tensor, slots))))
-    return Update(tensor, name, line, tuple(kept), tuple(taken), adds, tuple(decay), tuple(through), replaces)
+        kept.append(ir.term((), ir.negate(own)))
+    parts = (Part(slots, tuple(kept), tuple(decay)),)
+    return Update(tensor, step.name, Line(0, ""), parts, tuple(taken), adds, tuple(through), replaces)
+
+
+def plain(slots: Sequence[Slot]) -> bool:
+    """Whether slots are indices, all different."""
+    return all(isinstance(slot, str) for slot in slots) and len(set(slots)) == len(slots)
+
+
+def unclipped(term: Term) -> Term:
+    """A tensor that is only cut off at both ends: that is the author's, like the size of a step."""
+    match term.body:
+        case Call("clip", (Access() as inner, Number(low), Number(high))) if low == -high:
+            return replace(term, body=inner)
+        case _:
+            return term
+
+
+def vanish(steps: Sequence[Step]) -> bool:
+    """Whether lines make nothing but zeros: a velocity that starts as `0 * W`."""
+    terms = [term for step in steps for term in step.terms]
+    return bool(steps) and all(term.body == ir.ZERO or not term.factor.number for term in terms)
 
 
 def expanded(term: Term, own: Expr, sizes: Set[str]) -> Iterator[Term]:
@@ -235,17 +309,17 @@ def bent(term: Term, forward: Set[str]) -> bool:
     return not term.bound and within(term.body)
 
 
-def with_line(lifted: Lifted, update: Update, *, negative: bool, whole: bool = True) -> tuple[Lifted, str]:
-    """The code with a line for what a step takes from its parameter, behind that step; and the name of the line."""
+def with_line(lifted: Lifted, update: Update, *, negative: bool, decay: bool = True) -> tuple[Lifted, str]:
+    """The code with lines for what a step takes from its parameter, behind that step; and the name that they make."""
     program = lifted.program
     name = ir.fresh(f"{update.tensor}.step", program.axes)
-    at = next(number for number, one in enumerate(program.steps, 1) if one.name == update.made)
-    step = update.step(name, program.steps[at - 1].target.names, negative=negative, whole=whole)
+    at = max(number for number, one in enumerate(program.steps, 1) if one.name == update.made)
+    steps = update.steps(name, program.axes[update.made], negative=negative, decay=decay)
     array = lifted.values[update.made] - lifted.values[update.tensor]
     return replace(
         lifted,
         program=validation.assemble(
-            [*program.steps[:at], step, *program.steps[at:]],
+            [*program.steps[:at], *steps, *program.steps[at:]],
             inputs=program.inputs,
             outputs=[*program.outputs, name],
             batch=program.batch,

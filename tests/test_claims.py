@@ -204,3 +204,189 @@ dŴ = W.T @ δ @ X.T + 2 * θ * Ŵ
     assert dict(report.pairs) == {"beta": "dbeta", "W_2": "dW"}
     assert [mistake.right for mistake in report.mistakes] == ["dŴ = W.T @ δ @ X.T + θ * Ŵ"]
     auditing.audit(script.replace("2 * θ", "θ")).assert_ok()
+
+
+PLAIN = """import numpy as np
+np.random.seed(3)
+inp, goal = np.random.randn(7, 3), np.random.randn(7, 2)
+first, second = np.random.randn(3, 4), np.random.randn(4, 2)
+mid = np.tanh(inp @ first)
+loss = np.sum((mid @ second - goal) ** 2) / 2
+back = mid @ second - goal
+other = mid.T @ back
+one = inp.T @ (back @ second.T * (1 - mid ** 2))
+"""
+
+
+def test_what_has_the_values_of_a_gradient_is_it_under_any_name() -> None:
+    report = auditing.audit(PLAIN)
+    report.assert_ok()
+    assert report.pairs == (("first", "one"), ("second", "other"))
+    assert "known as gradients by their values, and not by their names: one for first, other for second" in report.notes
+    negative = auditing.audit(PLAIN.replace("back = mid @ second - goal", "back = goal - mid @ second"))
+    negative.assert_ok()
+    assert any("direction of descent" in note for note in negative.notes)
+    assert dict(auditing.audit(PLAIN.replace("other = mid.T", "other = mid.T / 2")).pairs) == {"first": "one"}
+    with pytest.raises(LiftError, match="no hand-written gradient was found"):
+        auditing.audit(PLAIN.replace("back = mid", "back = 2 * mid"))
+    for container in ("grads = (one, other)\n", "found = [other, one]\n"):
+        auditing.audit(PLAIN + container).assert_ok()
+
+
+LISTS = """import numpy as np
+np.random.seed(3)
+sizes = [3, 5, 4, 2]
+{start}
+x, y = np.random.randn(7, 3), np.random.randn(7, 2)
+acts = [x]
+for W, b in zip(Ws, bs):
+    acts.append(np.tanh(acts[-1] @ W + b))
+loss = np.sum((acts[-1] - y) ** 2)
+d = 2 * (acts[-1] - y)
+nabla_w, nabla_b = [np.zeros(W.shape) for W in Ws], [np.zeros(b.shape) for b in bs]
+for k in (2, 1, 0):
+    d = d * (1 - acts[k + 1] ** 2)
+    nabla_w[k] = acts[k].T @ d
+    nabla_b[k] = d.sum(axis=0)
+    d = d @ Ws[k].T
+"""
+
+
+@pytest.mark.parametrize("step", ["", "for k in range(3):\n    Ws[k] = Ws[k] - 0.1 * nabla_w[k]\n"])
+def test_lists_of_gradients_belong_to_the_lists_of_their_shapes(step: str) -> None:
+    """Three of everything: weights, biases, and activations, of which the first is the data."""
+    start = (
+        "Ws = [np.random.randn(i, o) for i, o in zip(sizes, sizes[1:])]\nbs = [np.random.randn(o) for o in sizes[1:]]"
+    )
+    text = LISTS.format(start=start) + step
+    report = auditing.audit(text)
+    report.assert_ok()
+    assert {tensor for tensor, _ in report.pairs} == {f"{word}_{k}" for word in ("Ws", "bs") for k in range(3)}
+    wrong = auditing.audit(text.replace("nabla_w[k] = acts[k].T @ d", "nabla_w[k] = acts[k].T @ d / 7"))
+    assert wrong.first is not None
+    assert wrong.first.line.text.strip() == "nabla_w[k] = acts[k].T @ d / 7"
+
+
+OPTIMIZER = """import numpy as np
+np.random.seed(3)
+x, t = np.random.randn(8, 3), np.random.randn(8, 2)
+params = {"W": np.random.randn(3, 2), "b": np.zeros(2)}
+m = {k: np.zeros_like(p) for k, p in params.items()}
+v = {k: 0 * p for k, p in params.items()}
+def both(params):
+    e = x @ params["W"] + params["b"] - t
+    return np.mean(e ** 2), {"W": 2 * x.T @ e / e.size, "b": 2 * e.sum(axis=0) / e.size}
+loss, grads = both(params)
+for k in params:
+    m[k] = 0.9 * m[k] + 0.1 * grads[k]
+    v[k] = 0.999 * v[k] + 0.001 * grads[k] ** 2
+    params[k] -= 0.01 * m[k] / (np.sqrt(v[k]) + 1e-8)
+"""
+
+
+def test_what_a_container_of_gradients_holds_is_no_new_value_of_the_parameter() -> None:
+    report = auditing.audit(OPTIMIZER)
+    report.assert_ok()
+    assert [tensor for tensor, _ in report.pairs] == ["W", "b"]
+    wrong = auditing.audit(OPTIMIZER.replace("2 * e.sum", "e.sum"))
+    assert wrong.first is not None
+    assert "e.sum" in wrong.first.line.text
+
+
+OBJECTS = """import numpy as np
+class Param:
+    def __init__(self, value):
+        self.value, self.grad = value, np.zeros_like(value)
+class Linear:
+    def __init__(self, i, o):
+        self.w, self.b = Param(np.random.randn(i, o)), Param(np.random.randn(o))
+    def forward(self, x):
+        self.x = x
+        return x @ self.w.value + self.b.value
+    def backward(self, g):
+        self.w.grad += self.x.T @ g
+        self.b.grad += g.sum(0)
+np.random.seed(3)
+lin, x, t = Linear(3, 2), np.random.randn(5, 3), np.random.randn(5, 2)
+loss = np.sum((lin.forward(x) - t) ** 2)
+lin.backward(2 * (lin.forward(x) - t))
+"""
+
+
+def test_an_attribute_called_gradient_is_that_of_what_stands_beside_it() -> None:
+    report = auditing.audit(OBJECTS)
+    report.assert_ok()
+    assert len(report.pairs) == 2
+    assert not auditing.audit(OBJECTS.replace("+= g.sum(0)", "+= g.mean(0)")).ok
+
+
+METHODS = """import numpy as np
+class Linear:
+    def __init__(self, n, m):
+        self.W = np.random.randn(n, m)
+    def forward(self, x):
+        self.x = x
+        return x @ self.W
+    def backward(self, dout):
+        self.dW = self.x.T @ dout
+        return dout @ self.W.T
+class Tanh:
+    def forward(self, x):
+        self.y = np.tanh(x)
+        return self.y
+    def backward(self, dout):
+        {name} = dout * (1 - self.y ** 2)
+        return {name}
+np.random.seed(3)
+x, t = np.random.randn(6, 5), np.random.randn(6, {size})
+layers = [Linear(5, 4), Tanh(), Linear(4, {size}), Tanh()]
+out = x
+for layer in layers:
+    out = layer.forward(out)
+loss = np.sum((out - t) ** 2) / 2
+dout = out - t
+for layer in layers[::-1]:
+    dout = layer.backward(dout)
+"""
+
+
+@pytest.mark.parametrize(("name", "size"), [("dx", 3), ("dt", 3), ("dx", 5), ("dt", 4)])
+def test_in_a_method_a_name_is_no_gradient_of_data_that_it_does_not_know(name: str, size: int) -> None:
+    text = METHODS.format(name=name, size=size)
+    report = auditing.audit(text)
+    report.assert_ok()
+    assert len(report.pairs) == 2
+    assert not auditing.audit(text.replace("self.y ** 2", "self.y")).ok
+
+
+def test_a_number_that_the_code_takes_something_from_is_a_parameter() -> None:
+    code = "import numpy as np\nnp.random.seed(3)\nX, y = np.random.randn(6, 3), np.random.randn(6)\n"
+    code += (
+        "{start}\nr = X @ w + {b} - y\nloss = np.sum(r ** 2)\nwd, cd = 2 * X.T @ r, 2 * r.sum()\n{b} = {b} - 0.1 * cd\n"
+    )
+    held = "class Model: pass\nnet = Model()\nw, net.c = np.random.randn(3), 0"
+    for start, b in (("w, c = np.random.randn(3), 0.0", "c"), ("w, c = np.random.randn(3), 0", "c"), (held, "net.c")):
+        text = code.format(start=start, b=b)
+        report = auditing.audit(text)
+        report.assert_ok()
+        assert [tensor for tensor, _ in report.pairs] == ["w", "c"]
+        assert not auditing.audit(text.replace("2 * r.sum()", "r.sum()")).ok
+
+
+def test_a_gradient_is_judged_before_it_is_cut_off() -> None:
+    code = NET + "for d in (dW1, dW2):\n    np.clip(d, -5, 5, out=d)\nW1 -= 0.1 * dW1\nW2 -= 0.1 * dW2\n"
+    report = auditing.audit(code)
+    report.assert_ok()
+    assert report.notes[-1] == "dW1, dW2: judged before what is too large is cut off"
+    assert not auditing.audit(code.replace("dW2 = H.T @ dY", "dW2 = 2 * H.T @ dY")).ok
+    assert not auditing.audit(code.replace("-5, 5", "-5, 4")).ok
+
+
+def test_what_has_another_number_or_is_lost_again_is_not_found_by_its_values() -> None:
+    start = "Ws, bs = [np.random.randn(i, i + 1) for i in (3, 4, 5)], [np.random.randn(i + 1) for i in (3, 4, 5)]"
+    text = LISTS.format(start=start).replace("randn(7, 2)", "randn(7, 6)")
+    auditing.audit(text).assert_ok()
+    wrong = auditing.audit(text.replace("nabla_w[k] = acts", "nabla_w[(k + 1) % 3] = acts"))
+    assert not wrong.ok
+    lost = PLAIN + "other = other / 2\n"
+    assert dict(auditing.audit(lost).pairs) == {"first": "one"}

@@ -130,7 +130,7 @@ def test_the_right_step_is_in_the_words_of_the_code() -> None:
 
 def test_a_step_that_is_no_number_times_something_claims_nothing() -> None:
     with pytest.raises(LiftError, match="no hand-written gradient was found"):
-        auditing.audit(code(lambda w, g: f"{w} -= lr * np.clip({g}, -1, 1)"))
+        auditing.audit(code(lambda w, g: f"{w} -= lr * np.tanh({g})"))
     adam = 'd{0} = {1}\nv["{0}"] = mu * v["{0}"] + (1 - mu) * d{0} ** 2\n{0} -= lr * d{0} / (np.sqrt(v["{0}"]) + 1e-8)'
     auditing.audit(code(adam.format)).assert_ok()
 
@@ -237,3 +237,67 @@ def test_a_step_that_reads_another_entry_of_the_list_changes_its_own() -> None:
     report = auditing.audit(inside)
     report.assert_ok()
     assert [tensor for tensor, _ in report.pairs] == ["W_0", "W_1"]
+
+
+FACTORS = """import numpy as np
+np.random.seed(3)
+P, Q, lr, u, i = np.random.rand(4, 3), np.random.rand(3, 5), 0.01, 2, 1
+e = 4.0 - P[u, :] @ Q[:, i]
+loss = e ** 2 / 2
+old = P[u, :].copy()
+P[u, :] += lr * e * Q[:, i]
+Q[:, i] += lr * e * old
+"""
+
+
+def test_a_velocity_of_zeros_adds_nothing_and_a_gradient_of_zeros_is_wrong() -> None:
+    step = "v = 0 * {0}\nv = mu * v - lr * ({1})\n{0} = {0} + v"
+    auditing.audit(code(lambda w, g: step.format(w, g))).assert_ok()
+    wrong = auditing.audit(code(lambda w, g: step.format(w, "0 * W2" if w == "W2" else g)))
+    assert wrong.first is not None
+    assert "W2" in [tensor for tensor, _ in wrong.pairs]
+
+
+def test_rows_that_a_step_changes_are_the_gradient_there() -> None:
+    report = auditing.audit(FACTORS)
+    report.assert_ok()
+    assert [tensor for tensor, _ in report.pairs] == ["P", "Q"]
+    for old, new in (
+        ("e * Q[:, i]", "e * Q[:, 0]"),
+        ("P[u, :] +=", "P[0, :] +="),
+        ("lr * e * old", "lr * e * 2 * old"),
+    ):
+        assert not auditing.audit(FACTORS.replace(old, new)).ok
+    stale = auditing.audit(FACTORS.replace("e * old", "e * P[u, :]"))
+    assert stale.first is not None
+    assert stale.first.line.text == "Q[:, i] += lr * e * P[u, :]"
+    named = FACTORS.replace("P[u, :] += lr * e * Q[:, i]", "gP = -e * Q[:, i]\nP[u, :] -= lr * gP")
+    auditing.audit(named).assert_ok()
+    assert not auditing.audit(named.replace("-e *", "-2 * e *")).ok
+
+
+MEANS = """import numpy as np
+np.random.seed(3)
+X, T, W0, W1 = np.random.randn(9, 3), np.random.randn(9, 2), np.random.randn(3, 4), np.random.randn(4, 2)
+H = np.tanh(X @ W0)
+L = np.sum((H @ W1 - T) ** 2) / (2 * len(X))
+dY = H @ W1 - T
+dW2 = H.T @ dY
+dW1 = X.T @ (dY @ W1.T * (1 - H ** 2))
+W1 -= 0.1 / len(X) * dW2
+W0 -= 0.1 / len(X) * dW1
+"""
+
+
+def test_a_step_says_whose_gradient_it_takes_and_may_finish_it() -> None:
+    """Layers may be counted from 0 and their gradients from 1, and the mean may be taken in the step."""
+    report = auditing.audit(MEANS)
+    report.assert_ok()
+    assert [tensor for tensor, _ in report.pairs] == ["W0", "W1"]
+    assert "judged by what the steps make of it, and not by name: dW1" in report.notes
+    for old, new in (
+        ("/ len(X) * dW1", "* dW1"),
+        ("dW2 = H.T", "dW2 = 2 * H.T"),
+        ("dY = H @ W1 - T", "dY = T - H @ W1"),
+    ):
+        assert not auditing.audit(MEANS.replace(old, new)).ok
