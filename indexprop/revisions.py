@@ -161,7 +161,8 @@ class Source:
                     changed = re.sub(r"[-+]=", other, gap)
                     yield Change((start, end), changed, CONSTANT if len(other) > 1 else ADDED, f"right with {other}")
             case ast.Assign([target], value):
-                yield from self.of_expression(target)
+                if isinstance(target, ast.Subscript):
+                    yield from self.of_expression(target.slice, inside=True)
                 start, end = self.span(target)[1], self.span(value)[0]
                 changed = self.text[start:end].replace("=", "+=", 1)
                 yield Change((start, end), changed, OVERWRITTEN, "right with += instead of =", cost=99)

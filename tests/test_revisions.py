@@ -191,3 +191,10 @@ def test_the_changes_of_a_line(line: str, text: str, kind: str | None) -> None:
     made = {one.text: one.kind for one in source.revisions(source.statements[0])}
     assert text in made
     assert kind in (None, made[text])
+
+
+def test_what_a_line_is_called_is_not_changed() -> None:
+    source = Source("dz1[m > 0] = a")
+    made = [one.text for one in source.revisions(source.statements[0])]
+    assert "dz1[m < 0] = a" in made
+    assert all(text.startswith("dz1[m") for text in made)
