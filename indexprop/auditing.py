@@ -11,7 +11,7 @@ import contextlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, overload
@@ -22,7 +22,7 @@ from indexprop.claims import ClaimError, Claims, find_loss, find_pairs, first_pa
 from indexprop.completion import Lifted
 from indexprop.errors import Problem
 from indexprop.evidence import MINUS, ONE, Claim, Notated, show_factor
-from indexprop.excuses import LATER, excuses, later_passes, repeated
+from indexprop.excuses import LATER, Excuse, excuses, later_passes, repeated
 from indexprop.ir import Access, Step
 from indexprop.matching import Match
 from indexprop.mistakes import UNKNOWN
@@ -267,35 +267,50 @@ def of_recording(
     asked: bool = True,
     revisions: Revisions | None = None,
 ) -> Report:
-    """The report on recorded code, with what excuses it."""
+    """The report on recorded code, with the fewest excuses under which fewest gradients are wrong."""
 
-    def audited() -> Audit:
-        data = evidence.data_of(recording, pairs)
-        seen = partial(scopes, recording)
-        match = Match(recording.lifted, data, loss, pairs, steps=steps, guarded=recording.guarded, asked=asked)
-        return Audit(match, name, seen, revisions)
+    def assumed(excused: Sequence[Excuse] = ()) -> Assumed:
+        with evidence.assuming(recording, {one.attribute: one.value for one in excused}):
+            data = evidence.data_of(recording, pairs)
+            seen = partial(scopes, recording)
+            match = Match(recording.lifted, data, loss, pairs, steps=steps, guarded=recording.guarded, asked=asked)
+        return Assumed(excused, Audit(match, name, seen, revisions))
 
-    audit = audited()
-    known = list(excuses(recording, loss, pairs)) if audit.match.wrong else []
-    excused = {one.attribute: one for one in known}
-    report = audit.report()
-    for excuse in known:
-        if not audit.match.wrong:
-            break
-        with evidence.assuming(recording, {excuse.attribute: excuse.value}):
-            other = audited()
-        fewer = len(other.match.wrong) < len(audit.match.wrong)
-        if fewer or (unclassed(report) and len(other.match.wrong) == len(audit.match.wrong)):
-            better = other.report(excuse.note)
-            if fewer or len(unclassed(better)) < len(unclassed(report)):
-                audit, report = other, better
-    if audit.match.wrong and excused.keys() >= {"truths", "steady"}:  # `(p - y) / 6` needs both
-        both = {word: excused[word].value for word in ("truths", "steady")}
-        with evidence.assuming(recording, both):
-            other = audited()
-        if not other.match.wrong:
-            report = other.report(f"{excused['truths'].note}; it {excused['steady'].note}")
-    return report
+    best = assumed()
+    if not best.wrong:
+        return best.report
+    guards, others = excuses(recording, loss, pairs)
+    for guard in ([], *([one] for one in guards)):
+        if best.wrong and (guard or others):
+            tried = assumed([*guard, *others])
+            best = tried if tried.beats(best) else best
+    for one in reversed(best.excused):
+        if len(best.excused) > 1:
+            fewer = assumed([other for other in best.excused if other is not one])
+            best = best if best.beats(fewer) else fewer
+    return best.report
+
+
+class Assumed:
+    """An audit under excuses."""
+
+    def __init__(self, excused: Sequence[Excuse], audit: Audit) -> None:
+        self.excused = excused
+        self.audit = audit
+        self.wrong = len(audit.match.wrong)
+
+    @cached_property
+    def report(self) -> Report:
+        return self.audit.report([one.note for one in self.excused])
+
+    @cached_property
+    def unclassed(self) -> int:
+        return sum(mistake.kind == UNKNOWN for mistake in self.report.mistakes)
+
+    def beats(self, other: Assumed) -> bool:
+        """Whether fewer gradients are wrong, or as many and fewer mistakes without a class."""
+        alike = self.wrong == other.wrong > 0
+        return self.wrong < other.wrong or (alike and 0 < other.unclassed > self.unclassed)
 
 
 def broadcast(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...] | None:
@@ -304,10 +319,6 @@ def broadcast(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...] |
     return (
         tuple(b if a == 1 else a for a, b in reversed(pairs)) if all(a == b or 1 in (a, b) for a, b in pairs) else None
     )
-
-
-def unclassed(report: Report) -> list[Mistake]:
-    return [mistake for mistake in report.mistakes if mistake.kind == UNKNOWN]
 
 
 def of_programs(forward: pairs.Written, backward: pairs.Written, loss: str | None) -> Report:
@@ -356,7 +367,7 @@ class Audit:
         self.blame = Blame(match, seen, revisions)
         self.name = name if "\n" not in name else "the code"
 
-    def report(self, excuse: str = "") -> Report:
+    def report(self, excused: Sequence[str] = ()) -> Report:
         wrong = self.match.wrong  # before anything is repaired, as is what every line was found to be
         scaled = list(self.scale_notes())
         mistakes = self.blame.mistakes(wrong) or list(self.blame.missteps())
@@ -367,10 +378,10 @@ class Audit:
             shown = sorted(last.values(), key=lambda step: self.lifted.lines[step.name].number)
         entries = tuple(self.entry(step, mistakes, wrong) for step in shown)
         kinks = [] if mistakes else self.kink_notes()
-        notes = [*self.lifted.notes, *scaled, *kinks, *self.shape_notes(), *self.gradient_notes(), excuse]
+        notes = [*self.lifted.notes, *scaled, *kinks, *self.shape_notes(), *self.gradient_notes(), *excused]
         return Report(
             self.name, self.match.loss, tuple(self.pairs.items()), entries, tuple(mistakes),
-            tuple(dict.fromkeys(filter(None, notes))), self.ledger.resized, self.lifted, self.ledger.gradient,
+            tuple(dict.fromkeys(notes)), self.ledger.resized, self.lifted, self.ledger.gradient,
         )  # fmt: skip
 
     # notes

@@ -123,10 +123,8 @@ class Ledger:
         self.lifted = lifted
         self.loss = loss
         self.wrt = set(wrt)
-        program = self.lifted.program
+        program = without_guards(lifted.program, guarded) if guarded else lifted.program
         self.forward = algebra.needed(program, (loss,))
-        if guarded:
-            self.forward = without_guards(self.forward, guarded)
         names = {step.name for step in self.forward.steps}
         self.hand = tuple(step for step in program.steps if step.name not in names)
         asked = [

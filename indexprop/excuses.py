@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from indexprop import algebra, evidence
 from indexprop.claims import before_second
+from indexprop.ir import Program
 from indexprop.tracing import Recording
 from indexprop.variation import holds_truths
 
@@ -20,13 +21,24 @@ class Excuse(NamedTuple):
     note: str
 
 
-def excuses(recording: Recording, loss: str, pairs: Container[str]) -> Iterator[Excuse]:
-    """Why gradients may be right although random data says otherwise."""
+def excuses(recording: Recording, loss: str, pairs: Container[str]) -> tuple[list[Excuse], list[Excuse]]:
+    """Why gradients may be right although random data says otherwise: first what they may leave out, one or another
+    of these, then what may hold of all data, and together does no harm.
+    """
     forward = algebra.needed(recording.lifted.program, (loss,))
+    return list(of_guards(forward)), list(of_data(recording, forward, pairs))
+
+
+def of_guards(forward: Program) -> Iterator[Excuse]:
+    """That gradients leave out small numbers, all of them or one."""
     guards = evidence.guards(forward)
     for some in dict.fromkeys([frozenset(guards), *(frozenset([one]) for one in guards)] if guards else ()):
         note = "the gradients leave out the small number that keeps the loss finite; otherwise they are as derived"
         yield Excuse("guarded", some, note)
+
+
+def of_data(recording: Recording, forward: Program, pairs: Container[str]) -> Iterator[Excuse]:
+    """That the data of the code is as its gradients need it."""
     values = recording.lifted.values
     truths = [name for name in forward.input_names if holds_truths(values[name])]
     signs = [name for name in evidence.sign_inputs(recording.lifted, pairs) if name in forward.input_names]

@@ -651,3 +651,30 @@ def test_data_on_which_all_gradients_are_rounding_decides_nothing() -> None:
     assert report.notes == ()
     assert not auditing.audit(SATURATED.replace("S - np.exp(Z[1])", "S + np.exp(Z[1])")).ok
     assert not auditing.audit(SATURATED.replace("-1 / P[1]", "-2 / P[1]")).ok
+
+
+CHOICE = """
+import numpy as np
+np.random.seed(3)
+state, W, b = np.random.randn(4), np.random.randn(4, 3), np.zeros(3)
+action, advantage = 2, 1.7
+logits = state @ W + b
+e = np.exp(logits - np.max(logits))
+probs = e / (np.sum(e) + 1e-8)
+loss = -np.log(probs[action]) * advantage
+y = np.zeros_like(probs)
+y[action] = 1.0
+d = (probs - y) * advantage
+dW, db = np.outer(state, d), d
+"""
+
+
+def test_excuses_that_only_do_together() -> None:
+    """The gradient leaves out the small number in the division, and y has its one where the loss looks."""
+    right = auditing.audit(CHOICE)
+    right.assert_ok()
+    small = "the gradients leave out the small number that keeps the loss finite; otherwise they are as derived"
+    assert right.notes[-2:] == (small, "y and positions belong together in the code, and so on all data here")
+    assert small not in auditing.audit(CHOICE.replace(" + 1e-8", "")).notes
+    for old, new in (("y[action]", "y[1]"), ("+ 1e-8", "+ 1e-2"), ("probs - y", "probs + y")):
+        assert not auditing.audit(CHOICE.replace(old, new)).ok
