@@ -191,12 +191,14 @@ def parts_of(value: str | Sequence[str]) -> list[str]:
 
 def starting_constant(recording: Recording) -> list[str]:
     """Names of what begins as one number, and of which the code computes a gradient, or which it changes in a step of
-    descent: `b = 0.0` and `gamma = np.ones(4)` are no constants.
+    descent: `b = 0.0`, `gamma = np.ones(4)` and the zeros of a list are no constants.
     """
     words = {rest for name in recording.lifted.names.values() for rest in meanings(name)}
     constants = {name for name, _ in numbers(recording.text)} | recording.tracer.filled
     known = {*recording.lifted.program.input_names, *recording.inputs}
-    return sorted(constants & (words | descending(recording.text)) - known)
+    changed = descending(recording.text)
+    entries = {name for name in recording.tracer.started if name.rpartition("_")[0] in changed}
+    return sorted((constants & (words | changed) | entries) - known)
 
 
 def numbers(text: str) -> Iterator[tuple[str, float]]:
@@ -216,15 +218,17 @@ def numbers(text: str) -> Iterator[tuple[str, float]]:
 
 
 def descending(text: str) -> set[str]:
-    """The names and attributes from which a script takes a product, `b -= lr * d`, but for losses."""
+    """The names and attributes from which a script takes a product, `b -= lr * d`, or from an entry of which, but for
+    losses.
+    """
     found = set()
     for node in ast.walk(ast.parse(text)):
         match node:
             case ast.AugAssign(target, ast.Sub(), ast.BinOp(_, ast.Mult())):
-                found.add(word_in(target))
+                found.add(word_in(target.value if isinstance(target, ast.Subscript) else target))
             case ast.Assign([target], ast.BinOp(left, ast.Sub(), ast.BinOp(_, ast.Mult()))):
                 if ast.unparse(left) == ast.unparse(target):
-                    found.add(word_in(target))
+                    found.add(word_in(target.value if isinstance(target, ast.Subscript) else target))
     return {name for name in found if name and not LOSS_FUNCTION.fullmatch(name) and not LOSS.fullmatch(name)}
 
 

@@ -183,6 +183,11 @@ def test_biases_of_zeros_in_a_list_are_parameters() -> None:
     assert [tensor for tensor, _ in report.pairs] == ["W_0", "W_1", "b_0", "b_1"]
     wrong = auditing.audit(LISTED.replace("A.T @ d", "2 * A.T @ d"))
     assert {mistake.kind for mistake in wrong.mistakes} == {CONSTANT}, "the biases say that 2 is no size of a step"
+    assigned = LISTED.replace("W[k] -=", "W[k] = W[k] -").replace("b[k] -=", "b[k] = b[k] -")
+    auditing.audit(assigned).assert_ok()
+    wrong = auditing.audit(assigned.replace("A.T @ d", "2 * A.T @ d"))
+    assert {mistake.kind for mistake in wrong.mistakes} == {CONSTANT}
+    assert len(wrong.pairs) == 4
     sums = LISTED.replace("b[k] -= 0.1 * d.sum(axis=0)", "b[k] += d.sum(axis=0)")
     assert [tensor for tensor, _ in auditing.audit(sums).pairs] == ["W_0", "W_1"], "what is added to may be a sum"
 
