@@ -157,7 +157,7 @@ def in_later_passes(report: Report, recording: Recording, audited: Callable[[Pla
         if len(seen) == loop.passes - 1:
             report = replace(report, notes=tuple(note for note in report.notes if note != LATER))
         elif seen:
-            words = "passes 1, 2 and the last of the loop are audited, and no others"
+            words = f"passes 1, 2 and the last of the loop in line {loop.line} are audited, and no others"
             report = replace(report, notes=tuple(words if note == LATER else note for note in report.notes))
     return report
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import re
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
@@ -19,9 +20,10 @@ from indexprop.ir import Access, Program, Step
 from indexprop.keeping import HOLDS
 from indexprop.operands import Traced
 from indexprop.records import Plan
-from indexprop.rewriting import LiftError, Line
+from indexprop.rewriting import LiftError, Line, read, tree_of
 from indexprop.scopes import scopes
-from indexprop.tracing import Recording
+from indexprop.tracing import Recording, is_long
+from indexprop.training import training_loops
 from indexprop.updates import Update
 from indexprop.values import flatten
 
@@ -110,12 +112,49 @@ def prepare(
     also: Sequence[str] = (),
 ) -> tuple[Recording, Claims]:
     """The lifted code, and what it claims; what it only keeps under another name is a line of its own. With a `base` it
-    is run on that data, and what is named `also` is data too.
+    is run on that data, and what is named `also` is data too. Of loops that train the first passes are run, where they
+    hold the loss and its gradients and are long.
     """
+    ask = partial(prepared, subject, loss, grads, wrt, axes, base, also)
+    text, filename = read(subject)
+    outer, inner = training_loops(tree_of(text, filename))
+    for short, lines in ((outer, outer), (outer | inner, inner)):
+        if lines and is_long(text, filename, outer | inner):
+            with contextlib.suppress(LiftError):
+                recording, claims = ask(short)
+                if is_inside(recording, claims, lines):
+                    return recording, claims
+    return ask(())
+
+
+def is_inside(recording: Recording, claims: Claims, lines: Container[int]) -> bool:
+    """Whether the loss and all gradients are computed in one of the loops in some lines that were not run to the end;
+    or every loop was.
+    """
+    tracer, steps = recording.tracer, {step.name: step for step in recording.lifted.program.steps}
+    for start, end in (tracer.kept.spans[line] for line in tracer.kept.cut if line in lines):
+        made = {step.name for step in tracer.steps[start:end]}
+        names = [claims.loss, *claims.pairs.values(), *claims.steps]
+        if all(name in made or made & {access.tensor for access in steps[name].reads} for name in names):
+            return True
+    return not tracer.kept.cut
+
+
+def prepared(
+    subject: str | Path,
+    loss: str | None,
+    grads: str | Sequence[str] | None,
+    wrt: str | Sequence[str] | None,
+    axes: Mapping[str, str] | None,
+    base: Plan | None,
+    also: Sequence[str],
+    short: Iterable[int],
+) -> tuple[Recording, Claims]:
+    """What `prepare` gives, with loops in some lines that end after their first passes."""
     hints = {name: tuple(words.split()) for name, words in (axes or {}).items()}
     wanted = tuple(parts_of(wrt)) if wrt is not None else ()
     inputs = (*(name for name in wanted if name.isidentifier()), *also)
-    record = partial(Recording, subject, (), hints, base=base)
+    record = partial(Recording, subject, (), hints, base=base, short=short)
     recording = record(inputs)
     zeros = starting_constant(recording)
     if zeros:

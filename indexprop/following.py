@@ -15,6 +15,7 @@ from typing import Any
 from indexprop.operating import Operating
 from indexprop.records import Plan
 from indexprop.rewriting import TRACER, Code, Rewriter, lambda_of, stored_names
+from indexprop.training import Passes, Shortened
 
 FOREIGN = ("<", sys.base_prefix + "/lib", sys.prefix + "/lib", __file__.removesuffix("following.py"))
 """Where code is that is not the author's."""
@@ -27,6 +28,8 @@ class Following(Operating):
         super().__init__(plan, wanted)
         self.translated: dict[types.CodeType, Any] = {}
         self.codes: list[Code] = []
+        self.short: frozenset[int] = frozenset()  # lines of loops that end after their first passes
+        self.kept = Passes(lambda: len(self.steps))
 
     def is_users(self, function: Any) -> bool:
         """Whether a function is code of the author, to be followed: not numpy's, not the standard library's."""
@@ -87,5 +90,8 @@ class Following(Operating):
 
     def compiled(self, tree: ast.Module, code: Code, private: str = "") -> types.CodeType:
         self.codes.append(code)
-        rewritten = ast.fix_missing_locations(Rewriter(code, self, private).visit(tree))
+        rewritten = Rewriter(code, self, private).visit(tree)
+        if self.short and code.filename == self.codes[0].filename:
+            rewritten = Shortened(self.short).visit(rewritten)
+        ast.fix_missing_locations(rewritten)
         return builtins.compile(rewritten, code.filename, "exec")

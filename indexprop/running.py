@@ -19,6 +19,7 @@ from indexprop.ir import Access
 from indexprop.operands import Selection, Traced
 from indexprop.records import Branch
 from indexprop.rewriting import TRACER, Code, LiftError, stored_names, tree_of
+from indexprop.training import KEPT, PASS
 from indexprop.values import flatten, plain
 
 
@@ -62,15 +63,17 @@ class Tracer(Calling):
             self.trips[self.now(), place] = ends
         if self.plan is not None and (count := self.plan.skipped.get(self.line().number)):
             values = itertools.islice(values, count, None)
-        frame = [place, 0]
+        frame, line, rest = [place, 0], self.line().number, iter(values)
         self.loops.append(frame)
         try:
-            for number, value in enumerate(values):
+            for number, value in enumerate(rest):
                 frame[1] = number
                 outer = tuple((other, count) for other, count in self.loops[: self.depth(frame)])
                 self.runs[outer, place] = number + 1
                 yield self.entered(value)
         finally:
+            if self.kept.counts[line] == KEPT and not any(True for _ in rest):
+                self.kept.complete.add(line)
             if any(other is frame for other in self.loops):
                 del self.loops[self.depth(frame) :]
 
@@ -106,7 +109,7 @@ class Tracer(Calling):
         code = Code(text, filename)
         tree = tree_of(text, filename)
         self.written.update(stored_names(tree))
-        space: dict[str, Any] = {"__name__": "__main__", "__file__": filename, TRACER: self}
+        space: dict[str, Any] = {"__name__": "__main__", "__file__": filename, TRACER: self, PASS: self.kept}
         self.guarded(lambda: exec(self.compiled(tree, code), space))
         kept = [value for _, value in keeping.everything(space)]
         self.guarded(lambda: self.complete(value for value in [*flatten(space), *kept] if isinstance(value, Traced)))

@@ -11,12 +11,14 @@ against the program: on the data of the code, on fresh data, and at other sizes 
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import copy
+import functools
 import inspect
 import io
 import types
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,7 @@ from indexprop.ir import Index
 from indexprop.records import Plan
 from indexprop.rewriting import LiftError, read
 from indexprop.running import Tracer
+from indexprop.training import KEPT, PASS, Counting, Passes, Shortened, TooLong
 from indexprop.values import flatten
 
 
@@ -75,8 +78,10 @@ class Recording:
         after: Sequence[tuple[str, str]] = (),
         constants: Sequence[str] = (),
         base: Plan | None = None,
+        short: Iterable[int] = (),
     ) -> None:
         self.subject = subject
+        self.short = frozenset(short)
         self.base = base
         self.arguments = arguments
         self.hints = hints
@@ -94,10 +99,11 @@ class Recording:
         if base is None:
             self.compare()
         agree(self.lifted, self.lifted, "on the data of the code")
-        self.lifted = replace(self.lifted, notes=(*self.lifted.notes, *self.again()))
+        self.lifted = replace(self.lifted, notes=(*self.lifted.notes, *self.again(), *self.shortened()))
 
     def record(self, plan: Plan | None) -> tuple[Tracer, Lifted]:
         tracer = Tracer(self.base if plan is None else plan.over(self.base), self.inputs)
+        tracer.short = self.short
         with repeatable(self.subject):
             self.result = self.run(tracer)
         text = self.text or tracer.text()
@@ -144,14 +150,11 @@ class Recording:
 
     def original(self) -> Any:
         """What the code leaves when it runs on its own."""
+        if not callable(self.subject):
+            return run_alone(self.text, self.filename, self.short, Passes())
         with repeatable(self.subject), contextlib.redirect_stdout(io.StringIO()):
-            if callable(self.subject):
-                function, bound = self.called()
-                return function(*bound.args, **bound.kwargs)
-            space: dict[str, Any] = {"__name__": "__main__", "__file__": self.filename}
-            with contextlib.suppress(SystemExit):
-                exec(compile(self.text, self.filename, "exec"), space)
-            return space
+            function, bound = self.called()
+            return function(*bound.args, **bound.kwargs)
 
     def again(self) -> Iterator[str]:
         """Runs the code at other sizes, or on other data, and compares; what could not be done is said."""
@@ -168,6 +171,11 @@ class Recording:
             return
         yield f"checked on the data of the code only: {reasons[-1]}"
 
+    def shortened(self) -> Iterator[str]:
+        """That loops were not run to their end."""
+        for line in self.tracer.kept.cut:
+            yield f"of the loop in line {line} the first {KEPT} passes are run, and no later one"
+
     def plan(self, resized: bool, seed: int, signed: Container[str] = ()) -> Plan:
         """Fresh data for every input, as `variation.plan` draws it."""
         return variation.plan(
@@ -180,6 +188,27 @@ class Recording:
             signed=signed,
             steady=self.steady,
         )
+
+
+def run_alone(text: str, filename: str, short: Iterable[int], passes: Passes) -> dict[str, Any]:
+    """The names that a script leaves, whose loops in some lines ask `passes` whether they go on."""
+    tree = ast.fix_missing_locations(Shortened(short).visit(ast.parse(text)))
+    space: dict[str, Any] = {"__name__": "__main__", "__file__": filename, PASS: passes}
+    with repeatable(None), contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+        exec(compile(tree, filename, "exec"), space)
+    return space
+
+
+@functools.lru_cache(maxsize=64)
+def is_long(text: str, filename: str, loops: frozenset[int]) -> bool:
+    """Whether one of some loops of a script has many passes."""
+    try:
+        run_alone(text, filename, loops, Counting())
+    except TooLong:
+        return True
+    except Exception:  # whatever the code raises is said where it is lifted
+        return False
+    return False
 
 
 def followed(subject: Callable[..., Any]) -> Callable[..., Any]:

@@ -627,7 +627,7 @@ def test_what_no_data_shows_is_said() -> None:
     loop += "    dW = X.T @ (Y - T)\n    W = W - 0.1 * dW\n"
     assert not any("loop" in note for note in auditing.audit(loop).notes)
     longer = auditing.audit(loop.replace("range(3)", "range(5)"))
-    assert "passes 1, 2 and the last of the loop are audited, and no others" in longer.notes
+    assert "passes 1, 2 and the last of the loop in line 6 are audited, and no others" in longer.notes
 
 
 SATURATED = """import numpy as np

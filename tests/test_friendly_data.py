@@ -297,7 +297,7 @@ for i in range(len(X)):
 def test_the_second_and_the_last_pass_of_a_loop_are_audited() -> None:
     right = auditing.audit(SAMPLES)
     right.assert_ok()
-    assert "passes 1, 2 and the last of the loop are audited, and no others" in right.notes
+    assert "passes 1, 2 and the last of the loop in line 6 are audited, and no others" in right.notes
     second = auditing.audit(SAMPLES.replace("outer(X[i]", "outer(X[0]"))
     assert second.first is not None
     assert (second.first.meaning, second.first.line.number) == ("W1", 12)
