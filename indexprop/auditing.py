@@ -423,7 +423,7 @@ class Audit:
             words = ", ".join(dict.fromkeys(self.ledger.display(name) for name in left))
             yield f"not audited, as nothing says what it is the gradient of: {words}"
         program = self.lifted.program
-        known = {*self.pairs, *self.lifted.scalars, *program.positions, *program.truths}
+        known = {*self.pairs, *self.lifted.scalars, *program.positions, *self.ledger.forward.truths}
         others = [name for name in self.ledger.forward.input_names if name not in known]
         others = [name for name in others if not naming.DATA.fullmatch(name)]
         if others:

@@ -411,7 +411,7 @@ def by_value(recording: Recording, claims: Claims, asked: Container[str]) -> Cla
     lifted = recording.lifted
     program = lifted.program
     forward = algebra.needed(program, (claims.loss,))
-    plainly = {*claims.pairs, *lifted.scalars, *program.positions, *program.truths}
+    plainly = {*claims.pairs, *lifted.scalars, *program.positions, *forward.truths}
     hand = [step.name for step in program.steps if step.name not in forward.axes]
     lines = [name for name in dict.fromkeys(first_pass(lifted, forward, hand)) if name not in claims.pairs.values()]
     last = {lifted.names[name].rpartition(".")[2]: name for name in lines}

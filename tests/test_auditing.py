@@ -678,3 +678,23 @@ def test_excuses_that_only_do_together() -> None:
     assert small not in auditing.audit(CHOICE.replace(" + 1e-8", "")).notes
     for old, new in (("y[action]", "y[1]"), ("+ 1e-8", "+ 1e-2"), ("probs - y", "probs + y")):
         assert not auditing.audit(CHOICE.replace(old, new)).ok
+
+
+KEPT_MASK = """
+import numpy as np
+np.random.seed(2)
+x, t, w = np.random.randn(4, 5, 3), np.random.randn(4, 5), np.random.randn(3)
+mask = np.tri(4, 5, dtype=bool)
+y = np.where(mask, x @ w, 0)
+kept = {"mask": np.copy(mask)}
+loss = 0.5 * np.sum((y - t) ** 2)
+dy = np.where(kept["mask"], y - t, 0)
+dw = np.einsum("abi,ab->i", x, dy)
+"""
+
+
+def test_a_mask_that_is_kept_for_the_way_back_has_no_gradient() -> None:
+    report = auditing.audit(KEPT_MASK)
+    report.assert_ok()
+    assert not any("mask" in note for note in report.notes if note.startswith("no gradient"))
+    assert not auditing.audit(KEPT_MASK.replace("y - t, 0", "t - y, 0")).ok
