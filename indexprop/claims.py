@@ -14,7 +14,7 @@ from typing import Any
 
 from indexprop import algebra, ir, keeping, naming, updates, validation
 from indexprop.completion import Lifted
-from indexprop.errors import Problem
+from indexprop.errors import IndexpropError, Problem
 from indexprop.evidence import MINUS, ONE, Claim, Ledger, assuming, data_of, fits
 from indexprop.ir import Access, Program, Step
 from indexprop.keeping import HOLDS
@@ -195,6 +195,8 @@ def prepared(
                 way_out='Say what the loss is: audit(file, loss="np.mean((A - Y) ** 2)").',
             )
         )
+    if wrt is None and grads is None:
+        recording.lifted = lifted = with_parameters(lifted, name)
     pairs = find_pairs(lifted, name, wanted=wrt is not None, given=grads is not None)
     if grads is not None:
         return recording, Claims(name, pairs, asked=True)
@@ -212,6 +214,50 @@ def prepared(
         hand = [step.name for step in lifted.program.steps if step.name not in forward.axes]
         raise nothing_found(forward.input_names, hand)
     return recording, claims
+
+
+def with_parameters(lifted: Lifted, loss: str) -> Lifted:
+    """The code with what its steps change as parameters, where that is only put together from what nothing else reads:
+    `W = W1`, `theta = np.concatenate([A.ravel(), B.ravel()])`.
+    """
+    program = lifted.program
+    computed = algebra.needed(program, (loss,)).axes.keys() - program.input_names
+    reads = read_by(program.steps)
+    changed = {
+        read
+        for name, names in reads.items()
+        for read in names & computed
+        if name not in computed and lifted.names[name] == lifted.names[read] == read
+    }
+    for tensor in sorted(changed):
+        behind = algebra.sources(program, {tensor})
+        kept = [step for step in program.steps if step.name not in behind]
+        made = [step for step in program.steps if step.name in behind]
+        alone = not any({access.tensor for access in step.reads} & (behind - {tensor}) for step in kept)
+        if not alone or not all(
+            ir.term((), term.body) == term and is_part(term.body) for step in made for term in step.terms
+        ):
+            continue
+        inputs = [access for access in program.inputs if access.tensor not in behind]
+        inputs.append(Access(tensor, program.axes[tensor]))
+        sized = {index for step in kept for index in step.indices} | {index for one in inputs for index in one.names}
+        facts = [fact for fact in program.facts if sized.issuperset(ir.count_indices(fact.value))]
+        try:
+            program = validation.assemble(
+                kept,
+                inputs=inputs,
+                outputs=[name for name in program.outputs if name not in behind],
+                batch=program.batch,
+                facts=facts,
+            )
+        except IndexpropError:
+            continue
+    return replace(lifted, program=program)
+
+
+def is_part(body: ir.Expr) -> bool:
+    """Whether an expression is an array, or a part of it, by position: no data says which."""
+    return isinstance(body, Access) and not any(ir.lookups(body))
 
 
 def parts_of(value: str | Sequence[str]) -> list[str]:

@@ -581,7 +581,8 @@ def data_of(recording: Recording, wrt: Container[str] = ()) -> Callable[[int], V
                 near[name] = np.random.default_rng(seed).integers(low, high + 1, old.shape)
         else:
             plan = recording.plan(resized(lifted), seed, wrt if seed % 2 else ())
-            near = {name: plan.arrays[origins[name]] for name in program.input_names if origins[name] in plan.arrays}
+            drawn = {name: origins.get(name, name) for name in program.input_names}
+            near = {name: plan.arrays[origin] for name, origin in drawn.items() if origin in plan.arrays}
             if missing := [name for name in program.input_names if name not in near]:  # what the code makes itself
                 _, other = recording.record(plan)
                 near |= {name: other.values[name] for name in missing}

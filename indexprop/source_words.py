@@ -143,7 +143,8 @@ class Words:
     def size(self, index: Index) -> str:
         if index in self.counters:
             return self.counters[index]
-        root = self.program.same_size[self.windows.get(index, index)]
+        own = self.windows.get(index, index)
+        root = self.program.same_size.get(own, own)  # only a fact may know it
         if self.bare:
             return f"|{index}|"
         if root not in self.sizes:
@@ -168,7 +169,8 @@ class Words:
         steps = validation.sized_indices(replace(self.program, inputs=self.given))
         before = {index for index, count in steps.items() if count < steps.get(root, 0)}
         for fact in self.program.facts:
-            if same.get(fact.index) == root and {same.get(index) for index in ir.count_indices(fact.value)} <= before:
+            needs = {same.get(index, index) for index in ir.count_indices(fact.value)}
+            if same.get(fact.index, fact.index) == root and needs <= before:
                 return self.count(fact.value)
         for whole, parts in ir.group_sizes(self.program):
             if same[whole] == root and {same[part] for part in parts} <= before:

@@ -390,3 +390,50 @@ def test_what_has_another_number_or_is_lost_again_is_not_found_by_its_values() -
     assert not wrong.ok
     lost = PLAIN + "other = other / 2\n"
     assert dict(auditing.audit(lost).pairs) == {"first": "one"}
+
+
+@pytest.mark.parametrize("copy", ["W = W1", "W = W1.copy()"])
+def test_another_name_of_a_parameter_is_that_parameter(copy: str) -> None:
+    code = f"""import numpy as np
+rng = np.random.default_rng(0)
+X, W1 = rng.normal(size=(8, 5)), rng.normal(size=(5, 6))
+{copy}
+H = np.tanh(X @ W)
+R = H @ W.T
+loss = 0.5 * np.sum((R - X) ** 2)
+dR = R - X
+dW = dR.T @ H
+dW += X.T @ (dR @ W * (1 - H ** 2))
+W -= 0.1 * dW
+"""
+    report = auditing.audit(code)
+    report.assert_ok()
+    assert [tensor for tensor, _ in report.pairs] == ["W"]
+    wrong = auditing.audit(code.replace("H ** 2", "H"))
+    assert [mistake.line.number for mistake in wrong.mistakes] == [10]
+
+
+def test_a_vector_that_all_parameters_were_put_into_is_the_parameter() -> None:
+    code = """import numpy as np
+rng = np.random.default_rng(0)
+X, T, W1, W2 = (rng.normal(size=size) for size in ((8, 5), (8, 3), (5, 6), (6, 3)))
+theta = np.concatenate([W1.ravel(), W2.ravel()])
+
+def cost(theta):
+    A, B = theta[:30].reshape(5, 6), theta[30:].reshape(6, 3)
+    H = 1 / (1 + np.exp(-X @ A))
+    Y = H @ B
+    J = 0.5 * np.sum((Y - T) ** 2)
+    d = Y - T
+    gB = H.T @ d
+    gA = X.T @ ((d @ B.T) * H * (1 - H))
+    return J, np.r_[gA.ravel(), gB.ravel()]
+
+loss, grad = cost(theta)
+theta -= 0.1 * grad
+"""
+    report = auditing.audit(code)
+    report.assert_ok()
+    assert [tensor for tensor, _ in report.pairs] == ["theta"]
+    wrong = auditing.audit(code.replace("gB = H.T @ d", "gB = 2 * H.T @ d"))
+    assert [mistake.line.number for mistake in wrong.mistakes] == [12]

@@ -834,3 +834,9 @@ def test_a_line_alone_leaves_out_what_is_said_of_the_sizes_of_other_lines() -> N
     np.testing.assert_array_equal(
         execution.compile(alone, specialise=False).function(D=D, x=np.ones((2, 4)))["C"], D.reshape(2, 3)
     )
+
+
+def test_a_size_may_follow_from_one_that_only_a_fact_knows() -> None:
+    program = ip.parse("input X[h], g[n], u[m]\ny[q] = g[q?] + u[(q-|s|)?]\nwhere |b| = 3, |q| = 8, |s| = |h| * |b|")
+    values = ip.compile(program)(X=np.ones(2), g=np.array([1.0, 2.0, 3.0]), u=np.array([4.0, 5.0]))
+    np.testing.assert_array_equal(values["y"], [1, 2, 3, 0, 0, 0, 4, 5])
