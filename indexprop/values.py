@@ -782,6 +782,8 @@ class Values(Record):
 
     def written_part(self, owner: Traced, keys: Sequence[Any], data: Any) -> Traced | None:
         """A part of an array that is being written, as it was written there; None where the whole is needed."""
+        if self.holds_traced(list(keys)):
+            return None
         writing: Writing = owner.writing
         cells = self.np.arange(owner.data.size).reshape(owner.data.shape)
         for key in keys:

@@ -698,3 +698,26 @@ def test_a_mask_that_is_kept_for_the_way_back_has_no_gradient() -> None:
     report.assert_ok()
     assert not any("mask" in note for note in report.notes if note.startswith("no gradient"))
     assert not auditing.audit(KEPT_MASK.replace("y - t, 0", "t - y, 0")).ok
+
+
+COMPARED = """
+import math
+import numpy as np
+np.random.seed(0)
+X, t, W = np.random.randn(4, 2), np.array([2, 0, 1, 0]), np.random.randn(2, 3)
+dW = np.zeros((2, 3))
+loss = 0.0
+for x, k in zip(X, t):
+    e = [math.exp(v) for v in W.T @ x]
+    p = np.array([v / sum(e) for v in e])
+    loss -= math.log(p[k])
+    for j in range(3):
+        dW[:, j] += (p[j] - (j == k)) * x
+"""
+
+
+def test_a_label_that_is_compared_with_a_counter_is_a_label() -> None:
+    """It looks up an array that was put together from entries, and is compared with the number of every entry."""
+    auditing.audit(COMPARED).assert_ok()
+    for old, new in (("(j == k)", "(j == k + 1)"), ("(j == k)", "(j <= k)"), ("- (j", "+ (j")):
+        assert not auditing.audit(COMPARED.replace(old, new)).ok
