@@ -15,7 +15,7 @@ from typing import Any
 
 from indexprop import keeping
 from indexprop.calling import Calling
-from indexprop.ir import Access
+from indexprop.ir import Access, Sum, split_number
 from indexprop.operands import Selection, Traced
 from indexprop.records import Branch
 from indexprop.rewriting import TRACER, Code, LiftError, stored_names, tree_of
@@ -119,14 +119,22 @@ class Tracer(Calling):
         return {name: value for name, value in space.items() if not name.startswith("_") and name not in stale}
 
     def entries_named(self, space: Mapping[str, Any]) -> None:
-        """What is left in containers of gradients gets names, as if it had been put there one by one."""
+        """What is left in containers of gradients gets names, as if it had been put there one by one; so does what is
+        left of a parameter in an object that a step makes anew: `p = Params(*[w - lr * d for w, d in zip(p, g)])`.
+        """
         for path, value in keeping.of_names(space).items():
             word = next((word for _, word in path[:-1] if isinstance(word, str) and keeping.HOLDS.fullmatch(word)), "")
             open_ended = isinstance(value, Selection) or not isinstance(value, Traced)
-            if not word or open_ended or value.name or value.raw or value.writing is not None:
+            if open_ended or value.name or value.raw or value.writing is not None:
+                continue
+            terms = value.expr.terms if isinstance(value.expr, Sum) else ()
+            descends = path[-1][0] == "attribute" and any(split_number(term)[0] < 0 for term in terms)
+            whole = {term.tensor for term in terms if isinstance(term, Access)} if descends else set()
+            anew = [name for name in self.inputs if name in whole and self.written_as[name] == path[-1][1]]
+            if not word and not anew:
                 continue
             self.here = value.made
-            made = self.step(f"{word}_{path[-1][1]}", self.traced(value))
+            made = self.step(f"{word}_{path[-1][1]}" if word else anew[0], self.traced(value))
             value.axes, value.expr, value.name, value.groups = made.axes, made.expr, made.name, {}
 
     def complete(self, values: Iterable[Traced]) -> None:

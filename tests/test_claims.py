@@ -437,3 +437,31 @@ theta -= 0.1 * grad
     assert [tensor for tensor, _ in report.pairs] == ["theta"]
     wrong = auditing.audit(code.replace("gB = H.T @ d", "gB = 2 * H.T @ d"))
     assert [mistake.line.number for mistake in wrong.mistakes] == [12]
+
+
+def test_an_object_of_parameters_that_a_step_makes_anew_is_followed() -> None:
+    code = """from dataclasses import dataclass
+import numpy as np
+rng = np.random.default_rng(0)
+X, T, W1, W2 = (rng.normal(size=size) for size in ((8, 5), (8, 3), (5, 6), (6, 3)))
+
+@dataclass
+class Params:
+    W1: np.ndarray
+    W2: np.ndarray
+
+    def __iter__(self):
+        return iter((self.W1, self.W2))
+
+p = Params(W1, W2)
+h = np.tanh(X @ p.W1)
+y = h @ p.W2
+loss = np.sum((y - T) ** 2) / 2
+d = y - T
+g = Params(X.T @ (d @ p.W2.T * (1 - h ** 2)), h.T @ d)
+p = Params(*[w - 0.1 * dw for w, dw in zip(p, g)])
+"""
+    report = auditing.audit(code)
+    report.assert_ok()
+    assert [tensor for tensor, _ in report.pairs] == ["W1", "W2"]
+    assert len(auditing.audit(code.replace("h ** 2", "h")).mistakes) == 1
