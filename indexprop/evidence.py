@@ -123,7 +123,7 @@ class Ledger:
         self.lifted = lifted
         self.loss = loss
         self.wrt = set(wrt)
-        program = without_guards(lifted.program, guarded) if guarded else lifted.program
+        program = without_guards(lifted.program, guarded, lifted.values) if guarded else lifted.program
         self.forward = algebra.needed(program, (loss,))
         names = {step.name for step in self.forward.steps}
         self.hand = tuple(step for step in program.steps if step.name not in names)
@@ -647,23 +647,48 @@ def sign_inputs(lifted: Lifted, wrt: Container[str]) -> list[str]:
     return [name for name in names if holds_signs(np.asarray(lifted.values[name]))]
 
 
-def guards(program: Program) -> list[str]:
-    """The lines with tiny numbers that keep a logarithm or a division safe: `log(p + 1e-12)`."""
-    bare = without_guards(program, program.axes)
+def guards(program: Program, values: Mapping[str, Array]) -> list[str]:
+    """The lines with tiny numbers that keep a logarithm or a division safe: `log(p + 1e-12)`, `maximum(p, 1e-12)`."""
+    bare = without_guards(program, program.axes, values)
     return [step.name for step, other in zip(program.steps, bare.steps, strict=True) if step != other]
 
 
-def without_guards(program: Program, names: Container[str]) -> Program:
-    """The program without the tiny numbers of some lines."""
+def without_guards(program: Program, names: Container[str], values: Mapping[str, Array]) -> Program:
+    """The program without the tiny numbers of some lines; a bound is one where what it cuts, on the values of the code,
+    reaches no farther than the whole number beside it.
+    """
 
     def change(expr: Expr) -> Expr:
         expr = ir.rebuild(expr, change)
-        if isinstance(expr, ir.Sum):
-            numbers = [part.value for part in expr.terms if isinstance(part, Number)]
-            rest = [part for part in expr.terms if not isinstance(part, Number)]
-            if numbers and abs(numbers[0] - round(numbers[0])) < SMALL:
-                return ir.add(ir.number(round(numbers[0])), *rest)
+        match expr:
+            case ir.Sum(terms):
+                numbers = [part.value for part in terms if isinstance(part, Number)]
+                if numbers and abs(numbers[0] - round(numbers[0])) < SMALL:
+                    rest = (part for part in terms if not isinstance(part, Number))
+                    return ir.add(ir.number(round(numbers[0])), *rest)
+            case Call("clip", (inner, low, high)) if hardly(inner, low, high):
+                return inner
+            case Call("maximum", (inner, Number() as low) | (Number() as low, inner)) if hardly(inner, low, None):
+                return inner
+            case Call("minimum", (inner, Number() as high) | (Number() as high, inner)) if hardly(inner, None, high):
+                return inner
         return expr
+
+    def hardly(inner: Expr, low: Expr | None, high: Expr | None) -> bool:
+        """Whether bounds cut off next to nothing of all that may come, and not exactly nothing."""
+        import numpy as np
+
+        bounds = [part.value for part in (low, high) if isinstance(part, Number)]
+        if len(bounds) < 2 - (low, high).count(None) or not any(0 < abs(one - round(one)) < SMALL for one in bounds):
+            return False
+        line = Step(Access("reached", tuple(ir.free_indices(inner))), (ir.term((), inner),))
+        try:
+            reached = arithmetic.value(line, values)
+        except (arithmetic.Beyond, LookupError, ValueError):
+            return False
+        lowest, highest = (round(one.value) if isinstance(one, Number) else None for one in (low, high))
+        least = lowest is None or bool(np.all(reached >= lowest))
+        return least and (highest is None or bool(np.all(reached <= highest)))
 
     steps = [
         replace(step, terms=tuple(ir.term(term.bound, change(term.body), term.factor) for term in step.terms))

@@ -26,12 +26,12 @@ def excuses(recording: Recording, loss: str, pairs: Container[str]) -> tuple[lis
     of these, then what may hold of all data, and together does no harm.
     """
     forward = algebra.needed(recording.lifted.program, (loss,))
-    return list(of_guards(forward)), list(of_data(recording, forward, pairs))
+    return list(of_guards(recording, forward)), list(of_data(recording, forward, pairs))
 
 
-def of_guards(forward: Program) -> Iterator[Excuse]:
+def of_guards(recording: Recording, forward: Program) -> Iterator[Excuse]:
     """That gradients leave out small numbers, all of them or one."""
-    guards = evidence.guards(forward)
+    guards = evidence.guards(forward, recording.lifted.values)
     for some in dict.fromkeys([frozenset(guards), *(frozenset([one]) for one in guards)] if guards else ()):
         note = "the gradients leave out the small number that keeps the loss finite; otherwise they are as derived"
         yield Excuse("guarded", some, note)

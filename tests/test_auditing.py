@@ -682,6 +682,42 @@ def test_excuses_that_only_do_together() -> None:
         assert not auditing.audit(CHOICE.replace(old, new)).ok
 
 
+CUT_OFF = """
+import numpy as np
+np.random.seed(1)
+X, Y = np.random.randn(4, 7), (np.random.randn(1, 7) > 0).astype(float)
+W1, b1 = np.random.randn(5, 4), np.zeros((5, 1))
+W2, b2 = np.random.randn(1, 5), np.zeros((1, 1))
+H = np.maximum(0, W1 @ X + b1)
+A = 1 / (1 + np.exp(-(W2 @ H + b2)))
+P = np.clip(A, 1e-4, 1 - 1e-4)
+loss = -np.sum(Y * np.log(P) + (1 - Y) * np.log(1 - P)) / 7
+dZ = (A - Y) / 7
+dW2 = dZ @ H.T
+db2 = np.sum(dZ, axis=1, keepdims=True)
+dH = (W2.T @ dZ) * (H > 0)
+dW1 = dH @ X.T
+db1 = np.sum(dH, axis=1, keepdims=True)
+"""
+
+
+def test_a_bound_that_keeps_a_logarithm_finite_is_a_small_number() -> None:
+    clip = "P = np.clip(A, 1e-4, 1 - 1e-4)\n"
+    inside = CUT_OFF.replace(clip, "").replace("(P)", "(np.maximum(A, 1e-4))")
+    inside = inside.replace("(1 - P)", "(np.maximum(1 - A, 1e-4))")
+    for text in (CUT_OFF, inside):
+        report = auditing.audit(text)
+        report.assert_ok()
+        assert any("otherwise they are as derived" in note for note in report.notes)
+    wrong = auditing.audit(CUT_OFF.replace("dZ @ H.T", "2 * dZ @ H.T"))
+    assert [(one.kind, one.right) for one in wrong.mistakes] == [(CONSTANT, "dW2 = dZ @ H.T")]
+    for old, new in (
+        ("(A, 1e-4, 1 - 1e-4)", "(A, 0.1, 0.9)"),
+        ("np.maximum(0, W1 @ X + b1)", "np.maximum(1e-4, W1 @ X + b1)"),  # cuts half of what comes
+    ):
+        assert not auditing.audit(CUT_OFF.replace(old, new)).ok
+
+
 KEPT_MASK = """
 import numpy as np
 np.random.seed(2)
