@@ -18,7 +18,7 @@ from indexprop.reports import FOLLOWS, PART, Report, readable
 from indexprop.revisions import Revisions
 from indexprop.rewording import sums
 from indexprop.rewriting import LiftError
-from indexprop.tracing import Recording
+from indexprop.tracing import followable, lift
 
 
 def annotate(
@@ -75,12 +75,12 @@ def study(
 ) -> tuple[Lifted, Report | None]:
     """The code as a program, and its audit, if it has a loss and gradients; what is given is as for `audit`."""
     try:
-        recording, claims = prepare(subject, loss, grads, wrt, axes)
-        revisions = Revisions(recording, partial(again, loss, grads, wrt, axes))
-        return recording.lifted, of_claims(recording, claims, str(subject), revisions)
+        with followable():
+            recording, claims = prepare(subject, loss, grads, wrt, axes)
+            revisions = Revisions(recording, partial(again, loss, grads, wrt, axes))
+            return recording.lifted, of_claims(recording, claims, str(subject), revisions)
     except LiftError:
-        hints = {name: tuple(words.split()) for name, words in (axes or {}).items()}
-        return Recording(subject, (), hints, ()).lifted, None
+        return lift(subject, (), axes=axes), None
 
 
 class Annotator:

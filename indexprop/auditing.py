@@ -48,7 +48,7 @@ from indexprop.reports import (
 from indexprop.revisions import Revisions
 from indexprop.rewriting import LiftError, Line
 from indexprop.scopes import Scope, scopes
-from indexprop.tracing import Recording
+from indexprop.tracing import Recording, followable
 from indexprop.updates import Update, vanish
 
 
@@ -124,16 +124,29 @@ def audit(
             return of_functions(subject, backward, axes, arrays, without)
         return of_programs(subject, backward, loss)
     try:
-        recording, claims = prepare(subject, loss, grads, wrt, axes)
+        return of_lines(subject, loss, grads, wrt, axes)
     except ClaimError:
         raise
     except LiftError as error:
         return of_script(subject, loss, grads, wrt, error)
+
+
+@followable()
+def of_lines(
+    subject: str | Path,
+    loss: str | None,
+    grads: str | Sequence[str] | None,
+    wrt: str | Sequence[str] | None,
+    axes: Mapping[str, str] | None,
+) -> Report:
+    """The report on a script or notebook that can be lifted."""
+    recording, claims = prepare(subject, loss, grads, wrt, axes)
     revisions = Revisions(recording, partial(again, loss, grads, wrt, axes))
     report = of_claims(recording, claims, str(subject), revisions)
     if not report.ok:
         return report
 
+    @followable()
     def audited(base: Plan, also: Sequence[str]) -> Report:
         return of_claims(*prepare(subject, loss, grads, wrt, axes, base, also), str(subject))
 
@@ -162,6 +175,7 @@ def in_later_passes(report: Report, recording: Recording, audited: Callable[[Pla
     return report
 
 
+@followable()
 def again(
     loss: str | None,
     grads: str | Sequence[str] | None,
@@ -185,9 +199,9 @@ def of_script(
         return reruns.judged(subject, loss, grads, wrt, judging.reason_of(error))
     except LiftError as other:
         if other.problems[0].fact in [one.fact for one in error.problems]:
-            raise error from None
+            raise error from error.__cause__
         fact = f"its gradients cannot be judged by values either: {other.problems[0].fact}"
-        raise LiftError(*error.problems, replace(other.problems[0], fact=fact)) from None
+        raise LiftError(*error.problems, replace(other.problems[0], fact=fact)) from error.__cause__
 
 
 def of_claims(recording: Recording, claims: Claims, name: str, revisions: Revisions | None = None) -> Report:
@@ -343,11 +357,12 @@ def of_functions(
     hints = numerics.named_axes(axes, arrays, without)
     given, _ = numerics.arguments_for(hints, arrays=arrays)
     try:
-        recording, loss, found = pairs.recorded(forward, backward, given, hints, without)
+        with followable():
+            recording, loss, found = pairs.recorded(forward, backward, given, hints, without)
+            report = of_recording(recording, loss, found, judging.named(forward, backward))
     except LiftError as error:
         reason = judging.reason_of(error)
         return judging.judged(forward, backward, axes, reason, arrays=arrays, without=without)
-    report = of_recording(recording, loss, found, judging.named(forward, backward))
     said = (note for note in report.notes if not note.startswith(MISSING))  # `without` says what has none
     return replace(report, notes=(*said, *later_passes(recording, loss), *provisos.of_sizes(report)))
 

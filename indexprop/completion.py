@@ -161,7 +161,7 @@ def finish(
         values,
         aliases,
         written,
-        frozenset(record.scalars),
+        frozenset(record.scalars.keys() & program.axes.keys()),
         sizes,
         text,
         ending.named(result),
@@ -322,6 +322,9 @@ class Ending:
         lines = plainly(folding.fold(entries))
         made = {one.name: one for one in folding.made}
         used = {entry.step.name for entry in lines} | set(record.inputs) | set(record.scalars)
+        for name in made:
+            if name in used:
+                self.shape_marks(name)  # of all, before one takes the name of a pass of another
         for name, one in made.items():
             members = one.members
             words = {record.written_as.get(member.partition("~")[0], member) for member in members}
@@ -331,7 +334,6 @@ class Ending:
             if name not in used:
                 continue
             used.discard(name)
-            self.shape_marks(name)
             final = (
                 base if base not in used else next(f"{base}_{k}" for k in range(2, 10**6) if f"{base}_{k}" not in used)
             )

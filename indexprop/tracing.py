@@ -26,10 +26,10 @@ from typing import Any
 from indexprop import variation
 from indexprop.agreement import agree, differing
 from indexprop.completion import Lifted, finish
-from indexprop.errors import Problem
+from indexprop.errors import IndexpropError, Problem
 from indexprop.ir import Index
 from indexprop.records import Plan
-from indexprop.rewriting import LiftError, read
+from indexprop.rewriting import LiftError, Line, read
 from indexprop.running import Tracer
 from indexprop.training import KEPT, PASS, Counting, Passes, Shortened, TooLong
 from indexprop.values import flatten
@@ -63,7 +63,26 @@ def lift(
     Raises LiftError, with the line, where the code cannot be followed completely.
     """
     hints = {name: tuple(words.split()) for name, words in (axes or {}).items()}
-    return Recording(subject, arguments, hints, tuple(inputs)).lifted
+    with followable():
+        return Recording(subject, arguments, hints, tuple(inputs)).lifted
+
+
+@contextlib.contextmanager
+def followable(line: Callable[[], Line] | None = None) -> Iterator[None]:
+    """Where an error that no code of the author raised is a mistake of this library: a LiftError with the `line` that
+    was seen last, caused by it.
+    """
+    try:
+        yield
+    except IndexpropError:
+        raise
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError) as error:
+        seen = line() if line is not None else None
+        place = f"line {seen.number}: {seen.text.strip()}" if seen is not None and seen.text else ""
+        fact = f"the code cannot be followed: {type(error).__name__}: {error}"
+        raise LiftError(
+            Problem(fact, place, way_out="This is a mistake of the library, and none of the code.")
+        ) from error
 
 
 class Recording:
@@ -104,10 +123,11 @@ class Recording:
     def record(self, plan: Plan | None) -> tuple[Tracer, Lifted]:
         tracer = Tracer(self.base if plan is None else plan.over(self.base), self.inputs)
         tracer.short = self.short
-        with repeatable(self.subject):
-            self.result = self.run(tracer)
-        text = self.text or tracer.text()
-        return tracer, finish(tracer, self.hints, self.inputs, self.constants, text, self.result)
+        with followable(tracer.line):
+            with repeatable(self.subject):
+                self.result = self.run(tracer)
+            text = self.text or tracer.text()
+            return tracer, finish(tracer, self.hints, self.inputs, self.constants, text, self.result)
 
     def run(self, tracer: Tracer) -> Any:
         if not callable(self.subject):

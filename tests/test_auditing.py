@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from indexprop import annotating, auditing, mistakes
+from indexprop import annotating, auditing, completion, mistakes
 from indexprop.errors import CheckError
 from indexprop.mistakes import BATCH, CONSTANT, STALE
 from indexprop.printing import WIDTH
@@ -759,3 +759,31 @@ def test_a_label_that_is_compared_with_a_counter_is_a_label() -> None:
     auditing.audit(COMPARED).assert_ok()
     for old, new in (("(j == k)", "(j == k + 1)"), ("(j == k)", "(j <= k)"), ("- (j", "+ (j")):
         assert not auditing.audit(COMPARED.replace(old, new)).ok
+
+
+@pytest.mark.parametrize(("place", "name"), [(completion.Ending, "folded"), (auditing.Audit, "report")])
+def test_a_mistake_of_ours_is_said_and_leaves_the_values(
+    monkeypatch: pytest.MonkeyPatch, place: type, name: str
+) -> None:
+    """Whatever goes wrong inside, nobody sees a traceback, and a gradient is still right or wrong."""
+
+    def broken(*_: object) -> None:
+        raise KeyError("inside")
+
+    code = """import numpy as np
+X, T, W = np.random.randn(3, 5), np.random.randn(2, 5), np.random.randn(2, 3)
+Y = W @ X
+L = np.sum((Y - T) ** 2) / 5
+dW = 2 * (Y - T) @ X.T / 5
+"""
+    monkeypatch.setattr(place, name, broken)
+    good, bad = auditing.audit(code), auditing.audit(code.replace("2 * (Y", "3 * (Y"))
+    assert "the code cannot be followed: KeyError: 'inside'" in str(good)
+    assert good.ok
+    assert not bad.ok
+    if place is completion.Ending:
+        with pytest.raises(LiftError, match=r"line 5: dW = .*\n\s*This is a mistake of the library") as raised:
+            annotating.annotate(code)
+        assert isinstance(raised.value.__cause__, KeyError)
+    else:
+        assert "# Y[o,b] = W[o,i] X[i,b]" in annotating.annotate(code)

@@ -465,3 +465,22 @@ p = Params(*[w - 0.1 * dw for w, dw in zip(p, g)])
     report.assert_ok()
     assert [tensor for tensor, _ in report.pairs] == ["W1", "W2"]
     assert len(auditing.audit(code.replace("h ** 2", "h")).mistakes) == 1
+
+
+def test_a_number_that_only_makes_data_is_no_number_of_the_program() -> None:
+    code = """import numpy as np
+class Net:
+    def __init__(self, keep):
+        self.keep = keep
+rng = np.random.default_rng(0)
+net = Net(0.3)
+X, T, W = (rng.normal(size=size) for size in ((8, 5), (8, 3), (5, 3)))
+mask = np.random.rand(8) > 1 - net.keep
+Y = X @ W
+loss = np.sum(((Y - T) * mask[:, None]) ** 2) / 2
+dW = X.T @ ((Y - T) * mask[:, None])
+W -= 0.1 * (dW + 0.01 * W)
+"""
+    report = auditing.audit(code)
+    report.assert_ok()
+    assert "dW leaves out a term" in auditing.audit(code.replace("2) / 2", "2) / 2 + 0.005 * np.sum(W ** 2)")).notes[-1]

@@ -204,6 +204,24 @@ def test_an_inner_loop_that_gets_shorter_has_an_index_of_its_own_in_every_pass()
     assert lifted.notes[0].startswith("holds at these sizes")
 
 
+def test_two_loops_may_use_one_name_for_different_things() -> None:
+    def cost_and_slope(X, y, w):  # type: ignore[no-untyped-def]
+        cost, slope = 0.0, np.zeros(len(w))
+        for i in range(len(X)):
+            err = X[i] @ w - y[i]
+            cost += err**2
+        for _ in range(1):  # a loop inside is folded before the one above
+            for i in range(len(X)):
+                err = X[i] @ w - y[i]
+                slope += err * X[i]
+        return cost * slope
+
+    X, y, w = normal(6, 3), normal(6), normal(3)
+    lifted = lift(cost_and_slope, [X, y, w])
+    agrees_with_the_definition(lifted)
+    np.testing.assert_allclose(lifted.values[str(lifted.result)], cost_and_slope(X, y, w))
+
+
 # --- traps ------------------------------------------------------------------------------------------------------------
 
 
