@@ -689,12 +689,15 @@ def words_around(text: str, line: int) -> set[str]:
 
 
 def moment_of(lifted: Lifted, forward: Program, tensor: str) -> keeping.Moment:
-    """What the code held when it changed a parameter for the first time; if it never does, at the end."""
+    """What the code held when it changed a parameter for the first time; if it never does, at the end. A name that is of
+    one parameter in one function, and of another one in another, is of none.
+    """
     computed = {step.name for step in forward.steps}
     word = lifted.names[tensor].rpartition(".")[2]
     inputs = forward.input_names
     state: dict[keeping.Path, Any] = {}
     stored: dict[str, keeping.Stored] = {}
+    meant: dict[keeping.Path, set[str]] = {}
     for moment in lifted.moments:
         if moment.step in lifted.names and moment.step not in computed | lifted.in_gradients:
             name = lifted.names[moment.step]
@@ -703,7 +706,12 @@ def moment_of(lifted: Lifted, forward: Program, tensor: str) -> keeping.Moment:
         elif not moment.step:
             state |= moment.state
             stored |= moment.stored
-    return keeping.Moment("", state, stored)
+            for path, value in moment.state.items():
+                if isinstance(value, str) and value in inputs:
+                    meant.setdefault(path, set()).add(value)
+    outside = lifted.moments[-1].state if lifted.moments else {}
+    loose = {path for path, several in meant.items() if len(several) > 1 and path not in outside}
+    return keeping.Moment("", {path: value for path, value in state.items() if path not in loose}, stored)
 
 
 def with_line(lifted: Lifted, path: keeping.Path, value: Any, tensor: str, line: Line) -> Lifted:

@@ -484,3 +484,43 @@ W -= 0.1 * (dW + 0.01 * W)
     report = auditing.audit(code)
     report.assert_ok()
     assert "dW leaves out a term" in auditing.audit(code.replace("2) / 2", "2) / 2 + 0.005 * np.sum(W ** 2)")).notes[-1]
+
+
+TWO_BIASES = """
+import numpy as np
+np.random.seed(4)
+def hidden_forward(x, W, b):
+    return np.tanh(x @ W + b), (x, W)
+def hidden_backward(dh, h, cache):
+    x, W = cache
+    dz = dh * (1 - h ** 2)
+    db = np.zeros(W.shape[1])
+    for t in range(len(x)):
+        db += dz[t]
+    return x.T @ dz, db
+def scores_forward(x, W, b):
+    return x @ W + b, (x, W, b)
+def scores_backward(dout, cache):
+    x, W, b = cache
+    db = dout.sum(axis=0)
+    return dout @ W.T, x.T @ dout, db
+X, T = np.random.randn(6, 4), np.random.randn(6, 2)
+params = {"W": np.random.randn(4, 5), "b": np.zeros(5), "W_out": np.random.randn(5, 2), "b_out": np.zeros(2)}
+h, cache_h = hidden_forward(X, params["W"], params["b"])
+y, cache_y = scores_forward(h, params["W_out"], params["b_out"])
+loss = np.sum((y - T) ** 2) / 2
+grads = {}
+dh, grads["W_out"], grads["b_out"] = scores_backward(y - T, cache_y)
+grads["W"], grads["b"] = hidden_backward(dh, h, cache_h)
+"""
+
+
+def test_a_name_that_is_of_one_parameter_in_one_function_and_of_another_in_another() -> None:
+    auditing.audit(TWO_BIASES).assert_ok()
+    kept = 'grads["b_out"] = 0 * grads["b_out"]'
+    for text, line in (
+        (TWO_BIASES.replace("dout.sum(axis=0)", "dout.mean(axis=0)"), "db = dout.mean(axis=0)"),
+        (TWO_BIASES.replace("db += dz[t]", "db += dh[t]"), "db += dh[t]"),
+        (TWO_BIASES + kept, kept),
+    ):
+        assert [one.line.text.strip() for one in auditing.audit(text).mistakes] == [line]
