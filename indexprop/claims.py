@@ -187,6 +187,7 @@ def prepared(
         inputs = tuple(tensor for tensor in inputs if tensor not in starts or tensor in also)
         starts = [tensor for tensor in starts if tensor not in also]
         recording = record(inputs, after, starts)
+    recording.lifted, name = as_scalar(recording.lifted, name)
     lifted = recording.lifted
     if not name or lifted.program.axes.get(name) != () or name in lifted.program.input_names:
         raise ClaimError(
@@ -339,8 +340,31 @@ def starting(recording: Recording, loss: str) -> list[str]:
 
 
 def find_loss(lifted: Lifted) -> tuple[str, str]:
-    """A scalar named like a loss, or else a call of a function named like one on arguments of the same names."""
+    """A scalar named like a loss, or else a call of a function named like one on arguments of the same names, or else
+    an array of one entry that is called a loss.
+    """
+    import numpy as np
+
     computed = [step.name for step in lifted.program.steps if not step.target.names]
+    if name := called_loss(lifted, computed):
+        return name, name
+    space = lifted.result if isinstance(lifted.result, dict) else {}
+    if call := loss_call(space, {*lifted.values, *lifted.aliases}):
+        return "", call
+    single = [step.name for step in lifted.program.steps if np.size(lifted.values.get(step.name, ())) == 1]
+    if name := called_loss(lifted, [name for name in single if LOSS_FUNCTION.fullmatch(lifted.names[name])]):
+        return name, name
+    raise ClaimError(
+        Problem(
+            "no loss was found",
+            evidence=f"Scalars that the code computes: {', '.join(computed) or 'none'}.",
+            way_out='Say what the loss is: audit(file, loss="np.mean((A - Y) ** 2)").',
+        )
+    )
+
+
+def called_loss(lifted: Lifted, computed: Collection[str]) -> str:
+    """Of some tensors the one that is named like a loss, the total and not one of its parts; or nothing."""
     words = [(lifted.names[name], name) for name in computed] + [*lifted.aliases.items()]
     named = [
         name
@@ -351,20 +375,8 @@ def find_loss(lifted: Lifted) -> tuple[str, str]:
     ]
     parts = set().union(*(used_by(lifted.program, name) for name in dict.fromkeys(named)))
     whole = [name for name in named if name not in parts]
-    if whole:  # the total, not one of its parts
-        plainly = {name for word, name in words if MAIN.fullmatch(word)}
-        name = next((name for name in whole if name in plainly), whole[0])
-        return name, name
-    space = lifted.result if isinstance(lifted.result, dict) else {}
-    if call := loss_call(space, {*lifted.values, *lifted.aliases}):
-        return "", call
-    raise ClaimError(
-        Problem(
-            "no loss was found",
-            evidence=f"Scalars that the code computes: {', '.join(computed) or 'none'}.",
-            way_out='Say what the loss is: audit(file, loss="np.mean((A - Y) ** 2)").',
-        )
-    )
+    plainly = {name for word, name in words if MAIN.fullmatch(word)}
+    return next((name for name in whole if name in plainly), next(iter(whole), ""))
 
 
 def loss_call(space: Mapping[str, Any], known: Container[str]) -> str:
@@ -380,6 +392,28 @@ def loss_call(space: Mapping[str, Any], known: Container[str]) -> str:
             if arguments and all(argument in known for argument in arguments):
                 return f"{name}({', '.join(arguments)})"
     return ""
+
+
+def as_scalar(lifted: Lifted, loss: str) -> tuple[Lifted, str]:
+    """The code with the one entry of its loss, where that is an array with one entry, as a line of its own."""
+    import numpy as np
+
+    program = lifted.program
+    axes = program.axes.get(loss, ())
+    if not axes or loss in program.input_names or np.size(lifted.values[loss]) != 1:
+        return lifted, loss
+    name = ir.fresh("L", program.axes)
+    at = max(number for number, step in enumerate(program.steps, 1) if step.name == loss)
+    step = Step(Access(name, ()), (ir.term(axes, Access(loss, axes)),))
+    return replace(
+        lifted,
+        program=validation.with_steps(program, [*program.steps[:at], step, *program.steps[at:]]),
+        lines={**lifted.lines, name: lifted.lines[loss]},
+        makers={**lifted.makers, name: lifted.makers[loss]},
+        layout={**lifted.layout, name: ""},
+        values={**lifted.values, name: np.sum(lifted.values[loss])},
+        names={**lifted.names, name: lifted.names[loss]},
+    ), name
 
 
 def used_by(program: Program, name: str) -> set[str]:
@@ -689,8 +723,8 @@ def words_around(text: str, line: int) -> set[str]:
 
 
 def moment_of(lifted: Lifted, forward: Program, tensor: str) -> keeping.Moment:
-    """What the code held when it changed a parameter for the first time; if it never does, at the end. A name that is of
-    one parameter in one function, and of another one in another, is of none.
+    """What the code held when it changed a parameter for the first time; if it never does, at the end. A name that is
+    of one parameter in one function, and of another one in another, is of none.
     """
     computed = {step.name for step in forward.steps}
     word = lifted.names[tensor].rpartition(".")[2]

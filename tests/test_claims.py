@@ -524,3 +524,25 @@ def test_a_name_that_is_of_one_parameter_in_one_function_and_of_another_in_anoth
         (TWO_BIASES + kept, kept),
     ):
         assert [one.line.text.strip() for one in auditing.audit(text).mistakes] == [line]
+
+
+def test_an_array_of_one_entry_is_a_loss() -> None:
+    code = """
+import numpy as np
+np.random.seed(1)
+x, W = np.random.randn(4, 1), np.random.randn(3, 4)
+y = W @ x
+p = np.exp(y) / np.sum(np.exp(y))
+loss = -np.log(p[1])
+dy = np.copy(p)
+dy[1] -= 1
+dW = dy @ x.T
+"""
+    for loss in (None, "loss"):
+        auditing.audit(code, loss=loss).assert_ok()
+        wrong = auditing.audit(code.replace("-= 1", "-= 2"), loss=loss)
+        assert [one.right for one in wrong.mistakes] == ["dy[1] -= 1"]
+    with pytest.raises(LiftError, match="no loss was found"):
+        auditing.audit(code.replace("(4, 1)", "(4, 2)"))
+    with pytest.raises(LiftError, match="no loss was found"):  # an error of one entry need not be what is made small
+        auditing.audit(code.replace("loss =", "error ="))
