@@ -48,9 +48,13 @@ class Binding(Choosing):
             self.enter(name, value)
         if isinstance(value, self.np.ndarray):
             value = self.wrap(value)
-        if isinstance(value, Traced) and value.raw and not value.fill:
-            self.given.add(tensor := self.fresh_name(re.sub(r"\W+", "_", public(name))))
-            self.source(value, tensor)
+        if isinstance(value, Traced) and value.raw:
+            entry = re.sub(r"\W+", "_", public(name))
+            if value.fill and isinstance(owner, list):
+                return self.bind_entry(entry, value)
+            if not value.fill:
+                self.given.add(tensor := self.fresh_name(entry))
+                self.source(value, tensor)
         return value
 
     def enter(self, name: str, values: list[Any] | tuple[Any, ...]) -> None:

@@ -546,3 +546,45 @@ dW = dy @ x.T
         auditing.audit(code.replace("(4, 1)", "(4, 2)"))
     with pytest.raises(LiftError, match="no loss was found"):  # an error of one entry need not be what is made small
         auditing.audit(code.replace("loss =", "error ="))
+
+
+def test_biases_that_an_object_appends_to_a_list_as_zeros_are_parameters() -> None:
+    code = """import numpy as np
+
+class Net:
+    def __init__(self, sizes):
+        self.weights = []
+        self.biases = []
+        for a, b in zip(sizes, sizes[1:]):
+            self.weights.append(np.random.randn(a, b))
+            self.biases.append(np.zeros((1, b)))
+
+    def forward(self, x):
+        self.hs = [x]
+        for i in range(2):
+            x = np.tanh(x @ self.weights[i] + self.biases[i])
+            self.hs.append(x)
+        return x
+
+    def step(self, t, lr):
+        d = (self.hs[-1] - t) * (1 - self.hs[-1] ** 2)
+        deltas = [d]
+        deltas.append(d @ self.weights[1].T * (1 - self.hs[1] ** 2))
+        deltas.reverse()
+        for i in range(2):
+            self.weights[i] -= lr * self.hs[i].T @ deltas[i]
+            self.biases[i] -= lr * np.sum(deltas[i], axis=0, keepdims=True)
+
+np.random.seed(0)
+X, T = np.random.randn(8, 4), np.random.randn(8, 3)
+net = Net([4, 5, 3])
+y = net.forward(X)
+loss = np.sum((y - T) ** 2) / 2
+net.step(T, 0.1)
+"""
+    report = auditing.audit(code)
+    report.assert_ok()
+    assert [tensor for tensor, _ in report.pairs] == ["weights_0", "biases_0", "weights_1", "biases_1"]
+    wrong = auditing.audit(code.replace("np.sum(deltas", "3 * np.sum(deltas"))
+    assert wrong.first is not None
+    assert "self.biases[i] -= " in wrong.first.line.text
