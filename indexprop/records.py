@@ -85,6 +85,7 @@ class Record:
     had first; `fills` those that start as one constant, `filled` the names of arrays that are one and no input,
     `ones` those of them that hold ones, `changed` those that the code writes to, `constants` those that stay what they
     are. `positions` are the axes that data is read as positions of, `fixed` positions that the code spells out,
+    `unnamed` arrays of one whole number in an expression, which stay it,
     `computed` those that it computes, from `whole_numbers` among others; those `counted_beside` are compared with the
     entries of `np.arange`, along an axis; `made` is data that a function makes on its own. `scalars` are named numbers,
     `literals` plain integers, `occurrences` how often each was met; `path` are the choices that were made, `trips` the
@@ -118,6 +119,7 @@ class Record:
         self.constants: dict[str, Expr] = {}
         self.positions: dict[str, list[Index]] = {}
         self.fixed: set[str] = set()
+        self.unnamed: set[str] = set()
         self.computed: set[str] = set()
         self.made: set[str] = set()
         self.whole_numbers: set[str] = set()

@@ -120,6 +120,8 @@ class Values(Record):
                     self.flush(value)
                 if value.raw and not value.fill:
                     self.source(value, self.fresh_name(value.called or "array"))
+                    if not value.called and is_one_number(value.data):
+                        self.unnamed.add(value.name)
                 return self.line_of(value, "flat" if value.groups else "part") if _unsettled(value) else value
             case Dim():
                 return Traced(self, np.asarray(int(value)), (), value.expr)
@@ -1010,6 +1012,12 @@ def plain(value: Any) -> Any:
 
 def is_truth(expr: Expr) -> bool:
     return isinstance(expr, Call) and expr.function == "where" and expr.arguments[1:] == (ir.ONE, ir.ZERO)
+
+
+def is_one_number(data: Any) -> bool:
+    """Whether all entries of an array are the same whole number, as of `np.array([[0]])`."""
+    known = data.size > 0 and data.dtype.kind in "biuf"
+    return known and bool((data == data.flat[0]).all()) and float(data.flat[0]).is_integer()
 
 
 def _unsettled(value: Traced) -> bool:

@@ -58,6 +58,8 @@ def plan(
         )
         if name in record.fixed:
             drawn = old
+        elif name in record.unnamed:
+            drawn = np.full(shape, old.flat[0])
         elif name in counts:
             drawn = np.arange(math.prod(shape)).reshape(shape)
         elif name in record.whole_numbers and coded and holds_truths(old):

@@ -343,3 +343,18 @@ ds = p * (dp - (dp * p).sum(axis=1, keepdims=True))
 dWv = x.T @ p.T @ y
 dWq = x.T @ ds @ x
 """).assert_ok()
+
+
+def test_an_array_of_one_number_in_an_expression_is_a_constant() -> None:
+    """The bias is not regularised: a zero stands in its place."""
+    code = """
+import numpy as np
+np.random.seed(0)
+X, y, w = np.random.randn(3, 8), np.random.randn(1, 8), np.random.randn(4, 1)
+B = np.concatenate((X, np.ones((1, X.shape[1]))), axis=0)
+loss = np.sum((w.T @ B - y) ** 2) / 2 + np.sum(w[:-1] ** 2) / 2
+dw = B @ (w.T @ B - y).T + np.concatenate((w[:-1], np.array([[0]])), axis=0)
+"""
+    auditing.audit(code).assert_ok()
+    assert not auditing.audit(code.replace("[[0]]", "[[1]]")).ok
+    assert not auditing.audit(code.replace("+ np.concatenate", "+ 2 * np.concatenate")).ok
