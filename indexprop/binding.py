@@ -28,7 +28,7 @@ class Binding(Choosing):
         self.numbers: dict[tuple[str, float], str] = {}
         self.arguments: frozenset[str] = frozenset()  # they keep the names that the function gives them
         self.settings: dict[tuple[int, str, int], tuple[Any, int]] = {}
-        self.entries: dict[int, tuple[Any, str]] = {}
+        self.entries: dict[int, tuple[Any, str, Any]] = {}
         self.calls: list[str] = []
         self.replaced: set[str] = set()
         self.resting = False  # while code is run again to compare: numbers get no names
@@ -63,15 +63,15 @@ class Binding(Choosing):
             entry = self.entry_name(public(name), values, number)
             if isinstance(value, (list, tuple)):
                 self.enter(entry, value)
-            elif isinstance(value, self.np.ndarray):
-                self.entries[id(value)] = value, entry
+            elif isinstance(value, self.np.ndarray) or (isinstance(value, Traced) and value.raw and not value.name):
+                self.entries[id(value)] = value, entry, values
 
     def entered(self, value: Any, name: str = "") -> Any:
         """An array of such a list, under the name that it gets or that it has there; in tuples, as of zip, as well."""
         if type(value) is tuple:
             return tuple(map(self.entered, value))
-        known, entry = self.entries.get(id(value), (None, ""))
-        return value if known is None or known is not value else self.outside(name or entry, value)
+        known, entry, owner = self.entries.get(id(value), (None, "", None))
+        return value if known is None or known is not value else self.outside(name or entry, value, owner)
 
     # names
 

@@ -588,3 +588,40 @@ net.step(T, 0.1)
     wrong = auditing.audit(code.replace("np.sum(deltas", "3 * np.sum(deltas"))
     assert wrong.first is not None
     assert "self.biases[i] -= " in wrong.first.line.text
+
+
+APPENDED = """
+import numpy as np
+class Net:
+    def __init__(self, sizes):
+        self.weights, self.biases = [], []
+        for a, b in zip(sizes, sizes[1:]):
+            self.weights.append(np.random.randn(a, b))
+            self.biases.append(np.zeros((1, b)))
+    def forward(self, x):
+        self.hs = [x]
+        for w, b in zip(self.weights, self.biases):
+            x = np.tanh(x @ w + b)
+            self.hs.append(x)
+        return x
+    def step(self, t, lr):
+        deltas = [(self.hs[-1] - t) * (1 - self.hs[-1] ** 2)]
+        deltas.insert(0, deltas[0] @ self.weights[1].T * (1 - self.hs[1] ** 2))
+        for i in range(2):
+            self.weights[i] -= lr * self.hs[i].T @ deltas[i]
+            self.biases[i] -= lr * np.sum(deltas[i], axis=0, keepdims=True)
+np.random.seed(0)
+X, T = np.random.randn(8, 4), np.random.randn(8, 3)
+net = Net([4, 5, 3])
+loss = np.sum((net.forward(X) - T) ** 2) / 2
+net.step(T, 0.1)
+"""
+
+
+def test_arrays_that_an_object_appends_are_parameters_where_a_loop_reads_them_in_pairs() -> None:
+    right = auditing.audit(APPENDED)
+    right.assert_ok()
+    assert {tensor for tensor, _ in right.pairs} == {"weights_0", "biases_0", "weights_1", "biases_1"}
+    wrong = auditing.audit(APPENDED.replace("lr * np.sum", "lr * 3 * np.sum"))
+    assert not wrong.ok
+    assert wrong.first.line.number == 20
