@@ -232,6 +232,20 @@ def fold_slices(work: Workspace, value: Value, operand: Value, whole: str) -> No
 # Positions that are looked up; they have been found inside their axes.
 
 
+def room_for_entries(work: Workspace, value: Value, order: Sequence[int]) -> Place:
+    """Where looked up entries go; positions are whole numbers, which no buffer holds."""
+    if looks_up_positions(work, value):
+        return Place(work.variable(value), tuple(order))
+    return work.allocate(value, order)
+
+
+def looks_up_positions(work: Workspace, value: Value) -> bool:
+    """Whether what is looked up are positions, as in `p[b,y[at[b]]]`."""
+    source = value.operands[0][0]
+    known = source.operation == "input" and source.tensor in work.graph.program.positions
+    return known or (source.operation == "take" and looks_up_positions(work, source))
+
+
 def emit_take(work: Workspace, value: Value) -> None:
     """Entries at positions: slices by `take`, otherwise all axes by positions."""
     (source, labels), *found = value.operands
@@ -249,7 +263,7 @@ def emit_take(work: Workspace, value: Value) -> None:
         order = tuple(value.axes.index(label) for label in made)
         taken = f"np.take({text}, {work.operand(at, places, inner)}, {along}"
         if (work.forced(value) or order) == order:
-            work.places[value] = place = work.allocate(value, order)
+            work.places[value] = place = room_for_entries(work, value, order)
             if place.buffer is None:
                 work.lines.append(f'{place.text} = {taken}, mode="clip")')
             elif place.whole:
@@ -267,7 +281,7 @@ def emit_take(work: Workspace, value: Value) -> None:
             items.append(counted(work, source.shape[axis], labels[axis], want))
         else:
             items.append(work.operand(*found[number - 1], want))
-    work.places[value] = place = work.allocate(value, order)
+    work.places[value] = place = room_for_entries(work, value, order)
     target = place.text if place.buffer is None else f"{place.text}[...]"
     work.lines.append(f"{target} = {text}[{', '.join(items)}]")
     work.record(value, "take")

@@ -108,3 +108,33 @@ def test_short_loops_are_run_to_their_end(passes: int) -> None:
     assert isinstance(report, Report)
     assert report.ok
     assert not any("no later one" in note for note in report.notes)
+
+
+SHUFFLED = """
+import numpy as np
+np.random.seed(1)
+X, y = np.random.randn(6, 4), np.random.randint(0, 3, 6)
+W = np.random.randn(4, 3)
+for epoch in range(3):
+    order = np.random.permutation(len(X))
+    x, t = X[order], y[order]
+    e = np.exp(x @ W)
+    p = e / e.sum(axis=1, keepdims=True)
+    loss = -np.mean(np.log(p[np.arange(6), t]))
+    d = p.copy()
+    d[np.arange(6), t] -= 1
+    dW = x.T @ d / 6
+    W -= 0.1 * dW
+"""
+
+
+def test_labels_of_shuffled_samples_are_labels() -> None:
+    right = ip.audit(SHUFFLED)
+    assert isinstance(right, Report)
+    right.assert_ok()
+    wrong = ip.audit(
+        SHUFFLED.replace("X[order], y[order]", "X[order], y[order]\n    u = y").replace(
+            "d[np.arange(6), t]", "d[np.arange(6), u]"
+        )
+    )
+    assert not wrong.ok

@@ -157,3 +157,27 @@ def test_the_gradient_of_groups_on_a_diagonal() -> None:
     expected = np.zeros((3, 6, 3))
     expected[np.arange(3), :, np.arange(3)] = upstream.reshape(3, 6)
     np.testing.assert_array_equal(agree(gradient, {"dR": upstream})["V"], expected)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "input p[b,k], y[c]\nR[b] = p[b,y[idx[b]]]",
+        "input E[v,d], tok[c,t]\nR[b,t,d] = E[tok[idx[b],t],d]",
+        "input E[v,d], tok[c,u]\nR[b,t,d] = tanh(E[tok[idx[b],at[t]],d]) w[d]",
+    ],
+)
+def test_positions_that_are_looked_up_themselves(text: str) -> None:
+    """Labels of a shuffled batch: positions read at positions are whole numbers, and no buffer holds them."""
+    program = ip.parse(text)
+    rng = np.random.default_rng(0)
+    sizes = {"b": 3, "c": 5, "k": 4, "v": 6, "d": 2, "t": 4, "u": 7}
+    arrays = {}
+    for name in program.input_names:
+        shape = [sizes[index] for index in program.axes[name]]
+        limit = sizes[program.positions[name]] if name in program.positions else None
+        arrays[name] = rng.normal(size=shape) if limit is None else rng.integers(0, limit, shape)
+    result = agree(program, arrays)["R"]
+    gradient = ip.vjp(program)
+    given = {name: array for name, array in arrays.items() if name in gradient.program.input_names}
+    agree(gradient, {**given, "dR": rng.normal(size=result.shape)})
