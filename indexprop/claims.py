@@ -118,12 +118,12 @@ def prepare(
     ask = partial(prepared, subject, loss, grads, wrt, axes, base, also)
     text, filename = read(subject)
     outer, inner = training_loops(tree_of(text, filename))
-    for short, lines in ((outer, outer), (outer | inner, inner)):
-        if lines and is_long(text, filename, outer | inner):
-            with contextlib.suppress(LiftError):
-                recording, claims = ask(short)
-                if is_inside(recording, claims, lines):
-                    return recording, claims
+    attempts = [(outer, outer), (outer | inner, inner)] if outer and is_long(text, filename, outer | inner) else []
+    for short, lines in attempts[: 1 + bool(inner)]:
+        with contextlib.suppress(LiftError):
+            recording, claims = ask(short)
+            if is_inside(recording, claims, lines):
+                return recording, claims
     return ask(())
 
 

@@ -241,7 +241,8 @@ class Script:
         changed = [name for name, array in now.items() if not same(array, run.before.get(name))]
         if run.result is not None and run.before.keys() & changed:
             run.count -= 1
-            scales = (multiple(now[name] - run.before[name], grad) for name, grad in run.result[1].items())
+            steps = {name: now[name] - run.before[name] for name in changed if name in run.before}
+            scales = (multiple(step, run.result[1][name]) for name, step in steps.items() if name in run.result[1])
             run.added = next((scale > 0 for scale in scales if scale), None)
             raise _Done
         for name in names if free else ():

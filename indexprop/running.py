@@ -149,7 +149,7 @@ class Tracer(Calling):
     def after(self, space: dict[str, Any], name: str, expression: str) -> Any:
         """An expression over the names that a script leaves behind, as one more line of it."""
         text = f"{name} = {expression}"
-        code = Code(text, "<expression>")
+        code = Code(text, f"<{name}>")
         known = {**self.by_name(), **space, TRACER: self}
         self.guarded(lambda: exec(self.compiled(ast.parse(text), code), known))
         return self.settle(known[name], "asked")
@@ -208,7 +208,8 @@ class Tracer(Calling):
             for code in self.codes
             if row.filename == code.filename
         ]
-        if not rows or self.line().number in [number for _, number in rows]:
+        here = self.here[0] if self.here is not None else None
+        if not rows or any(code is here and number == self.line().number for code, number in rows):
             return ""
         code, number = rows[-1]
         line = code.line(number or 0)

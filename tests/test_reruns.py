@@ -266,3 +266,12 @@ def test_a_gradient_of_another_shape_is_wrong_beside_right_ones() -> None:
     assert "1 of 2 gradients wrong" in str(found)
     assert "grads['b']  WRONG: its shape is (5,), that of net.params['b'] (3,)" in str(found)
     assert found.summary == "1 of 2 gradients is wrong."
+
+
+def test_a_parameter_that_is_misspelt_is_said_at_its_own_line_and_beside_a_step() -> None:
+    code = "import numpy as np\nX, W = np.random.randn(6, 4), np.random.randn(4, 3)\nL = np.sum((X @ W) ** 2)\n"
+    with pytest.raises(LiftError) as caught:
+        ip.audit(f"{code}dW = 2 * X.T @ (X @ W)\nW -= 0.1 * dW\n", wrt="V", grads="dW")
+    assert "line 1: wrt_asked = [V]" in caught.value.problems[0].place
+    assert "'V' holds no numbers" in str(caught.value)
+    assert "KeyError" not in str(caught.value)
