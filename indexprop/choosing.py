@@ -13,7 +13,8 @@ from typing import Any
 
 from indexprop.operands import Selection, Traced
 from indexprop.operations import POINTWISE
-from indexprop.values import Values, flatten, plain
+from indexprop.parts import Parts
+from indexprop.values import flatten, plain
 
 NEUTRAL: dict[str, float] = {
     **dict.fromkeys(("sum", "@", "matmul", "dot", "inner", "vdot", "einsum", "tensordot", "linalg.norm"), 0),
@@ -25,7 +26,7 @@ NEUTRAL: dict[str, float] = {
 """What stands in the place of rows that were not chosen, where rows are put together."""
 
 
-class Choosing(Values):
+class Choosing(Parts):
     """Values, and what is done to those that a mask chose."""
 
     def on_selections(
