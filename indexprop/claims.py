@@ -166,18 +166,14 @@ def prepared(
     expression, name = loss or "", ""
     if not expression:
         name, expression = find_loss(recording.lifted)
-    if not name and recording.lifted.tensor(expression):
-        name = recording.lifted.tensor(expression) or ""
+    if not name and (said := recording.lifted.tensor(expression)):
+        name = as_whole(recording.lifted, said)
     after = []
     if not name:
         after.append(("L_" if "L" in recording.lifted.values else "L", expression))
     for label, value in (("grads", grads), ("wrt", wrt)):
-        if value is not None and (
-            len(parts_of(value)) > 1 or not isinstance(value, str) or recording.lifted.tensor(value) is None
-        ):
-            after.append((f"{label}_asked", f"[{', '.join(parts_of(value))}]"))
-        elif value is not None:
-            after.append((f"{label}_asked", f"[{value}]"))
+        if value is not None:
+            after.append((f"{label}_asked", "{" + ", ".join(f"{part!r}: {part}" for part in parts_of(value)) + "}"))
     if after:
         recording = record(inputs, after)
     if not name:
@@ -202,7 +198,7 @@ def prepared(
     if grads is not None:
         return recording, Claims(name, pairs, asked=True)
     known = [name for name in lifted.program.input_names if name not in lifted.program.positions]
-    asked = known if wrt is None else [tensor for tensor in known if tensor in asked_for(lifted)]
+    asked = known if wrt is None else [tensor for tensor in known if tensor in asked_for(lifted, name)]
     lifted, claims = as_kept(lifted, Claims(name, pairs, asked=wrt is not None), asked)
     recording.lifted, claims = as_changed(lifted, claims, asked)
     claims = claims if claims.asked else as_meant(recording, claims)
@@ -379,6 +375,14 @@ def called_loss(lifted: Lifted, computed: Collection[str]) -> str:
     return next((name for name in whole if name in plainly), next(iter(whole), ""))
 
 
+def as_whole(lifted: Lifted, loss: str) -> str:
+    """What the name of a loss means that the code adds up: all of it, the first time that it is there."""
+    same = [name for name in lifted.program.axes if lifted.names[name] == lifted.names[loss]]
+    computed = [name for name in same if name not in lifted.program.input_names]
+    parts = set().union(*(used_by(lifted.program, name) for name in computed))
+    return next((name for name in computed if name not in parts), loss)
+
+
 def loss_call(space: Mapping[str, Any], known: Container[str]) -> str:
     """The call of a function named like a loss on arguments that are known by the names of its parameters."""
     for name, value in space.items():
@@ -421,18 +425,46 @@ def used_by(program: Program, name: str) -> set[str]:
     return {step.name for step in program.steps} & algebra.sources(program, {name}) - {name}
 
 
-def asked_for(lifted: Lifted) -> list[str | None]:
-    """The tensors whose gradients are asked for."""
-    result = lifted.result if isinstance(lifted.result, dict) else {}
-    return [lifted.tensor(str(name)) for name in flatten(result.get("wrt_asked", []))]
+def asked_for(lifted: Lifted, loss: str) -> list[str | None]:
+    """The tensors whose gradients are asked for, as the loss reads them: the code may have changed them since."""
+    forward = algebra.needed(lifted.program, (loss,))
+    return [before(lifted, name, forward.axes) for name in said_as(lifted, "wrt_asked")]
+
+
+def said_as(lifted: Lifted, label: str) -> list[str | None]:
+    """The tensors that some expressions mean when the code is done; a name that holds a plain number means itself."""
+    asked = lifted.result.get(label, {}) if isinstance(lifted.result, dict) else {}
+    found = [(word, value) for word, values in asked.items() for value in flatten(values)]
+    return [lifted.tensor(str(value)) or lifted.tensor(word) for word, value in found]
+
+
+def before(lifted: Lifted, name: str | None, known: Container[str]) -> str | None:
+    """The last of some tensors that a name meant, before it was given what it means now."""
+    reads = read_by(lifted.program.steps)
+    now = name
+    while now and now not in known:
+        now = next((read for read in sorted(reads.get(now, ())) if lifted.names[read] == lifted.names[now]), None)
+    return now or name
+
+
+def claimed_for(lifted: Lifted, forward: Program) -> list[str | None]:
+    """The gradients that are named, of the first pass of a loop that trains."""
+    hand = [step.name for step in lifted.program.steps if step.name not in forward.axes]
+    first = {step.name for step in before_second(lifted, forward, hand)}
+
+    def of_first(name: str | None) -> str | None:
+        same = [one for one in hand if name and one in first and lifted.names[one] == lifted.names[name]]
+        here = [one for one in same if lifted.lines[one] == lifted.lines[name or one]]
+        return name if name in first else next(reversed(here or same), name)
+
+    return [of_first(lifted.tensor(str(name))) for name in said_as(lifted, "grads_asked")]
 
 
 def find_pairs(lifted: Lifted, loss: str, *, wanted: bool, given: bool) -> dict[str, str]:
     """For every tensor with a hand-written gradient the name of that gradient."""
-    result = lifted.result if isinstance(lifted.result, dict) else {}
-    asked = asked_for(lifted) if wanted else []
-    claimed = [lifted.tensor(str(name)) for name in flatten(result.get("grads_asked", []))] if given else []
     forward = algebra.needed(lifted.program, (loss,))
+    asked = asked_for(lifted, loss) if wanted else []
+    claimed = claimed_for(lifted, forward) if given else []
     inputs = [name for name in forward.input_names if name not in lifted.program.positions]
     hand = [step.name for step in lifted.program.steps if step.name not in {one.name for one in forward.steps}]
     if wanted and given:
@@ -790,22 +822,14 @@ def with_line(lifted: Lifted, path: keeping.Path, value: Any, tensor: str, line:
 
 def owned(lifted: Lifted, inputs: Sequence[str], hand: Sequence[str]) -> Iterator[tuple[str, str]]:
     """The gradients that an object of the code keeps beside its parameters: `layer.dW` of `layer.W`."""
-    steps = {step.name: step for step in lifted.program.steps}
-
-    def before(name: str) -> str:
-        """The parameter that a value was before the code changed it."""
-        while name not in inputs and name in steps:
-            reads = [access.tensor for access in steps[name].reads]
-            name = next((read for read in reads if lifted.names[read] == lifted.names[name]), "")
-        return name
-
     for thing in objects(lifted.result):
         tensors = {word: value.name for word, value in vars(thing).items() if isinstance(value, Traced)}
         for word, name in tensors.items():
             for rest in meanings(word) if name in hand else ():
                 for other, tensor in tensors.items():
-                    if plain(other) == plain(rest) and before(tensor) in inputs:
-                        yield before(tensor), name
+                    owner = before(lifted, tensor, inputs)
+                    if plain(other) == plain(rest) and owner in inputs:
+                        yield str(owner), name
 
 
 def objects(value: Any, depth: int = 4) -> Iterator[Any]:

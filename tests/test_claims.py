@@ -625,3 +625,28 @@ def test_arrays_that_an_object_appends_are_parameters_where_a_loop_reads_them_in
     wrong = auditing.audit(APPENDED.replace("lr * np.sum", "lr * 3 * np.sum"))
     assert not wrong.ok
     assert wrong.first.line.number == 20
+
+
+def test_names_that_are_asked_for_mean_what_they_are_when_the_pass_ends() -> None:
+    """A loss that is added up is all of it; a parameter that is changed later is what the loss was computed from."""
+    code = """
+import numpy as np
+rng = np.random.default_rng(2)
+X, t = rng.normal(size=(3, 4)), rng.normal(size=3)
+w, b = rng.normal(size=4), 0.1
+for epoch in range(3):
+    loss, dw, db = 0.0, np.zeros(4), 0.0
+    for n in range(3):
+        e = X[n] @ w + b - t[n]
+        loss += e ** 2
+        dw += 2 * e * X[n]
+        db += 2 * e
+    w = w - 0.1 * dw
+    b -= 0.1 * db
+"""
+    named = {"loss": "loss", "wrt": "w, b"}
+    for grads in ({}, {"grads": "dw, db"}):
+        report = auditing.audit(code, **named, **grads)
+        report.assert_ok()
+        assert [tensor for tensor, _ in report.pairs] == ["w", "b"]
+        assert not auditing.audit(code.replace("2 * e * X[n]", "e * X[n]"), **named, **grads).ok
