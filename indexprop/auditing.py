@@ -293,14 +293,22 @@ def of_recording(
     best = assumed()
     if not best.wrong:
         return best.report
+
+    def tried(excused: Sequence[Excuse]) -> Assumed:
+        """What holds under excuses; where no data is as they say, the best so far."""
+        try:
+            return assumed(excused)
+        except LiftError:
+            return best
+
     guards, others = excuses(recording, loss, pairs)
     for guard in ([], *([one] for one in guards)):
         if best.wrong and (guard or others):
-            tried = assumed([*guard, *others])
-            best = tried if tried.beats(best) else best
+            other = tried([*guard, *others])
+            best = other if other.beats(best) else best
     for one in reversed(best.excused):
         if len(best.excused) > 1:
-            fewer = assumed([other for other in best.excused if other is not one])
+            fewer = tried([other for other in best.excused if other is not one])
             best = best if best.beats(fewer) else fewer
     return best.report
 

@@ -273,12 +273,15 @@ def parts_of(value: str | Sequence[str]) -> list[str]:
 
 def starting_constant(recording: Recording) -> list[str]:
     """Names of what begins as one number, and of which the code computes a gradient, or which it changes in a step of
-    descent: `b = 0.0`, `gamma = np.ones(4)` and the zeros of a list are no constants.
+    descent: `b = 0.0`, `gamma = np.ones(4)` and the zeros of a list are no constants. What is called the gradient of
+    something is no parameter: `db = db - C * y` adds it up.
     """
-    words = {rest for name in recording.lifted.names.values() for rest in meanings(name)}
+    names = recording.lifted.names.values()
+    words = {rest for name in names for rest in meanings(name)}
     constants = {name for name, _ in numbers(recording.text)} | recording.tracer.filled
     known = {*recording.lifted.program.input_names, *recording.inputs}
     changed = descending(recording.text)
+    changed -= {name for name in changed if not {*meanings(name)}.isdisjoint({*names, *constants})}
     entries = {name for name in recording.tracer.started if name.rpartition("_")[0] in changed}
     return sorted((constants & (words | changed) | entries) - known)
 
@@ -330,9 +333,10 @@ def starting(recording: Recording, loss: str) -> list[str]:
         return list(fills)
     forward = algebra.needed(lifted.program, (loss,))
     hand = {step.name for step in lifted.program.steps} - {step.name for step in forward.steps}
-    made = read_by(forward.steps).items()
-    states = {lifted.names[name] for name, reads in made if not is_update(name, reads & hand, lifted, forward)}
-    return [name for name in fills if name not in forward.input_names or lifted.names[name] in states]
+    made = read_by(forward.steps)
+    states = {lifted.names[name] for name, reads in made.items() if not is_update(name, reads & hand, lifted, forward)}
+    read = set().union(*made.values())  # an input of which nothing but a size is needed is no parameter
+    return [name for name in fills if name not in read or lifted.names[name] in states]
 
 
 def find_loss(lifted: Lifted) -> tuple[str, str]:

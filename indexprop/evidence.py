@@ -49,6 +49,10 @@ LARGE, NEAR, LAST = DRAWS, 4 * DRAWS, 8 * DRAWS
 """After which seeds sizes are larger than those of the code, data is near its own, and nothing is left to try."""
 
 
+NEAREST = 1e-4
+"""How near to the data of the code other data is looked for, beside the size of that."""
+
+
 @dataclass(frozen=True)
 class Notated(Lifted):
     """A program that somebody wrote in the notation: its steps are the lines of its text."""
@@ -569,8 +573,28 @@ def data_of(recording: Recording, wrt: Container[str] = ()) -> Callable[[int], V
     lifted, origins = recording.lifted, recording.tracer.origins
     program = lifted.program
     made = recording.tracer.coded if recording.coded else ()
+    distance = 1 / 4
+
+    def as_taken(arrays: Mapping[str, Array]) -> Values:
+        return {
+            name: np.asarray(lifted.squeezed(name, array), dtype=int if name in program.positions else float)
+            for name, array in arrays.items()
+        }
+
+    def beside(seed: int) -> Values:
+        """Data so near to that of the code that it takes the same steps."""
+        nonlocal distance
+        if distance < NEAREST:
+            raise LiftError(Problem("the code takes other steps also very near its own data"))
+        try:
+            return as_taken({name: recording.near(seed, distance).values[name] for name in program.input_names})
+        except LiftError:
+            distance /= 4
+            raise
 
     def data(seed: int) -> Values:
+        if recording.beside:
+            return beside(seed)
         recording.larger |= seed > LARGE
         if seed > NEAR:
             near = variation.perturbed({name: lifted.values[name] for name in program.input_names}, seed)
@@ -590,10 +614,7 @@ def data_of(recording: Recording, wrt: Container[str] = ()) -> Callable[[int], V
             near |= {name: np.where(near[name] > 0, 1.0, -1.0) for name in sign_inputs(lifted, wrt)}
         if recording.symmetric:
             near |= {name: variation.mirrored(near[name]) for name in symmetric_inputs(lifted)}
-        return {
-            name: np.asarray(lifted.squeezed(name, array), dtype=int if name in program.positions else float)
-            for name, array in near.items()
-        }
+        return as_taken(near)
 
     return data
 

@@ -39,7 +39,8 @@ def of_guards(recording: Recording, forward: Program) -> Iterator[Excuse]:
 
 def of_data(recording: Recording, forward: Program, pairs: Container[str]) -> Iterator[Excuse]:
     """That the data of the code is as its gradients need it."""
-    values = recording.lifted.values
+    lifted = recording.lifted
+    values = lifted.values
     truths = [name for name in forward.input_names if holds_truths(values[name])]
     signs = [name for name in evidence.sign_inputs(recording.lifted, pairs) if name in forward.input_names]
     said = []
@@ -64,6 +65,9 @@ def of_data(recording: Recording, forward: Program, pairs: Container[str]) -> It
     sizes = evidence.sizes_in(recording.lifted, hand)
     if evidence.resized(recording.lifted) and sizes:
         yield Excuse("steady", sizes, "holds at the sizes of the code only: a number in it stands for a size")
+    if any(note.startswith("checked on") for note in lifted.notes) or any(branch.data for branch in lifted.path):
+        note = "judged on data near that of the code, where it takes the same steps; on other data it takes others"
+        yield Excuse("beside", True, note)
 
 
 LATER = "the first pass of the loop is audited, and no later one"

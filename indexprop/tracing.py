@@ -113,8 +113,10 @@ class Recording:
         self.coded = False
         self.steady: frozenset[int] = frozenset()
         self.larger = False
+        self.beside = False
         self.text, self.filename = ("", "") if callable(subject) else read(subject)
         self.tracer, self.lifted = self.record(None)
+        self.recorded = self.lifted
         if base is None:
             self.compare()
         agree(self.lifted, self.lifted, "on the data of the code")
@@ -195,6 +197,16 @@ class Recording:
         """That loops were not run to their end."""
         for line in self.tracer.kept.cut:
             yield f"of the loop in line {line} the first {KEPT} passes are run, and no later one"
+
+    def near(self, seed: int, scale: float) -> Lifted:
+        """The code on data near its own; LiftError where it takes other steps there."""
+        plan, record = self.plan(False, seed), self.tracer
+        own = {record.origins[name]: record.values[name] for name in record.inputs}
+        own = {origin: array for origin, array in own.items() if origin in plan.arrays}
+        moved = {origin: array for origin, array in own.items() if not variation.is_code(array)}
+        _, other = self.record(replace(plan, arrays={**own, **variation.perturbed(moved, seed, scale)}))
+        agree(self.recorded, other, "near its own data")
+        return other
 
     def plan(self, resized: bool, seed: int, signed: Container[str] = ()) -> Plan:
         """Fresh data for every input, as `variation.plan` draws it."""

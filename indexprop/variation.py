@@ -233,7 +233,7 @@ def holds_truths(array: Any) -> bool:
     return bool(array.size and np.all((array == 0) | (array == 1)) and np.any(array) and not np.all(array))
 
 
-def perturbed(arrays: Mapping[str, Any], seed: int) -> dict[str, Any]:
+def perturbed(arrays: Mapping[str, Any], seed: int, scale: float = 1 / 4) -> dict[str, Any]:
     """Data of the same shapes and about the same size; positions and truths stay."""
     import numpy as np
 
@@ -241,8 +241,15 @@ def perturbed(arrays: Mapping[str, Any], seed: int) -> dict[str, Any]:
     moved = {}
     for name, array in arrays.items():
         old = np.asarray(array)
-        moved[name] = old + (rng.normal(size=old.shape) * (np.std(old) or 1.0) / 4 if old.dtype.kind == "f" else 0)
+        moved[name] = old + (rng.normal(size=old.shape) * (np.std(old) or 1.0) * scale if old.dtype.kind == "f" else 0)
     return moved
+
+
+def is_code(array: Any) -> bool:
+    """Whether an array holds whole numbers only, and different ones: labels, counts, signs."""
+    import numpy as np
+
+    return bool(np.size(array) and np.all(array == np.round(array)) and np.any(array != array.flat[0]))
 
 
 def is_symmetric(array: Any) -> bool:

@@ -358,3 +358,26 @@ dw = B @ (w.T @ B - y).T + np.concatenate((w[:-1], np.array([[0]])), axis=0)
     auditing.audit(code).assert_ok()
     assert not auditing.audit(code.replace("[[0]]", "[[1]]")).ok
     assert not auditing.audit(code.replace("+ np.concatenate", "+ 2 * np.concatenate")).ok
+
+
+def test_a_branch_on_data_is_judged_where_the_code_takes_the_same_steps() -> None:
+    """Labels choose a branch, and margins do: other data goes other ways, and says nothing of these."""
+    code = """
+import numpy as np
+rng = np.random.default_rng(4)
+X, W = rng.normal(size=(5, 3)), rng.normal(size=(3, 2))
+y = np.array([1, 0, 1, 1, 0])
+d = np.sqrt(np.sum((X @ W) ** 2, axis=1))
+loss = np.sum(y * d ** 2 + (1 - y) * np.maximum(0, 3 - d) ** 2)
+dW = np.zeros_like(W)
+for i in range(5):
+    if y[i] == 1:
+        dW += 2 * np.outer(X[i], X[i] @ W)
+    elif d[i] < 3:
+        dW += -2 * (3 - d[i]) / d[i] * np.outer(X[i], X[i] @ W)
+"""
+    report = auditing.audit(code)
+    report.assert_ok()
+    assert report.notes[-1].startswith("judged on data near that of the code, where it takes the same steps")
+    assert not auditing.audit(code.replace("-2 * (3", "-(3")).ok
+    assert not auditing.audit(code.replace("+= 2 *", "+=")).ok
