@@ -240,6 +240,10 @@ def other_readings(lifted: Lifted, claims: Claims) -> Iterator[tuple[dict[str, s
         words = ", ".join(claims.bare)
         note = f"the steps also make {words} smaller by a factor: weight decay, which the loss does not have"
         yield {**claims.pairs, **claims.bare}, [note]
+    if claims.together:
+        words = ", ".join(claims.together)
+        note = f"the steps that change {words} one after the other are judged as one: the loss is of all of them"
+        yield {**claims.pairs, **claims.together}, [note]
     stepped: dict[str, str] = {}
     for line, update in claims.steps.items():
         stepped.setdefault(update.tensor, line)

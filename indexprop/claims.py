@@ -49,7 +49,8 @@ class Claims:
     """What the code says: its loss, and for every tensor the line that claims to be its gradient; `others` claim the
     same, and are kept elsewhere. `steps` are the changes of parameters, by the lines that stand for them: the claims of
     those that have no other; `bare` are the same without weight decay, `whole` those that add it to a named gradient.
-    `asked` tells that somebody named what to audit.
+    `together` are changes with all that follow before the next forward pass. `asked` tells that somebody named what to
+    audit.
     """
 
     loss: str
@@ -58,6 +59,7 @@ class Claims:
     steps: Mapping[str, Update] = field(default_factory=dict)
     bare: Mapping[str, str] = field(default_factory=dict)
     whole: Mapping[str, str] = field(default_factory=dict)
+    together: Mapping[str, str] = field(default_factory=dict)
     asked: bool = False
 
 
@@ -600,10 +602,16 @@ def as_changed(lifted: Lifted, claims: Claims, asked: Container[str]) -> tuple[L
     found = {tensor: one for tensor, one in updates.found(lifted, claims.loss, updating).items() if tensor in asked}
     adds = bool(found) and all(update.adds for update in found.values())
     numbers = [update.number for update in found.values() if not update.size]
-    pairs, steps, bare, whole = dict(claims.pairs), {}, {}, {}
+    pairs, steps, bare, whole, together = dict(claims.pairs), {}, {}, {}, {}
+    first = {step.name for step in before_second(lifted, forward, hand)}
+    first_updating = [name for name in dict.fromkeys(updating) if name in first]
     for tensor, update in found.items():
         update = update if update.size else update.over(min(numbers))
+        several = updates.together(lifted, claims.loss, first_updating, update) if update.made in first else None
         lifted, name = updates.with_line(lifted, update, negative=not adds)
+        if several is not None:
+            lifted, together[tensor] = updates.with_line(lifted, several, negative=not adds)
+            steps[together[tensor]] = several
         named = tensor in pairs and of_rows(update, pairs[tensor], lifted)
         steps[name] = replace(update, named=named)
         if named or pairs.get(tensor, name) in (name, *update.through):
@@ -615,7 +623,7 @@ def as_changed(lifted: Lifted, claims: Claims, asked: Container[str]) -> tuple[L
             known = update.at(numbers_of(lifted, forward))
             lifted, whole[tensor] = updates.with_line(lifted, known, negative=not adds)
     pairs = {tensor: pairs[tensor] for tensor in forward.input_names if tensor in pairs}
-    return lifted, replace(claims, pairs=pairs, steps=steps, bare=bare, whole=whole)
+    return lifted, replace(claims, pairs=pairs, steps=steps, bare=bare, whole=whole, together=together)
 
 
 def adds_to(update: Update, gradient: str) -> bool:

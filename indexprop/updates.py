@@ -146,6 +146,28 @@ def found(lifted: Lifted, loss: str, updating: Collection[str]) -> dict[str, Upd
     return made
 
 
+def together(lifted: Lifted, loss: str, updating: Sequence[str], first: Update) -> Update | None:
+    """A change with all that follow it and are of the same size, as one: a step for every sample; None where it stands
+    alone.
+    """
+    forward = algebra.needed(lifted.program, (loss,))
+    lines: dict[str, list[Step]] = {}
+    for step in lifted.program.steps:
+        lines.setdefault(step.name, []).append(step)
+    sizes, whole = step_sizes(lifted, forward), first
+    for name in updating[updating.index(first.made) + 1 :]:
+        if lifted.names[name] != lifted.names[first.made]:
+            continue
+        update = change(lines, name, whole.made, lifted.lines[name], sizes, set(forward.axes))
+        if update is None or update.decay or update.replaces:
+            return None
+        update = update if update.size else update.over(update.number)
+        if (update.size, update.adds) != (first.size, first.adds):
+            return None
+        whole = replace(whole, made=name, parts=(*whole.parts, *update.parts))
+    return None if whole is first else whole
+
+
 def step_sizes(lifted: Lifted, forward: Program) -> set[str]:
     """Numbers that the loss does not know, named or computed from such."""
     found = {name for name in lifted.scalars if name not in forward.axes}

@@ -650,3 +650,28 @@ for epoch in range(3):
         report.assert_ok()
         assert [tensor for tensor, _ in report.pairs] == ["w", "b"]
         assert not auditing.audit(code.replace("2 * e * X[n]", "e * X[n]"), **named, **grads).ok
+
+
+def test_steps_from_stored_values_that_follow_one_another_are_one() -> None:
+    """A step for every sample, from probabilities of before all of them: the loss is the sum, and so is the gradient."""
+    code = """
+import numpy as np
+rng = np.random.default_rng(6)
+theta, seen = rng.normal(size=(3, 4)), rng.normal(size=(5, 4))
+chosen, worth = [0, 2, 1, 1, 0], rng.normal(size=5)
+memory, loss = [], 0.0
+for i in range(5):
+    p = np.exp(theta @ seen[i])
+    p = p / p.sum()
+    loss -= worth[i] * np.log(p[chosen[i]])
+    memory.append((seen[i], p, chosen[i], worth[i]))
+for x, p, a, g in memory:
+    h = -p
+    h[a] += 1
+    theta += 0.01 * g * np.outer(h, x)
+"""
+    report = auditing.audit(code)
+    report.assert_ok()
+    assert any("the steps that change theta one after the other are judged as one" in note for note in report.notes)
+    for right, wrong in (("h = -p", "h = -p / 2"), ("h[a] += 1", "h[a] += 2"), ("0.01 * g", "0.01 * x[0]")):
+        assert not auditing.audit(code.replace(right, wrong)).ok
