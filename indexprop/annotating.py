@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from indexprop.claims import prepare
 from indexprop.completion import Lifted
 from indexprop.ir import Step
 from indexprop.printing import WIDTH
-from indexprop.reports import FOLLOWS, PART, Report, readable
+from indexprop.reports import FOLLOWS, PART, Entry, Report, readable
 from indexprop.revisions import Revisions
 from indexprop.rewording import sums
 from indexprop.rewriting import LiftError
@@ -83,6 +84,9 @@ def study(
         return lift(subject, (), axes=axes), None
 
 
+NAME = re.compile(r"[^\W\d][\w.]*")
+
+
 class Annotator:
     """The comments of a file: for every line, what stands above it."""
 
@@ -92,45 +96,56 @@ class Annotator:
         self.mistakes = {mistake.step.name: mistake for mistake in report.mistakes} if report else {}
         self.report = report
         self.source = dict(enumerate(lifted.source.splitlines(), 1))
+        self.last = {step.name: step for step in lifted.program.steps}
+        self.several = Counter(step.name for step in lifted.program.steps)
         self.writer = codegen.Writer(lifted.program, layouts.arrange(lifted.program), "einsum", bare=True)
 
     def comments(self) -> dict[int, list[str]]:
-        found: dict[int, list[str]] = {}
+        """For every line its comments. What a later pass of a loop does is not told again."""
+        found: dict[int, dict[str, list[str]]] = {}
         for access in self.lifted.program.inputs:
             if access.names:
                 self.add(found, access.tensor, [f"{access.tensor}: {self.lifted.layout[access.tensor]}"])
         for step in self.lifted.program.steps:
-            self.add(found, step.name, list(self.of_step(step)))
-        return found
+            self.add(found, step.name, self.of_step(step))
+        return {number: [row for rows in told.values() for row in rows] for number, told in found.items()}
 
-    def add(self, found: dict[int, list[str]], name: str, texts: Sequence[str]) -> None:
+    def add(self, found: dict[int, dict[str, list[str]]], name: str, texts: Iterable[str]) -> None:
+        """Texts above the line of a tensor: those that say, in the names of the code, what is not there yet."""
         line = self.lifted.lines[name]
         if self.source.get(line.number) != line.text:
             return  # in another file, or in no file at all
         indent = len(line.text) - len(line.text.lstrip())
-        rows = found.setdefault(line.number, [])
+        width = max(WIDTH - indent, 40)
+        told = found.setdefault(line.number, {})
         for text in texts:
             rest = "#   " if not text.startswith("  ") else "#     "
-            width = max(WIDTH - indent, 40)
-            for row in textwrap.wrap(
+            rows = textwrap.wrap(
                 f"# {text}", width, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
-            ):
-                if row not in rows:
-                    rows.append(row)
+            )
+            told.setdefault(NAME.sub(lambda word: self.lifted.names.get(word[0], word[0]), text), rows)
 
     def of_step(self, step: Step) -> Iterator[str]:
         """The index form, the contraction, and in the backward pass the reason."""
-        yield printing.format_step(step)
+        text = printing.format_step(step)
+        if step.name in self.lifted.made:
+            yield text
+        elif not all(isinstance(term.body, ir.Access) for term in step.terms):  # what an update takes from a parameter
+            yield f"  the step takes {text.partition(' = ')[2]}"
         detail = [self.contraction(step), self.summed(step)]
         if any(detail):
             yield "  " + "; ".join(part for part in detail if part)
-        entry = self.entries.get(step.name)
-        if entry is None:
-            return
+        if step is self.last[step.name] and step.name in self.entries:
+            yield from self.of_entry(self.entries[step.name])
+
+    def of_entry(self, entry: Entry) -> Iterator[str]:
+        """Which gradient a tensor of the backward pass is, or what is wrong with it."""
+        step = entry.step
         if entry.meaning and self.report is not None:
             scale = f", times {entry.ratio}" if entry.ratio else ""
             part = "a part of the gradient" if entry.verdict == PART else "the gradient"
             yield f"  {part} of {readable(entry.meaning, self.report)}{scale}"
+        if entry.meaning and self.several[step.name] == 1:
             local = formulas.in_one_dimension(formulas.expression(step.terms))
             upstream = any(access.tensor in self.entries for access in step.reads)
             reason = ": upstream times local" if upstream and isinstance(local, ir.Product) else ""

@@ -75,7 +75,8 @@ def contributions(
                 yield from contributions(part, upstream, rule=rule)
         case Product(factors):
             held = value if ir.is_selected(expr) else None
-            for k, factor in enumerate(factors):
+            for factor in factors:
+                k = factors.index(factor)  # of equal factors the first: W W gives 2 d W, not d W + W d
                 swapped = ir.multiply(*factors[:k], upstream, *factors[k + 1 :])
                 yield from contributions(factor, swapped, held, rule=rule)
         case Call("where", (condition, *branches)):
@@ -112,7 +113,8 @@ def tangents(expr: Expr, tangent_of: dict[str, str], value: Access | None = None
             for part in terms:
                 yield from tangents(part, tangent_of)
         case Product(factors):
-            for k, factor in enumerate(factors):
+            for factor in factors:
+                k = factors.index(factor)
                 for tangent in tangents(factor, tangent_of, value if ir.is_selected(expr) else None):
                     yield ir.multiply(*factors[:k], tangent, *factors[k + 1 :])
         case Call("where", (condition, yes, no)):

@@ -107,6 +107,7 @@ class Names:
     def find_batch(self, order: Sequence[Index]) -> Index | None:
         """The axis that the loss averages over, that data and targets share, that products leave alone."""
         scores = dict.fromkeys(order, 0)
+        parameters = {self.record.written_as.get(name, name) for name in self.record.inputs if not DATA.fullmatch(name)}
         for root in order:
             if self.role(root):
                 scores[root] += 3 if self.role(root) == "b" else -5
@@ -116,7 +117,12 @@ class Names:
                 if DATA.fullmatch(name) and root in self.roots(self.record.tensors[name])
             ]
             scores[root] += 2 * (len(data) > 1)
+        told: set[tuple[str, ...]] = set()
         for step in self.steps:
+            words = tuple(self.written(access) for access in (step.target, *step.reads))
+            if words in told:
+                continue  # a later pass of a loop
+            told.add(words)
             kept = set(self.roots(ir.slot_indices(step.target)))
             for term in step.terms:
                 if not kept:
@@ -127,16 +133,16 @@ class Names:
                 for part in ir.walk(term.body):
                     bound |= set(part.indices) if isinstance(part, ir.Reduce) else set()
                 met = [access for access in ir.accesses(term.body) if bound & set(access.names)]
-                features = [access for access in met if FEATURES.fullmatch(access.tensor)]
-                if len(features) == 1 and len(met) == 2 and all(access.tensor in self.record.inputs for access in met):
-                    for mark in plain_slots(features[0]):  # X meets a weight: what stays is the batch
-                        scores[self.axes.find(mark)] += 2 * (mark in step.target.names)
-                if any(access.tensor in self.record.inputs for access in met):
-                    for access in met:
-                        for mark in plain_slots(access) if access.tensor not in self.record.inputs else ():
-                            scores[self.axes.find(mark)] += mark in step.target.names
+                others = [access for access in met if self.written(access) not in parameters]
+                if len(others) < len(met):  # what meets a weight keeps the batch
+                    for access in others:
+                        for mark in set(plain_slots(access)) & set(step.target.names):
+                            scores[self.axes.find(mark)] += 2 if FEATURES.fullmatch(access.tensor) else 1
         best = max(order, key=lambda root: scores[root], default=None)
         return best if best is not None and scores[best] >= 2 else None
+
+    def written(self, access: Access) -> str:
+        return self.record.written_as.get(access.tensor, access.tensor)
 
     def choose(self, root: Index, role: str) -> None:
         if root in self.chosen:
@@ -163,21 +169,28 @@ class Names:
         return base if base not in used else ir.fresh(base, {*used, *taken, base})
 
     def of_step(self, step: Step) -> dict[Index, Index]:
-        """For every mark of a step its name."""
+        """For every mark of a step its name: marks that are summed in different terms may have the same."""
         names: dict[Index, Index] = {}
+        terms = [{*term.bound, *ir.indices(term.body)} for term in step.terms]
+        target = set(ir.slot_indices(step.target))
+
+        def near(mark: Index) -> list[Index]:
+            """The names of marks that the mark meets."""
+            met = set[Index]().union(target, *(term for term in terms if mark in term or mark in target))
+            return [name for other, name in names.items() if other in met]
+
         for access in step.reads:
             declared = self.of_tensor(access.tensor, self.record.tensors[access.tensor])
             for mark, name in zip(access.slots, declared, strict=True):
                 if isinstance(mark, str) and mark not in names:
-                    names[mark] = (
-                        name if name not in names.values() else self.free(self.axes.find(mark), names.values())
-                    )
+                    used = near(mark)
+                    names[mark] = name if name not in used else self.free(self.axes.find(mark), used)
         for mark in step.indices:
             if mark not in names:
                 alone = not any(mark in ir.indices(term.body) or mark in term.bound for term in step.terms)
                 alone = alone and mark not in ir.slot_indices(step.target)
                 root = self.axes.find(mark)
-                names[mark] = self.chosen[root] if alone else self.free(root, names.values())
+                names[mark] = self.chosen[root] if alone else self.free(root, near(mark))
         for mark in ir.sizes_in_slots(step):
             if mark not in names:
                 names[mark] = self.chosen[self.axes.find(mark)]

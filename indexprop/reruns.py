@@ -142,9 +142,9 @@ class Script:
         self.loss = loss or found_loss(self.space)
         self.pairs = self.found_pairs(grads, wrt, whole)
         self.notes = list(self.left_out(whole)) if wrt is None else []
-        start = time.perf_counter()
+        start = time.process_time()
         self.first = self.execute(Run())
-        self.seconds = time.perf_counter() - start
+        self.seconds = time.process_time() - start
         again = self.execute(Run())
         self.lengths = self.looked_up() if self.first.result is not None else {}
         if self.first.result is None:

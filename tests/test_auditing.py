@@ -200,6 +200,50 @@ def test_annotation_says_why() -> None:
     ]
 
 
+TRAINED = """import numpy as np
+X, Y = np.random.randn(6, 2), np.random.randn(6, 3)
+W = np.random.randn(2, 3)
+for _ in range(50):
+    P = X @ W
+    L = 0.5 * np.sum((P - Y) ** 2) + 0.05 * np.sum(W * W)
+    dP = P - Y
+    dW = X.T @ dP
+    dW += 0.1 * W
+    W -= 0.1 * dW
+"""
+
+
+def test_the_passes_of_a_loop_are_annotated_once() -> None:
+    annotated = annotating.annotate(TRAINED)
+    assert (
+        annotated[annotated.index("    # P") :]
+        == """\
+    # P[b,o] = X[b,i] W[i,o]
+    #   einsum("bi,io->bo", X, W); i is summed
+    P = X @ W
+    # L = sum[b,o]((P[b,o] - Y[b,o])^2) / 2 + W[i,o] W[i,o] / 20
+    #   einsum("io,io->", W, W); b, o, i are summed
+    L = 0.5 * np.sum((P - Y) ** 2) + 0.05 * np.sum(W * W)
+    # dP[b,o] = P[b,o] - Y[b,o]
+    #   the gradient of P
+    #   in one dimension dP = P - Y
+    dP = P - Y
+    # dW[i,o] = X[b,i] dP[b,o]
+    #   einsum("bi,bo->io", X, dP); X brings b,i and dP brings b,o; b is summed,
+    #     i,o stay: hence X.T
+    #   a part of the gradient of W
+    #   in one dimension dW = X dP: upstream times local
+    dW = X.T @ dP
+    # dW_2[i,o] = dW[i,o] + W[i,o] / 10
+    #   the gradient of W
+    #   in one dimension dW_2 = dW + W / 10
+    dW += 0.1 * W
+    # W_2[i,o] = W[i,o] - dW_2[i,o] / 10
+    W -= 0.1 * dW
+"""
+    )
+
+
 def test_an_annotated_notebook_is_a_notebook() -> None:
     before = json.loads((ZOO / "row_document.ipynb").read_text(encoding="utf-8"))
     after = json.loads(annotating.annotate(ZOO / "row_document.ipynb"))

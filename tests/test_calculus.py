@@ -413,3 +413,12 @@ def test_a_block_that_nothing_asked_for_depends_on_has_a_cotangent_of_zero_and_s
     text = "for t:\n    c[t] = c[(t-1)?] + u[t]\n    h[t] = w h[(t-1)?] + x[t]\ny = sum[t](h[t])\nz = sum[t](c[t])"
     found = ip.vjp(ip.parse(text), of="y", wrt=["x", "c"])
     assert found.notes == ("dc is zero: y does not depend on c",)
+
+
+def test_equal_factors_give_one_term() -> None:
+    program = ip.parse("L = r sum[i,h](W[i,h] W[i,h]) + c[k] c[k] q[k]")
+    lines = [printing.format_step(step) for step in ip.gradient(program, wrt=["W", "c"]).backward]
+    assert lines == ["dc[k] = 2 c[k] q[k]", "dL_sum = r", "dW[i,h] = 2 dL_sum W[i,h]"]
+    assert [printing.format_step(step) for step in ip.jvp(program, wrt=["c"]).program.steps][
+        -1
+    ] == "tL = 2 tc[k] c[k] q[k]"

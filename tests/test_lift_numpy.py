@@ -58,7 +58,7 @@ CASES: list[tuple[str, list[str]]] = [
     ),
     (
         "p, q = np.split(A, [2], axis=1); Z = p.sum() + q.sum()",
-        ["p[b,h] = A[b,h?]  where |h| = 2", "q[b,o] = A[b,o+2]  where |o| = |f| - 2", "Z = p[b,h] + q[b2,o]"],
+        ["p[b,h] = A[b,h?]  where |h| = 2", "q[b,o] = A[b,o+2]  where |o| = |f| - 2", "Z = p[b,h] + q[b,o]"],
     ),
     ("Z = np.roll(X, 2, axis=0)", ["Z[b,i] = X[(b-2)?,i] + X[(b+|b|-2)?,i]"]),
     ("Z = np.roll(X, -1, axis=0)", ["Z[b,i] = X[(b+1)?,i] + X[(b-|b|+1)?,i]"]),
