@@ -653,7 +653,7 @@ for epoch in range(3):
 
 
 def test_steps_from_stored_values_that_follow_one_another_are_one() -> None:
-    """A step for every sample, from probabilities of before all of them: the loss is the sum, and so is the gradient."""
+    """A step for every sample, from probabilities of before all: loss and gradient are sums."""
     code = """
 import numpy as np
 rng = np.random.default_rng(6)
