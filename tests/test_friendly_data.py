@@ -381,3 +381,19 @@ for i in range(5):
     assert report.notes[-1].startswith("judged on data near that of the code, where it takes the same steps")
     assert not auditing.audit(code.replace("-2 * (3", "-(3")).ok
     assert not auditing.audit(code.replace("+= 2 *", "+=")).ok
+
+
+def test_an_identity_in_an_expression_is_one_on_all_data() -> None:
+    code = """
+import numpy as np
+rng = np.random.default_rng(8)
+A, B, W = rng.normal(size=(5, 4)), rng.normal(size=(5, 4)), rng.normal(size=(4, 4))
+S = A @ W @ B.T
+P = np.exp(S) / np.exp(S).sum(axis=1, keepdims=True)
+loss = -np.mean(np.log(P[np.arange(5), np.arange(5)]))
+dS = (P - np.eye(5)) / 5
+dW = A.T @ dS @ B
+"""
+    auditing.audit(code).assert_ok()
+    assert not auditing.audit(code.replace("P - np.eye(5)", "P + np.eye(5)")).ok
+    assert not auditing.audit(code.replace("P - np.eye(5)", "P - np.eye(5)[::-1]")).ok
