@@ -18,7 +18,7 @@ from typing import Any, overload
 
 from indexprop import algebra, evidence, judging, naming, numerics, pairs, provisos, reruns
 from indexprop.blaming import Blame
-from indexprop.claims import ClaimError, Claims, find_loss, find_pairs, first_pass, meanings, prepare
+from indexprop.claims import ClaimError, Claims, apart, find_loss, find_pairs, first_pass, meanings, prepare
 from indexprop.completion import Lifted
 from indexprop.errors import Problem
 from indexprop.evidence import MINUS, ONE, Claim, Notated, show_factor
@@ -231,7 +231,24 @@ def of_claims(recording: Recording, claims: Claims, name: str, revisions: Revisi
             missing = [note for note in report.notes if note.startswith(MISSING)]
             rest = [note for note in other.notes if not note.startswith(MISSING)]
             report = replace(other, notes=(*rest, *missing, *notes))
+    if not report.ok:
+        report = with_copies(report, recording, claims, read)
     return replace(report, notes=(*report.notes, *later_passes(recording, claims.loss)))
+
+
+def with_copies(
+    report: Report, recording: Recording, claims: Claims, read: Callable[[Mapping[str, str]], Report]
+) -> Report:
+    """The report, or that on the code with copies of parameters as data, where fewer gradients are wrong then."""
+    lifted = recording.lifted
+    recording.lifted, copies = apart(lifted, claims)
+    other = read(claims.pairs) if copies else report
+    if len(wrong_tensors(other)) < len(wrong_tensors(report)):
+        held = " and ".join(copies)
+        copied = f"{held} {'are copies' if len(copies) > 1 else 'is a copy'} of parameters, and held as data"
+        return replace(other, notes=(*other.notes, copied))
+    recording.lifted = lifted
+    return report
 
 
 def other_readings(lifted: Lifted, claims: Claims) -> Iterator[tuple[dict[str, str], list[str]]]:

@@ -237,21 +237,47 @@ def with_parameters(lifted: Lifted, loss: str) -> Lifted:
             ir.term((), term.body) == term and is_part(term.body) for step in made for term in step.terms
         ):
             continue
-        inputs = [access for access in program.inputs if access.tensor not in behind]
-        inputs.append(Access(tensor, program.axes[tensor]))
-        sized = {index for step in kept for index in step.indices} | {index for one in inputs for index in one.names}
-        facts = [fact for fact in program.facts if sized.issuperset(ir.count_indices(fact.value))]
-        try:
-            program = validation.assemble(
-                kept,
-                inputs=inputs,
-                outputs=[name for name in program.outputs if name not in behind],
-                batch=program.batch,
-                facts=facts,
-            )
-        except IndexpropError:
-            continue
+        with contextlib.suppress(IndexpropError):
+            program = with_inputs(program, (tensor,), behind)
     return replace(lifted, program=program)
+
+
+def with_inputs(program: Program, tensors: Collection[str], behind: Container[str]) -> Program:
+    """A program with some tensors as inputs, and without what is behind them."""
+    kept = [step for step in program.steps if step.name not in behind]
+    inputs = [access for access in program.inputs if access.tensor not in behind]
+    inputs += [Access(tensor, program.axes[tensor]) for tensor in tensors]
+    sized = {index for step in kept for index in step.indices} | {index for one in inputs for index in one.names}
+    return validation.assemble(
+        kept,
+        inputs=inputs,
+        outputs=[name for name in program.outputs if name not in behind],
+        batch=program.batch,
+        facts=[fact for fact in program.facts if sized.issuperset(ir.count_indices(fact.value))],
+    )
+
+
+def apart(lifted: Lifted, claims: Claims) -> tuple[Lifted, list[str]]:
+    """The code with copies of parameters as data, where the loss reads them beside the parameters: a network as it was,
+    to aim at; and the names of the copies.
+    """
+    program = lifted.program
+    steps = algebra.needed(program, (claims.loss,)).steps
+    found = []
+    for tensor in claims.pairs:
+        if naming.DATA.fullmatch(lifted.names[tensor].rpartition(".")[2]):
+            continue
+        readers = {step.name: step for step in steps if any(access.tensor == tensor for access in step.reads)}
+        copies = [
+            step.name
+            for step in readers.values()
+            if step.terms == (ir.term((), Access(tensor, step.target.names)),)
+            if lifted.names[step.name] != lifted.names[tensor] and step.name not in claims.pairs
+        ]
+        found += copies if len(copies) < len(readers) else []
+    with contextlib.suppress(IndexpropError):
+        return replace(lifted, program=with_inputs(program, found, found)), found
+    return lifted, []
 
 
 def is_part(body: ir.Expr) -> bool:

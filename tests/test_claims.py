@@ -675,3 +675,23 @@ for x, p, a, g in memory:
     assert any("the steps that change theta one after the other are judged as one" in note for note in report.notes)
     for right, wrong in (("h = -p", "h = -p / 2"), ("h[a] += 1", "h[a] += 2"), ("0.01 * g", "0.01 * x[0]")):
         assert not auditing.audit(code.replace(right, wrong)).ok
+
+
+def test_copies_of_parameters_that_a_loss_aims_at_are_data() -> None:
+    code = """
+import numpy as np
+rng = np.random.default_rng(9)
+s, later, r = rng.normal(size=(6, 4)), rng.normal(size=(6, 4)), rng.normal(size=(6, 3))
+W = rng.normal(size=(4, 3))
+W_old = W.copy()
+target = r + 0.9 * np.tanh(later @ W_old)
+e = s @ W - target
+loss = np.sum(e ** 2) / 2
+dW = s.T @ e
+"""
+    report = auditing.audit(code)
+    report.assert_ok()
+    assert "W_old is a copy of parameters, and held as data" in report.notes
+    assert not auditing.audit(code.replace("dW = s.T @ e", "dW = 2 * s.T @ e")).ok
+    through = code.replace("dW = s.T @ e", "dW = s.T @ e - 0.9 * later.T @ (e * (1 - np.tanh(later @ W_old) ** 2))")
+    assert auditing.audit(through).ok  # the loss as a function of W alone
