@@ -28,7 +28,6 @@ from indexprop.records import Plan
 from indexprop.rewriting import name_of
 from indexprop.subscripts import quotient
 from indexprop.values import flatten, plain
-from indexprop.writing import ancestry
 
 NO_ANSWER = object()
 
@@ -88,7 +87,7 @@ class Calling(Following):
             case "ndim" | "dtype" | "itemsize" | "nbytes":
                 return getattr(owner.data, name)
             case "flat":
-                return self.flat(owner)
+                return self.reshaped("ravel", self.np.ravel, (owner,), {}, looks=True)
             case "real":
                 return self.apply("real", self.np.real, (owner,), {})
             case _ if not hasattr(owner.data, name):
@@ -343,7 +342,7 @@ class Calling(Following):
             raise self.stop("out= is an array that is not followed", way_out="Assign the result instead.")
         if where is not True:
             result = self.called(np.where, where, result, target)
-        if ancestry(target)[1] or np.shape(plain(result)) != target.data.shape:
+        if self.rooted(target)[0] is not target or np.shape(plain(result)) != target.data.shape:
             self.put(target, Ellipsis, result)
         else:
             self.overwrite(target, self.step(self.called_by(target), self.traced(result)))

@@ -128,7 +128,7 @@ class Operating(Binding):
             return self.counted(name, function(bare(owner), bare(value)), owner, value)
         if isinstance(owner, list):
             raise self.stop("a list is extended by an array")
-        if isinstance(owner, Traced) and owner.data.ndim and ancestry(owner)[1]:
+        if isinstance(owner, Traced) and owner.data.ndim and self.rooted(owner)[0] is not owner:
             self.augment_part(word, owner, Ellipsis, value, called)
             return owner
         new = self.apply(name, function, (owner, value), {})
@@ -156,7 +156,7 @@ class Operating(Binding):
         for other in list(self.alive):
             if other.data is old:
                 other.data, other.axes, other.expr, other.writing = new.data, new.axes, new.expr, None
-                other.name, other.raw, other.fill = new.name, new.raw, new.fill
+                other.name, other.raw, other.fill, other.groups = new.name, new.raw, new.fill, new.groups
 
     def augment_item(self, place: int, word: str, owner: Any, key: Any, value: Any, name: str) -> None:
         self.at(place)
@@ -216,17 +216,25 @@ class Operating(Binding):
 
     def store_masked(self, owner: Traced, mask: Traced, value: Any, name: str) -> None:
         new = self.apply("where", self.np.where, (mask, value, owner), {})
-        if ancestry(owner)[1]:
+        if self.rooted(owner)[0] is not owner:
             self.write(owner, Ellipsis, new, name, adds=False)
         else:
             self.overwrite(owner, self.step(self.called_by(owner, name), new))
 
     def is_data(self, value: Traced) -> bool:
         """An array of the code's data, before anything is computed from it."""
-        return value.raw or (value.name in self.inputs and not value.used)
+        return all(
+            one.raw or (one.lazy and one is value) or (one.name in self.inputs and not one.used)
+            for one in (value, ancestry(value)[0])
+        )
 
     def fill_data(self, owner: Traced, key: Any, value: Any) -> None:
         """Data is filled in, such as a one-hot code; in a second run it is there already."""
+        if owner.parent is not None:
+            root, keys = ancestry(owner)
+            self.fill_data(root, self.np.unravel_index(self.cells(root, [*keys, key]), root.data.shape), value)
+            owner.data, owner.fill = root.data.reshape(-1)[self.cells(root, keys)], False
+            return
         self.looked_up(key, owner.axes[0])
         constant = self.fills.pop(owner.name, None) is not None or owner.fill
         owner.fill, owner.place, owner.coded = False, None, owner.coded or constant

@@ -7,7 +7,7 @@ they meet what the code holds.
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from indexprop import ir
@@ -15,9 +15,9 @@ from indexprop.errors import Problem
 from indexprop.ir import Access, Affine, Index, Lookup, Partial, Slot, Step
 from indexprop.operands import Chosen, Selection, Slots, Symbol, Traced
 from indexprop.rewriting import TRACER, LiftError
-from indexprop.subscripts import Turned, mentions_zero, narrow, put, put_whole, region, taken
+from indexprop.subscripts import Reshaped, Turned, mentions_zero, narrow, put, put_whole, region, taken
 from indexprop.values import Values, flatten, plain, unsettled
-from indexprop.writing import Patch, Writing, ancestry, chain, regions, simple
+from indexprop.writing import Patch, Writing, ancestry, chain, has_shape, regions, simple
 
 
 class Parts(Values):
@@ -132,13 +132,13 @@ class Parts(Values):
             return parts
         data = np.asarray(taken(owner.data, plain(key)))
         root, keys = chain(owner)
-        if root.writing is not None:
+        if self.waits(root) and not has_shape(keys):
             keys = [*keys, key]
             if data.ndim and self.basic(key):
-                view = Traced(self, data, regions(self, root.writing.axes, keys).axes, Access("~"))
+                view = Traced(self, data, regions(self, (root.writing or root).axes, keys).axes, Access("~"))
                 view.parent, view.lazy = (owner, key), True
                 return view
-            if (kept := self.written_part(root, keys, data)) is not None:
+            if root.writing is not None and (kept := self.written_part(root, keys, data)) is not None:
                 return kept
         arrays = [part for part in flatten(key) if isinstance(part, (Traced, np.ndarray, list))]
         recorded = not owner.raw or owner.fill or (self.steps_only and not all(map(self.is_raw, arrays)))
@@ -168,6 +168,32 @@ class Parts(Values):
         held = bool(owner.name or owner.called or owner.parent)  # what nobody holds is not changed through a view
         made.parent = (owner, key) if looks and (held or not isinstance(key, Turned)) else None
         return made
+
+    def reshaped(
+        self, name: str, function: Any, args: Sequence[Any], kwargs: Mapping[str, Any], *, looks: bool = False
+    ) -> Traced:
+        """An array in another shape: where numpy looks at its memory, what is written there is written to the array."""
+        owner = args[0]
+        data = function(*plain(tuple(args)), **{key: plain(value) for key, value in kwargs.items()})
+        held = bool(owner.name or owner.called or owner.parent)
+        if not held or "order" in kwargs or not (looks or self.np.may_share_memory(data, owner.data)):
+            made: Traced = self.evaluated(name, function, args, kwargs)
+            return made
+        asked = (-1,) if name == "ravel" else tuple(flatten([*args[1:], *kwargs.values()]))
+        parent = owner, Reshaped(data.shape, asked)
+        if self.waits(chain(owner)[0]):
+            made = Traced(self, data, tuple(map(self.axes.new, data.shape)), Access("~"))
+            made.lazy = True
+        else:
+            made = self.evaluated(name, function, args, kwargs)
+        made.parent = parent
+        root, keys = ancestry(made)
+        return made if keys or root is owner else root
+
+    def waits(self, root: Traced) -> bool:
+        """Whether an array is perhaps still to be written, so that a view of it is not read yet."""
+        begun = root.name in self.fills or (root.coded and root.name in self.inputs)
+        return root.writing is not None or (begun and not root.used)
 
     def spelled_out(self, owner: Traced, key: Any) -> Any:
         """`x[:, [0, -1]]`: positions that the code spells out, some from the end, as one part after the other."""
@@ -232,28 +258,33 @@ class Parts(Values):
     def basic(self, key: Any) -> bool:
         """Whether a subscript gives a view in numpy."""
         parts = key if isinstance(key, tuple) else (key,)
-        return all(part is None or part is Ellipsis or isinstance(part, (int, slice, Turned)) for part in parts)
+        return all(
+            part is None or part is Ellipsis or isinstance(part, (int, slice, Turned, Reshaped)) for part in parts
+        )
 
     def look(self, view: Traced) -> None:
         """What a view of an array that is being written shows, now that it is read."""
         root, keys = chain(view)
         view.lazy = False
-        found = self.written_part(root, keys, view.data) if root.writing is not None else None
+        shaped = has_shape(keys)
+        found = self.written_part(root, keys, view.data) if root.writing is not None and not shaped else None
         if found is None:
+            if shaped and view.parent is not None:
+                (root, key), keys = view.parent, [view.parent[1]]
             root = self.traced(root)
-            part = regions(self, root.axes, keys)
-            found = self.make((root,), (part.axes, self.at_slots(root, part.slots)), view.data)
-        view.axes, view.expr = found.axes, found.expr
+            if shaped and isinstance(key, Reshaped):
+                found = self.evaluated("reshape", self.np.reshape, (root, key.asked), {})
+            else:
+                part = regions(self, root.axes, keys)
+                found = self.make((root,), (part.axes, self.at_slots(root, part.slots)), view.data)
+        view.axes, view.expr, view.groups = found.axes, found.expr, found.groups
 
     def written_part(self, owner: Traced, keys: Sequence[Any], data: Any) -> Traced | None:
         """A part of an array that is being written, as it was written there; None where the whole is needed."""
         if self.holds_traced(list(keys)):
             return None
         writing: Writing = owner.writing
-        cells = self.np.arange(owner.data.size).reshape(owner.data.shape)
-        for key in keys:
-            cells = taken(cells, plain(key))
-        found = writing.found(self.np.asarray(cells))
+        found = writing.found(self.cells(owner, keys))
         if found is None:
             return None
         if isinstance(found, Patch):
@@ -316,17 +347,19 @@ class Parts(Values):
     def write(self, owner: Traced, key: Any, value: Any, name: str, *, adds: bool, many: bool = False) -> None:
         """A part of an array is written, or added to."""
         np = self.np
-        owner, keys = ancestry(owner)
-        keys = [*keys, key]
         value = self.traced(value)
         value.used = True
+        view = owner
+        owner, keys = self.rooted(owner)
+        if has_shape(keys):
+            self.write_reshaped(view, key, value, name, adds=adds, many=many)
+            return
+        keys = [*keys, key]
         if owner.writing is None:
             self.begin(owner, name)
-        cells = np.arange(owner.data.size).reshape(owner.data.shape)
-        for one in keys:
-            if any(isinstance(part, Traced) and part.data.dtype == bool for part in flatten(one)):
-                raise self.stop("entries are chosen by a condition and others by position", way_out="Use np.where.")
-            cells = np.asarray(taken(cells, plain(one)))
+        if any(isinstance(part, Traced) and part.data.dtype == bool for part in flatten(keys)):
+            raise self.stop("entries are chosen by a condition and others by position", way_out="Use np.where.")
+        cells = self.cells(owner, keys)
         if not many and len(np.unique(cells)) < cells.size:
             raise self.stop("a position is written twice at once", way_out="Use np.add.at to add to it twice.")
         new = owner.data.copy()
@@ -348,16 +381,64 @@ class Parts(Values):
         for other in list(self.alive):
             if other.data is old:
                 other.data, other.writing, other.called = new, owner.writing, owner.called
-                other.axes, other.raw, other.fill, other.name = owner.axes, False, False, ""
+                other.axes, other.groups, other.raw, other.fill, other.name = owner.axes, {}, False, False, ""
+
+    def rooted(self, view: Traced) -> tuple[Traced, list[Any]]:
+        """The array that is written, and the subscripts that lead there. An array is written in the shape that the
+        code writes it in: in another shape, it looks at that one from then on.
+        """
+        root, keys = ancestry(view)
+        if not has_shape(keys[:1]) or has_shape(keys[1:]):
+            return root, keys
+        for _ in keys[1:]:
+            assert view.parent is not None
+            view, _ = view.parent
+        if root.writing is None and root.name in self.fills and not root.used:
+            self.forget(root)
+        if root.fill:
+            made = self.evaluated("reshape", self.np.reshape, (root, keys[0].asked), {})
+            view.axes, view.expr, view.lazy, view.fill, view.raw = made.axes, root.expr, False, True, True
+            view.called = view.called or f"{root.called or 'value'}_flat"
+        else:
+            self.traced(view)
+        shape = Reshaped(root.data.shape, self.shape(self.traced(root)))
+        for other in list(self.alive):
+            if other.data is root.data and other.parent is None:
+                other.parent = view, shape
+        view.parent = None
+        return view, keys[1:]
+
+    def write_reshaped(self, view: Traced, key: Any, value: Any, name: str, *, adds: bool, many: bool) -> None:
+        """A part of a part is written in another shape: in a copy of it, which is put back."""
+        np, keys = self.np, [key]
+        while view.parent is not None and not isinstance(view.parent[1], Reshaped):
+            view, one = view.parent
+            keys.insert(0, one)
+        assert view.parent is not None
+        part, shape = view.parent
+        copied = self.apply("copy", np.copy, (part,), {})
+        flat = target = self.step(
+            f"{name or 'value'}_flat", self.evaluated("reshape", np.reshape, (copied, shape.asked), {})
+        )
+        for one in keys[:-1]:
+            target = self.part(target, one)
+        self.write(target, keys[-1], value, name, adds=adds, many=many)
+        whole = self.evaluated("reshape", np.reshape, (flat, self.shape(part)), {})
+        self.write(part, Ellipsis, whole, name, adds=False)
+
+    def cells(self, owner: Traced, keys: Sequence[Any]) -> Any:
+        """Which entries of an array subscripts pick one after the other, by their numbers."""
+        cells = self.np.arange(owner.data.size).reshape(owner.data.shape)
+        for key in keys:
+            cells = self.np.asarray(taken(cells, plain(key)))
+        return cells
 
     def begin(self, owner: Traced, name: str) -> None:
         """From now on the parts of an array are collected."""
         np = self.np
         if owner.name in self.fills and not owner.used:
-            constant, owner.called = self.fills[owner.name], self.written_as[owner.name]
             self.forget(owner)
-            base, fill = constant, True
-        elif owner.fill:
+        if owner.fill:
             base, fill = owner.expr, True
         else:
             known = self.traced(owner)
@@ -372,6 +453,7 @@ class Parts(Values):
     def forget(self, owner: Traced) -> None:
         """Zeros that are not data after all, but a place to write to."""
         name = owner.name
+        owner.expr, owner.called = self.fills[name], self.written_as[name]
         for table in (self.inputs, self.tensors, self.values, self.lines, self.origins, self.fills, self.written_as):
             table.pop(name, None)
         self.counts[name] = 1
@@ -384,13 +466,12 @@ class Parts(Values):
             if other.data is None or other.data is old:
                 continue
             root, keys = ancestry(other)
-            if keys and root.data is old:
-                seen, shown = np.arange(old.size).reshape(old.shape), new
-                for key in keys:
-                    seen, shown = taken(seen, plain(key)), taken(shown, plain(key))
-                other.data = np.asarray(shown)
+            if other is not root and root.data is old:
+                seen = self.cells(root, keys)
+                other.data = new.reshape(-1)[seen]
                 if np.isin(seen, cells).any():
-                    other.lazy, other.name, other.fill, other.writing = True, "", False, None
+                    other.lazy, other.name, other.writing = True, "", None
+                    other.raw = other.fill = False
             elif np.may_share_memory(other.data, old):
                 problem = Problem(
                     "an array is changed while a view of it is in use",

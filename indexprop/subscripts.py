@@ -7,7 +7,7 @@ slots into the expression of the array; to write is to put them on the left.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
@@ -183,8 +183,18 @@ class Turned:
     order: tuple[int | None, ...]
 
 
+@dataclass(frozen=True)
+class Reshaped:
+    """All entries, one after the other, in another shape; `asked` are the sizes as the code says them."""
+
+    shape: tuple[int, ...]
+    asked: tuple[Any, ...] = field(compare=False)
+
+
 def taken(array: Any, key: Any) -> Any:
     """What numpy gives for a subscript, as a view where it gives one."""
+    if isinstance(key, Reshaped):
+        return array.reshape(key.shape)
     if not isinstance(key, Turned):
         return array[key]
     kept = [place for place in key.order if place is not None]

@@ -36,6 +36,9 @@ TURNING = frozenset({
 })  # fmt: skip
 """Functions that give a view of all entries, with other axes: what is written there is written to the array."""
 
+SHAPING = frozenset({"reshape", "ravel"})
+"""Functions that give a view of all entries where numpy can."""
+
 ROUNDING = frozenset({"floor", "ceil", "round", "rint", "trunc", "fix", "around", "//", "floor_divide"})
 """Functions whose derivative is 0 wherever they have one: what they give is data."""
 
@@ -72,6 +75,7 @@ class Values(Record):
     part: Callable[..., Any]
     read: Callable[..., Symbol]
     look: Callable[[Traced], None]
+    reshaped: Callable[..., Traced]
     positioned: Callable[..., tuple[Slots, Slot]]
     stacked_parts: Callable[..., Traced | None]
     flush: Callable[[Traced], None]
@@ -328,6 +332,14 @@ class Values(Record):
             return self.on_selections(name, function, args, kwargs)
         if name in TURNING and isinstance(args[0], Traced):
             return self.part(args[0], self.turning(name, function, args, kwargs))
+        if name in SHAPING and function is not None and isinstance(args[0], Traced):
+            return self.reshaped(name, function, args, kwargs)
+        return self.evaluated(name, function, args, kwargs)
+
+    def evaluated(self, name: str, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """What an operation computes."""
+        np = self.np
+        arrays = [part for part in flatten((args, kwargs)) if isinstance(part, (Traced, np.ndarray))]
         arrays = [part for part in arrays if not self.is_constant(part)] or arrays
         if any(not part.raw for part in arrays if isinstance(part, Traced)):
             used: list[Traced] = []

@@ -6,14 +6,14 @@ a part that is read again is found as it was written; and when the whole is read
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from indexprop import ir
 from indexprop.ir import Access, Affine, Expr, Guard, Index, Slot, Step
 from indexprop.operands import ZERO, Recorder, Slots, Traced
-from indexprop.subscripts import Region, plus, put, put_slot, region, wide
+from indexprop.subscripts import Region, Reshaped, plus, put, put_slot, region, wide
 
 
 @dataclass
@@ -170,20 +170,26 @@ def outside(bounds: Sequence[Bound], names: Mapping[Index, Index]) -> Iterator[l
 
 def chain(owner: Traced) -> tuple[Traced, list[Any]]:
     """The array that a view without a name looks at, and the subscripts that lead there."""
-    keys: list[Any] = []
-    while owner.parent is not None and not owner.name:
-        owner, key = owner.parent
-        keys.insert(0, key)
-    return owner, keys
+    return _upwards(owner, lambda view: not view.name)
 
 
 def ancestry(view: Traced) -> tuple[Traced, list[Any]]:
     """The array that a view looks at in the end, and the subscripts that lead there."""
+    return _upwards(view, lambda _: True)
+
+
+def _upwards(view: Traced, further: Callable[[Traced], bool]) -> tuple[Traced, list[Any]]:
     keys: list[Any] = []
-    while view.parent is not None:
+    while view.parent is not None and further(view):
         view, key = view.parent
-        keys.insert(0, key)
-    return view, keys
+        if not (isinstance(key, Reshaped) and has_shape(keys[:1])):  # of two shapes, the later one counts
+            keys.insert(0, key)
+    return view, keys[1:] if has_shape(keys[:1]) and keys[0].shape == view.data.shape else keys
+
+
+def has_shape(keys: Sequence[Any]) -> bool:
+    """Whether an array is looked at in another shape."""
+    return any(isinstance(key, Reshaped) for key in keys)
 
 
 def regions(t: Recorder, axes: Slots, keys: Sequence[Any]) -> Region:

@@ -142,6 +142,12 @@ CHANGED = [
     ("Z = 2 * X\nZ[2] += 0.1 * (Y[3] - Z[2])\nZ[2] += Z[1]", "Z"),
     ("Z = 2 * X\nZ[:, 1][X[:, 1] > 0] = 0", "Z"),
     ("m = X > 0\nm |= Y > 0\nZ = m * X", "Z"),
+    ("Z = 2 * X\nZ.ravel()[3] += v[0]\nZ.flat[5] = 7\nZ.reshape(-1)[::6] *= 2\nZ[1] = w[0]\nR = Z * X", "R"),
+    ("Z = np.zeros_like(X)\nfor i in range(X.size):\n    Z.flat[i] = X.flat[i] ** 2\nR = Z * X", "R"),
+    ("Z = 2 * X\nf = Z.reshape(-1)\nZ[1, 2] = v[0]\nf[4] = w[1]\nR = f ** 2", "R"),
+    ("Z = 2 * X\nZ.T.flat[3] = v[0]\nZ[1].reshape(2, 2)[0] += w[0]", "Z"),
+    ("Z = 2 * X\nR = Z.reshape(-1, 2)\nR -= R.mean(axis=0)\nb = Z * X", "b"),
+    ("hot = np.zeros((5, 3))\nhot.flat[np.arange(5) * 3 + t] = 1\nZ = hot * v[:, None]", "Z"),
 ]
 
 
