@@ -86,6 +86,11 @@ class Calling(Following):
                 return self.product(self.shape(owner))
             case "ndim" | "dtype" | "itemsize" | "nbytes":
                 return getattr(owner.data, name)
+            case "strides" if owner.data.flags.c_contiguous:
+                sizes = self.shape(owner)
+                return tuple(self.product([owner.data.itemsize, *sizes[k + 1 :]]) for k in range(len(sizes)))
+            case "flags" | "strides":
+                return getattr(owner.data, name)
             case "flat":
                 return self.reshaped("ravel", self.np.ravel, (owner,), {}, looks=True)
             case "real":
@@ -320,8 +325,8 @@ class Calling(Following):
                 instance: Any = object.__new__(function)
                 self.called(types.MethodType(start, instance), *args, **kwargs)
                 return instance
-        elif self.is_users(vars(type(function)).get("__call__")):
-            function = types.MethodType(vars(type(function))["__call__"], function)
+        elif self.is_users(getattr(type(function), "__call__", None)):  # noqa: B004
+            function = types.MethodType(type(function).__call__, function)
         if not self.is_users(function):
             return NO_ANSWER
         self.calls.append(self.calls[-1] if self.calls and self.calls[-1] else here[0].owners[here[1]] if here else "")
@@ -356,6 +361,12 @@ class Calling(Following):
         ]
         if method == "at" and ufunc in (np.add, np.subtract):
             return self.added_at(function, *args, **kwargs)
+        if method == "at":
+            target, key, *rest = args
+            cells = self.cells(target, [key])
+            if len(np.unique(cells)) < cells.size:
+                raise self.stop(f"np.{ufunc.__name__}.at changes a position twice", way_out="Write a loop.")
+            return self.put(target, key, self.called(ufunc, self.part(target, key), *rest), self.first_argument())
         if method == "outer":
             one, other = map(self.wrap, args)
             return self.called(ufunc, self.part(one, (..., *[None] * np.ndim(plain(other)))), other)
@@ -389,7 +400,6 @@ class Calling(Following):
             raise self.chosen()
         compared = not any(callable(part) for part in flatten(args))
         given = [part.copy() if isinstance(part, np.ndarray) else part for part in plain(tuple(args))]
-        expected = function(*given, **{key: plain(value) for key, value in kwargs.items()}) if compared else None
         if name == "choose":
             self.looked_up(args[0], "")
         try:
@@ -398,6 +408,7 @@ class Calling(Following):
             raise self.stop(f"np.{name} with these arguments has no rule", evidence=str(error)) from None
         if not compared:
             return result
+        expected = function(*given, **{key: plain(value) for key, value in kwargs.items()})
         pairs = [(args[0], given[0])] if expected is None else [(result, expected)]
         if isinstance(result, list) and expected is not None:
             pairs = list(zip(result, expected, strict=True))

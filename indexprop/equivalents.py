@@ -13,6 +13,8 @@ from functools import reduce
 from operator import index
 from typing import Any, TypeVar
 
+from indexprop.operands import Traced
+
 EQUIVALENTS: dict[str, Callable[..., Any]] = {}
 """By the names below `np`, or of methods of arrays."""
 
@@ -409,6 +411,33 @@ def sliding_window_view(np: Any, x: Any, window_shape: Any, axis: Any = None) ->
         starts = np.arange(np.shape(x)[number] - width + 1)
         x = np.moveaxis(x[_along(number, x.ndim, starts[:, None] + np.arange(width))], number + 1, -1)
     return x
+
+
+@equivalent("lib.stride_tricks.as_strided")
+def as_strided(
+    np: Any, x: Any, shape: Any = None, strides: Any = None, subok: bool = False, writeable: bool = True
+) -> Any:
+    """Steps over memory, as steps along the axes that they lead along."""
+    if not x.flags.c_contiguous:
+        raise TypeError("memory with gaps")
+    sizes, widths = np.shape(x), [index(width) for width in x.strides]
+    shape = sizes if shape is None else tuple(shape)
+    strides = widths if strides is None else strides.data.tolist() if isinstance(strides, Traced) else strides
+    places: list[Any] = [0] * len(sizes)
+    last = [0] * len(sizes)
+    for number, (size, stride) in enumerate(zip(shape, strides, strict=True)):
+        rest = index(stride)
+        for axis, width in enumerate(widths):
+            step, rest = divmod(rest, width) if int(sizes[axis]) > 1 else (0, rest)
+            if step:
+                here = np.arange(size)[tuple(slice(None) if k == number else None for k in range(len(shape)))]
+                places[axis] = places[axis] + step * here
+                last[axis] += step * (int(size) - 1)
+        if rest:
+            raise TypeError("steps between entries")
+    if any(place >= int(size) for place, size in zip(last, sizes, strict=True)):
+        raise TypeError("steps from one row into the next")
+    return np.broadcast_to(x[tuple(places)], shape)
 
 
 # --- arrays put together ----------------------------------------------------------------------------------------------

@@ -190,6 +190,13 @@ class Parts(Values):
         root, keys = ancestry(made)
         return made if keys or root is owner else root
 
+    def set_shape(self, owner: Traced, shape: Any) -> None:
+        """`x.shape = ...`: the array itself has another shape from now on."""
+        before = object.__new__(Traced)
+        vars(before).update(vars(owner))
+        self.alive.add(before)
+        vars(owner).update(vars(self.reshaped("reshape", self.np.reshape, (before, shape), {})))
+
     def waits(self, root: Traced) -> bool:
         """Whether an array is perhaps still to be written, so that a view of it is not read yet."""
         begun = root.name in self.fills or (root.coded and root.name in self.inputs)

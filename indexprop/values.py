@@ -50,10 +50,8 @@ REASONS = (
      "Give the result as an argument."),
     ("scipy.signal|scipy.ndimage", "has no rule",
      "Write the sum over windows: with np.convolve, np.lib.stride_tricks.sliding_window_view, or a loop."),
-    (r"(np\.|math\.|)(fmod|remainder|mod|modf|divmod)$|%$", "rounds, which is not in the notation", ROUNDED),
+    (r"(np|math)\.(fmod|modf|divmod)$", "rounds, which is not in the notation", ROUNDED),
     (r"np.(mat|asmatrix|bmat)", "makes a matrix object, whose * is a product of matrices", "Use arrays, and @."),
-    (r"np.lib.stride_tricks.as_strided", "reads memory, not positions",
-     "Use slices, or np.lib.stride_tricks.sliding_window_view."),
     ("np.(unique|argwhere|extract|union1d|intersect1d|setdiff1d|histogram)", "gives as many entries as the data has",
      "Use np.where, or multiply by the condition."),
 )  # fmt: skip
@@ -76,6 +74,7 @@ class Values(Record):
     read: Callable[..., Symbol]
     look: Callable[[Traced], None]
     reshaped: Callable[..., Traced]
+    set_shape: Callable[..., None]
     positioned: Callable[..., tuple[Slots, Slot]]
     stacked_parts: Callable[..., Traced | None]
     flush: Callable[[Traced], None]
@@ -356,6 +355,8 @@ class Values(Record):
         if rounding and not all(map(self.is_raw, arrays)):
             return self.ranked(function, args, kwargs, "rounded")
         data = None if function is None else self.computed_by(name, function(*plain_args, **plain_kwargs))
+        if name.startswith("empty"):  # what happens to lie there is nothing that code reads
+            data = np.zeros_like(data)
         converting = name == "astype" or name.startswith(("int", "uint"))
         if converting and data.dtype.kind in "iu" and arrays[0].data.dtype.kind == "f" and not self.is_raw(arrays[0]):
             return self.ranked(function, args, kwargs, "rounded")
@@ -366,6 +367,9 @@ class Values(Record):
         if name not in RULES:
             if all(self.is_made(part) for part in arrays):
                 return self.wrap_raw(data, name, function, args, kwargs)
+            if name.rpartition(".")[2] in ("%", "remainder") and len(args) == 2:
+                floor = self.apply("//", np.floor_divide, args, {})
+                return self.called(operator.sub, args[0], self.called(operator.mul, args[1], floor))
             raise self.unknown(name)
         symbol = self.ruled(name, function, args, kwargs)
         if isinstance(symbol, Traced):

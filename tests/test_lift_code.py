@@ -595,3 +595,18 @@ def test_a_choice_of_entries_by_their_values_is_said() -> None:
     assert lines(lifted)[0] == "result = x[0] + x[2]"
     assert [branch.data for branch in lifted.path] == [True, True]
     assert lifted.notes[0].startswith("checked on the data of the code only")
+
+
+class Asked:
+    def __call__(self, x):  # type: ignore[no-untyped-def]
+        return self.forward(x)
+
+
+class Bent(Asked):
+    def forward(self, x):  # type: ignore[no-untyped-def]
+        return {"bent": np.tanh, "straight": np.positive}["bent"](x)
+
+
+def test_a_call_that_a_class_inherits_is_followed() -> None:
+    lifted = lift(lambda x: Bent()(x), [normal(2, 3)])
+    assert lines(lifted) == ["result[i,o] = tanh(x[i,o])"]

@@ -59,6 +59,8 @@ np.rot90(X, 3) | np.flipud(X) * 2 | np.fliplr(X) * 2 | np.roll(2 * X, 1) | np.ro
 np.repeat(2 * X, 2) | np.moveaxis(B, [0, 1], [2, 0]) * 2 | np.moveaxis(B, 0, -1) * 2 | np.rollaxis(B, 2) * 2
 np.atleast_1d(v.sum()) * 2 | np.atleast_3d(X) * 2 | np.atleast_3d(v) * 2 | np.dstack([X, 2 * Y])
 np.block([[X, 2 * X], [Y, X]]) | np.multiply(*np.meshgrid(v, z)) | np.subtract(*np.meshgrid(v, z, indexing="ij"))
+np.lib.stride_tricks.as_strided(B, (len(B), B.shape[1] - 1, 2, B.shape[2]), (*B.strides[:2], *B.strides[1:])) * 2
+np.lib.stride_tricks.as_strided(2 * X, (3, 2, 2, 2), X.strides * 2).max(axis=(2, 3))
 np.broadcast_arrays(X, X[0])[1] * 2 | np.lib.stride_tricks.sliding_window_view(X, 2, axis=1).sum(axis=-1)
 np.lib.stride_tricks.sliding_window_view(X, (2, 3)).max(axis=(2, 3)) | X.flat[2] * 2 | X.real * 2 | X.conj() * 2
 sum(x * x for x in np.nditer(v[:1])) | [entry * 2 for _, entry in np.ndenumerate(v)][0]
@@ -147,6 +149,9 @@ CHANGED = [
     ("Z = 2 * X\nf = Z.reshape(-1)\nZ[1, 2] = v[0]\nf[4] = w[1]\nR = f ** 2", "R"),
     ("Z = 2 * X\nZ.T.flat[3] = v[0]\nZ[1].reshape(2, 2)[0] += w[0]", "Z"),
     ("Z = 2 * X\nR = Z.reshape(-1, 2)\nR -= R.mean(axis=0)\nb = Z * X", "b"),
+    ("Z = 2 * X\nZ.shape = -1, 2\nR = 3 * X\nR.flat = v[0]\nb = Z.ravel() * R.ravel()", "b"),
+    ("Z = 2 * X\nnp.multiply.at(Z, k, 3.0)\nnp.maximum.at(Z, (0, slice(None)), X[1])", "Z"),
+    ("Z = np.empty_like(v)\nZ[v > 0] = v[v > 0] * 2\nZ[~(v > 0)] = np.exp(v[~(v > 0)])", "Z"),
     ("hot = np.zeros((5, 3))\nhot.flat[np.arange(5) * 3 + t] = 1\nZ = hot * v[:, None]", "Z"),
 ]
 
@@ -189,7 +194,7 @@ def peak(x):  # type: ignore[no-untyped-def]
 
 
 def quantised(x):  # type: ignore[no-untyped-def]
-    levels = np.round(3 * x) + (2 * x).astype(int) + np.ceil(x.sum()) + int(x.mean() * 7) + x[0] // 0.5
+    levels = np.round(3 * x) % 2 + (2 * x).astype(int) + np.ceil(x.sum()) + int(x.mean() * 7) + x[0] // 0.5
     return x * levels
 
 

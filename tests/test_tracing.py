@@ -264,9 +264,9 @@ def test_a_change_in_place_is_seen_by_everybody_who_holds_the_array() -> None:
 
 
 def test_a_change_under_a_view_stops() -> None:
-    message = stopped("W = np.random.randn(3, 4)\nV = W.reshape(-1)\ny = 2 * W\nW += y\nz = V * 2\n")
+    message = stopped("W = np.random.randn(3, 4)\nV = np.flip(2 * W)\nU = np.flip(V)\nV += W\nz = U * 2\n")
     assert "an array is changed while a view of it is in use" in message
-    assert "line 5: W += y\n            ^^^^^^" in message
+    assert "line 5: V += W\n            ^^^^^^" in message
 
 
 def test_a_mask_assignment_is_a_choice() -> None:
@@ -293,7 +293,7 @@ def test_accumulation_starts_from_nothing() -> None:
 STOPS = [
     ("y = np.unwrap(2 * x)", "np.unwrap has no rule yet", "np.unwrap(2 * x)"),
     ("y = np.unique(2 * x)", "np.unique gives as many entries as the data has", "np.unique(2 * x)"),
-    ("y = (2 * x) % 1", "% rounds, which is not in the notation", "(2 * x) % 1"),
+    ("y = np.modf(2 * x)[0]", "np.modf rounds, which is not in the notation", "np.modf(2 * x)"),
     ("y = np.fft.fft(2 * x)", "np.fft.fft computes with complex numbers", "np.fft.fft(2 * x)"),
     ("y = np.exp(2 * x, where=x > 0)", "where= without out= leaves entries", "np.exp(2 * x, where=x > 0)"),
     (
