@@ -6,7 +6,7 @@ import itertools
 import math
 import re
 from collections import ChainMap
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -133,7 +133,7 @@ class Ledger:
         self.hand = tuple(step for step in program.steps if step.name not in names)
         asked = [
             *calculus.gradient(self.forward, loss).wrt,
-            *(step.name for step in self.forward.steps if step.name != loss),
+            *(step.name for step in self.forward.steps if step.name not in {loss, *self.forward.truths}),
         ]
         self.gradient = calculus.gradient(self.forward, loss, list(dict.fromkeys([*asked, *wrt])))
         self.cotangent_of = {derived: name for name, derived in self.gradient.cotangents.items()}
@@ -166,7 +166,8 @@ class Ledger:
                 if patience and self.is_flat(draw):
                     patience -= 1
                     continue
-                self.resized &= seed <= NEAR and draw.sizes != self.lifted.sizes
+                own = self.lifted.sizes
+                self.resized &= seed <= NEAR and any(own.get(name, size) != size for name, size in draw.sizes.items())
                 yield draw
         raise LiftError(Problem("the loss or its gradients are no finite numbers, on no data that was drawn"))
 
@@ -604,7 +605,7 @@ def data_of(recording: Recording, wrt: Container[str] = ()) -> Callable[[int], V
                 low, high = min(old.flat, default=0), max(old.flat, default=0)
                 near[name] = np.random.default_rng(seed).integers(low, high + 1, old.shape)
         else:
-            plan = recording.plan(resized(lifted), seed, wrt if seed % 2 else ())
+            plan = recording.plan(resized(lifted) and not recording.counted, seed, wrt if seed % 2 else ())
             drawn = {name: origins.get(name, name) for name in program.input_names}
             near = {name: plan.arrays[origin] for name, origin in drawn.items() if origin in plan.arrays}
             if missing := [name for name in program.input_names if name not in near]:  # what the code makes itself
@@ -612,6 +613,9 @@ def data_of(recording: Recording, wrt: Container[str] = ()) -> Callable[[int], V
                 near |= {name: other.values[name] for name in missing}
         if recording.truths:
             near |= {name: np.where(near[name] > 0, 1.0, -1.0) for name in sign_inputs(lifted, wrt)}
+        if recording.counted:
+            rng = np.random.default_rng(seed)
+            near |= {name: rng.permutation(lifted.values[name]) for name in in_other_order(lifted)}
         if recording.symmetric:
             near |= {name: variation.mirrored(near[name]) for name in symmetric_inputs(lifted)}
         return as_taken(near)
@@ -632,9 +636,33 @@ def assuming(recording: Recording, values: Mapping[str, Any]) -> Iterator[None]:
             setattr(recording, name, value)
 
 
+def counts_in(lifted: Lifted, steps: Iterable[Step]) -> frozenset[int]:
+    """How often truths of the code hold, or do not, where numbers in lines may stand for that."""
+    import numpy as np
+
+    rows = [array for array in lifted.values.values() if np.ndim(array) == 1 and variation.holds_truths(array)]
+    return numbers_in(steps, {int(np.sum(array == truth)) for array in rows for truth in (0, 1)})
+
+
+def in_other_order(lifted: Lifted) -> list[str]:
+    """The rows of data that hold truths, or every position once: which samples are taken, and which are left."""
+    import numpy as np
+
+    def is_counted(array: Array) -> bool:
+        return variation.holds_truths(array) or (array.size > 1 and np.array_equal(np.sort(array), range(array.size)))
+
+    values = {name: np.asarray(lifted.values[name]) for name in lifted.program.input_names}
+    return [name for name, array in values.items() if array.ndim == 1 and is_counted(array)]
+
+
 def sizes_in(lifted: Lifted, steps: Iterable[Step]) -> frozenset[int]:
-    """The sizes of the code that numbers in lines may stand for: `/ 6` where there are six samples, and `2 / 4` where
-    there are four.
+    """The sizes of the code that numbers in lines may stand for."""
+    return numbers_in(steps, lifted.sizes.values())
+
+
+def numbers_in(steps: Iterable[Step], sizes: Collection[int]) -> frozenset[int]:
+    """The sizes that numbers in lines may stand for: `/ 6` where there are six samples, and `2 / 4` where there are
+    four.
     """
 
     def length(number: Fraction) -> int:
@@ -644,7 +672,7 @@ def sizes_in(lifted: Lifted, steps: Iterable[Step]) -> frozenset[int]:
     for number in (abs(term.factor.number) for step in steps for term in step.terms):
         short = number.limit_denominator(10_000)  # 1 / 7 is a float in numpy
         number = short if abs(short - number) < 1e-12 else number
-        for size in lifted.sizes.values():
+        for size in sizes:
             divided = length(number * size) <= length(number)
             if size > 1 and (divided or length(number / size) < length(number)):
                 found.add(size)

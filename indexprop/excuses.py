@@ -65,6 +65,11 @@ def of_data(recording: Recording, forward: Program, pairs: Container[str]) -> It
     sizes = evidence.sizes_in(recording.lifted, hand)
     if evidence.resized(recording.lifted) and sizes:
         yield Excuse("steady", sizes, "holds at the sizes of the code only: a number in it stands for a size")
+    if evidence.counts_in(lifted, hand) and (moved := evidence.in_other_order(lifted)):
+        words = "as many are chosen on all data here as in the code: a number in it stands for that"
+        yield Excuse(
+            "counted", True, f"{' and '.join(moved)} {'get' if len(moved) > 1 else 'gets'} another order: {words}"
+        )
     if any(note.startswith("checked on") for note in lifted.notes) or any(branch.data for branch in lifted.path):
         note = "judged on data near that of the code, where it takes the same steps; on other data it takes others"
         yield Excuse("beside", True, note)

@@ -114,6 +114,7 @@ class Recording:
         self.steady: frozenset[int] = frozenset()
         self.larger = False
         self.beside = False
+        self.counted = False
         self.text, self.filename = ("", "") if callable(subject) else read(subject)
         self.tracer, self.lifted = self.record(None)
         self.recorded = self.lifted

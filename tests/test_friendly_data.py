@@ -397,3 +397,39 @@ dW = A.T @ dS @ B
     auditing.audit(code).assert_ok()
     assert not auditing.audit(code.replace("P - np.eye(5)", "P + np.eye(5)")).ok
     assert not auditing.audit(code.replace("P - np.eye(5)", "P - np.eye(5)[::-1]")).ok
+
+
+def test_a_number_stands_for_how_many_are_chosen() -> None:
+    code = """
+import numpy as np
+np.random.seed(1)
+X, t, w = np.random.randn(10, 2), np.random.randn(10), np.random.randn(2)
+mask = np.hstack((np.ones(3, dtype=bool), np.zeros(7, dtype=bool)))
+np.random.shuffle(mask)
+A, y = X[np.logical_not(mask), :], t[np.logical_not(mask)]
+loss = np.mean((A @ w - y) ** 2)
+dw = 2 * A.T @ (A @ w - y) / 7
+"""
+    report = auditing.audit(code)
+    report.assert_ok()
+    assert report.notes[-1].endswith(
+        "as many are chosen on all data here as in the code: a number in it stands for that"
+    )
+    assert "of the same sizes" in str(report)
+    for wrong in ("/ 3", "/ 10", "/ 7 * 3"):
+        assert not auditing.audit(code.replace("/ 7", wrong)).ok
+
+
+def test_truths_that_are_computed_need_no_cotangent() -> None:
+    code = """
+import numpy as np
+np.random.seed(2)
+X, t, w = np.random.randn(12, 3), np.random.randn(12), np.random.randn(3)
+train = np.ones(12, dtype=bool)
+train[np.random.permutation(12)[:4]] = False
+A, y = X[train], t[train]
+loss = np.mean((A @ w - y) ** 2)
+dw = 2 / 8 * A.T @ (A @ w - y)
+"""
+    auditing.audit(code).assert_ok()
+    assert not auditing.audit(code.replace("2 / 8", "2 / 12")).ok
