@@ -16,7 +16,7 @@ from indexprop.matching import Match
 from indexprop.mistakes import CONSTANT, DROPPED, FUNCTION, OPERAND, OVERWRITTEN, STALE, UNKNOWN, Diagnosis
 from indexprop.repairs import Repairs
 from indexprop.reports import Mistake
-from indexprop.revisions import Revisions, difference
+from indexprop.revisions import Revision, Revisions, difference
 from indexprop.rewriting import Line
 from indexprop.scopes import Scope
 
@@ -40,28 +40,32 @@ class Blame:
         self.values: dict[tuple[str, tuple[tuple[int, ...] | None, ...]], dict[tuple[bytes, ...], Claim]] = {}
 
     def mistakes(self, wrong: Sequence[str]) -> list[Mistake]:
-        """The wrong lines, first line first; one alone, where one change in it makes everything right."""
+        """The wrong lines, first line first; where so few changes make everything right, those that are changed."""
         found = self.searched(wrong)
         if not found or self.revisions is None:
             return found
         first = found[0]
-        revision = self.revisions.best(self.match, wrong, first.line)
-        if revision is None:
-            parts = difference(first.line.text, first.right) if first.kind == UNKNOWN else None
-            if parts is None:
-                return found
-            return [replace(first, kind=OPERAND, evidence=f"right with {parts[1]} instead of {parts[0]}"), *found[1:]]
-        if not revision.covers(first.line):
-            steps = [step for step in self.lines for line in self.lines_of(step) if revision.covers(line)]
-            step = steps[0] if steps else first.step
-            said = self.match.said[step.name] or first.meaning
-            line = Line(revision.first, self.lifted.source.splitlines()[revision.first - 1])
-            kind, shown = revision.kind, revision.evidence
-            return [Mistake(line, step, said, kind, shown, self.match.derived(Claim(said)), revision.text)]
-        kind, shown = first.kind, first.evidence
-        if kind in (UNKNOWN, DROPPED):
-            kind, shown = revision.kind, revision.evidence
-        return [replace(first, kind=kind, evidence=shown, right=revision.text)]
+        revisions = self.revisions.best(self.match, wrong, found)
+        if revisions:
+            return [self.revised(revision, found) for revision in revisions]
+        parts = difference(first.line.text, first.right) if first.kind == UNKNOWN else None
+        if parts is None:
+            return found
+        return [replace(first, kind=OPERAND, evidence=f"right with {parts[1]} instead of {parts[0]}"), *found[1:]]
+
+    def revised(self, revision: Revision, found: Sequence[Mistake]) -> Mistake:
+        """A changed line as a mistake; the class and the evidence are those of the line, where they say more."""
+        kind, shown = revision.kind, revision.evidence
+        here = next((one for one in found if revision.covers(one.line)), None)
+        if here is not None:
+            if here.kind not in (UNKNOWN, DROPPED) and kind != FUNCTION:
+                kind, shown = here.kind, here.evidence
+            return replace(here, kind=kind, evidence=shown, right=revision.text)
+        steps = [step for step in self.lines for line in self.lines_of(step) if revision.covers(line)]
+        step = steps[0] if steps else found[0].step
+        said = self.match.said[step.name] or found[0].meaning
+        line = Line(revision.first, self.lifted.source.splitlines()[revision.first - 1])
+        return Mistake(line, step, said, kind, shown, self.match.derived(Claim(said)), revision.text)
 
     def searched(self, wrong: Sequence[str]) -> list[Mistake]:
         """The wrong lines, first line first: repaired one after the other until every gradient is right."""

@@ -1,5 +1,5 @@
 """Revisions: somebody's line with one thing in it changed, and the code run again: what makes all gradients right is
-what was wrong, and the line as it should be, in their own words.
+what was wrong, and the line as it should be, in their own words. Several mistakes are found one after the other.
 """
 
 from __future__ import annotations
@@ -32,16 +32,19 @@ from indexprop.mistakes import (
     SUMMED,
     TRANSPOSED,
 )
-from indexprop.reports import Report
+from indexprop.reports import Mistake, Report, wrong_tensors
 from indexprop.rewriting import Line
 from indexprop.tracing import Recording, repeatable
 from indexprop.values import flatten
 
 Array: TypeAlias = Any
-Seen: TypeAlias = dict[tuple[int, int, int], Array]
-"""What a statement made: by its number, how often it was done before, and the place in what it made."""
+Place: TypeAlias = tuple[int, int, int]
+"""The number of a statement, how often it was done before, and the place in what it made."""
 
-Order: TypeAlias = tuple[bool, bool, bool, bool, int, int]
+Seen: TypeAlias = dict[Place, Array]
+"""What statements made, in the order of the run."""
+
+Order: TypeAlias = tuple[bool, bool, bool, bool, bool, int, int]
 
 SEE = "_indexprop_see"
 
@@ -53,6 +56,20 @@ PATIENCE = 300_000
 
 CONFIRMED = 3
 """How many changes that do it on the data of the code are tried on other data."""
+
+MOMENTS = 20_000
+"""How many values a run is followed for, at most."""
+
+NEVER = sys.maxsize
+"""The place of a line that is not run, behind all others."""
+
+SAME = 1e-9
+"""How far the quotient of two values that are the same may be from one."""
+
+SIMPLE = (ast.Assign, ast.AugAssign, ast.Return)
+
+SHOWN = (*SIMPLE, ast.Expr)
+"""Statements that show what they make."""
 
 PRODUCTS = ("dot", "matmul", "outer")
 
@@ -108,6 +125,11 @@ class Source:
         assert node.end_col_offset is not None
         return self.offset(node.lineno, node.col_offset), self.offset(node.end_lineno, node.end_col_offset)
 
+    def rows(self, number: int) -> range:
+        """The rows of a statement."""
+        one = self.statements[number]
+        return range(one.lineno, (one.end_lineno or one.lineno) + 1)
+
     def of(self, node: ast.expr | ast.stmt) -> str:
         start, end = self.span(node)
         return self.text[start:end]
@@ -128,6 +150,18 @@ class Source:
                 statement.lineno, statement.end_lineno or statement.lineno, text, change.kind, change.evidence,
                 change.added, size, code,
             )  # fmt: skip
+
+    def derived(self, mistake: Mistake) -> Iterator[Revision]:
+        """The code with the line that is said to be right in place of a wrong one, if it is a line of code."""
+        for statement in self.statements:
+            rows = statement.lineno, statement.end_lineno or statement.lineno
+            if isinstance(statement, SIMPLE) and rows[0] <= mistake.line.number <= rows[1]:
+                start, end = self.span(statement)
+                text = mistake.right + "\n" * (rows[1] - rows[0])  # the lines that follow keep their numbers
+                with contextlib.suppress(SyntaxError):
+                    ast.parse(mistake.right)
+                    code = self.text[:start] + text + self.text[end:]
+                    yield Revision(*rows, mistake.right, mistake.kind, mistake.evidence, False, 0, code)
 
     def changed(self, statement: ast.stmt, change: Change) -> str:
         """The whole code with a change, without brackets that say nothing any more."""
@@ -262,11 +296,13 @@ class Source:
         gap = self.span(left)[1], self.span(right)[0]
         old, new = ("+", "-") if isinstance(operator, ast.Add) else ("-", "+")
         between = self.text[slice(*gap)].replace(old, new, 1)
-        yield Change(gap, between, OPERAND if inside else CONSTANT, f"right with {new} instead of {old}")
+        local = isinstance(left, ast.Constant)  # 1 - x and its like are derivatives of functions
+        kind = OPERAND if inside else FUNCTION if local else CONSTANT
+        yield Change(gap, between, kind, f"right with {new} instead of {old}")
         kind, sign = OPERAND if inside else ADDED, "-" if old == "-" else ""
         yield Change(self.span(node), self.inner(left), kind, f"right without {self.of(right)}")
         yield Change(self.span(node), sign + self.inner(right), kind, f"right without {self.of(left)}")
-        if isinstance(left, ast.Constant) and not inside:
+        if local and not inside:
             square = f"{self.inner(right)}**2"
             yield Change(self.span(right), square, FUNCTION, f"right with {square} instead of {self.of(right)}", True)
 
@@ -316,18 +352,15 @@ class _Done(Exception):
 
 
 class Reruns:
-    """Plain runs of changed code that see what some lines make."""
+    """Plain runs of changed code that see what some statements make: where the code first holds what is wanted, it is
+    looked for again.
+    """
 
     def __init__(self, source: Source, filename: str, wanted: Mapping[str, tuple[Sequence[int], Array]]) -> None:
         self.source = source
         self.filename = filename
         self.executed: dict[int, int] = {}
-        self.watched = {
-            number
-            for number, one in enumerate(self.source.statements)
-            if isinstance(one, ast.Assign | ast.AugAssign | ast.Return)
-            and any(one.lineno <= line <= (one.end_lineno or 0) for lines, _ in wanted.values() for line in lines)
-        }
+        self.watched = {number for number, one in enumerate(source.statements) if isinstance(one, SHOWN)}
         self.last: dict[tuple[int, int], None] = {}
         before = sys.gettrace()
         sys.settrace(self.trace)
@@ -335,13 +368,21 @@ class Reruns:
             seen = self.run(source.text)
         finally:
             sys.settrace(before)
-        self.places: dict[str, tuple[tuple[int, int, int], float]] = {}
-        for name, (_, value) in wanted.items():
-            fitting = {place: factor for place, array in seen.items() if (factor := multiple(value, array))}
-            if fitting:  # the last of a running sum, and what was made rather than its change
-                place = max(fitting, key=lambda place: (place[2] % 2 == 0, place))
-                self.places[name] = place, fitting[place]
+        self.places: dict[str, tuple[Place, float]] = {}
+        for name, (lines, value) in wanted.items():
+            rows = {number for number in self.watched if any(row in lines for row in source.rows(number))}
+            places = {place: factor for place, array in seen.items() if (factor := multiple(value, array))}
+            if value.size == 1:  # any number is a multiple of any other
+                places = {place: factor for place, factor in places.items() if abs(factor - 1) < SAME}
+            same = [place for place, factor in places.items() if place[2] % 2 == 0 and abs(factor - 1) < SAME]
+            made = [place for place in places if place[0] in rows]
+            if same and (value.any() or same[-1][0] in rows):  # where it was last: a later line may change it as well
+                self.places[name] = same[-1], 1.0
+            elif made:  # the last of a running sum, and what was made rather than its change
+                place = max(made, key=lambda place: (place[2] % 2 == 0, place))
+                self.places[name] = place, places[place]
         self.last = {place[:2]: None for place, _ in self.places.values()}
+        self.watched = {number for number, _ in self.last}
 
     def trace(self, frame: types.FrameType, event: str, argument: Any) -> Any:
         """Keeps the numbers of the lines that are run, and their order."""
@@ -381,7 +422,7 @@ class Reruns:
                 seen[number, count, 2 * k] = array
                 if k < len(old) and array is not None and old[k] is not None and old[k].shape == array.shape:
                     seen[number, count, 2 * k + 1] = array - old[k]
-            if left.pop((number, count), 0) is None and not left:
+            if (left.pop((number, count), 0) is None and not left) or len(seen) > MOMENTS:
                 raise _Done
             return value
 
@@ -408,6 +449,11 @@ class Watcher(ast.NodeTransformer):
         match node:
             case ast.Return(ast.expr() as value):
                 node.value = self.see(number, value)
+                return node
+            case ast.Expr(ast.Call(_, [*arguments]) as call) if not any(
+                isinstance(one, ast.Starred) for one in arguments
+            ):
+                call.args = [self.see(number, one) for one in arguments]
                 return node
             case ast.Assign([target]) | ast.AugAssign(target):
                 words = [
@@ -442,61 +488,103 @@ def multiple(value: Array, array: Array | None) -> float | None:
 
 
 class Revisions:
-    """The search for the one change that makes all gradients of a recorded script right."""
+    """The search for the changes that make all gradients of a recorded script right: one, or one after the other."""
 
     def __init__(self, recording: Recording, again: Callable[[str], Report]) -> None:
         self.recording = recording
         self.again = again
-        self.known: dict[tuple[object, ...], Revision | None] = {}
+        self.known: dict[tuple[object, ...], tuple[Revision, ...]] = {}
 
-    def best(self, match: Match, wrong: Sequence[str], blamed: Line) -> Revision | None:
-        """The smallest change, in the blamed line if one there does it; lines that are right as they are come last."""
+    def best(self, match: Match, wrong: Sequence[str], mistakes: Sequence[Mistake]) -> tuple[Revision, ...]:
+        """The changes that do it, in the order of the run, at most as many as there are mistakes known: what is said of
+        these is tried last. Nothing, if that is not found.
+        """
         key: tuple[object, ...] = (*sorted(match.pairs.items()), *wrong)
         if key not in self.known:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of changed code
-                self.known[key] = self.found(match, wrong, blamed)
+                self.known[key] = self.found(match, wrong, mistakes)
         return self.known[key]
 
-    def found(self, match: Match, wrong: Sequence[str], blamed: Line) -> Revision | None:
+    def found(self, match: Match, wrong: Sequence[str], mistakes: Sequence[Mistake]) -> tuple[Revision, ...]:
         lifted, ledger = match.lifted, match.ledger
         source = Source(self.recording.text)
         own = ledger.draw({name: given(lifted, name) for name in lifted.program.input_names})
-        wanted = {name: ([line.number for line in both(lifted, name)], own.own[name]) for name in match.pairs.values()}
+        names = [*match.pairs.values(), match.loss]
+        wanted = {name: ([line.number for line in both(lifted, name)], own.own[name]) for name in names}
         runs = Reruns(source, self.recording.filename, wanted)
-        rights = {}
+        rights = {match.loss: own.own[match.loss]}
         for tensor, name in match.pairs.items():
             claim = match.claimed(tensor)
             rights[name] = own.derived[ledger.gradient.cotangents[tensor]] * ledger.number(claim.factor, own)
-        bad = [match.pairs[tensor] for tensor in wrong if match.pairs[tensor] in runs.places]
-        if len(bad) < len(wrong) or all(fits(own.own[name], rights[name]) for name in bad):
-            return None
+        if any(match.pairs[tensor] not in runs.places or fits(own.own[match.pairs[tensor]], rights[match.pairs[tensor]])
+               for tensor in wrong):  # fmt: skip
+            return ()
+
+        def right(text: str) -> set[str]:
+            """What is right in changed code, on the data of the code."""
+            made = runs.made(text) or {}
+            return {name for name, array in made.items() if alike(array, rights[name], own.own[name])}
+
+        chosen: list[Revision] = []
+        remaining = set(wrong)
         budget = min(RUNS, PATIENCE // max(self.recording.tracer.count, 1))
-        tries = sorted(self.candidates(match, source, runs.executed, blamed), key=lambda pair: pair[0])
+        while remaining and len(chosen) < len(mistakes):
+            tries = sorted(self.candidates(match, source, runs.executed, mistakes[0].line), key=lambda pair: pair[0])
+            derived = [one for mistake in mistakes for one in source.derived(mistake)]
+            changes = [*(one for _, one in tries[:budget]), *derived]
+            found = self.next(changes, match, remaining, set(runs.places), right)
+            if found is None:
+                return ()
+            remaining &= wrong_tensors(found[1])
+            chosen.append(found[0])
+            source = Source(found[0].code)
+        order = {one: min(runs.executed.get(row, NEVER) for row in range(one.first, one.last + 1)) for one in chosen}
+        return () if remaining else tuple(sorted(chosen, key=lambda one: order[one]))
+
+    def next(
+        self,
+        changes: Sequence[Revision],
+        match: Match,
+        remaining: set[str],
+        places: set[str],
+        right: Callable[[str], set[str]],
+    ) -> tuple[Revision, Report] | None:
+        """The first change that makes all gradients right, or else most of the wrong ones; what is right stays so."""
+        wrong = {match.pairs[tensor]: tensor for tensor in remaining}
+        some: list[tuple[int, Revision]] = []
         patience = CONFIRMED
-        for _, revision in tries[:budget]:
-            made = runs.made(revision.code)
-            if made is not None and all(alike(array, rights[name], own.own[name]) for name, array in made.items()):
-                if self.is_right(revision.code, match):
-                    return revision
+        for one in changes:
+            good = right(one.code)
+            if places - wrong.keys() <= good and good & wrong.keys():
+                some.append((-len(good & wrong.keys()), one))
+            if places <= good and patience:
                 patience -= 1
-                if not patience:
-                    break
+                if (report := self.confirmed(one, match, set())) is not None:
+                    return one, report
+        lines = self.recording.text.count("\n")
+        for count, one in sorted(some, key=lambda pair: pair[0])[:CONFIRMED]:
+            fixed = {wrong[name] for name in right(one.code) if name in wrong}
+            report = self.confirmed(one, match, remaining - fixed) if one.code.count("\n") == lines else None
+            if -count < len(wrong) and report is not None:
+                return one, report
         return None
 
-    def is_right(self, text: str, match: Match) -> bool:
-        """Whether all gradients of changed code are right on other data as well."""
+    def confirmed(self, revision: Revision, match: Match, remaining: set[str]) -> Report | None:
+        """The report on changed code, if on other data as well no gradients are wrong but these."""
         try:
-            report = self.again(text)
+            report = self.again(revision.code)
         except (IndexpropError, LookupError):
-            return False
-        return report.ok and len(report.pairs) >= len(match.pairs)
+            return None
+        fine = report.ok if not remaining else wrong_tensors(report) <= remaining
+        return report if fine and len(report.pairs) >= len(match.pairs) else None
 
     def candidates(
         self, match: Match, source: Source, executed: Mapping[int, int], blamed: Line
     ) -> Iterator[tuple[Order, Revision]]:
-        """The changes of all lines of the backward pass. Changes that take away or exchange come before those that add,
-        those of lines that are right as they are last.
+        """The changes of all lines but those of the forward pass. Changes that take away or exchange come before those
+        that add, those of lines that are right as they are come late, and those of lines that no gradient is known to
+        be made of last: what is multiplied by zero is in none.
         """
         lifted = match.lifted
         forward = {one.number for step in match.ledger.forward.steps for one in both(lifted, step.name)}
@@ -505,20 +593,21 @@ class Revisions:
             for line in both(lifted, step.name):
                 steps.setdefault(line.number, []).append(step.name)
         others = {one.number for step in lifted.program.steps for one in both(lifted, step.name)} - steps.keys()
-        waits = any(isinstance(one, ast.While) for one in source.statements)  # for what a changed helper may never say
-        for statement in source.statements:
-            rows = range(statement.lineno, (statement.end_lineno or statement.lineno) + 1)
+        waits = any(isinstance(one, ast.While) for one in source.statements)  # for what a changed line may never say
+        for number, statement in enumerate(source.statements):
+            rows = source.rows(number)
             first = min((executed[row] for row in rows if row in executed), default=None)
-            if first is None or any(row in forward or row in others for row in rows):
+            if first is None or any(row in forward for row in rows):
                 continue
             names = [name for row in rows for name in steps.get(row, ())]
             helper = isinstance(statement, ast.Return) or isinstance(getattr(statement, "value", None), ast.Lambda)
-            if names or (helper and not waits):
+            known = bool(names) or (helper and not any(row in others for row in rows))
+            if names or not waits:
                 settled = bool(names) and all(match.is_settled(name) for name in names)
                 unsaid = not any(match.said[name] for name in names)
                 for one in source.revisions(statement):
                     elsewhere = not one.covers(blamed)
-                    yield (settled, one.added, elsewhere, one.added and unsaid, first, one.size), one
+                    yield (not known, settled, one.added, elsewhere, one.added and unsaid, first, one.size), one
 
 
 def both(lifted: Lifted, name: str) -> tuple[Line, Line]:

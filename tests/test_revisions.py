@@ -61,7 +61,7 @@ for k in reversed(range(4)):
         (NETWORK, "dH = dH*keep", "dH = -(dH*keep)", CONSTANT, "yours / derived = -1 in every entry"),
         (NETWORK, "d_tanh = lambda v: 1 - np.tanh(v)**2", "d_tanh = lambda v: 1 - np.tanh(v)", FUNCTION,
          "right with np.tanh(v)**2 instead of np.tanh(v)"),
-        (NETWORK, "d_tanh = lambda v: 1 - np.tanh(v)**2", "d_tanh = lambda v: 1 + np.tanh(v)**2", CONSTANT,
+        (NETWORK, "d_tanh = lambda v: 1 - np.tanh(v)**2", "d_tanh = lambda v: 1 + np.tanh(v)**2", FUNCTION,
          "right with - instead of +"),
         (NETWORK, "hit = (margins > 0).astype(float)", "hit = (margins < 0).astype(float)", FUNCTION,
          "right with > instead of <"),
