@@ -9,11 +9,10 @@ from fractions import Fraction
 from functools import cached_property
 
 from indexprop import algebra, evidence, ir, printing
-from indexprop.claims import MAIN
 from indexprop.evidence import MINUS, ONE, Claim, Column, Values
 from indexprop.ir import Access, Step
 from indexprop.matching import Match
-from indexprop.mistakes import CONSTANT, DROPPED, FUNCTION, OPERAND, OVERWRITTEN, STALE, UNKNOWN, Diagnosis
+from indexprop.mistakes import BATCH, CONSTANT, DROPPED, FUNCTION, OPERAND, OVERWRITTEN, SIZE, STALE, UNKNOWN, Diagnosis
 from indexprop.repairs import Repairs
 from indexprop.reports import Mistake
 from indexprop.revisions import Revision, Revisions, difference
@@ -22,6 +21,13 @@ from indexprop.scopes import Scope
 
 CALLERS = (DROPPED,)
 """Mistakes of the line that calls a function, and not of the line in the function that computes the value."""
+
+
+FACTORS = (BATCH, CONSTANT, SIZE)
+"""Classes that say by what a line is wrong: no change of the line says more, unless it changes a function."""
+
+VAGUE = (UNKNOWN, DROPPED)
+"""Classes that any change of the line says more than."""
 
 
 class Blame:
@@ -58,7 +64,8 @@ class Blame:
         kind, shown = revision.kind, revision.evidence
         here = next((one for one in found if revision.covers(one.line)), None)
         if here is not None:
-            if here.kind not in (UNKNOWN, DROPPED) and kind != FUNCTION:
+            sharper = kind == FUNCTION or (kind == CONSTANT and here.kind not in FACTORS) or here.kind in VAGUE
+            if not sharper:
                 kind, shown = here.kind, here.evidence
             return replace(here, kind=kind, evidence=shown, right=revision.text)
         steps = [step for step in self.lines for line in self.lines_of(step) if revision.covers(line)]
@@ -176,7 +183,6 @@ class Blame:
         named = {name: tensor for tensor, name in self.pairs.items()}
         steps = {step.name: step for step in self.lifted.program.steps}
         down = MINUS if all(update.adds for update in self.match.steps.values()) else ONE
-        loss = self.match.loss
         for name, update in self.match.steps.items():
             tensor, step = update.tensor, steps[name]
             if name in named or tensor not in self.pairs:
@@ -185,7 +191,7 @@ class Blame:
             ratio = self.ledger.ratio(self.ledger.own(name), self.ledger.right(claim))
             reads = [] if self.made_of(name, self.pairs[tensor]) else [access.tensor for access in step.reads]
             other = next((named[one] for one in reads if one in named and named[one] != tensor), tensor)
-            if ratio is not None and ratio.number < 0 and MAIN.fullmatch(loss) and loss != "objective":
+            if ratio is not None and ratio.number < 0 and self.match.minimised:
                 kind, shown = CONSTANT, "the step goes up the loss, and the gradient is right"
             elif ratio is None and other != tensor:
                 made = "that of" if copied(step) else "made of the gradient of"

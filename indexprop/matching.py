@@ -9,7 +9,7 @@ from functools import cached_property
 
 from indexprop import ir, naming
 from indexprop.agreement import close
-from indexprop.claims import said_by
+from indexprop.claims import MAIN, said_by
 from indexprop.completion import Lifted
 from indexprop.evidence import MINUS, ONE, Claim, Ledger, Values, fits
 from indexprop.ir import Step
@@ -106,7 +106,19 @@ class Match:
         if any(claim.factor == ONE for claim in claims) or not any(claim.factor == MINUS for claim in claims):
             return ONE
         named = any(said_by(name, self.lifted, self.pairs) for name in self.grads)
-        return ONE if named and not self.added() else MINUS
+        return ONE if self.climbs() or (named and not self.added()) else MINUS
+
+    def climbs(self) -> bool:
+        """Whether a step goes up the loss: what it is made of is no direction of descent then."""
+        down = MINUS if all(update.adds for update in self.steps.values()) else ONE
+        own = {name: Claim(update.tensor, down) for name, update in self.steps.items() if update.tensor in self.pairs}
+        ratios = [self.ledger.ratio(self.ledger.own(name), self.ledger.right(claim)) for name, claim in own.items()]
+        return self.minimised and any(ratio is not None and ratio.number < 0 for ratio in ratios)
+
+    @property
+    def minimised(self) -> bool:
+        """Whether the name of the loss says that it is to become small."""
+        return MAIN.fullmatch(self.loss) is not None and self.loss != "objective"
 
     def find_scale(self) -> ir.Factor:
         """By what most steps differ from the gradient, where the code has no gradients but in them: the size of a step
