@@ -12,7 +12,19 @@ from indexprop import algebra, evidence, ir, printing
 from indexprop.evidence import MINUS, ONE, Claim, Column, Values
 from indexprop.ir import Access, Step
 from indexprop.matching import Match
-from indexprop.mistakes import BATCH, CONSTANT, DROPPED, FUNCTION, OPERAND, OVERWRITTEN, SIZE, STALE, UNKNOWN, Diagnosis
+from indexprop.mistakes import (
+    BATCH,
+    CONSTANT,
+    DROPPED,
+    EXTRA,
+    FUNCTION,
+    OPERAND,
+    OVERWRITTEN,
+    SIZE,
+    STALE,
+    UNKNOWN,
+    Diagnosis,
+)
 from indexprop.repairs import Repairs
 from indexprop.reports import Mistake
 from indexprop.revisions import Revision, Revisions, difference
@@ -71,6 +83,8 @@ class Blame:
         steps = [step for step in self.lines for line in self.lines_of(step) if revision.covers(line)]
         step = steps[0] if steps else found[0].step
         said = self.match.said[step.name] or found[0].meaning
+        if len(found) == 1 and found[0].kind in FACTORS and kind == EXTRA:
+            kind = found[0].kind  # a factor is the same wherever it stands
         line = Line(revision.first, self.lifted.source.splitlines()[revision.first - 1])
         return Mistake(line, step, said, kind, shown, self.match.derived(Claim(said)), revision.text)
 

@@ -63,8 +63,10 @@ MOMENTS = 20_000
 NEVER = sys.maxsize
 """The place of a line that is not run, behind all others."""
 
-SAME = 1e-9
-"""How far the quotient of two values that are the same may be from one."""
+SAME, NEAR = 1e-9, 1e-5
+"""How far the quotient of two values that are the same may be from one; of those that a small number in a logarithm
+keeps apart, before the audit decides.
+"""
 
 SIMPLE = (ast.Assign, ast.AugAssign, ast.Return)
 
@@ -473,7 +475,7 @@ class Watcher(ast.NodeTransformer):
         return ast.Call(ast.Name(SEE, ast.Load()), [ast.Constant(number), *arguments], [])
 
 
-def multiple(value: Array, array: Array | None) -> float | None:
+def multiple(value: Array, array: Array | None, tolerance: float = SAME) -> float | None:
     """The number by which the one is the other, whatever their axes of size one."""
     import numpy as np
 
@@ -484,7 +486,7 @@ def multiple(value: Array, array: Array | None) -> float | None:
         return None if other.any() else 1.0
     square = float(other @ other)
     factor = float(one @ other) / square if square else 0.0
-    return factor if factor and close(one, factor * other) else None
+    return factor if factor and close(one, factor * other, tolerance) else None
 
 
 class Revisions:
@@ -511,7 +513,7 @@ class Revisions:
         source = Source(self.recording.text)
         own = ledger.draw({name: given(lifted, name) for name in lifted.program.input_names})
         names = [*match.pairs.values(), match.loss]
-        wanted = {name: ([line.number for line in both(lifted, name)], own.own[name]) for name in names}
+        wanted = {name: ([line.number for line in places_of(match, name)], own.own[name]) for name in names}
         runs = Reruns(source, self.recording.filename, wanted)
         rights = {match.loss: own.own[match.loss]}
         for tensor, name in match.pairs.items():
@@ -615,6 +617,12 @@ def both(lifted: Lifted, name: str) -> tuple[Line, Line]:
     return lifted.lines[name], lifted.makers[name]
 
 
+def places_of(match: Match, name: str) -> list[Line]:
+    """The lines that make or name a value; a step of a parameter also has the line that takes it."""
+    taken = [match.steps[name].line] if name in match.steps else []
+    return [*taken, *both(match.lifted, name)]
+
+
 def given(lifted: Lifted, name: str) -> Array:
     import numpy as np
 
@@ -623,14 +631,14 @@ def given(lifted: Lifted, name: str) -> Array:
 
 
 def alike(made: Array, right: Array, before: Array) -> bool:
-    """Whether two arrays hold the same numbers, whatever their axes of size one; up to a factor, if what was there
-    before tells none.
+    """Whether two arrays hold nearly the same numbers, whatever their axes of size one; up to a factor, if what was
+    there before tells none.
     """
     import numpy as np
 
     shapes = [[size for size in np.shape(array) if size != 1] for array in (made, right)]
-    factor = multiple(right, made)
-    return shapes[0] == shapes[1] and factor is not None and (abs(factor - 1) < 1e-8 or not np.any(before))
+    factor = multiple(right, made, NEAR)
+    return shapes[0] == shapes[1] and factor is not None and (abs(factor - 1) < NEAR or not np.any(before))
 
 
 def difference(old: str, new: str) -> tuple[str, str] | None:
