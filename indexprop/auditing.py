@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
@@ -50,6 +51,10 @@ from indexprop.rewriting import LiftError, Line
 from indexprop.scopes import Scope, scopes
 from indexprop.tracing import Recording, followable
 from indexprop.updates import Update, vanish
+
+
+DELTA = re.compile(r"delta", re.I)
+"""By custom the gradient of what goes into an activation has this in its name."""
 
 
 @overload
@@ -503,6 +508,13 @@ class Audit:
 
     # lines
 
+    def goes_into(self, tensor: str, other: str) -> bool:
+        """Whether a tensor is computed from another one in its last line, which is what goes into its activation."""
+        return any(
+            step.name == tensor and any(access.tensor == other for access in step.reads)
+            for step in self.ledger.gradient.program.steps
+        )
+
     def entry(self, step: Step, mistakes: Sequence[Mistake], wrong: Sequence[str]) -> Entry:
         match, line = self.match, self.lifted.lines[step.name]
         claim = match.found.get(step.name)
@@ -521,6 +533,7 @@ class Audit:
         if said and (
             names.get(said) == names.get(claim.tensor)  # in a loop, or in a function that is called again
             or self.ledger.same(self.ledger.right(Claim(said)), self.ledger.right(Claim(claim.tensor)))
+            or (DELTA.search(names[step.name]) and self.goes_into(said, claim.tensor))
         ):
             said = ""
         verdict = RIGHT

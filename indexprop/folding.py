@@ -204,6 +204,7 @@ class Loop:
                 except Different:
                     failed.append(family)
             failed += [family for family in self.families if family not in failed and not self.whole(family, made)]
+            failed = failed or [family for family, step, _ in made if self.idle(family, step, made)]
             if not failed:
                 return made
             self.families = [family for family in self.families if family not in failed]
@@ -215,6 +216,13 @@ class Loop:
         names = {step.name for step in family.steps}
         inside = Counter(step.name for other, _, _ in made for step in other.steps)
         return all(inside[name] == self.writers[name] for name in names)
+
+    def idle(self, family: Family, step: Step, made: Sequence[tuple[Family, Step, Stack | Sum | None]]) -> bool:
+        """Whether a line is the same in every pass, and no line that folds reads it: `lr = c / 2` in every epoch."""
+        steady = self.index not in {index for term in step.terms for index in (*term.bound, *ir.indices(term.body))}
+        names = {one.name for one in family.steps}
+        readers = {access.tensor for other, _, _ in made for one in other.steps for access in one.reads}
+        return steady and family.defines and names.isdisjoint(readers) and all(self.writers[name] == 1 for name in names)
 
     def join(self) -> None:
         for one, other in self.joins:

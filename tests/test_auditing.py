@@ -831,3 +831,21 @@ dW = 2 * (Y - T) @ X.T / 5
         assert isinstance(raised.value.__cause__, KeyError)
     else:
         assert "# Y[o,b] = W[o,i] X[i,b]" in annotating.annotate(code)
+
+
+def test_a_delta_is_the_gradient_of_what_goes_into_an_activation() -> None:
+    code = """
+import numpy as np
+X, T, W, V = np.random.randn(5, 2), np.random.randn(5, 4), np.random.randn(2, 3), np.random.randn(3, 4)
+l1 = np.tanh(X @ W)
+l2 = np.tanh(l1 @ V)
+L = np.sum((l2 - T) ** 2) / 2
+l2_error = l2 - T
+l2_delta = l2_error * (1 - l2 ** 2)
+l1_grad = l2_delta @ V.T * (1 - l1 ** 2)
+dV = l1.T @ l2_delta
+dW = X.T @ l1_grad
+"""
+    report = auditing.audit(code)
+    assert report.ok
+    assert [entry.step.name for entry in report.entries if entry.said] == ["l1_grad"]

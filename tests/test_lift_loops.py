@@ -282,3 +282,18 @@ def test_a_loop_that_the_data_ends_says_that_it_holds_for_this_data() -> None:
     lifted = lift(until, [np.array([0.1, 0.2, 0.9, 0.3])])
     assert any("data" in str(branch) for branch in lifted.path)
     assert lifted.notes
+
+
+def test_a_line_that_is_the_same_in_every_pass_is_no_stack() -> None:
+    """`l0 = X` in every epoch: no other line of the loop folds, so there is nothing to put one behind the other."""
+    code = """
+import numpy as np
+X, W = np.random.randn(5, 2), np.random.randn(2, 3)
+for _ in range(3):
+    l0 = X
+    W = W - l0.T @ np.tanh(l0 @ W)
+"""
+    assert lines(lift(code, axes={"X": "b i", "W": "i o"}))[:2] == [
+        "l0[b,i] = X[b,i]",
+        "W_2[i,o] = W[i,o] - l0[b,i] tanh(sum[i2](l0[b,i2] W[i2,o]))",
+    ]
