@@ -222,7 +222,8 @@ class Loop:
         steady = self.index not in {index for term in step.terms for index in (*term.bound, *ir.indices(term.body))}
         names = {one.name for one in family.steps}
         readers = {access.tensor for other, _, _ in made for one in other.steps for access in one.reads}
-        return steady and family.defines and names.isdisjoint(readers) and all(self.writers[name] == 1 for name in names)
+        alone = names.isdisjoint(readers) and all(self.writers[name] == 1 for name in names)
+        return steady and family.defines and alone
 
     def join(self) -> None:
         for one, other in self.joins:
