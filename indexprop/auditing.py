@@ -52,7 +52,6 @@ from indexprop.scopes import Scope, scopes
 from indexprop.tracing import Recording, followable
 from indexprop.updates import Update, vanish
 
-
 DELTA = re.compile(r"delta", re.I)
 """By custom the gradient of what goes into an activation has this in its name."""
 
