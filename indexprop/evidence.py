@@ -645,14 +645,18 @@ def counts_in(lifted: Lifted, steps: Iterable[Step]) -> frozenset[int]:
 
 
 def in_other_order(lifted: Lifted) -> list[str]:
-    """The rows of data that hold truths, or every position once: which samples are taken, and which are left."""
+    """The rows of data that hold truths, or every position once: which samples are taken, and which are left. Labels
+    that are positions are none: of these the code may have too few kinds.
+    """
     import numpy as np
 
-    def is_counted(array: Array) -> bool:
-        return variation.holds_truths(array) or (array.size > 1 and np.array_equal(np.sort(array), range(array.size)))
+    def is_counted(name: str, array: Array) -> bool:
+        if name in lifted.program.positions:
+            return array.size > 1 and np.array_equal(np.sort(array), range(array.size))
+        return variation.holds_truths(array)
 
     values = {name: np.asarray(lifted.values[name]) for name in lifted.program.input_names}
-    return [name for name, array in values.items() if array.ndim == 1 and is_counted(array)]
+    return [name for name, array in values.items() if array.ndim == 1 and is_counted(name, array)]
 
 
 def sizes_in(lifted: Lifted, steps: Iterable[Step]) -> frozenset[int]:

@@ -433,3 +433,21 @@ dw = 2 / 8 * A.T @ (A @ w - y)
 """
     auditing.audit(code).assert_ok()
     assert not auditing.audit(code.replace("2 / 8", "2 / 12")).ok
+
+
+def test_labels_of_which_a_kind_is_missing_excuse_nothing() -> None:
+    code = """
+import numpy as np
+np.random.seed(9)
+X, W = np.random.randn(6, 4), np.random.randn(4, 3)
+t = np.array([0, 1, 1, 0, 1, 0])
+P = np.exp(X @ W)
+P = P / P.sum(axis=1, keepdims=True)
+loss = -np.sum(np.log(P[np.arange(6), t])) / 6
+d = P.copy()
+d[:, 0] -= t == 0
+d[:, 1] -= t == 1
+dW = X.T @ d / 6
+"""
+    assert not auditing.audit(code).ok
+    auditing.audit(code.replace("dW =", "d[:, 2] -= t == 2\ndW =")).assert_ok()
