@@ -320,6 +320,21 @@ def multi_dot(np: Any, arrays: Sequence[Any]) -> Any:
     return reduce(np.dot, arrays)
 
 
+@equivalent("vecdot", "linalg.vecdot")
+def vecdot(np: Any, x1: Any, x2: Any, *, axis: int = -1) -> Any:
+    return np.sum(x1 * x2, axis=axis)
+
+
+@equivalent("linalg.outer")
+def outer(np: Any, x1: Any, x2: Any) -> Any:
+    return np.outer(x1, x2)
+
+
+@equivalent("matrix_transpose", "linalg.matrix_transpose")
+def matrix_transpose(np: Any, x: Any) -> Any:
+    return np.swapaxes(x, -1, -2)
+
+
 @equivalent("linalg.matrix_power")
 def matrix_power(np: Any, a: Any, n: int) -> Any:
     if n < 1:
