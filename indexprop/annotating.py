@@ -11,7 +11,7 @@ from pathlib import Path
 
 from indexprop import codegen, formulas, ir, layouts, printing, rewriting
 from indexprop.auditing import again, of_claims
-from indexprop.claims import prepare
+from indexprop.claims import Asked, prepare
 from indexprop.completion import Lifted
 from indexprop.ir import Step
 from indexprop.printing import WIDTH
@@ -77,8 +77,9 @@ def study(
     """The code as a program, and its audit, if it has a loss and gradients; what is given is as for `audit`."""
     try:
         with followable():
-            recording, claims = prepare(subject, loss, grads, wrt, axes)
-            revisions = Revisions(recording, partial(again, loss, grads, wrt, axes))
+            asked = Asked(subject, loss, grads, wrt, axes)
+            recording, claims = prepare(asked)
+            revisions = Revisions(recording, partial(again, asked))
             return recording.lifted, of_claims(recording, claims, str(subject), revisions)
     except LiftError:
         return lift(subject, (), axes=axes), None

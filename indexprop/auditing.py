@@ -19,7 +19,7 @@ from typing import Any, overload
 
 from indexprop import algebra, evidence, judging, naming, numerics, pairs, provisos, reruns
 from indexprop.blaming import Blame
-from indexprop.claims import ClaimError, Claims, apart, find_loss, find_pairs, first_pass, meanings, prepare
+from indexprop.claims import Asked, ClaimError, Claims, apart, find_loss, find_pairs, first_pass, meanings, prepare
 from indexprop.completion import Lifted
 from indexprop.errors import Problem
 from indexprop.evidence import MINUS, ONE, Claim, Notated, show_factor
@@ -127,32 +127,26 @@ def audit(
         if callable(subject) and callable(backward):
             return of_functions(subject, backward, axes, arrays, without)
         return of_programs(subject, backward, loss)
+    asked = Asked(subject, loss, grads, wrt, axes)
     try:
-        return of_lines(subject, loss, grads, wrt, axes)
+        return of_lines(asked)
     except ClaimError:
         raise
     except LiftError as error:
-        return of_script(subject, loss, grads, wrt, error)
+        return of_script(asked, error)
 
 
 @followable()
-def of_lines(
-    subject: str | Path,
-    loss: str | None,
-    grads: str | Sequence[str] | None,
-    wrt: str | Sequence[str] | None,
-    axes: Mapping[str, str] | None,
-) -> Report:
+def of_lines(asked: Asked) -> Report:
     """The report on a script or notebook that can be lifted."""
-    recording, claims = prepare(subject, loss, grads, wrt, axes)
-    revisions = Revisions(recording, partial(again, loss, grads, wrt, axes))
-    report = of_claims(recording, claims, str(subject), revisions)
+    recording, claims = prepare(asked)
+    report = of_claims(recording, claims, str(asked.subject), Revisions(recording, partial(again, asked)))
     if not report.ok:
         return report
 
     @followable()
     def audited(base: Plan, also: Sequence[str]) -> Report:
-        return of_claims(*prepare(subject, loss, grads, wrt, axes, base, also), str(subject))
+        return of_claims(*prepare(asked, base, also), str(asked.subject))
 
     return in_later_passes(provisos.under(report, recording, audited), recording, audited)
 
@@ -180,27 +174,15 @@ def in_later_passes(report: Report, recording: Recording, audited: Callable[[Pla
 
 
 @followable()
-def again(
-    loss: str | None,
-    grads: str | Sequence[str] | None,
-    wrt: str | Sequence[str] | None,
-    axes: Mapping[str, str] | None,
-    text: str,
-) -> Report:
+def again(asked: Asked, text: str) -> Report:
     """The report on changed code, without a search for changes in it."""
-    return of_claims(*prepare(text, loss, grads, wrt, axes), "the code")
+    return of_claims(*prepare(replace(asked, subject=text)), "the code")
 
 
-def of_script(
-    subject: str | Path,
-    loss: str | None,
-    grads: str | Sequence[str] | None,
-    wrt: str | Sequence[str] | None,
-    error: LiftError,
-) -> judging.Judgement:
+def of_script(asked: Asked, error: LiftError) -> judging.Judgement:
     """What values alone say about a script that could not be lifted; the error again where they say nothing."""
     try:
-        return reruns.judged(subject, loss, grads, wrt, judging.reason_of(error))
+        return reruns.judged(asked, judging.reason_of(error))
     except LiftError as other:
         if other.problems[0].fact in [one.fact for one in error.problems]:
             raise error from error.__cause__

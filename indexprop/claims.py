@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import contextlib
 import re
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
@@ -19,11 +18,11 @@ from indexprop.evidence import MINUS, ONE, Claim, Ledger, assuming, data_of, fit
 from indexprop.ir import Access, Program, Step
 from indexprop.keeping import HOLDS
 from indexprop.operands import Traced
-from indexprop.records import Plan
+from indexprop.records import Plan, TooMany
 from indexprop.rewriting import LiftError, Line, read, tree_of
 from indexprop.scopes import scopes
 from indexprop.tracing import Recording, is_long
-from indexprop.training import training_loops
+from indexprop.training import change, training_loops
 from indexprop.updates import Update
 from indexprop.values import flatten
 
@@ -104,34 +103,61 @@ def said_by(name: str, lifted: Lifted, among: Iterable[str]) -> str:
     return ""
 
 
-def prepare(
-    subject: str | Path,
-    loss: str | None,
-    grads: str | Sequence[str] | None,
-    wrt: str | Sequence[str] | None,
-    axes: Mapping[str, str] | None,
-    base: Plan | None = None,
-    also: Sequence[str] = (),
-) -> tuple[Recording, Claims]:
+@dataclass(frozen=True)
+class Asked:
+    """What somebody asks for: some code, and perhaps expressions for its loss, gradients and tensors, and axes."""
+
+    subject: str | Path
+    loss: str | None = None
+    grads: str | Sequence[str] | None = None
+    wrt: str | Sequence[str] | None = None
+    axes: Mapping[str, str] | None = None
+
+
+def prepare(asked: Asked, base: Plan | None = None, also: Sequence[str] = ()) -> tuple[Recording, Claims]:
     """The lifted code, and what it claims; what it only keeps under another name is a line of its own. With a `base` it
-    is run on that data, and what is named `also` is data too. Of loops that train the first passes are run, where they
-    hold the loss and its gradients and are long.
+    is run on that data, and what is named `also` is data too.
+
+    Of long loops that train the first passes are run: of all of them, if the first pass of an innermost one holds the
+    loss and its gradients; else of those that hold others, and so on.
     """
-    ask = partial(prepared, subject, loss, grads, wrt, axes, base, also)
-    text, filename = read(subject)
-    outer, inner = training_loops(tree_of(text, filename))
-    attempts = [(outer, outer), (outer | inner, inner)] if outer and is_long(text, filename, outer | inner) else []
-    for short, lines in attempts[: 1 + bool(inner)]:
-        with contextlib.suppress(LiftError):
-            recording, claims = ask(short)
+    text, filename = read(asked.subject)
+    levels = training_loops(tree_of(text, filename))
+    error: LiftError | None = None
+    if levels and is_long(text, filename, frozenset().union(*levels)):
+        for number, lines in enumerate(levels):
+            try:
+                recording, claims = prepared(asked, base, also, frozenset().union(*levels[number:]))
+            except LiftError as found:
+                error = error or found
+                continue
             if is_inside(recording, claims, lines):
                 return recording, claims
-    return ask(())
+            error = error or unmatched(recording.lifted, claims)
+    try:
+        return prepared(asked, base, also, ())
+    except TooMany as found:
+        raise error or found from found
+
+
+def unmatched(lifted: Lifted, claims: Claims) -> ClaimError:
+    """The error of long code whose loss is not that of the steps in a pass of its loops."""
+    line = lifted.lines[claims.loss]
+    pairs = claims.pairs.items()
+    grads = [f"that of {lifted.names[tensor]} in line {lifted.lines[name].number}" for tensor, name in pairs]
+    return ClaimError(
+        Problem(
+            f"the loss {lifted.names[claims.loss]} and its gradients are not computed in one pass of a loop",
+            f"line {line.number}: {line.text.strip()}",
+            evidence=f"Gradients: {', '.join(grads)}.",
+            way_out="Compute the loss that a step makes smaller before that step, and name it: loss = ...",
+        )
+    )
 
 
 def is_inside(recording: Recording, claims: Claims, lines: Container[int]) -> bool:
-    """Whether the loss and all gradients are computed in one of the loops in some lines that were not run to the end;
-    or every loop was.
+    """Whether the loss and all gradients are computed in the first pass of one of the loops in some lines that were not
+    run to the end; or every loop was.
     """
     tracer, steps = recording.tracer, {step.name: step for step in recording.lifted.program.steps}
     for start, end in (tracer.kept.spans[line] for line in tracer.kept.cut if line in lines):
@@ -142,21 +168,13 @@ def is_inside(recording: Recording, claims: Claims, lines: Container[int]) -> bo
     return not tracer.kept.cut
 
 
-def prepared(
-    subject: str | Path,
-    loss: str | None,
-    grads: str | Sequence[str] | None,
-    wrt: str | Sequence[str] | None,
-    axes: Mapping[str, str] | None,
-    base: Plan | None,
-    also: Sequence[str],
-    short: Iterable[int],
-) -> tuple[Recording, Claims]:
+def prepared(asked: Asked, base: Plan | None, also: Sequence[str], short: Iterable[int]) -> tuple[Recording, Claims]:
     """What `prepare` gives, with loops in some lines that end after their first passes."""
-    hints = {name: tuple(words.split()) for name, words in (axes or {}).items()}
+    loss, grads, wrt = asked.loss, asked.grads, asked.wrt
+    hints = {name: tuple(words.split()) for name, words in (asked.axes or {}).items()}
     wanted = tuple(parts_of(wrt)) if wrt is not None else ()
     inputs = (*(name for name in wanted if name.isidentifier()), *also)
-    record = partial(Recording, subject, (), hints, base=base, short=short)
+    record = partial(Recording, asked.subject, (), hints, base=base, short=short, draft=True)
     recording = record(inputs)
     zeros = starting_constant(recording)
     if zeros:
@@ -185,6 +203,7 @@ def prepared(
         inputs = tuple(tensor for tensor in inputs if tensor not in starts or tensor in also)
         starts = [tensor for tensor in starts if tensor not in also]
         recording = record(inputs, after, starts)
+    recording.verify()
     recording.lifted, name = as_scalar(recording.lifted, name)
     lifted = recording.lifted
     if not name or lifted.program.axes.get(name) != () or name in lifted.program.input_names:
@@ -200,14 +219,14 @@ def prepared(
     if grads is not None:
         return recording, Claims(name, pairs, asked=True)
     known = [name for name in lifted.program.input_names if name not in lifted.program.positions]
-    asked = known if wrt is None else [tensor for tensor in known if tensor in asked_for(lifted, name)]
-    lifted, claims = as_kept(lifted, Claims(name, pairs, asked=wrt is not None), asked)
-    recording.lifted, claims = as_changed(lifted, claims, asked)
+    tensors = known if wrt is None else [tensor for tensor in known if tensor in asked_for(lifted, name)]
+    lifted, claims = as_kept(lifted, Claims(name, pairs, asked=wrt is not None), tensors)
+    recording.lifted, claims = as_changed(lifted, claims, tensors)
     claims = claims if claims.asked else as_meant(recording, claims)
     if not claims.pairs:
-        claims = replace(claims, pairs=the_only_one(lifted, name, asked))
+        claims = replace(claims, pairs=the_only_one(lifted, name, tensors))
     recording.lifted, claims = as_unclipped(recording.lifted, claims)
-    claims = by_value(recording, claims, asked)
+    claims = by_value(recording, claims, tensors)
     if not claims.pairs:
         forward = algebra.needed(lifted.program, (name,))
         hand = [step.name for step in lifted.program.steps if step.name not in forward.axes]
@@ -334,14 +353,9 @@ def descending(text: str) -> set[str]:
     """The names and attributes from which a script takes a product, `b -= lr * d`, or from an entry of which, but for
     losses.
     """
-    found = set()
-    for node in ast.walk(ast.parse(text)):
-        match node:
-            case ast.AugAssign(target, ast.Sub(), ast.BinOp(_, ast.Mult())):
-                found.add(word_in(target.value if isinstance(target, ast.Subscript) else target))
-            case ast.Assign([target], ast.BinOp(left, ast.Sub(), ast.BinOp(_, ast.Mult()))):
-                if ast.unparse(left) == ast.unparse(target):
-                    found.add(word_in(target.value if isinstance(target, ast.Subscript) else target))
+    changes = (change(node) for node in ast.walk(ast.parse(text)))
+    targets = (one.target for one in changes if one is not None and one.subtracts and one.is_product)
+    found = {word_in(target.value if isinstance(target, ast.Subscript) else target) for target in targets}
     return {name for name in found if name and not LOSS_FUNCTION.fullmatch(name) and not LOSS.fullmatch(name)}
 
 
@@ -403,6 +417,11 @@ def called_loss(lifted: Lifted, computed: Collection[str]) -> str:
     ]
     parts = set().union(*(used_by(lifted.program, name) for name in dict.fromkeys(named)))
     whole = [name for name in named if name not in parts]
+    own = added_up(lifted.program, whole).intersection(named)
+    if not own.issubset(whole):  # perhaps a total over passes that change the parameters
+        own = {name for name in own if is_followed(lifted, name)}
+        parts = set().union(*(used_by(lifted.program, name) for name in own))
+        whole = [name for name in named if name in own - parts] or whole
     plainly = {name for word, name in words if MAIN.fullmatch(word)}
     return next((name for name in whole if name in plainly), next(iter(whole), ""))
 
@@ -413,6 +432,26 @@ def as_whole(lifted: Lifted, loss: str) -> str:
     computed = [name for name in same if name not in lifted.program.input_names]
     parts = set().union(*(used_by(lifted.program, name) for name in computed))
     return next((name for name in computed if name not in parts), loss)
+
+
+def added_up(program: Program, totals: Iterable[str]) -> set[str]:
+    """Some tensors, and all that they add up: `loss`, where `total = total + loss` and `mean = total / 8`."""
+    found = set(totals)
+    for step in reversed(program.steps):
+        if step.name in found:
+            found |= {term.body.tensor for term in step.terms if isinstance(term.body, Access) and not term.bound}
+    return found
+
+
+def is_followed(lifted: Lifted, loss: str) -> bool:
+    """Whether gradients or steps are computed in other lines than a loss: that of a later pass is computed from
+    parameters that these lines have changed.
+    """
+    forward = algebra.needed(lifted.program, (loss,))
+    lines = {lifted.lines[step.name] for step in forward.steps}
+    hand = [step.name for step in lifted.program.steps if lifted.lines[step.name] not in lines]
+    named = any(DERIVATIVE.fullmatch(lifted.names[name].rpartition(".")[2]) for name in hand)
+    return named or bool(changes(lifted, forward, hand))
 
 
 def loss_call(space: Mapping[str, Any], known: Container[str]) -> str:

@@ -25,6 +25,10 @@ ALWAYS = -1
 """In place of a count: every time."""
 
 
+class TooMany(LiftError):
+    """Code that does more operations than are followed."""
+
+
 @dataclass(frozen=True)
 class Branch:
     """A choice that the recorded run took; `data` tells that it depended on the values in arrays."""
@@ -149,11 +153,10 @@ class Record:
         self.here = self.places[place]
         self.count += 1
         if self.count > LIMIT:
-            raise self.stop(
-                f"more than {LIMIT:,} operations",
-                evidence="Loops are unrolled.",
-                way_out="Lift one pass: the function that computes it, or the script with a single epoch.",
-            )
+            way_out = "Lift one pass: the function that computes it, or the script with a single epoch."
+            problem = Problem(f"more than {LIMIT:,} operations", self.where(), "Loops are unrolled.", way_out)
+            self.failure = self.failure or TooMany(problem)
+            raise self.failure
 
     def line(self) -> Line:
         if self.here is None:

@@ -18,11 +18,10 @@ import types
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from indexprop import keeping, naming, numerics, rewriting, variation
-from indexprop.claims import DERIVATIVE, LOSS, loss_call, meanings, parts_of, plain
+from indexprop.claims import DERIVATIVE, LOSS, Asked, loss_call, meanings, parts_of, plain
 from indexprop.errors import Problem, did_you_mean
 from indexprop.judging import DATA_SETS, Judgement, Misshapen
 from indexprop.keeping import HOLDS
@@ -40,18 +39,12 @@ PATIENCE = 120.0
 """Seconds that all runs may take together."""
 
 
-def judged(
-    subject: str | Path,
-    loss: str | None,
-    grads: str | Sequence[str] | None,
-    wrt: str | Sequence[str] | None,
-    reason: str,
-) -> Judgement:
+def judged(asked: Asked, reason: str) -> Judgement:
     """The gradients of a script against differences of its loss, on its own data and on perturbed data.
 
     Raises LiftError where the script cannot be run as a function of its arrays, and says why.
     """
-    script = Script(subject, loss, grads, wrt)
+    script = Script(asked)
     own = script.arrays
     count = sum(min(array.size, numerics.MAX_ENTRIES) for array in own.values())
     if script.seconds * count * 8 * DATA_SETS > PATIENCE:
@@ -122,14 +115,8 @@ class Run:
 class Script:
     """A script with the names of its loss, its parameters and their gradients."""
 
-    def __init__(
-        self,
-        subject: str | Path,
-        loss: str | None,
-        grads: str | Sequence[str] | None,
-        wrt: str | Sequence[str] | None,
-    ) -> None:
-        text, filename = rewriting.read(subject)
+    def __init__(self, asked: Asked) -> None:
+        text, filename = rewriting.read(asked.subject)
         self.name = "the code" if filename == "<script>" else filename
         self.tree = rewriting.tree_of(text, filename)
         self.statements: list[ast.stmt] = []
@@ -139,9 +126,9 @@ class Script:
         self.pairs: dict[str, str] = {}
         self.misshapen: list[Misshapen] = []
         whole = self.execute(Run())
-        self.loss = loss or found_loss(self.space)
-        self.pairs = self.found_pairs(grads, wrt, whole)
-        self.notes = list(self.left_out(whole)) if wrt is None else []
+        self.loss = asked.loss or found_loss(self.space)
+        self.pairs = self.found_pairs(asked.grads, asked.wrt, whole)
+        self.notes = list(self.left_out(whole)) if asked.wrt is None else []
         start = time.process_time()
         self.first = self.execute(Run())
         self.seconds = time.process_time() - start

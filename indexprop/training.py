@@ -5,40 +5,75 @@ from __future__ import annotations
 import ast
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 KEPT, LONG = 3, 10
 """How many passes of a loop that trains are run, if it has more than so many."""
 
 PASS = "_indexprop_pass"
 
+LOOPS = ast.For | ast.While
 
-def training_loops(tree: ast.Module) -> tuple[frozenset[int], frozenset[int]]:
-    """The loops of a script that hold a step, and more than steps, by their lines: those in no other loop, and those in
-    another one of them. A loop holds what the functions hold that it calls.
+
+def training_loops(tree: ast.Module) -> list[frozenset[int]]:
+    """The loops of a script that hold a step, and more than steps, by their lines: first those that hold no other one,
+    then those that hold only these, and so on. A loop holds what the functions hold that it calls.
     """
-    bodies = {node.name: node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
-    stepping = {name for name, node in bodies.items() if any(map(is_step, ast.walk(node)))}
-    while more := {name for name, node in bodies.items() if set(calls(node)) & stepping} - stepping:
-        stepping |= more
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
 
-    def trains(loop: ast.For | ast.While) -> bool:
-        steps = any(map(is_step, ast.walk(loop))) or set(calls(loop)) & stepping
-        return bool(steps) and not all(map(is_step, loop.body))
+    def holding(found: Callable[[ast.AST], bool]) -> Callable[[ast.AST], bool]:
+        """Whether code holds a node that is searched for, itself or by its calls."""
+        names: set[str] = set()
 
-    outer = [loop for loop in outermost(tree) if trains(loop)]
-    inner = [loop for one in outer for loop in outermost(one) if trains(loop)]
-    return frozenset(loop.lineno for loop in outer), frozenset(loop.lineno for loop in inner)
+        def holds(node: ast.AST) -> bool:
+            return any(found(part) for part in ast.walk(node) if part is not node) or not names.isdisjoint(calls(node))
+
+        while more := {node.name for node in functions if holds(node)} - names:
+            names |= more
+        return holds
+
+    steps = holding(is_step)
+    rest = [node for node in ast.walk(tree) if isinstance(node, LOOPS) and not all(map(is_step, node.body))]
+    rest = [loop for loop in rest if steps(loop)]
+    levels = []
+    while rest:
+        outer = list(filter(holding(rest.__contains__), rest))
+        if len(outer) == len(rest):  # functions that call themselves
+            outer = []
+        levels.append(frozenset(loop.lineno for loop in rest if loop not in outer))
+        rest = outer
+    return levels
+
+
+class Change(NamedTuple):
+    """A statement that adds to a value, or takes from it."""
+
+    target: ast.expr
+    subtracts: bool
+    value: ast.expr
+
+    @property
+    def is_product(self) -> bool:
+        return isinstance(self.value, ast.BinOp) and isinstance(self.value.op, ast.Mult | ast.Div)
+
+
+def change(node: ast.AST) -> Change | None:
+    """What `W -= lr * dW` and `W = W - lr * dW` change, and by what."""
+    match node:
+        case ast.AugAssign(target, (ast.Sub() | ast.Add()) as sign, value):
+            return Change(target, isinstance(sign, ast.Sub), value)
+        case ast.Assign([target], ast.BinOp(left, (ast.Sub() | ast.Add()) as sign, value)) if ast.unparse(
+            left
+        ) == ast.unparse(target):
+            return Change(target, isinstance(sign, ast.Sub), value)
+        case _:
+            return None
 
 
 def is_step(node: ast.AST) -> bool:
-    """Whether a statement takes something from a value, or adds a product to it: `W -= lr * dW`, `W = W - lr * dW`."""
-    match node:
-        case ast.AugAssign(_, ast.Sub(), _) | ast.AugAssign(_, ast.Add(), ast.BinOp(_, ast.Mult(), _)):
-            return True
-        case ast.Assign([target], ast.BinOp(left, ast.Sub() | ast.Add(), ast.BinOp(_, ast.Mult(), _))):
-            return ast.unparse(left) == ast.unparse(target)
-        case _:
-            return False
+    """Whether a statement takes something from a value, or adds a product to it, or anything to a part of an object."""
+    found = change(node)
+    return found is not None and (found.subtracts or found.is_product or not isinstance(found.target, ast.Name))
 
 
 def calls(node: ast.AST) -> Iterator[str]:
@@ -49,17 +84,8 @@ def calls(node: ast.AST) -> Iterator[str]:
                 yield name
 
 
-def outermost(node: ast.AST) -> Iterator[ast.For | ast.While]:
-    """The loops that stand in no other loop, also in functions."""
-    for part in ast.iter_child_nodes(node):
-        if isinstance(part, ast.For | ast.While):
-            yield part
-        else:
-            yield from outermost(part)
-
-
 class Passes:
-    """Counts the passes of loops, and tells what `now` gives before the first and after the last of each."""
+    """Counts the passes of loops, and tells what `now` gives before and after the first pass of each."""
 
     def __init__(self, now: Callable[[], int] = int) -> None:
         self.now = now
@@ -73,7 +99,8 @@ class Passes:
     def __call__(self, line: int) -> bool:
         """Whether a pass of the loop in a line, which ends now, is the last that is run."""
         self.counts[line] += 1
-        self.spans[line] = self.spans[line][0], self.now()
+        if self.counts[line] == 1:
+            self.spans[line] = self.spans[line][0], self.now()
         return self.counts[line] >= KEPT
 
     @property

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from indexprop import algebra, calculus, codegen, ir, layouts
-from indexprop.claims import prepare
+from indexprop.claims import Asked, prepare
 from indexprop.tracing import Recording
 from indexprop.values import flatten
 from indexprop.variation import holds_truths
@@ -87,7 +87,7 @@ def trial(
     hypothesis, and not indexprop. Code that makes its data inside functions is followed by indexprop instead.
     `loss`, `grads`, `wrt` and `axes` are as for `audit`. Raises LiftError for code that cannot be followed.
     """
-    recording, claims = prepare(subject, loss, grads, wrt, axes)
+    recording, claims = prepare(Asked(subject, loss, grads, wrt, axes))
     name, pairs = claims.loss, claims.pairs
     file = Path(subject).name
     told = {"loss": loss, "grads": grads, "wrt": wrt, "axes": axes}

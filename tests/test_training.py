@@ -8,7 +8,8 @@ import pytest
 
 import indexprop as ip
 from indexprop.reports import Report
-from indexprop.training import KEPT, LONG, training_loops
+from indexprop.rewriting import LiftError
+from indexprop.training import KEPT, LONG, is_step, training_loops
 
 DATA = """import numpy as np
 rng = np.random.default_rng(0)
@@ -56,6 +57,63 @@ def test_long_training_is_audited_line_by_line(code: str, line: int) -> None:
     assert not wrong.ok
 
 
+TOTAL = f"""{DATA}class Net:
+    def __init__(self, W):
+        self.W = W
+    def fit(self, x, t):
+        y = np.tanh(x @ self.W)
+        loss = np.sum((y - t) ** 2) / 2
+        self.W = self.W - 0.1 * np.outer(x, (y - t) * (1 - y ** 2))
+        return loss
+    def train(self, X, T, epochs):
+        for epoch in range(epochs):
+            total_loss = 0
+            for x, t in zip(X, T):
+                total_loss += self.fit(x, t)
+            mean_loss = total_loss / len(X)
+Net(W).train(X, T, 500)
+"""
+
+
+def test_a_total_over_samples_with_a_step_for_each_is_judged_by_its_first_sample() -> None:
+    right = ip.audit(TOTAL)
+    assert isinstance(right, Report)
+    right.assert_ok()
+    assert [note for note in right.notes if "no later one" in note] == [
+        f"of the loop in line {line} the first {KEPT} passes are run, and no later one" for line in (16, 14)
+    ]
+    wrong = ip.audit(TOTAL.replace("(1 - y ** 2)", "(1 - y)"))
+    assert isinstance(wrong, Report)
+    assert wrong.first is not None
+    assert wrong.first.line.number == 11
+
+
+def test_a_total_whose_gradients_come_after_it_is_judged_whole() -> None:
+    code = f"""{DATA}loss = 0
+dW = np.zeros_like(W)
+residuals = []
+for x, t in zip(X, T):
+    residuals.append(x @ W - t)
+    loss += np.sum(residuals[-1] ** 2) / 2
+for x, r in zip(X, residuals):
+    dW += np.outer(x, r)
+W -= 0.1 * dW
+"""
+    report = ip.audit(code)
+    assert isinstance(report, Report)
+    report.assert_ok()
+    assert not ip.audit(code.replace("zip(X, residuals)", "zip(X[1:], residuals[1:])")).ok
+
+
+def test_a_loss_that_no_step_makes_smaller_is_said() -> None:
+    after = TOTAL.replace("        loss = np.sum((y - t) ** 2) / 2\n", "").replace("        return loss\n", "")
+    after = after.replace("            total_loss = 0\n", "").replace("total_loss += self", "self")
+    after = after.replace("mean_loss = total_loss / len(X)", "loss = np.sum((np.tanh(X @ self.W) - T) ** 2)")
+    with pytest.raises(LiftError, match=r"no hand-written gradient was found|are not computed in one pass") as found:
+        ip.audit(after)
+    assert "20,000" not in str(found.value)
+
+
 LAYERS = """import numpy as np
 rng = np.random.default_rng(0)
 X, T = rng.normal(size=(6, 3)), rng.normal(size=(6, 3))
@@ -97,9 +155,22 @@ W -= 0.1 * dW
 
 
 def test_which_loops_train() -> None:
-    assert training_loops(ast.parse(BATCHES)) == ({8}, {9})
-    assert training_loops(ast.parse("for p, g in zip(ps, gs):\n    p -= 0.1 * g\n")) == (set(), set())
-    assert training_loops(ast.parse("def fit():\n    for k in range(9):\n        go()\n")) == (set(), set())
+    assert training_loops(ast.parse(BATCHES)) == [{9}, {8}]
+    assert training_loops(ast.parse("for p, g in zip(ps, gs):\n    p -= 0.1 * g\n")) == []
+    assert training_loops(ast.parse(TOTAL)) == [{16}, {14}]
+    assert training_loops(ast.parse("def fit():\n    for k in range(9):\n        go()\n")) == []
+
+
+@pytest.mark.parametrize(
+    "code", ["w -= a * d", "w = w - a * d / n", "w += a * d", "w[k] -= d", "layer.w += layer.d", "w = w - d"]
+)
+def test_steps(code: str) -> None:
+    assert any(map(is_step, ast.walk(ast.parse(code))))
+
+
+@pytest.mark.parametrize("code", ["total += loss", "w = v - a * d", "w *= a * d", "w = a * d"])
+def test_what_is_no_step(code: str) -> None:
+    assert not any(map(is_step, ast.walk(ast.parse(code))))
 
 
 @pytest.mark.parametrize("passes", [KEPT, LONG])
