@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import re
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
@@ -137,7 +138,7 @@ def prepare(asked: Asked, base: Plan | None = None, also: Sequence[str] = ()) ->
     try:
         return prepared(asked, base, also, ())
     except TooMany as found:
-        raise error or found from found
+        raise LiftError(*(error or found).problems) from found  # values may say more
 
 
 def unmatched(lifted: Lifted, claims: Claims) -> ClaimError:
