@@ -70,7 +70,9 @@ def of_data(recording: Recording, forward: Program, pairs: Container[str]) -> It
         yield Excuse(
             "counted", True, f"{' and '.join(moved)} {'get' if len(moved) > 1 else 'gets'} another order: {words}"
         )
-    if any(note.startswith("checked on") for note in lifted.notes) or any(branch.data for branch in lifted.path):
+    unchecked = any(note.startswith("checked on") for note in lifted.notes)
+    resized, seeds = evidence.resized(lifted), range(1, evidence.DRAWS + 1)
+    if unchecked or (any(branch.data for branch in lifted.path) and recording.strays(resized, seeds)):
         note = "judged on data near that of the code, where it takes the same steps; on other data it takes others"
         yield Excuse("beside", True, note)
 

@@ -217,6 +217,15 @@ class Recording:
         agree(self.recorded, other, "near its own data")
         return other
 
+    def strays(self, resized: bool, seeds: Iterable[int]) -> bool:
+        """Whether the code takes other steps on some data that is drawn."""
+        for seed in seeds:
+            try:
+                agree(self.recorded, self.record(self.plan(resized, seed))[1], "on other data")
+            except LiftError:
+                return True
+        return False
+
     def plan(self, resized: bool, seed: int, signed: Container[str] = ()) -> Plan:
         """Fresh data for every input, as `variation.plan` draws it."""
         return variation.plan(
