@@ -200,6 +200,8 @@ class Calling(Following):
             return self.one_by_one(one)
         if traced and function is np.nditer:
             return Walk(self, one)
+        if traced and function is np.matrix:
+            raise self.unknown("np.matrix")
         if traced and function in (np.shape, np.ndim, np.size):
             return self.measured(function, *args, **kwargs)
         if function in (np.split, np.array_split, np.hsplit, np.vsplit):

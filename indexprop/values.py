@@ -51,7 +51,7 @@ REASONS = (
     ("scipy.signal|scipy.ndimage", "has no rule",
      "Write the sum over windows: with np.convolve, np.lib.stride_tricks.sliding_window_view, or a loop."),
     (r"(np|math)\.(fmod|modf|divmod)$", "rounds, which is not in the notation", ROUNDED),
-    (r"np\.(mat|asmatrix|bmat)$", "makes a matrix object, whose * is a product of matrices", "Use arrays, and @."),
+    (r"np\.((as|)matrix|b?mat)$", "makes a matrix object, whose * is a product of matrices", "Use arrays, and @."),
     ("np.(unique|argwhere|extract|union1d|intersect1d|setdiff1d|histogram)", "gives as many entries as the data has",
      "Use np.where, or multiply by the condition."),
 )  # fmt: skip

@@ -294,6 +294,7 @@ STOPS = [
     ("y = np.unwrap(2 * x)", "np.unwrap has no rule yet", "np.unwrap(2 * x)"),
     ("y = np.unique(2 * x)", "np.unique gives as many entries as the data has", "np.unique(2 * x)"),
     ("y = np.modf(2 * x)[0]", "np.modf rounds, which is not in the notation", "np.modf(2 * x)"),
+    ("y = np.matrix(2 * x)", "np.matrix makes a matrix object", "np.matrix(2 * x)"),
     ("y = np.fft.fft(2 * x)", "np.fft.fft computes with complex numbers", "np.fft.fft(2 * x)"),
     ("y = np.exp(2 * x, where=x > 0)", "where= without out= leaves entries", "np.exp(2 * x, where=x > 0)"),
     (
