@@ -142,6 +142,11 @@ The file runs, so that its arrays are known. Without --loss and --grads the
 names in it decide: a scalar called L, J, loss or cost, and every gradient that
 is named after its tensor. Two functions that cannot be followed line by line
 are judged by values alone, which is said.
+
+The exit code is 0 if some gradient was judged and none is wrong, 1 if one or a
+step is wrong, 2 if nothing could be judged. Parameters that the code changes
+and that were not judged are counted in the first line; notes say what else was
+not looked at.
 """
 
 ANNOTATE = """\

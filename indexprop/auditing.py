@@ -49,6 +49,7 @@ from indexprop.reports import (
 from indexprop.revisions import Revisions
 from indexprop.rewriting import LiftError, Line
 from indexprop.scopes import Scope, scopes
+from indexprop.stepping import Stepping
 from indexprop.tracing import Recording, followable
 from indexprop.updates import Update, vanish
 
@@ -408,10 +409,13 @@ class Audit:
             shown = sorted(last.values(), key=lambda step: self.lifted.lines[step.name].number)
         entries = tuple(self.entry(step, mistakes, wrong) for step in shown)
         kinks = [] if mistakes else self.kink_notes()
+        stepping = Stepping(self.match)
         notes = [*self.lifted.notes, *scaled, *kinks, *self.shape_notes(), *self.gradient_notes(), *excused]
+        notes += [] if wrong or mistakes else stepping.notes()
         return Report(
             self.name, self.match.loss, tuple(self.pairs.items()), entries, tuple(mistakes),
             tuple(dict.fromkeys(notes)), self.ledger.resized, self.lifted, self.ledger.gradient,
+            unjudged=tuple(dict.fromkeys(stepping.unjudged())),
         )  # fmt: skip
 
     # notes
@@ -477,6 +481,7 @@ class Audit:
     def left_out(self) -> Iterator[str]:
         """Lines that are called like gradients, are made from audited ones, and are not audited."""
         audited = {step.name for step in self.lines}
+        made = {self.lifted.makers.get(name) for name in audited}  # the last value in a loop of lines that are audited
         words = {self.ledger.display(name) for name in self.pairs.values()}  # also what is cut off later
         reached = set(audited)
         for name in first_pass(self.lifted, self.ledger.forward, [step.name for step in self.ledger.hand]):
@@ -484,7 +489,8 @@ class Audit:
             if {access.tensor for access in step.reads} & reached:
                 reached.add(name)
                 word = self.ledger.display(name)
-                if name not in audited and word not in words and any(True for _ in meanings(word)):
+                known = name in audited or self.lifted.makers.get(name) in made
+                if not known and word not in words and any(True for _ in meanings(word)):
                     yield name
 
     # lines

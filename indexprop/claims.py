@@ -377,9 +377,20 @@ def starting(recording: Recording, loss: str) -> list[str]:
     forward = algebra.needed(lifted.program, (loss,))
     hand = {step.name for step in lifted.program.steps} - {step.name for step in forward.steps}
     made = read_by(forward.steps)
-    states = {lifted.names[name] for name, reads in made.items() if not is_update(name, reads & hand, lifted, forward)}
+    new = [name for name, reads in made.items() if not is_update(name, reads & hand, lifted, forward)]
+    states = {lifted.names[name] for name in new if not is_reshaped(name, lifted)}
     read = set().union(*made.values())  # an input of which nothing but a size is needed is no parameter
     return [name for name in fills if name not in read or lifted.names[name] in states]
+
+
+def is_reshaped(name: str, lifted: Lifted) -> bool:
+    """Whether a line only gives an array another shape, under its own name: `gamma = gamma.reshape(1, -1)`."""
+    [step, *more] = [step for step in lifted.program.steps if step.name == name]
+    match step.terms:
+        case [ir.Term(_, (), Access(inner))] if not more and step.operation == "=":
+            return lifted.names[inner] == lifted.names[name]
+        case _:
+            return False
 
 
 def find_loss(lifted: Lifted) -> tuple[str, str]:

@@ -73,7 +73,8 @@ class Report(ir.Shown):
     """What an audit found. `ok` is the verdict, `first` the first wrong line; printed, it is the audit line by line.
 
     `resized` tells that the data was of other sizes than that of the code, all different; `provisos` what has to hold
-    for right gradients to be right: `|o| is 1`.
+    for right gradients to be right: `|o| is 1`; `unjudged` the parameters that the code changes and whose gradients are
+    not judged: they do not make a report wrong, and the first line counts them.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Report(ir.Shown):
     lifted: Lifted = field(repr=False)
     gradient: Gradient = field(repr=False)
     provisos: tuple[str, ...] = ()
+    unjudged: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -112,6 +114,7 @@ def show_report(report: Report) -> str:
     if report.mistakes and not wrong:
         head += f", {len(report.mistakes)} step{'s' * (len(report.mistakes) != 1)} wrong"
     head += f" where {' and '.join(report.provisos)}" if report.provisos else ""
+    head += f", {len(report.unjudged)} not judged ({', '.join(report.unjudged)})" if report.unjudged else ""
     strays = sum(f" {STRAY} " in note for note in report.notes)
     head += f", {strays} gradient{'s' * (strays != 1)} not found" if strays else ""
     lines = textwrap.wrap(head, WIDTH, break_long_words=False)

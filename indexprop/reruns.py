@@ -448,6 +448,9 @@ class Script:
         ]
         if changed:
             yield f"{', '.join(changed)}: changed by the code, and no gradient has that name, so it was not judged"
+        stepped = {name: whole.starts[name] for name in self.pairs if name in whole.starts}
+        if any(not same(start, self.value(name)) for name, start in stepped.items()):
+            yield "the steps are not judged"
 
     def shape(self, expression: str) -> tuple[int, ...] | None:
         found = self.value(expression)
