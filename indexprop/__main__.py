@@ -183,7 +183,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         text, code = arguments.run(arguments)
     except IndexpropError as error:
-        print(fitted(error, "indexprop: "), file=sys.stderr)
+        print(fitted(_in_options(error), "indexprop: "), file=sys.stderr)
         return IMPOSSIBLE
     except KeyboardInterrupt:
         print("indexprop: interrupted", file=sys.stderr)
@@ -197,6 +197,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"indexprop: cannot write: {error.strerror}", file=sys.stderr)
         return IMPOSSIBLE
     return int(code)
+
+
+_CALL = re.compile(r"\b(audit|check)\((?:file|forward, backward), (\w+=.*)\)")
+_ARGUMENT = re.compile(r'(\w+)=("[^"]*"|\{[^}]*\})')
+
+
+def _in_options(error: IndexpropError) -> IndexpropError:
+    """An error whose ways out are options of the command line, where they are arguments of a call.
+
+    >>> print(_in_options(IndexpropError(Problem("which?", way_out='Say it: audit(file, wrt="W, b", grads="g, h").'))))
+    which?
+        Say it: indexprop audit FILE --wrt "W, b" --grads "g, h".
+    """
+
+    def command(call: re.Match[str]) -> str:
+        values = ((name, re.sub('[{}"]', "", value).replace(": ", "=")) for name, value in _ARGUMENT.findall(call[2]))
+        options = (f'--{name} "{value}"' for name, value in values)
+        return f"indexprop {call[1]} FILE {' '.join(options)}"
+
+    problems = (replace(one, way_out=_CALL.sub(command, one.way_out)) for one in error.problems)
+    return type(error)(*problems)
 
 
 def _printable(text: str) -> str:

@@ -160,7 +160,7 @@ class Annotator:
         if step.name in self.mistakes:
             mistake = self.mistakes[step.name]
             yield f"  WRONG ({mistake.kind}): {mistake.evidence}"
-            yield f"  right: {mistake.right}"
+            yield f"  right: {mistake.shown}"
 
     def contraction(self, step: Step) -> str:
         """The einsums of a step."""

@@ -356,7 +356,9 @@ def of_programs(forward: pairs.Written, backward: pairs.Written, loss: str | Non
     lifted = pairs.written(forward, backward)
     name = loss or find_loss(lifted)[0]
     if lifted.program.axes.get(name) != ():
-        raise LiftError(Problem(f"{name!r} is not a computed scalar", way_out='Say what the loss is: loss="L".'))
+        raise LiftError(
+            Problem(f"{name!r} is not a computed scalar", way_out='Say what the loss is: audit(file, loss="L").')
+        )
     found = find_pairs(lifted, name, wanted=False, given=False)
     title = str(backward) if isinstance(backward, Path) else "the backward pass"
     return Audit(Match(lifted, pairs.drawn(lifted), name, found), title).report()

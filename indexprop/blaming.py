@@ -79,7 +79,7 @@ class Blame:
             sharper = kind == FUNCTION or (kind == CONSTANT and here.kind not in FACTORS) or here.kind in VAGUE
             if not sharper:
                 kind, shown = here.kind, here.evidence
-            return replace(here, kind=kind, evidence=shown, right=revision.text)
+            return replace(here, kind=kind, evidence=shown, right=revision.text, notated=False)
         steps = [step for step in self.lines for line in self.lines_of(step) if revision.covers(line)]
         step = steps[0] if steps else found[0].step
         said = self.match.said[step.name] or found[0].meaning
@@ -118,7 +118,8 @@ class Blame:
                 kind, shown = self.misstep(step, claim, kind, shown)
             if right and step.name in self.match.steps:
                 right = self.match.steps[step.name].written(right.partition(" = ")[2])
-            if not right:
+            notated = not right
+            if notated:
                 right = "; ".join(map(printing.format_step, self.match.derived(claim)))
             elsewhere = self.elsewhere(step, claim)
             if elsewhere:
@@ -127,7 +128,7 @@ class Blame:
                 right += ", with the value from before that line"
             step = local.step if local is not None else step
             line = (self.lifted.lines if kind in CALLERS else self.lifted.makers)[step.name]
-            found.append(Mistake(line, step, claim.tensor, kind, shown, self.match.derived(claim), right))
+            found.append(Mistake(line, step, claim.tensor, kind, shown, self.match.derived(claim), right, notated))
             for draw, values in zip(self.ledger.draws, option.tables, strict=True):
                 draw.own = values
             still = [tensor for tensor in remaining if not self.match.fine(tensor)]

@@ -57,7 +57,9 @@ class Entry:
 
 @dataclass(frozen=True)
 class Mistake:
-    """A wrong line: its class, the evidence, the derived lines, and the line that would be right."""
+    """A wrong line: its class, the evidence, the derived lines, and the line that would be right; `notated` tells that
+    this one is in the notation, as no line of the code says it.
+    """
 
     line: Line
     step: Step
@@ -66,6 +68,12 @@ class Mistake:
     evidence: str
     derived: tuple[Step, ...]
     right: str
+    notated: bool = False
+
+    @property
+    def shown(self) -> str:
+        """The right line, and that it is in the notation, if it is."""
+        return f"in the notation, {self.right}" if self.notated else self.right
 
 
 @dataclass(frozen=True)
@@ -228,4 +236,4 @@ def show_mistake(mistake: Mistake, label: str) -> Iterator[str]:
     yield from wrapped(f"    evidence: {mistake.evidence}", " " * 14)
     for step in mistake.derived:
         yield from wrapped(f"    derived:  {printing.format_step(step)}", " " * 18)
-    yield from wrapped(f"    right:    {mistake.right}", " " * 18)
+    yield from wrapped(f"    right:    {mistake.shown}", " " * 18)

@@ -11,7 +11,7 @@ import re
 import sys
 import types
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -195,7 +195,8 @@ class Source:
                 gap = self.text[start:end]
                 for other in {ast.Add: ("-=", "="), ast.Sub: ("+=", "=")}.get(type(operator), ()):
                     changed = re.sub(r"[-+]=", other, gap)
-                    yield Change((start, end), changed, CONSTANT if len(other) > 1 else ADDED, f"right with {other}")
+                    kind, twice = CONSTANT if len(other) > 1 else ADDED, isinstance(value, ast.UnaryOp)  # -= -x is +=
+                    yield Change((start, end), changed, kind, f"right with {other}", cost=9 * twice)
             case ast.Assign([target], value):
                 if isinstance(target, ast.Subscript):
                     yield from self.of_expression(target.slice, inside=True)
@@ -203,6 +204,8 @@ class Source:
                 changed = self.text[start:end].replace("=", "+=", 1)
                 yield Change((start, end), changed, OVERWRITTEN, "right with += instead of =", cost=99)
             case ast.Return(ast.expr() as value):
+                pass
+            case ast.Expr(ast.Call(_, [value])):  # what is appended
                 pass
             case _:
                 return
@@ -355,10 +358,16 @@ class _Done(Exception):
 
 class Reruns:
     """Plain runs of changed code that see what some statements make: where the code first holds what is wanted, it is
-    looked for again.
+    looked for again. Of `changes`, the steps of parameters, the first is meant.
     """
 
-    def __init__(self, source: Source, filename: str, wanted: Mapping[str, tuple[Sequence[int], Array]]) -> None:
+    def __init__(
+        self,
+        source: Source,
+        filename: str,
+        wanted: Mapping[str, tuple[Sequence[int], Array]],
+        changes: Container[str] = (),
+    ) -> None:
         self.source = source
         self.filename = filename
         self.executed: dict[int, int] = {}
@@ -378,7 +387,10 @@ class Reruns:
                 places = {place: factor for place, factor in places.items() if abs(factor - 1) < SAME}
             same = [place for place, factor in places.items() if place[2] % 2 == 0 and abs(factor - 1) < SAME]
             made = [place for place in places if place[0] in rows]
-            if same and (value.any() or same[-1][0] in rows):  # where it was last: a later line may change it as well
+            if name in changes and any(place[2] % 2 for place in made):
+                place = next(place for place in made if place[2] % 2)
+                self.places[name] = place, places[place]
+            elif same and (value.any() or same[-1][0] in rows):  # where it was last: a later line may change it as well
                 self.places[name] = same[-1], 1.0
             elif made:  # the last of a running sum, and what was made rather than its change
                 place = max(made, key=lambda place: (place[2] % 2 == 0, place))
@@ -410,11 +422,7 @@ class Reruns:
         left = dict(self.last)
 
         def see(number: int, value: Any, first: bool = False) -> Any:
-            arrays = [
-                np.array(one, dtype=float) if np.asarray(one).dtype.kind in "fiub" else None
-                for one in flatten(value)
-                if isinstance(one, (np.ndarray, np.generic, float))
-            ]
+            arrays = [numbers(one) for one in flatten(value) if isinstance(one, (np.ndarray, np.generic, float))]
             if first:
                 before[number] = arrays
                 return value
@@ -475,6 +483,17 @@ class Watcher(ast.NodeTransformer):
         return ast.Call(ast.Name(SEE, ast.Load()), [ast.Constant(number), *arguments], [])
 
 
+def numbers(value: Any) -> Array | None:
+    """A copy of an array of numbers, which may be objects; None for anything else."""
+    import numpy as np
+
+    if np.asarray(value).dtype.kind not in "fiubO":
+        return None
+    with contextlib.suppress(TypeError, ValueError):
+        return np.array(value, dtype=float)
+    return None
+
+
 def multiple(value: Array, array: Array | None, tolerance: float = SAME) -> float | None:
     """The number by which the one is the other, whatever their axes of size one."""
     import numpy as np
@@ -514,7 +533,7 @@ class Revisions:
         own = ledger.draw({name: given(lifted, name) for name in lifted.program.input_names})
         names = [*match.pairs.values(), match.loss]
         wanted = {name: ([line.number for line in places_of(match, name)], own.own[name]) for name in names}
-        runs = Reruns(source, self.recording.filename, wanted)
+        runs = Reruns(source, self.recording.filename, wanted, match.steps)
         rights = {match.loss: own.own[match.loss]}
         for tensor, name in match.pairs.items():
             claim = match.claimed(tensor)
@@ -604,7 +623,7 @@ class Revisions:
             names = [name for row in rows for name in steps.get(row, ())]
             helper = isinstance(statement, ast.Return) or isinstance(getattr(statement, "value", None), ast.Lambda)
             known = bool(names) or (helper and not any(row in others for row in rows))
-            if names or not waits:
+            if names or not (waits or isinstance(statement, ast.Expr)):
                 settled = bool(names) and all(match.is_settled(name) for name in names)
                 unsaid = not any(match.said[name] for name in names)
                 for one in source.revisions(statement):

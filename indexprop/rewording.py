@@ -73,8 +73,8 @@ class Rewording:
         text = in_the_manner_of(written if re.search(r"@|dot\(|sum\(", written) else lifted.source, text)
         if not self.is_right(text, words, pattern, right):
             return ""
-        spelled = (scope.spelled(text, words) for scope in scopes)
-        found = next((one for one in spelled if one), "")
+        spelled = filter(None, (scope.spelled(text, words) for scope in scopes))
+        found = min(spelled, key=lambda one: len(re.findall(r"\[\d+\]", one)), default="")  # of a loop, in its own pass
         return assigned(written, name, found) if found else ""
 
     def is_right(self, text: str, words: Mapping[str, str], pattern: str, right: Column) -> bool:

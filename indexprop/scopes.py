@@ -7,6 +7,7 @@ tensor itself, or an object, a dict or a list that holds it.
 from __future__ import annotations
 
 import ast
+import contextlib
 import itertools
 import re
 import sys
@@ -97,7 +98,7 @@ def finish(names: Mapping[str, Any], text: str) -> None:
 
 def seen(names: Mapping[str, Any], text: str) -> tuple[Scope, dict[Index, str]]:
     """What a frame holds, plain names first; sizes by the marks of their axes."""
-    scope, marks = Scope(), dict[Index, str]()
+    scope, marks, places = Scope(), dict[Index, str](), counted(names, text)
     entries = [(name, value) for name, value in names.items() if name.isidentifier() and not name.startswith("_")]
     for level in range(DEPTH + 1):
         for written, value in entries:
@@ -109,19 +110,42 @@ def seen(names: Mapping[str, Any], text: str) -> tuple[Scope, dict[Index, str]]:
                 case types.ModuleType(__name__="numpy"):
                     scope.numpy = scope.numpy or written
         if level < DEPTH:
-            entries = [entry for written, value in entries for entry in parts(written, value, text)]
+            entries = [entry for written, value in entries for entry in parts(written, value, text, places)]
     return scope, marks
 
 
-def parts(written: str, value: Any, text: str) -> Iterator[tuple[str, Any]]:
+def counted(names: Mapping[str, Any], text: str) -> dict[int, str]:
+    """The numbers between brackets in a line, as it writes them: `h[t - 1]` is another entry in every pass of a loop.
+
+    >>> counted({"t": 3}, "dz = dh * h[t] + h[t - 1]")
+    {3: 't', 2: 't - 1'}
+    """
+    found: dict[int, str] = {}
+    with contextlib.suppress(SyntaxError):
+        for node in ast.walk(ast.parse(text.strip().rstrip(":"))):
+            match getattr(node, "slice", None):
+                case ast.Name(name) as place:
+                    shift = 0
+                case ast.BinOp(ast.Name(name), ast.Add() | ast.Sub() as sign, ast.Constant(int(number))) as place:
+                    shift = number if isinstance(sign, ast.Add) else -number
+                case _:
+                    continue
+            value = names.get(name)
+            if isinstance(value, int):
+                found.setdefault(int(value) + shift, ast.unparse(place))
+    return found
+
+
+def parts(written: str, value: Any, text: str, places: Mapping[int, str]) -> Iterator[tuple[str, Any]]:
     """What a dict, a list or an object holds, and how it is written, with the quotes of the code."""
     match value:
         case Mapping():
             quoted = f'{written}["' in text
             for key, part in value.items():
-                yield f'{written}["{key}"]' if quoted and isinstance(key, str) else f"{written}[{key!r}]", part
+                word = places.get(key, repr(key)) if isinstance(key, int) else repr(key)
+                yield f'{written}["{key}"]' if quoted and isinstance(key, str) else f"{written}[{word}]", part
         case list() | tuple():
-            yield from ((f"{written}[{k}]", part) for k, part in enumerate(value))
+            yield from ((f"{written}[{places.get(k, k)}]", part) for k, part in enumerate(value))
         case Traced() | type() | types.ModuleType() | types.FunctionType() | Tracer():
             pass
         case _ if hasattr(value, "__dict__"):

@@ -438,6 +438,7 @@ def test_a_right_line_that_numpy_says_in_several_is_said_in_the_notation() -> No
     assert mistake is not None
     assert mistake.line.number == number
     assert mistake.right == "dE[o,h] = 0; dE[ctx[b,i],h] += dh[b,h] / |i|"
+    assert mistake.shown == f"in the notation, {mistake.right}"
 
 
 def test_of_a_sum_in_place_the_first_wrong_line_comes_first() -> None:

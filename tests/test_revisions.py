@@ -198,3 +198,45 @@ def test_what_a_line_is_called_is_not_changed() -> None:
     made = [one.text for one in source.revisions(source.statements[0])]
     assert "dz1[m < 0] = a" in made
     assert all(text.startswith("dz1[m") for text in made)
+
+
+LAYERS = """
+import numpy as np
+np.random.seed(3)
+X, T = np.random.randn(6, 4), np.random.randn(6, 2)
+W, V = np.random.randn(4, 5), np.random.randn(5, 2)
+def slope(h):
+    return h * (1 - h)
+def gradients(h, y):
+    n = len(X)
+    found = []
+    delta = (y - T) / n
+    found.append(h.T @ delta)
+    delta = (delta @ V.T) * slope(h)
+    found.append(X.T @ delta)
+    return found[1], found[0]
+H = 1 / (1 + np.exp(-(X @ W)))
+Y = H @ V
+loss = 0.5 * np.sum((Y - T) ** 2) / len(X)
+dW, dV = gradients(H, Y)
+"""
+
+
+@pytest.mark.parametrize(
+    ("changes", "kinds"),
+    [
+        ({"return h * (1 - h)": "return h * (1 + h)"}, [FUNCTION]),
+        ({"delta = (y - T) / n": "delta = 0 * (y - T) / n"}, [CONSTANT]),
+        ({"return h * (1 - h)": "return h * (1 + h)", "(h.T @ delta)": "(2 * h.T @ delta)"}, [CONSTANT, FUNCTION]),
+    ],
+)
+def test_lines_that_are_in_no_recorded_gradient_are_changed_as_well(changes: dict[str, str], kinds: list[str]) -> None:
+    code = LAYERS
+    for old, new in changes.items():
+        assert code.count(old) == 1
+        code = code.replace(old, new)
+    mistakes = auditing.audit(code).mistakes
+    assert [one.kind for one in mistakes] == kinds
+    wanted = {line.strip() for line in LAYERS.splitlines()} - {line.strip() for line in code.splitlines()}
+    assert {one.right for one in mistakes} == wanted
+    assert not any(one.notated for one in mistakes)
