@@ -36,7 +36,7 @@ CALLERS = (DROPPED,)
 
 
 FACTORS = (BATCH, CONSTANT, SIZE)
-"""Classes that say by what a line is wrong: no change of the line says more, unless it changes a function."""
+"""Classes that say by what a line is wrong, wherever that stands."""
 
 VAGUE = (UNKNOWN, DROPPED)
 """Classes that any change of the line says more than."""
@@ -76,7 +76,7 @@ class Blame:
         kind, shown = revision.kind, revision.evidence
         here = next((one for one in found if revision.covers(one.line)), None)
         if here is not None:
-            sharper = kind == FUNCTION or (kind == CONSTANT and here.kind not in FACTORS) or here.kind in VAGUE
+            sharper = (kind == FUNCTION and here.kind == CONSTANT) or here.kind in VAGUE
             if not sharper:
                 kind, shown = here.kind, here.evidence
             return replace(here, kind=kind, evidence=shown, right=revision.text, notated=False)
