@@ -118,7 +118,7 @@ def counted(names: Mapping[str, Any], text: str) -> dict[int, str]:
     """The numbers between brackets in a line, as it writes them: `h[t - 1]` is another entry in every pass of a loop.
 
     >>> counted({"t": 3}, "dz = dh * h[t] + h[t - 1]")
-    {3: 't', 2: 't - 1'}
+    {2: 't - 1', 3: 't'}
     """
     found: dict[int, str] = {}
     with contextlib.suppress(SyntaxError):
