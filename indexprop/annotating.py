@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from indexprop import codegen, formulas, ir, layouts, printing, rewriting
-from indexprop.auditing import again, of_claims
-from indexprop.claims import Asked, prepare
+from indexprop.auditing import again, of_claims, recorded
+from indexprop.claims import Asked
 from indexprop.completion import Lifted
 from indexprop.ir import Step
 from indexprop.printing import WIDTH
@@ -77,8 +77,7 @@ def study(
     """The code as a program, and its audit, if it has a loss and gradients; what is given is as for `audit`."""
     try:
         with followable():
-            asked = Asked(subject, loss, grads, wrt, axes)
-            recording, claims = prepare(asked)
+            asked, recording, claims = recorded(Asked(subject, loss, grads, wrt, axes))
             revisions = Revisions(recording, partial(again, asked))
             return recording.lifted, of_claims(recording, claims, str(subject), revisions)
     except LiftError:
@@ -136,6 +135,10 @@ class Annotator:
         detail = [self.contraction(step), self.summed(step)]
         if any(detail):
             yield "  " + "; ".join(part for part in detail if part)
+        if self.report is not None and step.name == self.report.loss:
+            name, line = self.lifted.names[step.name], self.lifted.lines[step.name]
+            if not re.search(rf"\b{re.escape(name)}\b", line.text):
+                yield "  supposed: the code computes no loss"
         if step is self.last[step.name] and step.name in self.entries:
             yield from self.of_entry(self.entries[step.name])
 

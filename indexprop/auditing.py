@@ -8,6 +8,7 @@ line is the first one whose *repair* makes gradients right that were wrong, and 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,7 +20,18 @@ from typing import Any, overload
 
 from indexprop import algebra, evidence, judging, naming, numerics, pairs, provisos, reruns
 from indexprop.blaming import Blame
-from indexprop.claims import Asked, ClaimError, Claims, apart, find_loss, find_pairs, first_pass, meanings, prepare
+from indexprop.claims import (
+    Asked,
+    ClaimError,
+    Claims,
+    NoLoss,
+    apart,
+    find_loss,
+    find_pairs,
+    first_pass,
+    meanings,
+    prepare,
+)
 from indexprop.completion import Lifted
 from indexprop.errors import Problem
 from indexprop.evidence import MINUS, ONE, Claim, Notated, show_factor
@@ -47,12 +59,17 @@ from indexprop.reports import (
     wrong_tensors,
 )
 from indexprop.revisions import Revisions
-from indexprop.rewriting import LiftError, Line
+from indexprop.rewriting import LiftError, Line, read, tree_of
 from indexprop.scopes import Scope, scopes
 from indexprop.stepping import Stepping
+from indexprop.suppositions import suppositions
 from indexprop.tracing import Recording, followable
 from indexprop.updates import Update, vanish
 
+SUPPOSITIONS = 9
+"""How many kinds of losses are tried on code that computes none."""
+
+RATIO = "yours / derived = "
 DELTA = re.compile(r"delta", re.I)
 """By custom the gradient of what goes into an activation has this in its name."""
 
@@ -140,7 +157,7 @@ def audit(
 @followable()
 def of_lines(asked: Asked) -> Report:
     """The report on a script or notebook that can be lifted."""
-    recording, claims = prepare(asked)
+    asked, recording, claims = recorded(asked)
     report = of_claims(recording, claims, str(asked.subject), Revisions(recording, partial(again, asked)))
     if not report.ok:
         return report
@@ -150,6 +167,39 @@ def of_lines(asked: Asked) -> Report:
         return of_claims(*prepare(asked, base, also), str(asked.subject))
 
     return in_later_passes(provisos.under(report, recording, audited), recording, audited)
+
+
+def recorded(asked: Asked) -> tuple[Asked, Recording, Claims]:
+    """What is asked, and the recorded code; if it computes no loss, with one that it may mean."""
+    try:
+        return asked, *prepare(asked)
+    except NoLoss:
+        other = meant(asked)
+        if other is None:
+            raise
+        return other, *prepare(other)
+
+
+def meant(asked: Asked) -> Asked | None:
+    """What is asked, with a loss that the code may mean: one with which all its gradients are right, or else that with
+    which most are, if any is.
+    """
+    best, most = None, 0
+    for kind in itertools.islice(suppositions(tree_of(*read(asked.subject))), SUPPOSITIONS):
+        for supposed in kind:
+            other = replace(asked, loss=supposed)
+            try:
+                report = again(other, asked.subject)
+            except LiftError:
+                break
+            right = len(report.pairs) - len(wrong_tensors(report))
+            if right > most:
+                best, most = other, right
+            if report.ok:
+                return other
+            if not any(mistake.evidence.startswith(RATIO) for mistake in report.mistakes):
+                break  # no factor makes them right
+    return best
 
 
 def in_later_passes(report: Report, recording: Recording, audited: Callable[[Plan, Sequence[str]], Report]) -> Report:
@@ -175,7 +225,7 @@ def in_later_passes(report: Report, recording: Recording, audited: Callable[[Pla
 
 
 @followable()
-def again(asked: Asked, text: str) -> Report:
+def again(asked: Asked, text: str | Path) -> Report:
     """The report on changed code, without a search for changes in it."""
     return of_claims(*prepare(replace(asked, subject=text)), "the code")
 
@@ -220,7 +270,13 @@ def of_claims(recording: Recording, claims: Claims, name: str, revisions: Revisi
             report = replace(other, notes=(*rest, *missing, *notes))
     if not report.ok:
         report = with_copies(report, recording, claims, read)
-    return replace(report, notes=(*report.notes, *later_passes(recording, claims.loss)))
+    supposed = recording.supposed
+    said = (
+        [f"the code computes no loss: this is against {supposed.expression} of line {supposed.line}"]
+        if supposed
+        else []
+    )
+    return replace(report, notes=(*said, *report.notes, *later_passes(recording, claims.loss)))
 
 
 def with_copies(
@@ -461,7 +517,7 @@ class Audit:
         program = self.lifted.program
         known = {*self.pairs, *self.lifted.scalars, *program.positions, *self.ledger.forward.truths}
         others = [name for name in self.ledger.forward.input_names if name not in known]
-        others = [name for name in others if not naming.DATA.fullmatch(name)]
+        others = [name for name in others if not (naming.DATA.fullmatch(name) or naming.UNNAMED.fullmatch(name))]
         if others:
             yield f"{MISSING} {', '.join(others)} was found in the code"
         for name, tensor in self.strays(others):

@@ -22,6 +22,7 @@ from indexprop.operands import Traced
 from indexprop.records import Plan, TooMany
 from indexprop.rewriting import LiftError, Line, read, tree_of
 from indexprop.scopes import scopes
+from indexprop.suppositions import Supposed
 from indexprop.tracing import Recording, is_long
 from indexprop.training import change, training_loops
 from indexprop.updates import Update
@@ -67,6 +68,10 @@ class ClaimError(LiftError):
     """Code that was lifted, and of which it is not known what its loss or its gradients are."""
 
 
+class NoLoss(ClaimError):
+    """Code that was lifted, and that computes no loss."""
+
+
 def plain(name: str) -> str:
     """A name without what people vary: `W_1`, `w1` and `W1` read the same, and so do `bias` and `biases`."""
     return re.sub(r"(?<=\w{2})(es|s)+$", "", re.sub(r"[_.]", "", name).lower())
@@ -109,7 +114,7 @@ class Asked:
     """What somebody asks for: some code, and perhaps expressions for its loss, gradients and tensors, and axes."""
 
     subject: str | Path
-    loss: str | None = None
+    loss: str | Supposed | None = None
     grads: str | Sequence[str] | None = None
     wrt: str | Sequence[str] | None = None
     axes: Mapping[str, str] | None = None
@@ -123,13 +128,16 @@ def prepare(asked: Asked, base: Plan | None = None, also: Sequence[str] = ()) ->
     loss and its gradients; else of those that hold others, and so on.
     """
     text, filename = read(asked.subject)
-    levels = training_loops(tree_of(text, filename))
+    tree = tree_of(text, filename)
+    levels = training_loops(tree)
     error: LiftError | None = None
     if levels and is_long(text, filename, frozenset().union(*levels)):
         for number, lines in enumerate(levels):
             try:
                 recording, claims = prepared(asked, base, also, frozenset().union(*levels[number:]))
             except LiftError as found:
+                if isinstance(found, NoLoss) and not any(map(tells_a_loss, ast.walk(tree))):
+                    raise
                 error = error or found
                 continue
             if is_inside(recording, claims, lines):
@@ -139,6 +147,13 @@ def prepare(asked: Asked, base: Plan | None = None, also: Sequence[str] = ()) ->
         return prepared(asked, base, also, ())
     except TooMany as found:
         raise LiftError(*(error or found).problems) from found  # values may say more
+
+
+def tells_a_loss(node: ast.AST) -> bool:
+    """Whether a statement computes something called a loss only where a condition holds: in every hundredth pass."""
+    parts = ast.walk(node) if isinstance(node, ast.If) else ()
+    words = [word_in(part) for part in parts if isinstance(part, ast.Name | ast.Attribute)]
+    return any(LOSS_FUNCTION.fullmatch(word) or (LOSS.fullmatch(word) and len(word) > 1) for word in words)
 
 
 def unmatched(lifted: Lifted, claims: Claims) -> ClaimError:
@@ -172,10 +187,11 @@ def is_inside(recording: Recording, claims: Claims, lines: Container[int]) -> bo
 def prepared(asked: Asked, base: Plan | None, also: Sequence[str], short: Iterable[int]) -> tuple[Recording, Claims]:
     """What `prepare` gives, with loops in some lines that end after their first passes."""
     loss, grads, wrt = asked.loss, asked.grads, asked.wrt
+    supposed = loss if isinstance(loss, Supposed) else None
     hints = {name: tuple(words.split()) for name, words in (asked.axes or {}).items()}
     wanted = tuple(parts_of(wrt)) if wrt is not None else ()
     inputs = (*(name for name in wanted if name.isidentifier()), *also)
-    record = partial(Recording, asked.subject, (), hints, base=base, short=short, draft=True)
+    record = partial(Recording, asked.subject, (), hints, base=base, short=short, supposed=supposed, draft=True)
     recording = record(inputs)
     zeros = starting_constant(recording)
     if zeros:
@@ -184,7 +200,7 @@ def prepared(asked: Asked, base: Plan | None, also: Sequence[str], short: Iterab
     if recording.tracer.changed:  # a bias that starts at zero is no constant, although the code changes it later
         inputs = (*inputs, *sorted(recording.tracer.changed - set(inputs)))
         recording = record(inputs)
-    expression, name = loss or "", ""
+    expression, name = loss.name if isinstance(loss, Supposed) else loss or "", ""
     if not expression:
         name, expression = find_loss(recording.lifted)
     if not name and (said := recording.lifted.tensor(expression)):
@@ -408,7 +424,7 @@ def find_loss(lifted: Lifted) -> tuple[str, str]:
     single = [step.name for step in lifted.program.steps if np.size(lifted.values.get(step.name, ())) == 1]
     if name := called_loss(lifted, [name for name in single if LOSS_FUNCTION.fullmatch(lifted.names[name])]):
         return name, name
-    raise ClaimError(
+    raise NoLoss(
         Problem(
             "no loss was found",
             evidence=f"Scalars that the code computes: {', '.join(computed) or 'none'}.",

@@ -24,11 +24,19 @@ WORDS = {
     "t": r"T|time\w*|seq\w*|steps|T_x",
     "v": r"V|vocab\w*",
 }
-DATA = re.compile(r"([xXyYtT]|inputs?|data|targets?|labels?)(_\w+|\d+)?|[xXyY]\w?")
+DATA = re.compile(
+    r"([xXyYtT]|inputs?|data|targets?|labels?)(_\w+|\d+)?|[xXyY]\w?"
+    r"|(train|training|test|true|target|expected|desired|sample)_\w+|\w+_(train|training|test|true|targets?|labels?|data)"
+)
+"""What is no parameter."""
+
+UNNAMED = re.compile(r"array(_\d+)?")
+"""What an array is called that the code gives no name."""
+
 STATE = re.compile(r"(prev|init)_\w+|\w+_?(prev|init)|[aAcChHsS]_?0")
 """States that a recurrence starts with."""
 
-FEATURES = re.compile(r"[xX]\w*|inputs?|data")
+FEATURES = re.compile(r"[xX]\w*|((train|training)_)?(inputs?|data|[xX])")
 SIZE_WORD = re.compile("|".join(f"({pattern})" for pattern in WORDS.values()) + r"|\w+_(size|dim|len)|(num|n)_\w+")
 
 

@@ -126,7 +126,7 @@ class Script:
         self.pairs: dict[str, str] = {}
         self.misshapen: list[Misshapen] = []
         whole = self.execute(Run())
-        self.loss = asked.loss or found_loss(self.space)
+        self.loss = asked.loss if isinstance(asked.loss, str) else found_loss(self.space)
         self.pairs = self.found_pairs(asked.grads, asked.wrt, whole)
         self.notes = list(self.left_out(whole)) if asked.wrt is None else []
         start = time.process_time()

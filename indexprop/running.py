@@ -19,6 +19,7 @@ from indexprop.ir import Access, Sum, split_number
 from indexprop.operands import Selection, Traced
 from indexprop.records import Branch
 from indexprop.rewriting import TRACER, Code, LiftError, stored_names, tree_of
+from indexprop.suppositions import Supposed
 from indexprop.training import KEPT, PASS
 from indexprop.values import flatten, plain
 
@@ -104,10 +105,11 @@ class Tracer(Calling):
 
     # scripts
 
-    def run(self, text: str, filename: str) -> dict[str, Any]:
-        """Runs a script; the names that it leaves behind."""
+    def run(self, text: str, filename: str, supposed: Supposed | None = None) -> dict[str, Any]:
+        """Runs a script, perhaps with a supposed loss; the names that it leaves behind."""
         code = Code(text, filename)
         tree = tree_of(text, filename)
+        tree = supposed.into(tree) if supposed is not None else tree
         self.written.update(stored_names(tree))
         space: dict[str, Any] = {"__name__": "__main__", "__file__": filename, TRACER: self, PASS: self.kept}
         self.guarded(lambda: exec(self.compiled(tree, code), space))

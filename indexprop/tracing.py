@@ -31,6 +31,7 @@ from indexprop.ir import Index
 from indexprop.records import Plan
 from indexprop.rewriting import LiftError, Line, read
 from indexprop.running import Tracer
+from indexprop.suppositions import Supposed
 from indexprop.training import KEPT, PASS, Counting, Passes, Shortened, TooLong
 from indexprop.values import flatten
 
@@ -86,8 +87,8 @@ def followable(line: Callable[[], Line] | None = None) -> Iterator[None]:
 
 
 class Recording:
-    """Code that can be run again: on its own data, or on that of a `base` plan; on fresh data, at other sizes. A
-    `draft` is not verified.
+    """Code that can be run again: on its own data, or on that of a `base` plan; on fresh data, at other sizes; with a
+    `supposed` loss, perhaps. A `draft` is not verified.
     """
 
     def __init__(
@@ -100,9 +101,11 @@ class Recording:
         constants: Sequence[str] = (),
         base: Plan | None = None,
         short: Iterable[int] = (),
+        supposed: Supposed | None = None,
         draft: bool = False,
     ) -> None:
         self.subject = subject
+        self.supposed = supposed
         self.short = frozenset(short)
         self.base = base
         self.arguments = arguments
@@ -142,7 +145,7 @@ class Recording:
 
     def run(self, tracer: Tracer) -> Any:
         if not callable(self.subject):
-            space = tracer.run(self.text, self.filename)
+            space = tracer.run(self.text, self.filename, self.supposed)
             for name, expression in self.after:
                 space[name] = tracer.after(space, name, expression)
             return space

@@ -54,17 +54,25 @@ class Change(NamedTuple):
 
     @property
     def is_product(self) -> bool:
-        return isinstance(self.value, ast.BinOp) and isinstance(self.value.op, ast.Mult | ast.Div)
+        match self.value:
+            case ast.BinOp(_, ast.Mult() | ast.Div() | ast.MatMult(), _):
+                return True
+            case ast.Call(ast.Attribute(_, name)):
+                return name in ("dot", "matmul", "outer", "einsum", "multiply")
+            case _:
+                return False
 
 
 def change(node: ast.AST) -> Change | None:
-    """What `W -= lr * dW` and `W = W - lr * dW` change, and by what."""
+    """What `W -= lr * dW`, `W = W - lr * dW` and `Ws = [W - lr * dW for ...]` change, and by what."""
     match node:
         case ast.AugAssign(target, (ast.Sub() | ast.Add()) as sign, value):
             return Change(target, isinstance(sign, ast.Sub), value)
         case ast.Assign([target], ast.BinOp(left, (ast.Sub() | ast.Add()) as sign, value)) if ast.unparse(
             left
         ) == ast.unparse(target):
+            return Change(target, isinstance(sign, ast.Sub), value)
+        case ast.Assign([target], ast.ListComp(ast.BinOp(_, (ast.Sub() | ast.Add()) as sign, value))):
             return Change(target, isinstance(sign, ast.Sub), value)
         case _:
             return None
