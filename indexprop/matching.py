@@ -9,10 +9,11 @@ from functools import cached_property
 
 from indexprop import ir, naming
 from indexprop.agreement import close
-from indexprop.claims import MAIN, said_by
+from indexprop.claims import LOSS, before_second, changes, said_by
 from indexprop.completion import Lifted
 from indexprop.evidence import MINUS, ONE, Claim, Ledger, Values, fits
 from indexprop.ir import Step
+from indexprop.keeping import HOLDS
 from indexprop.rewording import Rewording
 from indexprop.updates import Update
 
@@ -105,20 +106,43 @@ class Match:
         claims = [claim for name, claim in self.found.items() if self.signed(name)]
         if any(claim.factor == ONE for claim in claims) or not any(claim.factor == MINUS for claim in claims):
             return ONE
-        named = any(said_by(name, self.lifted, self.pairs) for name in self.grads)
+        words = {name: self.lifted.names[name].rpartition(".")[2] for name in self.grads}
+        named = any(HOLDS.fullmatch(words[name]) or said_by(name, self.lifted, self.pairs) for name in words)
         return ONE if self.climbs() or (named and not self.added()) else MINUS
 
     def climbs(self) -> bool:
         """Whether a step goes up the loss: what it is made of is no direction of descent then."""
+        if self.minimised and any(self.upward.values()):
+            return True
         down = MINUS if all(update.adds for update in self.steps.values()) else ONE
         own = {name: Claim(update.tensor, down) for name, update in self.steps.items() if update.tensor in self.pairs}
         ratios = [self.ledger.ratio(self.ledger.own(name), self.ledger.right(claim)) for name, claim in own.items()]
         return self.minimised and any(ratio is not None and ratio.number < 0 for ratio in ratios)
 
+    @cached_property
+    def upward(self) -> dict[str, bool]:
+        """Whether steps that are no number times something, such as those of Adam, go up the loss on all data, or down
+        on all data.
+        """
+        ledger, known = self.ledger, {update.tensor for update in self.steps.values()}
+        hand = [step.name for step in ledger.hand]
+        changed = changes(self.lifted, ledger.forward, hand)
+        within = {step.name for step in before_second(self.lifted, ledger.forward, hand)}
+        changing = [name for name in hand if name in changed & within]
+        last = {ledger.display(name): ledger.own(name) for name in changing}
+        found = {}
+        for tensor in (one for one in self.pairs if one not in known and ledger.display(one) in last):
+            rows = zip(last[ledger.display(tensor)], ledger.own(tensor), ledger.right(Claim(tensor)), strict=True)
+            ways = [float((new - old).ravel() @ up.ravel()) for new, old, up in rows if new.shape == old.shape]
+            if ways and (min(ways) > 0 or max(ways) < 0):
+                found[tensor] = ways[0] > 0
+        return found
+
     @property
     def minimised(self) -> bool:
         """Whether the name of the loss says that it is to become small."""
-        return MAIN.fullmatch(self.loss) is not None and self.loss != "objective"
+        word = self.lifted.names.get(self.loss, self.loss)
+        return LOSS.fullmatch(word) is not None and "objective" not in word
 
     def find_scale(self) -> ir.Factor:
         """By what most steps differ from the gradient, where the code has no gradients but in them: the size of a step
@@ -142,7 +166,9 @@ class Match:
         return name in self.grads or any(self.depends({name}, grad) for grad in self.grads)
 
     def added(self) -> bool:
-        """Whether a gradient is added to its parameter with a positive factor."""
+        """Whether a gradient is added to its parameter with a positive factor, or what is made of it leads down."""
+        if self.upward and not any(self.upward.values()):
+            return True
         for step in self.ledger.hand:
             for term in step.terms:
                 reads = {access.tensor for access in ir.accesses(term.body)}

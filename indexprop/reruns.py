@@ -73,7 +73,8 @@ def judged(asked: Asked, reason: str) -> Judgement:
         return Judgement(script.name, reason, data, tuple(checks), tuple(script.notes), tuple(script.misshapen))
 
     found = judgement(1, data)
-    named = any(True for grad in script.pairs.values() for _ in meanings(word_of(grad)))
+    words = [word_of(grad) for grad in script.pairs.values()]
+    named = any(HOLDS.fullmatch(word) or any(meanings(word)) for word in words)
     added = script.first.added
     if found.ok or added is False or (named and added is None):
         return found
@@ -229,8 +230,7 @@ class Script:
         if run.result is not None and run.before.keys() & changed:
             run.count -= 1
             steps = {name: now[name] - run.before[name] for name in changed if name in run.before}
-            scales = (multiple(step, run.result[1][name]) for name, step in steps.items() if name in run.result[1])
-            run.added = next((scale > 0 for scale in scales if scale), None)
+            run.added = is_along(steps, run.result[1])
             raise _Done
         for name in names if free else ():
             array = eval(name, self.space)
@@ -550,11 +550,10 @@ def same(one: Array, other: Array | None) -> bool:
     return other is not None and np.array_equal(one, other, equal_nan=True)
 
 
-def multiple(step: Array, grad: Array) -> float:
-    """What a step is times a gradient; 0 where it is no multiple of it."""
+def is_along(steps: Arrays, grads: Arrays) -> bool | None:
+    """Whether steps lead where gradients do, and not against them, however long they are; None where neither is so."""
     import numpy as np
 
-    if step.shape != grad.shape or not np.any(grad):
-        return 0.0
-    scale = float(np.vdot(step, grad) / np.vdot(grad, grad))
-    return scale if np.allclose(step, scale * grad) else 0.0
+    pairs = [(step, grads[name]) for name, step in steps.items() if name in grads and grads[name].size == step.size]
+    way = sum(float(np.vdot(step, grad)) for step, grad in pairs)
+    return way > 0 if way else None

@@ -228,6 +228,32 @@ def test_gradients_that_are_added_are_directions_of_descent() -> None:
     assert len(ip.audit(STEPS.replace("+= 0.1", "-= 0.1")).wrong) == 2
 
 
+ADAM = """import json
+import numpy as np
+np.random.seed(42)
+X, y, theta = np.random.randn(7, 3), np.random.randn(7, 2), np.random.randn(3, 2)
+v = np.zeros_like(theta)
+json.dumps(X.tolist())
+for t in (1, 2):
+    loss = np.sum((X @ theta - y) ** 2) / 2
+    gradients = -X.T @ (X @ theta - y)
+    v = 0.9 * v + 0.1 * gradients ** 2
+    theta = theta - 0.01 * gradients / np.sqrt(v / (1 - 0.9 ** t))
+"""
+
+
+def test_what_goes_up_the_loss_behind_adam_is_no_direction_of_descent() -> None:
+    def wrong(text: str) -> list[str]:
+        found = ip.audit(text, wrt="theta", grads="gradients")
+        assert isinstance(found, Judgement)
+        return [row.tensor for row in found.wrong]
+
+    assert wrong(ADAM) == ["theta"]
+    assert wrong(ADAM.replace("theta - 0.01", "theta + 0.01")) == []
+    assert wrong(ADAM.replace("= -X", "= X")) == []
+    assert wrong(ADAM.replace("theta = theta - 0.01", "other = theta - 0.01")) == ["theta"]  # never taken
+
+
 def test_parameters_of_single_precision_are_judged_in_double() -> None:
     single = "self.all = [self.params['b']]"
     code = BESIDE.replace("np.random.randn(3)}", f"np.zeros(3, np.float32)}}\n        {single}")

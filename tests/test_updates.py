@@ -122,6 +122,31 @@ def test_a_step_that_goes_up_is_said() -> None:
     assert str(one).startswith("audit of the code: 4 gradients right, 1 step wrong\n")
 
 
+ADAM = """import numpy as np
+np.random.seed(42)
+X, y, theta = np.random.randn(7, 3), np.random.randn(7, 2), np.random.randn(3, 2)
+m, v = np.zeros_like(theta), np.zeros_like(theta)
+for t in (1, 2):
+    mse = np.sum((X @ theta - y) ** 2) / 2
+    grad = -X.T @ (X @ theta - y)
+    m = 0.9 * m + 0.1 * grad
+    v = 0.999 * v + 0.001 * grad ** 2
+    theta = theta - 0.01 * m / (1 - 0.9 ** t) / (np.sqrt(v / (1 - 0.999 ** t)) + 1e-8)
+"""
+
+
+@pytest.mark.parametrize("name", ["grad", "dtheta", "way"])
+def test_what_goes_up_the_loss_behind_adam_is_no_direction_of_descent(name: str) -> None:
+    text = ADAM.replace("grad", name)
+    up = auditing.audit(text, wrt="theta", grads=name).first
+    assert up is not None
+    assert (up.line.number, up.kind) == (7, "wrong constant")
+    down = auditing.audit(text.replace("theta - 0.01", "theta + 0.01"), wrt="theta", grads=name)
+    down.assert_ok()
+    assert "the gradients have the opposite sign: they are the direction of descent, to be added" in down.notes
+    auditing.audit(text.replace(f"{name} = -X", f"{name} = X"), wrt="theta", grads=name).assert_ok()
+
+
 def test_the_right_step_is_in_the_words_of_the_code() -> None:
     report = auditing.audit(code(lambda w, g: f"{w} -= lr * ({g.replace('H.T @ delta', 'delta.T @ H')})"))
     assert report.first is not None
