@@ -35,7 +35,7 @@ from indexprop.claims import (
 from indexprop.completion import Lifted
 from indexprop.errors import Problem
 from indexprop.evidence import MINUS, ONE, Claim, Notated, show_factor
-from indexprop.excuses import LATER, Excuse, excuses, later_passes, repeated
+from indexprop.excuses import LATER, Excuse, excuses, later_passes, of_values, repeated
 from indexprop.ir import Access, Step
 from indexprop.matching import Match
 from indexprop.mistakes import UNKNOWN
@@ -227,7 +227,7 @@ def in_later_passes(report: Report, recording: Recording, audited: Callable[[Pla
 @followable()
 def again(asked: Asked, text: str | Path) -> Report:
     """The report on changed code, without a search for changes in it."""
-    return of_claims(*prepare(replace(asked, subject=text)), "the code")
+    return of_claims(*prepare(replace(asked, subject=text)), "the code", revised=True)
 
 
 def of_script(asked: Asked, error: LiftError) -> judging.Judgement:
@@ -241,11 +241,14 @@ def of_script(asked: Asked, error: LiftError) -> judging.Judgement:
         raise LiftError(*error.problems, replace(other.problems[0], fact=fact)) from error.__cause__
 
 
-def of_claims(recording: Recording, claims: Claims, name: str, revisions: Revisions | None = None) -> Report:
+def of_claims(
+    recording: Recording, claims: Claims, name: str, revisions: Revisions | None = None, *, revised: bool = False
+) -> Report:
     """The report on recorded code; a gradient that is kept in several places has to be right in all of them."""
 
     def read(pairs: Mapping[str, str]) -> Report:
-        return of_recording(recording, claims.loss, pairs, name, claims.steps, asked=claims.asked, revisions=revisions)
+        loss, steps, asked = claims.loss, claims.steps, claims.asked
+        return of_recording(recording, loss, pairs, name, steps, asked=asked, revisions=revisions, revised=revised)
 
     if claims.others:
         elsewhere = {**claims.pairs, **dict(claims.others)}
@@ -344,8 +347,11 @@ def of_recording(
     *,
     asked: bool = True,
     revisions: Revisions | None = None,
+    revised: bool = False,
 ) -> Report:
-    """The report on recorded code, with the fewest excuses under which fewest gradients are wrong."""
+    """The report on recorded code, with the fewest excuses under which fewest gradients are wrong: only what is also
+    wrong on data that has what the data of the code has. Of `revised` code that is not asked.
+    """
 
     def assumed(excused: Sequence[Excuse] = ()) -> Assumed:
         with evidence.assuming(recording, {one.attribute: one.value for one in excused}):
@@ -374,6 +380,11 @@ def of_recording(
         if len(best.excused) > 1:
             fewer = tried([other for other in best.excused if other is not one])
             best = best if best.beats(fewer) else fewer
+    if best.wrong and not revised and (values := of_values(recording, pairs)):
+        held, free = ([*best.excused, one] for one in values)
+        kept = tried(held)
+        if kept.wrong < best.wrong and kept.wrong < tried(free).wrong:
+            return replace(kept.report, provisos=(values[0].note,))
     return best.report
 
 
@@ -387,7 +398,7 @@ class Assumed:
 
     @cached_property
     def report(self) -> Report:
-        return self.audit.report([one.note for one in self.excused])
+        return self.audit.report([one.note for one in self.excused if one.attribute != "held"])
 
     @cached_property
     def unclassed(self) -> int:

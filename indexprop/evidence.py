@@ -605,12 +605,14 @@ def data_of(recording: Recording, wrt: Container[str] = ()) -> Callable[[int], V
                 low, high = min(old.flat, default=0), max(old.flat, default=0)
                 near[name] = np.random.default_rng(seed).integers(low, high + 1, old.shape)
         else:
-            plan = recording.plan(resized(lifted) and not recording.counted, seed, wrt if seed % 2 else ())
+            free = not recording.counted and recording.held is None
+            plan = recording.plan(resized(lifted) and free, seed, wrt if seed % 2 else ())
             drawn = {name: origins.get(name, name) for name in program.input_names}
             near = {name: plan.arrays[origin] for name, origin in drawn.items() if origin in plan.arrays}
             if missing := [name for name in program.input_names if name not in near]:  # what the code makes itself
                 _, other = recording.record(plan)
                 near |= {name: other.values[name] for name in missing}
+        near |= {name: lifted.values[name] for name in recording.held or ()}
         if recording.truths:
             near |= {name: np.where(near[name] > 0, 1.0, -1.0) for name in sign_inputs(lifted, wrt)}
         if recording.counted:
@@ -621,6 +623,12 @@ def data_of(recording: Recording, wrt: Container[str] = ()) -> Callable[[int], V
         return as_taken(near)
 
     return data
+
+
+def special_inputs(lifted: Lifted, wrt: Container[str]) -> tuple[str, ...]:
+    """The data of the code that has what random data does not have: whole numbers, an order, or equal sums."""
+    names = (name for name in lifted.program.input_names if name not in wrt and name not in lifted.program.positions)
+    return tuple(name for name in names if variation.is_special(lifted.values[name]))
 
 
 @contextmanager

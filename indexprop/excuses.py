@@ -6,7 +6,7 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from indexprop import algebra, evidence
+from indexprop import algebra, evidence, judging
 from indexprop.claims import before_second
 from indexprop.ir import Program
 from indexprop.tracing import Recording
@@ -75,6 +75,17 @@ def of_data(recording: Recording, forward: Program, pairs: Container[str]) -> It
     if unchecked or (any(branch.data for branch in lifted.path) and recording.strays(resized, seeds)):
         note = "judged on data near that of the code, where it takes the same steps; on other data it takes others"
         yield Excuse("beside", True, note)
+
+
+def of_values(recording: Recording, pairs: Container[str]) -> tuple[Excuse, Excuse] | None:
+    """That some data is as it is in the code, at its sizes; and its sizes alone, which excuse nothing. The first note
+    is a fact, under which gradients are right.
+    """
+    names = evidence.special_inputs(recording.lifted, pairs)
+    if not names:
+        return None
+    fact = judging.as_in_code([recording.lifted.names[name] for name in names])
+    return Excuse("held", names, fact), Excuse("held", (), "")
 
 
 LATER = "the first pass of the loop is audited, and no later one"

@@ -33,7 +33,8 @@ class Misshapen:
 class Judgement(ir.Shown):
     """What values alone say about a backward pass that could not be lifted: which gradients are wrong, not which line.
 
-    `reason` is what stopped the lift, `checks` are the comparisons with the differences of the loss, one per data set.
+    `reason` is what stopped the lift, `checks` are the comparisons with the differences of the loss, one per data set,
+    and `provisos` what has to hold for right gradients to be right.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Judgement(ir.Shown):
     checks: tuple[numerics.Report, ...]
     notes: tuple[str, ...] = ()
     misshapen: tuple[Misshapen, ...] = ()
+    provisos: tuple[str, ...] = ()
 
     @property
     def gradients(self) -> tuple[tuple[str, str], ...]:
@@ -92,6 +94,7 @@ class Judgement(ir.Shown):
         count, wrong = len(gradients), len(self.wrong_tensors)
         head = f"audit of {self.name}: "
         head += f"{wrong} of {count} gradients wrong" if wrong else f"{count} gradient{'s' * (count != 1)} right"
+        head += f" where {' and '.join(self.provisos)}" if self.provisos else ""
         lines = [*wrapped(head), *wrapped(f"lifted: no, {self.reason}")]
         lines += [*wrapped(f"judged by values alone, {self.data}: no line can be blamed"), ""]
         width = max(len(name) for _, name in gradients)
@@ -102,6 +105,11 @@ class Judgement(ir.Shown):
         for note in self.notes:
             lines += wrapped(f"note: {note}", "      ")
         return "\n".join(lines)
+
+
+def as_in_code(names: Sequence[str]) -> str:
+    """That some data is as it is in the code, in words."""
+    return f"{' and '.join(names)} {'are' if len(names) > 1 else 'is'} as in the code"
 
 
 def summary(count: int, wrong: int) -> str:

@@ -23,7 +23,7 @@ from typing import Any, TypeAlias
 from indexprop import keeping, naming, numerics, rewriting, variation
 from indexprop.claims import DERIVATIVE, LOSS, Asked, loss_call, meanings, parts_of, plain
 from indexprop.errors import Problem, did_you_mean
-from indexprop.judging import DATA_SETS, Judgement, Misshapen
+from indexprop.judging import DATA_SETS, Judgement, Misshapen, as_in_code
 from indexprop.keeping import HOLDS
 from indexprop.rewriting import LiftError
 
@@ -72,15 +72,24 @@ def judged(asked: Asked, reason: str) -> Judgement:
         checks = [replace(check, gradients=gradients) for check in checks]
         return Judgement(script.name, reason, data, tuple(checks), tuple(script.notes), tuple(script.misshapen))
 
-    found = judgement(1, data)
-    words = [word_of(grad) for grad in script.pairs.values()]
-    named = any(HOLDS.fullmatch(word) or any(meanings(word)) for word in words)
-    added = script.first.added
-    if found.ok or added is False or (named and added is None):
+    def directed() -> Judgement:
+        """As gradients, or as the direction of descent."""
+        found = judgement(1, data)
+        words = [word_of(grad) for grad in script.pairs.values()]
+        named = any(HOLDS.fullmatch(word) or any(meanings(word)) for word in words)
+        added = script.first.added
+        if found.ok or added is False or (named and added is None):
+            return found
+        other = judgement(-1, f"{data}, with the opposite sign: they are the direction of descent")
+        fewer = len(found.wrong) - len(other.wrong)
+        return other if fewer > 0 or (added and fewer == 0) else found
+
+    found = directed()
+    script.held = [name for name, _ in script.data if variation.is_special(script.first.before[name])]
+    if not found.wrong or not script.held:
         return found
-    other = judgement(-1, f"{data}, with the opposite sign: they are the direction of descent")
-    fewer = len(found.wrong) - len(other.wrong)
-    return other if fewer > 0 or (added and fewer == 0) else found
+    kept = replace(directed(), provisos=(as_in_code(script.held),))
+    return kept if len(kept.wrong) < len(found.wrong) else found
 
 
 class _Done(Exception):
@@ -126,6 +135,7 @@ class Script:
         self.loss = ""
         self.pairs: dict[str, str] = {}
         self.misshapen: list[Misshapen] = []
+        self.held: Sequence[str] = ()
         whole = self.execute(Run())
         self.loss = asked.loss if isinstance(asked.loss, str) else found_loss(self.space)
         self.pairs = self.found_pairs(asked.grads, asked.wrt, whole)
@@ -326,13 +336,14 @@ class Script:
         return {name: self.first.before[name] for name in self.pairs}
 
     def again(self, arrays: Arrays, seed: int) -> Outcome:
-        """The loss and the gradients with other numbers; data is drawn anew unless the seed is 0."""
+        """The loss and the gradients with other numbers; data is drawn anew unless it is held, or the seed is 0."""
         planned: dict[int, Arrays] = {}
         for name, array in arrays.items():
             planned.setdefault(self.first.made[name], {})[name] = array
         redrawn: dict[int, list[str]] = {}
         for name, count in self.data if seed else ():
-            redrawn.setdefault(count, []).append(name)
+            if name not in self.held:
+                redrawn.setdefault(count, []).append(name)
         run = self.execute(Run(planned, redrawn, seed, (self.first.count, self.first.number)))
         if run.result is None:
             raise LiftError(Problem("with other numbers the script takes other steps"))

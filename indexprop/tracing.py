@@ -118,6 +118,7 @@ class Recording:
         self.symmetric = False
         self.coded = False
         self.steady: frozenset[int] = frozenset()
+        self.held: tuple[str, ...] | None = None
         self.larger = False
         self.beside = False
         self.counted = False

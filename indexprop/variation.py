@@ -252,6 +252,18 @@ def is_code(array: Any) -> bool:
     return bool(np.size(array) and np.all(array == np.round(array)) and np.any(array != array.flat[0]))
 
 
+def is_special(array: Any) -> bool:
+    """Whether an array has what random ones do not have: whole numbers, an order, or sums that are all equal."""
+    import numpy as np
+
+    array = np.asarray(array)
+    if np.size(array) < 2 or np.all(array == array.flat[0]):
+        return False
+    ordered = array.ndim == 1 and array.size > 3 and len({*np.sign(np.diff(array))}) == 1
+    alike = [np.ptp(np.sum(array, axis=axis)) < 1e-9 for axis in range(array.ndim) if array.ndim > 1]
+    return is_code(array) or ordered or any(alike) or bool(abs(np.sum(array)) < 1e-9)
+
+
 def is_symmetric(array: Any) -> bool:
     """Whether a square matrix is its own transpose, and no diagonal one."""
     import numpy as np

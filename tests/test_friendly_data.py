@@ -451,3 +451,37 @@ dW = X.T @ d / 6
 """
     assert not auditing.audit(code).ok
     auditing.audit(code.replace("dW =", "d[:, 2] -= t == 2\ndW =")).assert_ok()
+
+
+WRITTEN = """import numpy as np
+np.random.seed(0)
+v, U = np.random.randn(3), np.random.randn(5, 3)
+targets, labels = np.array([1, 4, 4, 2]), np.array([1.0, 0, 0, 0])
+u = U[targets]
+p = 1 / (1 + np.exp(-u @ v))
+loss = -np.log(p[0]) - np.log(1 - p[1:]).sum()
+dv = (p - labels) @ u
+"""
+
+
+def test_what_is_right_on_data_as_in_the_code_only_is_right_there() -> None:
+    found = auditing.audit(WRITTEN)
+    found.assert_ok()
+    assert found.provisos == ("labels is as in the code",)
+    assert str(found).startswith("audit of the code: 1 gradient right where labels is as in the code\n")
+    for wrong in ("(p + labels) @ u", "2 * (p - labels) @ u", "(p - labels ** 2) @ u * len(labels) / 3"):
+        assert not auditing.audit(WRITTEN.replace("(p - labels) @ u", wrong)).ok
+    free = auditing.audit(WRITTEN.replace("np.array([1.0, 0, 0, 0])", "np.zeros(4)\nlabels[0] = 1"))
+    free.assert_ok()
+    assert free.provisos == ()
+
+
+def test_sizes_as_in_the_code_excuse_nothing() -> None:
+    text = """import numpy as np
+np.random.seed(0)
+X, W = np.array([[0.0, 1, 3], [2, 5, 1], [4, 0, 2]]), np.random.randn(3, 2)
+Y = X @ W
+loss = np.sum(Y ** 2) / X.shape[0]
+dW = X.T @ (2 * Y) / X.shape[1]
+"""
+    assert not auditing.audit(text).ok

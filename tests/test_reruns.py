@@ -254,6 +254,23 @@ def test_what_goes_up_the_loss_behind_adam_is_no_direction_of_descent() -> None:
     assert wrong(ADAM.replace("theta = theta - 0.01", "other = theta - 0.01")) == ["theta"]  # never taken
 
 
+def test_data_that_the_loss_knows_by_position_is_held() -> None:
+    text = """import json
+import numpy as np
+np.random.seed(0)
+v, u = np.random.randn(3), np.random.randn(4, 3)
+labels = np.array([1.0, 0, 0, 0])
+p = 1 / (1 + np.exp(-u @ v))
+json.dumps(p.tolist())
+loss = -np.log(p[0]) - np.log(1 - p[1:]).sum()
+dv = (p - labels) @ u
+"""
+    found = ip.audit(text)
+    assert found.ok
+    assert str(found).startswith("audit of the code: 1 gradient right where labels is as in the code\nlifted: no")
+    assert not ip.audit(text.replace("p - labels", "p + labels")).ok
+
+
 def test_parameters_of_single_precision_are_judged_in_double() -> None:
     single = "self.all = [self.params['b']]"
     code = BESIDE.replace("np.random.randn(3)}", f"np.zeros(3, np.float32)}}\n        {single}")
