@@ -85,7 +85,8 @@ def judged(asked: Asked, reason: str) -> Judgement:
         return other if fewer > 0 or (added and fewer == 0) else found
 
     found = directed()
-    script.held = [name for name, _ in script.data if variation.is_special(script.first.before[name])]
+    numbers = [name for name, _ in script.data if not is_labels(eval(name, script.space))]
+    script.held = [name for name in numbers if variation.is_special(script.first.before[name])]
     if not found.wrong or not script.held:
         return found
     kept = replace(directed(), provisos=(as_in_code(script.held),))
