@@ -19,6 +19,7 @@ from indexprop.reports import FOLLOWS, PART, Entry, Report, readable
 from indexprop.revisions import Revisions
 from indexprop.rewording import sums
 from indexprop.rewriting import LiftError
+from indexprop.suppositions import NO_LOSS
 from indexprop.tracing import followable, lift
 
 
@@ -95,6 +96,7 @@ class Annotator:
         self.entries = {entry.step.name: entry for entry in report.entries} if report else {}
         self.mistakes = {mistake.step.name: mistake for mistake in report.mistakes} if report else {}
         self.report = report
+        self.supposed = report.loss if report and any(note.startswith(NO_LOSS) for note in report.notes) else ""
         self.source = dict(enumerate(lifted.source.splitlines(), 1))
         self.last = {step.name: step for step in lifted.program.steps}
         self.several = Counter(step.name for step in lifted.program.steps)
@@ -135,10 +137,8 @@ class Annotator:
         detail = [self.contraction(step), self.summed(step)]
         if any(detail):
             yield "  " + "; ".join(part for part in detail if part)
-        if self.report is not None and step.name == self.report.loss:
-            name, line = self.lifted.names[step.name], self.lifted.lines[step.name]
-            if not re.search(rf"\b{re.escape(name)}\b", line.text):
-                yield "  supposed: the code computes no loss"
+        if step.name == self.supposed:
+            yield f"  supposed: {NO_LOSS}"
         if step is self.last[step.name] and step.name in self.entries:
             yield from self.of_entry(self.entries[step.name])
 

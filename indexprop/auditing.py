@@ -24,6 +24,7 @@ from indexprop.claims import (
     Asked,
     ClaimError,
     Claims,
+    LossElsewhere,
     NoLoss,
     apart,
     find_loss,
@@ -69,7 +70,6 @@ from indexprop.updates import Update, vanish
 SUPPOSITIONS = 9
 """How many kinds of losses are tried on code that computes none."""
 
-RATIO = "yours / derived = "
 DELTA = re.compile(r"delta", re.I)
 """By custom the gradient of what goes into an activation has this in its name."""
 
@@ -170,36 +170,46 @@ def of_lines(asked: Asked) -> Report:
 
 
 def recorded(asked: Asked) -> tuple[Asked, Recording, Claims]:
-    """What is asked, and the recorded code; if it computes no loss, with one that it may mean."""
+    """What is asked, and the recorded code; if it computes no loss in a pass, with one that it may mean."""
     try:
         return asked, *prepare(asked)
-    except NoLoss:
-        other = meant(asked)
-        if other is None:
+    except (NoLoss, LossElsewhere):
+        found = meant(asked)
+        if found is None:
             raise
-        return other, *prepare(other)
+        return found
 
 
-def meant(asked: Asked) -> Asked | None:
-    """What is asked, with a loss that the code may mean: one with which all its gradients are right, or else that with
-    which most are, if any is.
+def meant(asked: Asked) -> tuple[Asked, Recording, Claims] | None:
+    """What is asked, with a loss that the code may mean, and the code recorded with it: a loss that it computes
+    elsewhere, or one with which all its gradients are right, or else that with which most are, if any is.
     """
     best, most = None, 0
     for kind in itertools.islice(suppositions(tree_of(*read(asked.subject))), SUPPOSITIONS):
         for supposed in kind:
             other = replace(asked, loss=supposed)
             try:
-                report = again(other, asked.subject)
+                with followable():
+                    recording, claims = prepare(other)
+                    match = matched(recording, claims.loss, claims.pairs, claims.steps, asked=claims.asked)
+                    wrong = match.wrong
             except LiftError:
                 break
-            right = len(report.pairs) - len(wrong_tensors(report))
-            if right > most:
-                best, most = other, right
-            if report.ok:
-                return other
-            if not any(mistake.evidence.startswith(RATIO) for mistake in report.mistakes):
-                break  # no factor makes them right
+            if supposed.elsewhere or not wrong:
+                return other, recording, claims
+            if len(match.pairs) - len(wrong) > most:
+                best, most = (other, recording, claims), len(match.pairs) - len(wrong)
+            if not any(match.differs_by_a_factor(tensor) for tensor in wrong):
+                break
     return best
+
+
+def matched(
+    recording: Recording, loss: str, pairs: Mapping[str, str], steps: Mapping[str, Update] | None, *, asked: bool
+) -> Match:
+    """The lines of recorded code beside the derivation, on random data."""
+    data = evidence.data_of(recording, pairs)
+    return Match(recording.lifted, data, loss, pairs, steps=steps, guarded=recording.guarded, asked=asked)
 
 
 def in_later_passes(report: Report, recording: Recording, audited: Callable[[Plan, Sequence[str]], Report]) -> Report:
@@ -225,7 +235,7 @@ def in_later_passes(report: Report, recording: Recording, audited: Callable[[Pla
 
 
 @followable()
-def again(asked: Asked, text: str | Path) -> Report:
+def again(asked: Asked, text: str) -> Report:
     """The report on changed code, without a search for changes in it."""
     return of_claims(*prepare(replace(asked, subject=text)), "the code", revised=True)
 
@@ -273,12 +283,7 @@ def of_claims(
             report = replace(other, notes=(*rest, *missing, *notes))
     if not report.ok:
         report = with_copies(report, recording, claims, read)
-    supposed = recording.supposed
-    said = (
-        [f"the code computes no loss: this is against {supposed.expression} of line {supposed.line}"]
-        if supposed
-        else []
-    )
+    said = [recording.supposed.note] if recording.supposed is not None and recording.supposed.note else []
     return replace(report, notes=(*said, *report.notes, *later_passes(recording, claims.loss)))
 
 
@@ -355,9 +360,8 @@ def of_recording(
 
     def assumed(excused: Sequence[Excuse] = ()) -> Assumed:
         with evidence.assuming(recording, {one.attribute: one.value for one in excused}):
-            data = evidence.data_of(recording, pairs)
+            match = matched(recording, loss, pairs, steps, asked=asked)
             seen = partial(scopes, recording)
-            match = Match(recording.lifted, data, loss, pairs, steps=steps, guarded=recording.guarded, asked=asked)
         return Assumed(excused, Audit(match, name, seen, revisions))
 
     best = assumed()

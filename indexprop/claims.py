@@ -22,7 +22,7 @@ from indexprop.operands import Traced
 from indexprop.records import Plan, TooMany
 from indexprop.rewriting import LiftError, Line, read, tree_of
 from indexprop.scopes import scopes
-from indexprop.suppositions import Supposed
+from indexprop.suppositions import DERIVATIVE, LOSS_FUNCTION, Supposed, called, place
 from indexprop.tracing import Recording, is_long
 from indexprop.training import change, training_loops
 from indexprop.updates import Update
@@ -32,11 +32,6 @@ LOSS = re.compile(
     r"(total_?|avg_?|mean_?|train_?|data_?)?(L|J|E|loss|cost|error|objective|nll|mse|cross_?entropy|ce)", re.I
 )
 MAIN = re.compile(r"(total_?)?(L|J|E|loss|cost|objective)", re.I)
-LOSS_FUNCTION = re.compile(r".*(loss|cost|objective|mse|cross_?entropy|nll).*", re.I)
-DERIVATIVE = re.compile(
-    r"(d|grad|deriv|delta|backward|back|prime|der)(_.*|iv.*|ative.*)?$|d[A-Z_].*|.*(_grad|_deriv|_prime|_backward|_derivative|gradient)\w*",
-    re.I,
-)
 PREFIXES = (
     r"d_?[LJEClje]_?d_?", r"d[LJE]_", r"(d_?)?(loss|cost|error)_?d?_?", r"partial_", r"grad(ient)?s?[_.]d?", r"nabla_?",
     r"g_", r"g(?=[A-Z])", r"delta_?", r"dd_?", r"d_?",
@@ -70,6 +65,10 @@ class ClaimError(LiftError):
 
 class NoLoss(ClaimError):
     """Code that was lifted, and that computes no loss."""
+
+
+class LossElsewhere(LiftError):
+    """Code that is too long to be followed to its end, and whose first passes do not compute its loss."""
 
 
 def plain(name: str) -> str:
@@ -129,6 +128,9 @@ def prepare(asked: Asked, base: Plan | None = None, also: Sequence[str] = ()) ->
     """
     text, filename = read(asked.subject)
     tree = tree_of(text, filename)
+    if isinstance(asked.loss, str) and not asked.loss.isidentifier() and (placed := place(asked.loss, tree)):
+        with contextlib.suppress(LiftError):
+            return prepare(replace(asked, loss=placed), base, also)
     levels = training_loops(tree)
     error: LiftError | None = None
     if levels and is_long(text, filename, frozenset().union(*levels)):
@@ -146,7 +148,7 @@ def prepare(asked: Asked, base: Plan | None = None, also: Sequence[str] = ()) ->
     try:
         return prepared(asked, base, also, ())
     except TooMany as found:
-        raise LiftError(*(error or found).problems) from found  # values may say more
+        raise LossElsewhere(*(error or found).problems) from found  # values may say more
 
 
 def tells_a_loss(node: ast.AST) -> bool:
@@ -203,6 +205,9 @@ def prepared(asked: Asked, base: Plan | None, also: Sequence[str], short: Iterab
     expression, name = loss.name if isinstance(loss, Supposed) else loss or "", ""
     if not expression:
         name, expression = find_loss(recording.lifted)
+        if expression and (found := called(expression, tree_of(recording.text, recording.filename))):
+            with contextlib.suppress(LiftError):
+                return prepared(replace(asked, loss=found), base, also, short)
     if not name and (said := recording.lifted.tensor(expression)):
         name = as_whole(recording.lifted, said)
     after = []

@@ -200,6 +200,11 @@ class Match:
         """The tensors whose gradient is wrong."""
         return [tensor for tensor in self.differing if tensor not in self.unfinished]
 
+    def differs_by_a_factor(self, tensor: str) -> bool:
+        """Whether the gradient of a tensor would be right times a number, or a number of sizes."""
+        ledger = self.ledger
+        return ledger.ratio(ledger.own(self.pairs[tensor]), ledger.right(self.claimed(tensor))) is not None
+
     def is_unfinished(self, tensor: str, wrong: Container[str]) -> bool:
         """Whether the gradient of data, which nobody asked for and nothing reads, only has the factor of the gradients
         that it is made of, and the right gradients of parameters that are made of these as well do not have it.

@@ -21,11 +21,12 @@ from functools import cached_property, partial
 from typing import Any, TypeAlias
 
 from indexprop import keeping, naming, numerics, rewriting, variation
-from indexprop.claims import DERIVATIVE, LOSS, Asked, loss_call, meanings, parts_of, plain
+from indexprop.claims import LOSS, Asked, loss_call, meanings, parts_of, plain
 from indexprop.errors import Problem, did_you_mean
 from indexprop.judging import DATA_SETS, Judgement, Misshapen, as_in_code
 from indexprop.keeping import HOLDS
 from indexprop.rewriting import LiftError
+from indexprop.suppositions import DERIVATIVE
 
 Array: TypeAlias = Any
 Arrays: TypeAlias = dict[str, Array]

@@ -150,3 +150,64 @@ def test_code_without_a_loss_is_annotated_with_its_gradients() -> None:
         "# L = sum[b,o]((l2[b,o] - y[b,o])^2) / 2\n    #   b, o are summed\n    #   supposed: the code computes no loss"
         in annotated
     )
+
+
+TRAINED = """
+import numpy as np
+
+def cost_of(W):
+    return np.sum((X @ W - T) ** 2) / 2
+
+np.random.seed(0)
+X, T, W = np.random.randn(8, 6), np.random.randn(8, 3), np.random.randn(6, 3)
+for epoch in range(1000):
+    Y = X @ W
+    dW = X.T @ (Y - T)
+    W -= 0.01 * dW
+    if epoch % 100 == 99:
+        print(cost_of(W))
+"""
+
+OBJECT = """
+import numpy as np
+
+class Net:
+    def __init__(self):
+        self.W = np.random.randn(3, 2)
+
+    def fit(self, X, y):
+        for _ in range(1000):
+            p = X @ self.W
+            self.p, self.y = p, y
+            self.W -= 0.01 * X.T.dot(p - y)
+
+net = Net()
+X, Y = np.random.randn(9, 3), np.random.randn(9, 2)
+net.fit(X, Y)
+"""
+
+ASKED = [
+    (TRAINED, "np.sum((Y - T) ** 2) / 2"),
+    (TRAINED, "cost_of(W)"),
+    (OBJECT, "np.sum((p - y) ** 2) / 2"),
+]
+
+
+@pytest.mark.parametrize(("code", "loss"), ASKED, ids=["values of a pass", "a function", "names of a method"])
+def test_a_loss_that_is_asked_for_is_that_of_the_pass_whose_gradients_are_audited(code: str, loss: str) -> None:
+    report = auditing.audit(code, loss=loss)
+    assert report.ok
+    assert not any("no loss" in note for note in report.notes)
+    wrong = auditing.audit(
+        code.replace("X.T @ (Y - T)", "X.T @ (Y + T)").replace("X.T.dot(p - y)", "X.T.dot(p)"), loss=loss
+    )
+    assert not wrong.ok
+
+
+def test_a_loss_that_the_code_computes_elsewhere_is_that_of_a_pass() -> None:
+    report = auditing.audit(TRAINED)
+    assert report.ok
+    assert report.notes[0] == "the loss of a pass is cost_of(W) before line 10: the code computes it elsewhere"
+    wrong = auditing.audit(TRAINED.replace("dW = X.T @ (Y - T)", "dW = 3 * X.T @ (Y - T)"))
+    assert wrong.first is not None
+    assert wrong.first.right == "dW = X.T @ (Y - T)"
