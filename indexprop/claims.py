@@ -205,7 +205,7 @@ def prepared(asked: Asked, base: Plan | None, also: Sequence[str], short: Iterab
     expression, name = loss.name if isinstance(loss, Supposed) else loss or "", ""
     if not expression:
         name, expression = find_loss(recording.lifted)
-        if expression and (found := called(expression, tree_of(recording.text, recording.filename))):
+        if not name and (found := called(expression, tree_of(recording.text, recording.filename))):
             with contextlib.suppress(LiftError):
                 return prepared(replace(asked, loss=found), base, also, short)
     if not name and (said := recording.lifted.tensor(expression)):
