@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, overload
 
 from indexprop import algebra, evidence, judging, naming, numerics, pairs, provisos, reruns
-from indexprop.blaming import Blame
+from indexprop.blaming import CUT, Blame
 from indexprop.claims import (
     Asked,
     ClaimError,
@@ -485,6 +485,7 @@ class Audit:
         stepping = Stepping(self.match)
         notes = [*self.lifted.notes, *scaled, *kinks, *self.shape_notes(), *self.gradient_notes(), *excused]
         notes += [] if wrong or mistakes else stepping.notes()
+        notes += [CUT] if self.blame.is_cut() else []
         return Report(
             self.name, self.match.loss, tuple(self.pairs.items()), entries, tuple(mistakes),
             tuple(dict.fromkeys(notes)), self.ledger.resized, self.lifted, self.ledger.gradient,

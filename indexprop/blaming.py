@@ -38,6 +38,12 @@ CALLERS = (DROPPED,)
 FACTORS = (BATCH, CONSTANT, SIZE)
 """Classes that say by what a line is wrong, wherever that stands."""
 
+PATIENCE = 20_000
+"""How many lines are computed again for repairs, at most: then what is known is said."""
+
+CUT = "the search for the first wrong line was cut short: another line may be the cause"
+"""What is said where that was not enough."""
+
 VAGUE = (UNKNOWN, DROPPED)
 """Classes that any change of the line says more than."""
 
@@ -135,6 +141,10 @@ class Blame:
             if hidden is None:
                 remaining = still if len(still) < len(remaining) else remaining[1:]
         return found
+
+    def is_cut(self) -> bool:
+        """Whether the search for wrong lines has ended before it was done."""
+        return self.ledger.work > PATIENCE
 
     @cached_property
     def scopes(self) -> Mapping[Line, list[Scope]]:
@@ -279,12 +289,14 @@ class Blame:
                 continue
             if any(value is None for value in self.ledger.own(step.name)):
                 continue
+            if self.is_cut():
+                break
             settled = self.match.is_settled(step.name) and step.name not in finals
             claims = self.candidates(step)
             columns = [{step.name: self.ledger.right(claim)} for claim in claims]
             best: Option | None = None
             for expected, number in self.promising(columns, remaining, good):
-                if best is not None and best.count >= expected:
+                if self.is_cut() or (best is not None and best.count >= expected):
                     break
                 tables = self.ledger.repaired(columns[number])
                 count = self.worth(tables, remaining, good)
@@ -340,7 +352,7 @@ class Blame:
             passes.setdefault(self.lifted.lines[step.name], []).append(step)
         for steps in passes.values():
             names = {step.name for step in steps}
-            if not any(self.match.depends(names, self.pairs[tensor]) for tensor in remaining):
+            if self.is_cut() or not any(self.match.depends(names, self.pairs[tensor]) for tensor in remaining):
                 continue
             alike: dict[tuple[str, ...], list[tuple[dict[str, Column], list[tuple[Step, Claim]]]]] = {}
             for claims in self.series(len(steps)) if len(steps) > 1 else ():
@@ -350,6 +362,8 @@ class Blame:
                     alike.setdefault(tuple(columns), []).append((columns, chosen))
             for some in alike.values():
                 for _, number in self.promising([columns for columns, _ in some], remaining, good):
+                    if self.is_cut():
+                        return
                     columns, chosen = some[number]
                     tables = self.ledger.repaired(columns)
                     count = self.worth(tables, remaining, good)

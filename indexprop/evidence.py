@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Container, Iterable, Iterator,
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeAlias
 
 from indexprop import (
@@ -97,9 +97,13 @@ class Alone:
 
     @cached_property
     def text(self) -> Callable[[Mapping[str, Array]], Array]:
+        """The line as a function; one that raises the same error every time, where it makes no program."""
         import numpy as np
 
-        program = self.program()
+        try:
+            program = self.program()
+        except IndexpropError as error:
+            return partial(failing, error)
         compiled = execution.compile(program, specialise=False)
         words = codegen.Writer(program, compiled.arrangement, compiled.style).names
 
@@ -110,6 +114,10 @@ class Alone:
             return compiled.function(**arrays)[program.outputs[0]]
 
         return run
+
+
+def failing(error: IndexpropError, table: Mapping[str, Array]) -> Array:
+    raise error
 
 
 class Ledger:
@@ -148,6 +156,7 @@ class Ledger:
         self.run_own = agreement.everything(program)
         self.run_derived = agreement.everything(self.gradient.program)
         self.draws = list(itertools.islice(self.drawn(data), DRAWS))
+        self.work = 0  # lines that were computed again for repairs
 
     def drawn(self, data: Callable[[int], Values]) -> Iterator[Draw]:
         """Draws at which the program runs and its gradients are numbers: an entry at a fixed place may not be there at
@@ -319,8 +328,9 @@ class Ledger:
             {**draw.own, **{name: column[number] for name, column in columns.items()}}
             for number, draw in enumerate(self.draws)
         ]
-        changed = self.following(self.hand, columns)
+        changed = self.following(columns)
         steps = [step for step in self.hand if step.name in changed and step.name not in columns]
+        self.work += len(steps)
         if any(step.loop for step in steps):
             return [self.done_again(steps, table) for table in tables]
         for step in steps:
@@ -330,14 +340,24 @@ class Ledger:
                 table[step.name] = None if values is None or before is None else before + values[number]
         return tables
 
-    @staticmethod
-    def following(lines: Sequence[Step], names: Iterable[str]) -> set[str]:
-        """Some tensors, and what lines compute from them."""
-        changed, known = set(names), -1
-        while known != len(changed):  # a line may add to what an earlier one began
-            known = len(changed)
-            changed.update(step.name for step in lines if changed & {access.tensor for access in step.reads})
+    def following(self, names: Iterable[str]) -> set[str]:
+        """Some tensors, and what the lines by hand compute from them."""
+        changed = set(names)
+        rest = [*changed]
+        while rest:
+            new = self.readers.get(rest.pop(), set()) - changed
+            changed |= new
+            rest += new
         return changed
+
+    @cached_property
+    def readers(self) -> dict[str, set[str]]:
+        """For every tensor what lines by hand make of it."""
+        found: dict[str, set[str]] = {}
+        for step in self.hand:
+            for access in step.reads:
+                found.setdefault(access.tensor, set()).add(step.name)
+        return found
 
     def done_again(self, steps: Sequence[Step], table: Values) -> Values:
         """The values with some lines computed anew together, as the lines of a block have to be."""

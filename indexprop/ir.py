@@ -241,6 +241,14 @@ class Step:
     comment: str = field(default="", compare=False, repr=False)
     loop: Loop | None = None
 
+    def __hash__(self) -> int:
+        return self.hashed
+
+    @cached_property
+    def hashed(self) -> int:
+        """The hash, computed once: lines are the keys of much that is known of them."""
+        return hash((self.target, self.terms, self.operation, self.loop))
+
     @property
     def name(self) -> str:
         return self.target.tensor

@@ -87,7 +87,7 @@ class Repairs:
 
     def followed(self, stacks: Values) -> Values:
         """The gradients that change if lines hold these values, stacked along a new first axis."""
-        changed = self.ledger.following(self.lines, stacks)
+        changed = self.ledger.following(stacks)
         table = {**self.ledger.draws[0].own, **stacks}
         stacked = set(stacks)
         for number, step in enumerate(self.lines):

@@ -16,6 +16,9 @@ from indexprop.scopes import Scope, assigned, in_the_manner_of, words_of
 ROUNDS = 12
 """How many names are replaced by what they stand for, until a line is seen to be the derived one."""
 
+LONGEST = 200
+"""How many definitions are put into a line at most: nobody reads a longer one, and it may grow without end."""
+
 
 class Rewording:
     """Lines in the names, the layout and the manner of the code; `known` says what the lines before them hold."""
@@ -36,6 +39,7 @@ class Rewording:
         self.taken = {*self.gradient.program.indices, *own.indices}
         self.roots = dict(own.same_size)
         self.scattered = False
+        self.count = 0
 
     def best(self, claim: Claim, fixed: Step | None, step: Step, scopes: Sequence[Scope] = ()) -> str:
         """The shorter of the derived line and the author's line with the smallest change, as a line of the code: it
@@ -200,7 +204,8 @@ class Rewording:
         if expr.tensor in self.ledger.lifted.values and expr.tensor not in self.ledger.cotangent_of:
             return expr
         steps = self.definitions[expr.tensor]
-        if any(step.loop for step in steps):  # a block feeds back
+        self.count += 1
+        if self.count > LONGEST or any(step.loop for step in steps):  # a block feeds back
             self.scattered = True
             return expr
         return self.inlined(ir.add(*(self.apart(step, expr.names) for step in steps)))

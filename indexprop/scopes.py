@@ -15,6 +15,7 @@ import types
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from indexprop.ir import Access, Index, Size
 from indexprop.operands import Dim, Scalar, Traced
@@ -59,8 +60,21 @@ class Scope:
         return "" if missing else text
 
 
+_LOOKED_UP: WeakKeyDictionary[Recording, dict[Line, list[Scope]]] = WeakKeyDictionary()
+"""What is known of the scopes of recorded code: it is run for them once, and not for every question."""
+
+
 def scopes(recording: Recording, lines: Iterable[Line]) -> dict[Line, list[Scope]]:
     """For lines of the code the scopes in which they run, one for every time that they do."""
+    known = _LOOKED_UP.setdefault(recording, {})
+    wanted = dict.fromkeys(lines)
+    if wanted.keys() - known.keys():
+        known |= looked_up(recording, [line for line in wanted if line not in known])
+    return {line: known[line] for line in wanted}
+
+
+def looked_up(recording: Recording, lines: Iterable[Line]) -> dict[Line, list[Scope]]:
+    """The scopes of lines, from one more run of the code."""
     wanted = {line.number: line for line in lines}
     found: dict[Line, list[tuple[Scope, dict[Index, str]]]] = {line: [] for line in wanted.values()}
 

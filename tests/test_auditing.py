@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from indexprop import annotating, auditing, completion, mistakes
+from indexprop import annotating, auditing, blaming, completion, mistakes, reports, rewording
 from indexprop.errors import CheckError
 from indexprop.mistakes import BATCH, CONSTANT, STALE
 from indexprop.printing import WIDTH
@@ -850,3 +850,26 @@ dW = X.T @ l1_grad
     report = auditing.audit(code)
     assert report.ok
     assert [entry.step.name for entry in report.entries if entry.said] == ["l1_grad"]
+
+
+def test_a_search_that_is_cut_short_keeps_the_verdict_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    code = """
+import numpy as np
+rng = np.random.default_rng(0)
+X, T = rng.normal(size=(5, 3)), rng.normal(size=(5, 2))
+V, W = rng.normal(size=(3, 4)), rng.normal(size=(4, 2))
+H = np.tanh(X @ V)
+L = np.sum((H @ W - T) ** 2)
+dY = H @ W - T
+dW = H.T @ dY
+dV = X.T @ ((dY @ W.T) * (1 - H ** 2))
+"""
+    whole = auditing.audit(code)
+    assert [mistake.line.number for mistake in whole.mistakes] == [8]
+    assert blaming.CUT not in whole.notes
+    monkeypatch.setattr(blaming, "PATIENCE", 0)
+    monkeypatch.setattr(rewording, "LONGEST", 0)
+    cut = auditing.audit(code)
+    assert cut.pairs == whole.pairs
+    assert reports.wrong_tensors(cut) == reports.wrong_tensors(whole) == {"V", "W"}
+    assert blaming.CUT in cut.notes
