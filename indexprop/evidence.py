@@ -608,7 +608,8 @@ def data_of(recording: Recording, wrt: Container[str] = ()) -> Callable[[int], V
         if distance < NEAREST:
             raise LiftError(Problem("the code takes other steps also very near its own data"))
         try:
-            return as_taken({name: recording.near(seed, distance).values[name] for name in program.input_names})
+            values = recording.near(seed, distance)
+            return as_taken({name: values[name] for name in program.input_names})
         except LiftError:
             distance /= 4
             raise

@@ -122,6 +122,8 @@ class Recording:
         self.larger = False
         self.beside = False
         self.counted = False
+        self.nearby: dict[tuple[object, ...], Mapping[str, Any] | LiftError] = {}
+        self.strayed: dict[tuple[object, ...], bool] = {}
         self.text, self.filename = ("", "") if callable(subject) else read(subject)
         self.tracer, self.lifted = self.record(None)
         self.recorded = self.lifted
@@ -211,8 +213,20 @@ class Recording:
         for line in self.tracer.kept.cut:
             yield f"of the loop in line {line} the first {KEPT} passes are run, and no later one"
 
-    def near(self, seed: int, scale: float) -> Lifted:
-        """The code on data near its own; LiftError where it takes other steps there."""
+    def near(self, seed: int, scale: float) -> Mapping[str, Any]:
+        """The values of the code on data near its own, computed once; LiftError where it takes other steps there."""
+        key = seed, scale, self.truths, self.coded, self.steady
+        if key not in self.nearby:
+            try:
+                self.nearby[key] = self.recorded_near(seed, scale).values
+            except LiftError as error:
+                self.nearby[key] = error
+        found = self.nearby[key]
+        if isinstance(found, LiftError):
+            raise LiftError(*found.problems) from found
+        return found
+
+    def recorded_near(self, seed: int, scale: float) -> Lifted:
         plan, record = self.plan(False, seed), self.tracer
         own = {record.origins[name]: record.values[name] for name in record.inputs}
         own = {origin: array for origin, array in own.items() if origin in plan.arrays}
@@ -222,12 +236,18 @@ class Recording:
         return other
 
     def strays(self, resized: bool, seeds: Iterable[int]) -> bool:
-        """Whether the code takes other steps on some data that is drawn."""
-        for seed in seeds:
-            try:
-                agree(self.recorded, self.record(self.plan(resized, seed))[1], "on other data")
-            except LiftError:
-                return True
+        """Whether the code takes other steps on some data that is drawn, tried once."""
+        key = resized, tuple(seeds), self.larger, self.truths, self.coded, self.steady
+        if key not in self.strayed:
+            self.strayed[key] = any(self.is_other(resized, seed) for seed in key[1])
+        return self.strayed[key]
+
+    def is_other(self, resized: bool, seed: int) -> bool:
+        """Whether the code takes other steps on the data of a seed."""
+        try:
+            agree(self.recorded, self.record(self.plan(resized, seed))[1], "on other data")
+        except LiftError:
+            return True
         return False
 
     def plan(self, resized: bool, seed: int, signed: Container[str] = ()) -> Plan:
