@@ -68,10 +68,9 @@ class Blame:
         found = self.searched(wrong)
         if not found or self.revisions is None:
             return found
-        first = found[0]
         revisions = self.revisions.best(self.match, wrong, found)
-        if revisions:
-            return [self.revised(revision, found) for revision in revisions]
+        found = [self.revised(revision, found) for revision in revisions] or found
+        first = found[0]
         parts = difference(first.line.text, first.right) if first.kind == UNKNOWN else None
         if parts is None:
             return found

@@ -202,8 +202,12 @@ def changed(
     slots = step.target.slots
     own = Access(tensor, slots)
     terms = [part for term in step.terms for part in expanded(term, own, sizes)]
-    kept = [term for term in terms if term != ir.term((), own)]
-    replaces = step.operation == "=" and len(kept) == len(terms)
+    mine = [term for term in terms if term == ir.term((), own, ir.Factor(term.factor.number))]
+    kept = [term for term in terms if term not in mine]
+    more = sum((term.factor.number for term in mine), Fraction(-int(step.operation == "=")))  # beside the old value
+    replaces = not -1 < more <= 0
+    if more and not replaces:
+        kept.append(ir.term((), own, ir.Factor(more)))
     taken: list[str] = []
     through: list[str] = []
     decay: list[Term] = []

@@ -51,6 +51,7 @@ def code(step: Callable[[str, str], str], head: str = HEAD) -> str:
         (lambda w, g: f'v["{w}"] = mu * v["{w}"] + (1 - mu) * ({g})\n{w} -= lr * v["{w}"]', ""),
         (lambda w, g: f"{w} -= lr * ({g} + wd * {w})", "weight decay, which the loss does not have"),
         (lambda w, g: f"{w} = (1 - lr * wd) * {w} - lr * ({g})", "weight decay, which the loss does not have"),
+        (lambda w, g: f"{w} = 0.99 * {w} - lr * ({g})", "weight decay, which the loss does not have"),
     ],
 )
 def test_right_steps_are_right(step: Callable[[str, str], str], note: str) -> None:
@@ -81,6 +82,11 @@ def test_right_steps_are_right(step: Callable[[str, str], str], note: str) -> No
         (
             code(lambda w, g: f"{w} {'' if w == 'b2' else '-'}= lr * ({g})"),
             "b2 = lr * (delta.sum(axis=0, keepdims=True))",
+            OVERWRITTEN,
+        ),
+        (
+            code(lambda w, g: f"{w} -= lr * ({g}){' + W2' * (w == 'W2')}"),
+            "W2 -= lr * (H.T @ delta) + W2",
             OVERWRITTEN,
         ),
         (

@@ -221,7 +221,7 @@ CHANGES = [
     ("graph", "dZ0 = dH * (Z0 > 0)", "dZ0 = Z0 > 0", DROPPED),
     ("graph", "dW1 = (Ah @ H).T @ dZ1", "dW1 = H.T @ dZ1", OPERAND),
     ("elu_huber", "dz1 = da1 * d_elu(z1)", "dz1 = d_elu(z1)", DROPPED),
-    ("rnn_last", "dz = dh * (1 - h**2)", "dz = dh * (1 + h**2)", CONSTANT),
+    ("rnn_last", "dz = dh * (1 - h**2)", "dz = dh * (1 + h**2)", FUNCTION),
     ("lstm_time", "dc = dc + dh * o * (1 - tc ** 2)", "dc = dc + dh * o * (1 - tc)", FUNCTION),
 ]
 
