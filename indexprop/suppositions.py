@@ -108,7 +108,13 @@ class Region:
             if loop.lineno in training and (self.loop is None or loop in ast.walk(self.loop)):
                 self.loop = loop  # the innermost one
         self.repeats = [part for part in self.places if id(part) in repeated]
-        self.places = sorted(self.repeats or self.places, key=lambda part: part.lineno)
+        steps = [
+            part.lineno for part in inside if isinstance(part, ast.stmt) and is_step(part) and id(part) in repeated
+        ]
+        early = [
+            part for part in self.repeats if part.lineno < min(steps, default=0)
+        ]  # and not computed anew behind it
+        self.places = sorted(early or self.repeats or self.places, key=lambda part: part.lineno)
 
     def rank(self) -> tuple[int, bool]:
         return len(self.bound), self.steps

@@ -187,13 +187,16 @@ net.fit(X, Y)
 """
 
 ASKED = [
+    (TRAINED.replace("    if epoch", "    Y = X @ W\n    if epoch"), "np.sum((Y - T) ** 2) / 2"),
     (TRAINED, "np.sum((Y - T) ** 2) / 2"),
     (TRAINED, "cost_of(W)"),
     (OBJECT, "np.sum((p - y) ** 2) / 2"),
 ]
 
 
-@pytest.mark.parametrize(("code", "loss"), ASKED, ids=["values of a pass", "a function", "names of a method"])
+@pytest.mark.parametrize(
+    ("code", "loss"), ASKED, ids=["computed anew", "values of a pass", "a function", "names of a method"]
+)
 def test_a_loss_that_is_asked_for_is_that_of_the_pass_whose_gradients_are_audited(code: str, loss: str) -> None:
     report = auditing.audit(code, loss=loss)
     assert report.ok
