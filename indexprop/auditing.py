@@ -18,7 +18,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, overload
 
-from indexprop import algebra, evidence, judging, naming, numerics, pairs, provisos, reruns
+from indexprop import algebra, evidence, ir, judging, naming, numerics, pairs, provisos, reruns
 from indexprop.blaming import CUT, Blame
 from indexprop.claims import (
     Asked,
@@ -27,9 +27,11 @@ from indexprop.claims import (
     LossElsewhere,
     NoLoss,
     apart,
+    before,
     find_loss,
     find_pairs,
     first_pass,
+    is_reshaped,
     meanings,
     prepare,
 )
@@ -38,6 +40,7 @@ from indexprop.errors import Problem
 from indexprop.evidence import MINUS, ONE, Claim, Notated, show_factor
 from indexprop.excuses import LATER, Excuse, excuses, later_passes, of_values, repeated
 from indexprop.ir import Access, Step
+from indexprop.keeping import HOLDS
 from indexprop.matching import Match
 from indexprop.mistakes import UNKNOWN
 from indexprop.records import Plan
@@ -260,6 +263,12 @@ def of_claims(
         loss, steps, asked = claims.loss, claims.steps, claims.asked
         return of_recording(recording, loss, pairs, name, steps, asked=asked, revisions=revisions, revised=revised)
 
+    lifted, given = recording.lifted, claims.pairs
+    started = {one: made for one, made in started_as(lifted, claims.loss, given).items() if is_kept(lifted, made)}
+    if started:
+        pairs = {started.get(one, one): grad for one, grad in given.items()}
+        steps = {key: replace(one, tensor=started.get(one.tensor, one.tensor)) for key, one in claims.steps.items()}
+        claims = replace(claims, pairs=pairs, steps=steps)
     if claims.others:
         elsewhere = {**claims.pairs, **dict(claims.others)}
         bad = wrong_tensors(read(elsewhere))
@@ -281,6 +290,12 @@ def of_claims(
             missing = [note for note in report.notes if note.startswith(MISSING)]
             rest = [note for note in other.notes if not note.startswith(MISSING)]
             report = replace(other, notes=(*rest, *missing, *notes))
+    if started:
+        other = report if report.ok else read(given)
+        if len(wrong_tensors(other)) < len(wrong_tensors(report)):
+            report = other
+        else:
+            report = replace(report, notes=(*report.notes, *said_of(started, lifted)))
     if not report.ok:
         report = with_copies(report, recording, claims, read)
     said = [recording.supposed.note] if recording.supposed is not None and recording.supposed.note else []
@@ -320,8 +335,25 @@ def other_readings(lifted: Lifted, claims: Claims) -> Iterator[tuple[dict[str, s
         words = ", ".join(lifted.names[line] for line in named.values())
         yield {**claims.pairs, **stepped}, [f"judged by what the steps make of it, and not by name: {words}"]
     if started := started_as(lifted, claims.loss, claims.pairs):
-        said = [f"{one} is what line {lifted.lines[made].number} makes of it" for one, made in started.items()]
-        yield {started.get(one, one): grad for one, grad in claims.pairs.items()}, said
+        yield {started.get(one, one): grad for one, grad in claims.pairs.items()}, [*said_of(started, lifted)]
+
+
+def said_of(started: Mapping[str, str], lifted: Lifted) -> Iterator[str]:
+    for one, made in started.items():
+        yield f"{one} is what line {lifted.lines[made].number} makes of it"
+
+
+def is_kept(lifted: Lifted, name: str) -> bool:
+    """Whether the code holds a tensor at its end, or changes it in a step, and its numbers are new: then its gradients
+    are of it.
+    """
+    if is_reshaped(name, lifted):
+        return False
+    held = (value for moment in lifted.moments[-1:] for value in moment.state.values() if isinstance(value, str))
+    if name in held:
+        return True
+    within = {step.name for step in lifted.program.steps if name in {access.tensor for access in step.reads}}
+    return any(lifted.names[one] == lifted.names[name] for one in within)
 
 
 def started_as(lifted: Lifted, loss: str, tensors: Iterable[str]) -> dict[str, str]:
@@ -489,7 +521,7 @@ class Audit:
         return Report(
             self.name, self.match.loss, tuple(self.pairs.items()), entries, tuple(mistakes),
             tuple(dict.fromkeys(notes)), self.ledger.resized, self.lifted, self.ledger.gradient,
-            unjudged=tuple(dict.fromkeys(stepping.unjudged())),
+            unjudged=tuple(dict.fromkeys([*stepping.unjudged(), *self.packed()])),
         )  # fmt: skip
 
     # notes
@@ -531,7 +563,8 @@ class Audit:
             words = ", ".join(dict.fromkeys(self.ledger.display(name) for name in left))
             yield f"not audited, as nothing says what it is the gradient of: {words}"
         program = self.lifted.program
-        known = {*self.pairs, *self.lifted.scalars, *program.positions, *self.ledger.forward.truths}
+        origins = (before(self.lifted, one, self.ledger.forward.input_names) for one in self.pairs)
+        known = {*origins, *self.lifted.scalars, *program.positions, *self.ledger.forward.truths}
         others = [name for name in self.ledger.forward.input_names if name not in known]
         others = [name for name in others if not (naming.DATA.fullmatch(name) or naming.UNNAMED.fullmatch(name))]
         if others:
@@ -566,6 +599,27 @@ class Audit:
                 known = name in audited or self.lifted.makers.get(name) in made
                 if not known and word not in words and any(True for _ in meanings(word)):
                     yield name
+
+    def packed(self) -> Iterator[str]:
+        """What is called a gradient, is put together from several that are audited, and is read by nothing: whether
+        every part is where it belongs is not known.
+        """
+        steps = {step.name: step for step in self.ledger.hand}
+        read = {access.tensor for step in self.lifted.program.steps for access in step.reads}
+        grads = set(self.pairs.values())
+
+        def parts(name: str) -> set[str]:
+            """What a tensor is put together from, if it is."""
+            bodies = [ir.split_guards(term.body)[1] for term in steps[name].terms] if name in steps else []
+            if name in grads or not all(isinstance(body, Access) for body in bodies):
+                return {name}
+            return {part for body in bodies if isinstance(body, Access) for part in parts(body.tensor)}
+
+        for name in (name for name in steps if name not in read | grads):
+            word = self.ledger.display(name)
+            called = HOLDS.fullmatch(word.rpartition(".")[2]) or any(meanings(word))
+            if called and len(parts(name)) > 1 and parts(name) <= grads:
+                yield word
 
     # lines
 

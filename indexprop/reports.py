@@ -82,7 +82,8 @@ class Report(ir.Shown):
 
     `resized` tells that the data was of other sizes than that of the code, all different; `provisos` what has to hold
     for right gradients to be right: `|o| is 1`; `unjudged` the parameters that the code changes and whose gradients are
-    not judged: they do not make a report wrong, and the first line counts them.
+    not judged, and what it puts together from gradients: they do not make a report wrong, and the first line counts
+    them.
     """
 
     name: str

@@ -13,7 +13,7 @@ from typing import Any
 
 from indexprop import algebra, ir, keeping, naming
 from indexprop.agreement import close
-from indexprop.claims import before_second, changes, meanings, read_by, word_in
+from indexprop.claims import before, before_second, changes, meanings, read_by, word_in
 from indexprop.evidence import ONE, Claim, show_factor
 from indexprop.ir import Access
 from indexprop.keeping import HOLDS
@@ -30,6 +30,12 @@ class Stepping:
         self.order = {step.name: number for number, step in enumerate(self.steps)}
         self.reads = read_by(self.steps)
         self.hand = {step.name for step in self.ledger.hand}
+        inputs = self.forward.input_names
+        origins = {before(self.lifted, tensor, inputs) for tensor in self.pairs if tensor not in inputs}
+        self.tensors = [
+            *(tensor for tensor in inputs if tensor not in origins),
+            *(tensor for tensor in self.pairs if tensor not in inputs),
+        ]
         self.end = sum(1 for _ in before_second(self.lifted, self.forward, self.hand))
 
     @cached_property
@@ -44,10 +50,10 @@ class Stepping:
                     places.setdefault(path, {})[value] = None
         found: dict[str, list[str]] = {}
         for values in map(list, places.values()):
-            if len(own := [value for value in values if value in self.forward.input_names]) == 1:
+            if len(own := [value for value in values if value in self.tensors]) == 1:
                 found.setdefault(own[0], []).extend(values[values.index(own[0]) + 1 :])
         last = self.lifted.moments[-1].state if self.lifted.moments else {}
-        for tensor in self.forward.input_names:  # what is a number at first
+        for tensor in self.tensors:  # what is a number at first
             path = (("name", self.lifted.names[tensor]),)
             if tensor not in found and path in last:
                 found[tensor] = list(places.get(path, ()))
@@ -59,7 +65,7 @@ class Stepping:
         found: dict[str, str] = {}
         for tensor, values in self.held.items():
             chains = [self.chain(value) for value in values if value in self.hand]
-            mine = [chain for chain in chains if chain[-1] == tensor or chain[-1] not in self.forward.input_names]
+            mine = [chain for chain in chains if tensor in chain or chain[-1] not in self.forward.input_names]
             early = [name for chain in mine for name in chain if name in self.hand and self.order[name] < self.end]
             found |= {tensor: max(early, key=self.order.__getitem__)} if early else {}
         return found

@@ -96,3 +96,58 @@ def test_scales_and_shifts_that_a_forward_pass_reshapes_are_judged() -> None:
     report = auditing.audit(text)
     assert not report.ok
     assert dict(report.pairs) == {"gamma": "dgamma"}
+
+
+def test_what_is_put_together_from_gradients_and_handed_out_is_not_judged() -> None:
+    text = """import numpy as np
+np.random.seed(0)
+X, T = np.random.randn(5, 4), np.random.randn(5, 4)
+V, W = np.random.randn(4, 4), np.random.randn(4, 4)
+H = X @ V
+Y = H @ W
+loss = np.sum((Y - T) ** 2) / 2
+dW = H.T @ (Y - T)
+dV = X.T @ ((Y - T) @ W.T)
+"""
+
+    def head(more: str) -> str:
+        return str(auditing.audit(text + more)).partition("\n")[0]
+
+    assert head("") == "audit of the code: 2 gradients right"
+    for packed in ("np.stack([dV, dW], axis=1)", "np.array([dV, dW])", "np.concatenate([dV.ravel(), dW.ravel()])"):
+        assert head(f"grads = {packed}\n") == "audit of the code: 2 gradients right, 1 not judged (grads)"
+    assert head("dnorm = np.sqrt(np.sum(dW ** 2) + np.sum(dV ** 2))\n") == "audit of the code: 2 gradients right"
+
+
+SCALED = """import numpy as np
+np.random.seed(88)
+X, Y = np.random.randn(7, 6), np.random.randn(7, 2)
+v, w = np.random.randn(6, 4), np.random.randn(4, 2)
+v /= np.sqrt(6)
+w = 0.7 * w
+for i in range(2):
+    z = np.tanh(X @ v)
+    h = z @ w
+    L = np.square(Y - h).sum() / 2
+    dL_dw = z.T.dot(h - Y)
+    dL_dv = X.T.dot((h - Y).dot(w.T) * (1 - z ** 2))
+    w += -1e-3 * dL_dw
+    v += -1e-3 * dL_dv
+"""
+
+
+def test_a_parameter_is_what_the_steps_change_and_not_what_it_was_scaled_from() -> None:
+    right = auditing.audit(SCALED)
+    right.assert_ok()
+    assert right.unjudged == ()
+    assert {"v is what line 5 makes of it", "w is what line 6 makes of it"} <= set(right.notes)
+    wrong = auditing.audit(SCALED.replace("= z.T", "= 2 * z.T").replace("= X.T", "= 3 * X.T"))
+    assert wrong.unjudged == ()
+    assert [one.right for one in wrong.mistakes] == [
+        "dL_dw = z.T.dot(h - Y)",
+        "dL_dv = X.T.dot((h - Y).dot(w.T) * (1 - z ** 2))",
+    ]
+    before = auditing.audit(
+        SCALED.partition("for")[0] + "L = np.sum((X @ v) ** 2) / 2\ndv = X.T @ (X @ v) / np.sqrt(6)\n"
+    )
+    before.assert_ok()
