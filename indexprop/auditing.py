@@ -347,7 +347,8 @@ def is_kept(lifted: Lifted, name: str) -> bool:
     """Whether the code holds a tensor at its end, or changes it in a step, and its numbers are new: then its gradients
     are of it.
     """
-    if is_reshaped(name, lifted):
+    terms = [term for step in lifted.program.steps if step.name == name for term in step.terms]
+    if is_reshaped(name, lifted) and all(term.factor == ONE for term in terms):
         return False
     held = (value for moment in lifted.moments[-1:] for value in moment.state.values() if isinstance(value, str))
     if name in held:
