@@ -94,7 +94,8 @@ class Folding:
             for (outer, place), positions in groups.items():
                 changed |= self.group(lines, positions, outer, place)
             lines = [kept for k, entry in enumerate(lines) if (kept := changed.get(k, entry)) is not None]
-            lines = [replace(entry, step=self.read_stacks(entry.step)) for entry in lines]
+            places = self.in_stacks()
+            lines = [replace(entry, step=self.read_stacks(entry.step, places)) for entry in lines]
         return lines
 
     # one loop
@@ -140,18 +141,18 @@ class Folding:
         loop.join()
         return changed
 
-    def read_stacks(self, step: Step) -> Step:
+    def in_stacks(self) -> dict[str, tuple[Stack, int]]:
+        """The stack that a tensor became a pass of, and which one."""
+        stacks = (one for one in self.made if isinstance(one, Stack))
+        return {member: (one, number) for one in stacks for number, member in enumerate(one.members)}
+
+    @staticmethod
+    def read_stacks(step: Step, places: Mapping[str, tuple[Stack, int]]) -> Step:
         """The line, where it reads one pass of a stack: `h[|t| - 1]` after the loop."""
-        known = {
-            member: (one, number)
-            for one in self.made
-            if isinstance(one, Stack)
-            for number, member in enumerate(one.members)
-        }
 
         def change(expr: Expr) -> Expr:
-            if isinstance(expr, Access) and expr.tensor in known:
-                one, number = known[expr.tensor]
+            if isinstance(expr, Access) and expr.tensor in places:
+                one, number = places[expr.tensor]
                 last = number == len(one.members) - 1
                 at = Affine(sizes=((one.index, 1),), constant=-1) if last else Affine(constant=number)
                 return Access(one.name, (at, *expr.slots))
