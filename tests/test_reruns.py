@@ -104,11 +104,15 @@ def test_a_notebook_is_judged_like_a_script(tmp_path: Path) -> None:
 
 
 def test_friendly_data_does_not_make_a_wrong_gradient_right() -> None:
-    code = f"{ELSEWHERE}X, W = np.eye(3), np.arange(9.0).reshape(3, 3)\nY = elsewhere(X) @ W\nL = np.sum(Y ** 2)\n"
+    symmetric = "np.array([[0.3, 0.5, 0.1], [0.5, 0.2, 0.7], [0.1, 0.7, 0.4]])"
+    code = f"{ELSEWHERE}X, W = {symmetric}, np.arange(9.0).reshape(3, 3)\n"
+    code += "Y = elsewhere(X) @ W\nL = np.sum(Y ** 2)\n"
     ip.audit(f"{code}dW = 2 * X.T @ Y\n").assert_ok()
-    found = ip.audit(f"{code}dW = 2 * X @ Y\n")  # X is symmetric there
+    found = ip.audit(f"{code}dW = 2 * X @ Y\n")
     assert [check.ok for check in found.checks] == [True, False, False]
     assert not found.ok
+    whole = ip.audit(f"{code.replace(symmetric, 'np.eye(3)')}dW = 2 * X @ Y\n")  # entries that stand for something
+    assert str(whole).startswith("audit of the code: 1 gradient right where X is as in the code")
 
 
 def test_what_is_no_parameter_has_no_gradient_and_what_is_asked_for_has() -> None:
