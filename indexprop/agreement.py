@@ -44,11 +44,12 @@ def agree(lifted: Lifted, run: Lifted, where: str) -> None:
         raise LiftError(Problem(f"the program does not run {where}", evidence=str(error))) from error
     tolerance = precision(*run.values.values())
     expected = {name: np.asarray(lifted.squeezed(name, np.asarray(run.values[name])), dtype=float) for name in results}
-    differences = {
-        name: value - expected[name]
-        for name, value in results.items()
-        if value.shape == expected[name].shape and not close(value, expected[name], tolerance)
-    }
+    with np.errstate(all="ignore"):
+        differences = {
+            name: value - expected[name]
+            for name, value in results.items()
+            if value.shape == expected[name].shape and not close(value, expected[name], tolerance)
+        }
     lost = cancelled(program, {**arrays, **results}, differences) if differences else set()
     for name, value in results.items():
         if name not in lost and (value.shape != expected[name].shape or name in differences):
@@ -124,7 +125,7 @@ def cancelled(program: Program, values: Mapping[str, Any], differences: Mapping[
         if not suspicious:
             continue
         sums = [magnitudes(step) for step in steps]
-        inputs = [Access(read, program.axes[read]) for read in reads]
+        inputs = [Access(read, program.axes[read]) for read in {**dict.fromkeys(program.input_names), **reads}]
         try:
             made = validation.assemble(sums, inputs=inputs, outputs=[name], facts=program.facts)
             with np.errstate(all="ignore"):

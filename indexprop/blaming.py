@@ -266,6 +266,8 @@ class Blame:
             with np.errstate(all="ignore"):
                 needed = [np.where(b == 0, 0, a / b) for a, b in zip(right, upstream, strict=True)]
             own = ledger.own(helper.name)
+            if shapes(own) != shapes(needed):
+                continue
             if any(ledger.same(needed, ledger.own(name)) for name in ledger.lifted.program.axes):
                 continue
             if ledger.same(own, needed) or any(ledger.same(own, column) for column in ledger.locals.values()):

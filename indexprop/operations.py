@@ -472,7 +472,8 @@ def _outer(t: Recorder, one: Any, other: Any) -> Symbol:
     one, other = t.traced(one), t.fresh(t.traced(other))
     one, other = (t.apply("ravel", None, (part,), {}) if len(part.axes) > 1 else part for part in (one, other))
     one, other = t.traced(one), t.traced(other)
-    return (*one.axes, *other.axes), ir.multiply(t.number(one), t.number(other))
+    axes = [part.axes or (None,) for part in (one, other)]  # a number is a row of one
+    return (*axes[0], *axes[1]), ir.multiply(t.number(one), t.number(other))
 
 
 @rule("einsum")

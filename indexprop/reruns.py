@@ -94,6 +94,15 @@ def judged(asked: Asked, reason: str) -> Judgement:
     return kept if len(kept.wrong) < len(found.wrong) else found
 
 
+def is_text(statement: ast.stmt) -> bool:
+    """Whether a statement is only a text, such as the docstring of a file."""
+    match statement:
+        case ast.Expr(ast.Constant(str())):
+            return True
+        case _:
+            return False
+
+
 class _Done(Exception):
     """The part of the script that counts has been run."""
 
@@ -173,13 +182,13 @@ class Script:
     # running
 
     def hooked(self) -> ast.Module:
-        """The tree, with a call behind every statement outside functions."""
+        """The tree, with a call behind every statement outside functions; imports and docstrings change no array."""
 
         def behind(body: Sequence[ast.stmt]) -> list[ast.stmt]:
             found: list[ast.stmt] = []
             for one in body:
                 found.append(one)
-                if isinstance(one, (ast.Import, ast.ImportFrom)):
+                if isinstance(one, (ast.Import, ast.ImportFrom)) or is_text(one):
                     continue
                 for name in ("body", "orelse", "finalbody"):
                     inner = getattr(one, name, None)

@@ -138,7 +138,7 @@ def found(lifted: Lifted, loss: str, updating: Collection[str]) -> dict[str, Upd
         terms = [term for step in lines[name] for term in step.terms]
         whole = {term.body.tensor for term in terms if isinstance(term.body, Access)}  # not in a factor
         read = [one for one in fitting if one in whole] or [one for one in fitting if one in reads] or same
-        fits = len(read) == 1 and len(lifted.program.axes[read[0]]) == len(lines[name][0].target.slots)  # not broadcast
+        fits = len(read) == 1 and lifted.values[read[0]].shape == lifted.values[name].shape  # not broadcast
         if fits and read[0] not in made:
             update = change(lines, name, read[0], lifted.lines[name], sizes, set(forward.axes))
             if update is not None and (lifted.program.axes[read[0]] or reads & lines.keys()):

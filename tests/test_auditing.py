@@ -873,3 +873,45 @@ dV = X.T @ ((dY @ W.T) * (1 - H ** 2))
     assert cut.pairs == whole.pairs
     assert reports.wrong_tensors(cut) == reports.wrong_tensors(whole) == {"V", "W"}
     assert blaming.CUT in cut.notes
+
+
+ATTENTION = """import numpy as np
+np.random.seed(0)
+x, Wq, Wk, V = (np.random.randn(*shape) for shape in ((5, 6), (6, 4), (6, 4), (5, 3)))
+bk = np.zeros(4)
+Q, K = x @ Wq, x @ Wk + bk
+e = np.exp(Q @ K.T / 9)
+P = e / e.sum(axis=1, keepdims=True)
+L = np.sum((P @ V) ** 2) / 2
+dP = (P @ V) @ V.T
+dS = P * (dP - np.sum(dP * P, axis=1, keepdims=True)) / 9
+dK = dS.T @ Q
+dbk = np.mean(dK, axis=0)
+dWk = x.T @ dK
+"""
+
+
+def test_a_gradient_that_is_zero_up_to_rounding_stops_no_audit() -> None:
+    """The bias of the keys moves all scores of a row alike; its mean is over an axis that only an input has."""
+    report = auditing.audit(ATTENTION)
+    assert dict(report.pairs) == {"Wk": "dWk", "bk": "dbk"}
+    report.assert_ok()
+    assert not auditing.audit(ATTENTION.replace("dS.T @ Q", "dS @ Q")).ok
+
+
+def test_a_helper_of_another_shape_than_the_local_derivative_is_no_local_derivative() -> None:
+    code = """import numpy as np
+np.random.seed(0)
+X, T, W1, W2 = (np.random.randn(*shape) for shape in ((7, 5), (7, 3), (5, 4), (4, 3)))
+A = np.tanh(X @ W1)
+Y = A @ W2
+L = np.sum((Y - T) ** 2) / 2
+dY = Y - T
+dW2 = A.T @ dY
+slope = np.mean(1 - A ** 2, axis=0)
+dA = dY @ W2.T
+dZ = dA * slope
+dW1 = X.T @ dZ
+"""
+    [mistake] = auditing.audit(code).mistakes
+    assert (mistake.line.text, mistake.right) == ("dZ = dA * slope", "dZ = dA * (1 - A**2)")

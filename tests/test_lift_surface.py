@@ -82,6 +82,7 @@ signal.correlate2d(2 * S, Q[:3, :3], "same") | signal.convolve2d(S, Q[:3, :3], "
 np.linalg.norm([v.sum(), w.sum()]) * X | operator.itemgetter(1)([X, Y]) * 2
 (X if hasattr(X, "not_there") else 2 * X) | np.frompyfunc(lambda x: x * x, 1, 1)(X)
 np.tanh(X @ np.array([W, W.T], dtype=object)[0]) | np.vecdot(2 * X, Y) | np.linalg.outer(2 * v, z)
+np.outer(2 * v, v[0]) | np.outer(v[0], z) * 2
 np.linalg.vecdot(2 * X, Y) | np.linalg.matrix_transpose(2 * B) * 3
 """
 

@@ -88,6 +88,12 @@ def test_scripts_that_cannot_be_lifted_are_judged_by_values(code, old, new, wron
     assert all(len(line) <= WIDTH for line in str(found).splitlines())
 
 
+def test_what_python_wants_first_in_a_file_stays_first() -> None:
+    code = f'"""A network."""\nfrom __future__ import annotations\n{TRAINING}'
+    ip.audit(code).assert_ok()
+    assert not ip.audit(code.replace("1 - H ** 2", "1 - Z ** 2")).ok
+
+
 def test_nothing_of_the_script_is_printed_and_the_reason_is_said(capsys) -> None:
     text = str(ip.audit(TRAINING))
     assert capsys.readouterr().out == ""

@@ -337,3 +337,29 @@ def test_a_step_says_whose_gradient_it_takes_and_may_finish_it() -> None:
         ("dY = H @ W1 - T", "dY = T - H @ W1"),
     ):
         assert not auditing.audit(MEANS.replace(old, new)).ok
+
+
+def test_a_local_with_the_name_of_a_parameter_and_another_shape_is_no_step() -> None:
+    code = """import numpy as np
+np.random.seed(3)
+X, T = np.random.randn(9, 3), np.random.randn(9, 2)
+class Net:
+    def __init__(self):
+        self.p, self.grads = {"W1": np.random.randn(3, 4), "W2": np.random.randn(4, 2)}, {}
+    def forward(self, X):
+        self.H = np.tanh(X @ self.p["W1"])
+        return self.H @ self.p["W2"]
+    def backward(self, X, d):
+        W2 = d / len(X)
+        self.grads["W2"] = self.H.T @ W2
+        W1 = W2 @ self.p["W2"].T * (1 - self.H ** 2)
+        self.grads["W1"] = X.T @ W1
+        for key in self.grads:
+            self.p[key] = self.p[key] - 0.1 * self.grads[key] / (np.sqrt(self.grads[key] ** 2) + 1e-7)
+net = Net()
+Y = net.forward(X)
+loss = np.sum((Y - T) ** 2) / (2 * len(X))
+net.backward(X, Y - T)
+"""
+    auditing.audit(code).assert_ok()
+    assert not auditing.audit(code.replace("d / len(X)", "d")).ok
