@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -88,6 +88,21 @@ class Lifted:
         return array.reshape([size for size, word in zip(array.shape, words, strict=True) if word != "1"])
 
 
+COMPUTED = {"f": "rounded numbers", "b": "which positions are the last of equal ones"}
+"""What the code computes that is an input, by the kind of its numbers; all others are positions."""
+
+
+def of_computed(names: Iterable[str], record: Record) -> Iterator[str]:
+    """What is said of inputs that the code computes: at once of all that one line makes, and of one kind."""
+    alike: dict[tuple[str, int], list[str]] = {}
+    for name in names:
+        word = COMPUTED.get(record.values[name].dtype.kind, "positions")
+        alike.setdefault((word, record.lines[name].number), []).append(name)
+    for (word, line), several in alike.items():
+        are = "is an input" if len(several) == 1 else "are inputs"
+        yield f"{', '.join(several)} {are}: {word} that the code computes in line {line}"
+
+
 def finish(
     record: Record,
     hints: Mapping[str, Sequence[Index]],
@@ -115,12 +130,7 @@ def finish(
     steps = [ir.rename_step(step, names.of_step(step)) for step in complete]
     batch = names.chosen[names.batch] if names.batch is not None else None
     used = {index for step in steps for index in step.indices}
-    notes += [
-        f"{access.tensor} is an input: {word} that the code computes in line {record.lines[access.tensor].number}"
-        for access in inputs
-        if access.tensor in record.computed
-        for word in ["rounded numbers" if record.values[access.tensor].dtype.kind == "f" else "positions"]
-    ]
+    notes += of_computed([access.tensor for access in inputs if access.tensor in record.computed], record)
     notes += [
         f"{access.tensor} is an input: the code makes it from numbers in line {record.lines[access.tensor].number}"
         for access in inputs

@@ -466,12 +466,12 @@ class Ledger:
         return min(found, key=self.strangeness, default=None)
 
     def strangeness(self, factor: ir.Factor) -> tuple[int, int]:
-        """How unlikely a factor is where sizes cannot be told from numbers: the size of the batch is likelier than a
-        number, and that than other sizes.
+        """How unlikely a factor is where sizes cannot be told from numbers, by how much there is to write: of two that
+        are as long, the size of the batch is likelier than a number, and that than other sizes.
         """
         kinds = [(self.batch, 1), (self.batch, -1)]
-        number = abs(factor.number.numerator) + factor.number.denominator
-        return number, 0 if [*factor.sizes] in ([kinds[0]], [kinds[1]]) else 1 + len(factor.sizes)
+        length = abs(factor.number.numerator) + factor.number.denominator + sum(abs(power) for _, power in factor.sizes)
+        return length, 0 if [*factor.sizes] in ([kinds[0]], [kinds[1]]) else 1 + len(factor.sizes)
 
     @cached_property
     def batch(self) -> Index | None:
@@ -632,6 +632,8 @@ def data_of(recording: Recording, wrt: Container[str] = ()) -> Callable[[int], V
             near = {name: plan.arrays[origin] for name, origin in drawn.items() if origin in plan.arrays}
             if missing := [name for name in program.input_names if name not in near]:  # what the code makes itself
                 _, other = recording.record(plan)
+                if not other.values.keys() >= {*missing}:
+                    raise LiftError(Problem("the code takes other steps on other data"))
                 near |= {name: other.values[name] for name in missing}
         near |= {name: lifted.values[name] for name in recording.held or ()}
         if recording.truths:

@@ -180,7 +180,12 @@ class Operating(Binding):
             signed = (
                 value if word == "Add" else self.apply("negative", lambda data: 0 - data, (self.traced(value),), {})
             )
-            self.write(owner, key, signed, name, adds=True)
+            last = self.last_of_equal(owner, key)
+            if last is None:
+                self.write(owner, key, signed, name, adds=True)
+            else:
+                kept = self.apply("multiply", self.np.multiply, (signed, last), {})
+                self.write(owner, key, kept, name, adds=True, many=True)
         else:
             new = self.apply(operation, function, (self.part(owner, key), value), {})
             self.write(owner, key, new, name, adds=False)

@@ -440,6 +440,24 @@ class Parts(Values):
             cells = self.np.asarray(taken(cells, plain(key)))
         return cells
 
+    def last_of_equal(self, owner: Traced, key: Any) -> Any:
+        """For positions some of which are equal, 1 where a position comes last: numpy adds that, and loses the others;
+        None where all are different.
+        """
+        np = self.np
+
+        def last(_: Any) -> Any:
+            cells = np.asarray(taken(np.arange(owner.data.size).reshape(owner.data.shape), plain(key)))
+            found = np.zeros(cells.shape, bool)
+            found.flat[cells.size - 1 - np.unique(cells.ravel()[::-1], return_index=True)[1]] = True
+            for axis in range(found.ndim):
+                first = found.take([0], axis) if found.size else found
+                found = first if np.array_equal(found, np.broadcast_to(first, found.shape)) else found
+            return found
+
+        positions = next((part for part in flatten(key) if isinstance(part, Traced)), None)
+        return None if positions is None or np.all(last(None)) else self.ranked(last, (positions,), {}, "last")
+
     def begin(self, owner: Traced, name: str) -> None:
         """From now on the parts of an array are collected."""
         np = self.np

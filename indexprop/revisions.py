@@ -197,6 +197,7 @@ class Source:
                     changed = re.sub(r"[-+]=", other, gap)
                     kind, twice = CONSTANT if len(other) > 1 else ADDED, isinstance(value, ast.UnaryOp)  # -= -x is +=
                     yield Change((start, end), changed, kind, f"right with {other}", cost=9 * twice)
+                yield from self.of_positions(statement)
             case ast.Assign([target], value):
                 if isinstance(target, ast.Subscript):
                     yield from self.of_expression(target.slice, inside=True)
@@ -210,6 +211,21 @@ class Source:
             case _:
                 return
         yield from self.of_value(value)
+
+    def of_positions(self, statement: ast.AugAssign) -> Iterator[Change]:
+        """`x[k] += y` changes a position once that stands in `k` twice: numpy has functions that do not."""
+        match statement:
+            case ast.AugAssign(
+                ast.Subscript(owner, ast.Name() | ast.Attribute() | ast.Tuple() as key), operator, value
+            ):
+                name = {ast.Add: "add", ast.Sub: "subtract"}.get(type(operator))
+                numpy = re.search(r"^import numpy(?: as (\w+))?", self.text, re.MULTILINE)
+                if name is not None and numpy is not None:
+                    text = f"{numpy[1] or 'numpy'}.{name}.at"
+                    call = f"{text}({self.of(owner)}, {self.of(key)}, {self.of(value)})"
+                    yield Change(
+                        self.span(statement), call, OVERWRITTEN, f"right with {text}: a position stands there twice"
+                    )
 
     def of_value(self, value: ast.expr) -> Iterator[Change]:
         if isinstance(value, ast.Lambda):
@@ -460,23 +476,26 @@ class Watcher(ast.NodeTransformer):
             case ast.Return(ast.expr() as value):
                 node.value = self.see(number, value)
                 return node
+            case ast.Expr(ast.Call(ast.Attribute(_, "at"), [owner, key, _])):
+                return self.shown(number, node, ast.Subscript(owner, key, ast.Load()))
             case ast.Expr(ast.Call(_, [*arguments]) as call) if not any(
                 isinstance(one, ast.Starred) for one in arguments
             ):
                 call.args = [self.see(number, one) for one in arguments]
                 return node
             case ast.Assign([target]) | ast.AugAssign(target):
-                words = [
-                    ast.unparse(target),
-                    *(ast.unparse(target.value) for _ in [0] if isinstance(target, ast.Subscript)),
-                ]
-                made = ast.parse(f"({', '.join(words)},)", mode="eval").body
-                now = ast.Expr(self.see(number, made))
-                old = ast.Expr(self.see(number, made, ast.Constant(True)))
-                guarded = ast.Try([old], [ast.ExceptHandler(None, None, [ast.Pass()])], [], [])
-                return [ast.copy_location(guarded, node), node, ast.copy_location(now, node)]
+                return self.shown(number, node, target)
             case _:
                 return node
+
+    def shown(self, number: int, node: ast.stmt, target: ast.expr) -> list[ast.stmt]:
+        """A statement, with what it changes before and after it."""
+        words = [ast.unparse(target), *(ast.unparse(target.value) for _ in [0] if isinstance(target, ast.Subscript))]
+        made = ast.parse(f"({', '.join(words)},)", mode="eval").body
+        now = ast.Expr(self.see(number, made))
+        old = ast.Expr(self.see(number, made, ast.Constant(True)))
+        guarded = ast.Try([old], [ast.ExceptHandler(None, None, [ast.Pass()])], [], [])
+        return [ast.copy_location(guarded, node), node, ast.copy_location(now, node)]
 
     @staticmethod
     def see(number: int, *arguments: ast.expr) -> ast.Call:

@@ -915,3 +915,42 @@ dW1 = X.T @ dZ
 """
     [mistake] = auditing.audit(code).mistakes
     assert (mistake.line.text, mistake.right) == ("dZ = dA * slope", "dZ = dA * (1 - A**2)")
+
+
+def test_rows_that_are_chosen_twice_and_changed_once() -> None:
+    code = """import numpy as np
+np.random.seed(0)
+v, U = np.random.randn(3), np.random.randn(5, 3)
+chosen, T = np.array([1, 4, 4, 2]), np.random.randn(4)
+u = U[chosen]
+loss = np.sum((u @ v - T) ** 2) / 2
+dv = (u @ v - T) @ u
+U[chosen] -= 0.1 * np.outer(u @ v - T, v)
+"""
+    report = auditing.audit(code)
+    [mistake] = report.mistakes
+    assert dict(report.pairs).keys() == {"v", "U"}
+    assert (mistake.line.number, mistake.kind, mistake.evidence) == (
+        8,
+        mistakes.OVERWRITTEN,
+        "right with np.subtract.at: a position stands there twice",
+    )
+    assert mistake.right == "np.subtract.at(U, chosen, 0.1 * np.outer(u @ v - T, v))"
+    auditing.audit(code.replace("U[chosen] -= 0.1 * np.outer(u @ v - T, v)", mistake.right)).assert_ok()
+
+
+def test_a_number_that_is_the_quotient_of_two_sizes_by_accident_is_a_number() -> None:
+    """There are 4 classes and 8 samples, and the code runs with no others."""
+    code = """import numpy as np
+np.random.seed(19)
+X, y, W = np.random.randn(8, 5), np.random.randint(0, 4, 8), np.random.randn(5, 4)
+P = np.exp(X @ W) / np.exp(X @ W).sum(axis=1, keepdims=True)
+loss, d = 0.0, P.copy()
+for i in range(8):
+    loss -= np.log(P[i, y[i]])
+    d[i, y[i]] -= 1
+dW = X.T @ d + W
+loss += np.sum(W * W)
+"""
+    [mistake] = auditing.audit(code).mistakes
+    assert (mistake.kind, mistake.evidence) == (CONSTANT, "yours / derived = 1 / 2 in the term W[i,o]")

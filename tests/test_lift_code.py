@@ -438,6 +438,31 @@ def test_arrays_of_the_module_are_left_alone() -> None:
 # --- what is said -----------------------------------------------------------------------------------------------------
 
 
+def changed_where_equal(x, at, row, column):  # type: ignore[no-untyped-def]
+    z = 2 * x
+    z[at] -= 3 * x[: len(at)]
+    z[row, column] += x[0, : len(row)]
+    return z
+
+
+def test_of_positions_that_are_equal_the_last_is_added_and_no_other() -> None:
+    at, row, column = np.array([1, 3, 3, 1, 1]), np.array([2, 2, 0]), np.array([1, 1, 3])
+    lifted = lift(changed_where_equal, [normal(6, 4), at, row, column])
+    assert [note.partition(" that")[0] for note in lifted.notes] == [
+        "last is an input: which positions are the last of equal ones",
+        "last_2 is an input: which positions are the last of equal ones",
+    ]
+
+
+def test_inputs_that_one_line_computes_are_said_at_once() -> None:
+    def columns(x, k):  # type: ignore[no-untyped-def]
+        return x[k // 2, k % 2] * 2
+
+    lifted = lift(columns, [normal(5, 3), np.array([1, 7, 2, 3])])
+    [note] = lifted.notes
+    assert note.startswith("positions, positions_2 are inputs: positions that the code computes in line ")
+
+
 def test_positions_that_the_code_computes_are_said_to_be_an_input() -> None:
     lifted = lift(one_hot_from_one, [normal(5, 3), np.array([1, 3, 2, 2, 1])])
     assert "y_positions" in lifted.program.positions
