@@ -138,12 +138,19 @@ def found(lifted: Lifted, loss: str, updating: Collection[str]) -> dict[str, Upd
         terms = [term for step in lines[name] for term in step.terms]
         whole = {term.body.tensor for term in terms if isinstance(term.body, Access)}  # not in a factor
         read = [one for one in fitting if one in whole] or [one for one in fitting if one in reads] or same
-        fits = len(read) == 1 and lifted.values[read[0]].shape == lifted.values[name].shape  # not broadcast
+        fits = len(read) == 1 and sizes_of(lifted, read[0]) == sizes_of(lifted, name)  # not broadcast
         if fits and read[0] not in made:
             update = change(lines, name, read[0], lifted.lines[name], sizes, set(forward.axes))
             if update is not None and (lifted.program.axes[read[0]] or reads & lines.keys()):
                 made[read[0]] = update
     return made
+
+
+def sizes_of(lifted: Lifted, name: str) -> tuple[int, ...]:
+    """The sizes of a tensor in the run of the code, but for those of axes that have no index."""
+    import numpy as np
+
+    return np.shape(lifted.squeezed(name, np.asarray(lifted.values[name])))
 
 
 def together(lifted: Lifted, loss: str, updating: Sequence[str], first: Update) -> Update | None:
