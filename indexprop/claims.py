@@ -553,15 +553,22 @@ def before(lifted: Lifted, name: str | None, known: Container[str]) -> str | Non
 
 def claimed_for(lifted: Lifted, forward: Program) -> list[str | None]:
     """The gradients that are named, of the first pass of a loop that trains."""
+    named = [lifted.tensor(str(name)) for name in said_as(lifted, "grads_asked")]
+    return [of_first(lifted, forward, name) if name else None for name in named]
+
+
+def of_first(lifted: Lifted, forward: Program, name: str) -> str:
+    """What is made by hand at the same place of the first pass: a line of a function may make several in each."""
     hand = [step.name for step in lifted.program.steps if step.name not in forward.axes]
     first = {step.name for step in before_second(lifted, forward, hand)}
-
-    def of_first(name: str | None) -> str | None:
-        same = [one for one in hand if name and one in first and lifted.names[one] == lifted.names[name]]
-        here = [one for one in same if lifted.lines[one] == lifted.lines[name or one]]
-        return name if name in first else next(reversed(here or same), name)
-
-    return [of_first(lifted.tensor(str(name))) for name in said_as(lifted, "grads_asked")]
+    if name in first:
+        return name
+    same = [one for one in hand if lifted.names[one] == lifted.names[name]]
+    every = [one for one in same if lifted.lines[one] == lifted.lines[name]]
+    here = [one for one in every if one in first]
+    if here and name in every and not len(every) % len(here):
+        return here[every.index(name) % len(here)]
+    return next((one for one in reversed(here or same) if one in first), name)
 
 
 def find_pairs(lifted: Lifted, loss: str, *, wanted: bool, given: bool) -> dict[str, str]:
@@ -590,7 +597,8 @@ def find_pairs(lifted: Lifted, loss: str, *, wanted: bool, given: bool) -> dict[
     if given and not pairs:
         raise nothing_found(inputs, hand)
     if not given:
-        pairs |= {tensor: name for tensor, name in owned(lifted, inputs, hand) if not wanted or tensor in asked}
+        held = [one for one in owned(lifted, inputs, hand) if not wanted or one[0] in asked]
+        pairs |= {tensor: of_first(lifted, forward, name) for tensor, name in held}
     return {tensor: pairs[tensor] for tensor in inputs if tensor in pairs}
 
 

@@ -695,3 +695,56 @@ dW = s.T @ e
     assert not auditing.audit(code.replace("dW = s.T @ e", "dW = 2 * s.T @ e")).ok
     through = code.replace("dW = s.T @ e", "dW = s.T @ e - 0.9 * later.T @ (e * (1 - np.tanh(later @ W_old) ** 2))")
     assert auditing.audit(through).ok  # the loss as a function of W alone
+
+
+def test_gradients_belong_to_the_first_pass_also_where_a_function_makes_several() -> None:
+    """`--grads dV, dW` holds what the last pass left: what stands at the same place of the first one is meant."""
+    code = """
+import numpy as np
+rng = np.random.default_rng(0)
+X, T, W, V = rng.normal(size=(7, 4)), rng.normal(size=(7, 4)), rng.normal(size=(4, 4)), rng.normal(size=(4, 4))
+
+def back(d, x, w):
+    dw = x.T @ d
+    return dw, d @ w.T
+
+for _ in range(3):
+    H = X @ W
+    loss = np.sum((H @ V - T) ** 2) / 2
+    dV, dH = back(H @ V - T, H, V)
+    dW, dX = back(dH, X, W)
+    W = W - 0.01 * dW
+    V = V - 0.01 * dV
+"""
+    assert auditing.audit(code, loss="loss", wrt="W, V", grads="dW, dV").ok
+    assert not auditing.audit(code, loss="loss", wrt="W, V", grads="dV, dW").ok
+
+
+def test_a_parameter_that_an_object_scales_first_has_the_gradient_of_the_first_pass() -> None:
+    code = """
+import numpy as np
+
+class Net:
+    def __init__(self):
+        self.W = np.random.randn(6, 2)
+        self.W = self.W * np.sqrt(2 / 6)
+
+    def forward(self, X):
+        self.h = X @ self.W
+        return self.h
+
+    def backward(self, X, Y):
+        self.dW = X.T @ (self.h - Y)
+
+    def step(self, lr):
+        self.W -= lr * self.dW
+
+X, Y = np.random.randn(7, 6), np.random.randn(7, 2)
+net = Net()
+for i in range(2):
+    loss = np.square(Y - net.forward(X)).sum() / 2
+    net.backward(X, Y)
+    net.step(0.01)
+"""
+    assert auditing.audit(code).ok
+    assert not auditing.audit(code.replace("self.h - Y)", "self.h + Y)")).ok
