@@ -259,7 +259,7 @@ def is_special(array: Any) -> bool:
     array = np.asarray(array)
     if np.size(array) < 2 or np.all(array == array.flat[0]):
         return False
-    ordered = array.ndim == 1 and array.size > 3 and len({*np.sign(np.diff(array))}) == 1
+    ordered = array.ndim == 1 and array.size > 3 and len({*np.sign(np.diff(array.astype(float)))}) == 1
     alike = [np.ptp(np.sum(array, axis=axis)) < 1e-9 for axis in range(array.ndim) if array.ndim > 1]
     return is_code(array) or ordered or any(alike) or bool(abs(np.sum(array)) < 1e-9)
 
