@@ -224,7 +224,8 @@ def in_later_passes(report: Report, recording: Recording, audited: Callable[[Pla
         for number in dict.fromkeys((1, loop.passes - 1) if loop.passes > 1 else ()):
             with contextlib.suppress(LiftError):
                 other = audited(Plan({}, {}, again=False, skipped={loop.line: number}), ())
-                if {name for name, _ in other.pairs} == {name for name, _ in report.pairs}:
+                losses = {one.lifted.names[one.loss] for one in (report, other)}
+                if len(losses) == 1 and {name for name, _ in other.pairs} == {name for name, _ in report.pairs}:
                     seen.append(number)
                     if not other.ok:
                         words = f"pass {number + 1} of the loop in line {loop.line}: the first one is right"

@@ -206,8 +206,8 @@ class Source:
                 yield Change((start, end), changed, OVERWRITTEN, "right with += instead of =", cost=99)
             case ast.Return(ast.expr() as value):
                 pass
-            case ast.Expr(ast.Call(_, [value])):  # what is appended
-                pass
+            case ast.Expr(ast.Call(_, [value])) | ast.Expr(ast.Call(ast.Attribute(_, "at"), [_, _, value])):
+                pass  # what is appended, and what `np.add.at` adds
             case _:
                 return
         yield from self.of_value(value)

@@ -17,6 +17,7 @@ import copy
 import functools
 import inspect
 import io
+import sys
 import types
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -307,11 +308,14 @@ def copied(value: Any) -> Any:
 
 @contextlib.contextmanager
 def repeatable(subject: Any) -> Iterator[None]:
-    """Runs code with the same random numbers every time, and without a trace in the arrays of its module."""
+    """Runs code with the same random numbers every time, without arguments of a command, and without a trace in the
+    arrays of its module.
+    """
     import numpy as np
 
-    state = np.random.get_state()
+    state, arguments = np.random.get_state(), sys.argv
     np.random.seed(0)
+    sys.argv = sys.argv[:1]
     space = getattr(getattr(subject, "__func__", subject), "__globals__", {})
     arrays = [(value, value.copy()) for value in flatten(list(space.values())) if isinstance(value, np.ndarray)]
     try:
@@ -319,6 +323,7 @@ def repeatable(subject: Any) -> Iterator[None]:
             yield
     finally:
         np.random.set_state(state)
+        sys.argv = arguments
         for array, before in arrays:
             if array.flags.writeable:
                 array[...] = before

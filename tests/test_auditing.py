@@ -433,12 +433,20 @@ def test_a_symmetric_parameter_is_no_excuse_for_a_transpose() -> None:
 
 
 def test_a_right_line_that_numpy_says_in_several_is_said_in_the_notation() -> None:
-    text, number = changed("embedding_mean", "axis=1) / 3)", "axis=1) / 6)")
+    text, number = changed("embedding_mean", "np.repeat(dh[:, None, :], 3, axis=1) / 3", "np.tanh(h)[:, None, :]")
     mistake = auditing.audit(text).first
     assert mistake is not None
     assert mistake.line.number == number
     assert mistake.right == "dE[o,h] = 0; dE[ctx[b,i],h] += dh[b,h] / |i|"
     assert mistake.shown == f"in the notation, {mistake.right}"
+
+
+def test_what_is_added_at_positions_has_its_right_line() -> None:
+    text, number = changed("embedding_mean", "axis=1) / 3)", "axis=1) / 6)")
+    mistake = auditing.audit(text).first
+    assert mistake is not None
+    assert mistake.line.number == number
+    assert mistake.right == "np.add.at(dE, ctx, np.repeat(dh[:, None, :], 3, axis=1) / 3)"
 
 
 def test_of_a_sum_in_place_the_first_wrong_line_comes_first() -> None:
@@ -590,15 +598,20 @@ dw = np.einsum("btd,bt->d", X, dy)
 
 
 def test_a_mask_and_the_lengths_that_it_is_made_of_belong_together() -> None:
-    """As many entries are true as the lengths say together; one off, or another sum, is found."""
+    """As many entries are true as the lengths say together; one off, or another sum, is found; a number that is their
+    sum is right where the lengths are these.
+    """
     right = auditing.audit(LENGTHS)
     right.assert_ok()
     assert "lengths and positions belong together in the code, and so on all data here" in right.notes
     for old, new in (
         ("np.sum(lengths)", "np.max(lengths)"), ("< lengths", "<= lengths"), ("np.where(mask, y - T, 0)", "(y - T)"),
-        ("np.sum(lengths)", "10"),
+        ("np.sum(lengths)", "11"),
     ):  # fmt: skip
         assert not auditing.audit(LENGTHS.replace(old, new)).ok
+    counted = auditing.audit(LENGTHS.replace("np.sum(lengths)", "10"))
+    counted.assert_ok()
+    assert any("lengths" in proviso for proviso in counted.provisos)
 
 
 LABELS = """import numpy as np

@@ -748,3 +748,39 @@ for i in range(2):
 """
     assert auditing.audit(code).ok
     assert not auditing.audit(code.replace("self.h - Y)", "self.h + Y)")).ok
+
+
+def test_an_average_over_an_epoch_is_not_the_loss_of_its_later_passes() -> None:
+    code = """
+import numpy as np
+np.random.seed(0)
+X, T, W = np.random.randn(21, 3), np.random.randn(21, 2), np.random.randn(3, 2)
+for epoch in range(5):
+    epoch_loss = 0
+    for i in range(0, 21, 8):
+        x, t = X[i:i + 8], T[i:i + 8]
+        y = x @ W
+        loss = np.sum((y - t) ** 2) / 2
+        epoch_loss += loss
+        dW = x.T @ (y - t)
+        W -= 0.01 * dW
+    avg_loss = epoch_loss / 3
+"""
+    assert auditing.audit(code).ok
+    assert not auditing.audit(code.replace("dW = x.T @ (y - t)", "dW = x.T @ y")).ok
+
+
+def test_code_that_reads_its_command_line_gets_no_arguments_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["indexprop", "audit", "net.py"])
+    code = """
+import argparse
+import numpy as np
+parser = argparse.ArgumentParser()
+parser.add_argument("--lr", type=float, default=0.1)
+args = parser.parse_args()
+X, W = np.random.randn(5, 3), np.random.randn(3, 2)
+L = np.sum((X @ W) ** 2) / 2
+dW = X.T @ (X @ W)
+W -= args.lr * dW
+"""
+    assert auditing.audit(code).ok
