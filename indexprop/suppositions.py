@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Set
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -88,36 +88,27 @@ class Region:
     them there; and its first loop that trains.
     """
 
-    def __init__(self, node: ast.Module | ast.FunctionDef, names: Set[str], training: Set[int]) -> None:
+    def __init__(self, node: ast.Module | ast.FunctionDef, names: set[str], training: frozenset[int]) -> None:
         self.node = node
-        inside = list(own_parts(node))
-        self.steps = any(map(is_step, inside))
-        arguments = node.args if isinstance(node, ast.FunctionDef) else ast.arguments([], [], None, [], [], None, [])
-        self.bound = names & {one.arg for one in ast.walk(arguments) if isinstance(one, ast.arg)}
-        self.places: list[ast.stmt] = []
-        for part in inside:
-            words = names & set(stored(part)) if isinstance(part, ast.stmt) else set()
-            self.bound |= words
-            if words and not is_step(part):
-                assert isinstance(part, ast.stmt)
-                self.places.append(part)
-        loops = [part for part in inside if isinstance(part, LOOPS)]
-        repeated = {id(part) for loop in loops for part in [loop, *ast.walk(loop)]}
+        statements = [part for part in own_parts(node) if isinstance(part, ast.stmt)]
+        loops = [one for one in statements if isinstance(one, LOOPS)]
+        repeated = {id(part) for loop in loops for part in ast.walk(loop)}
+        self.steps = [one for one in statements if is_step(one)]
+        words = {one: names.intersection(stored(one)) for one in statements}
+        arguments = ast.walk(node.args) if isinstance(node, ast.FunctionDef) else ()
+        self.bound = names.intersection(one.arg for one in arguments if isinstance(one, ast.arg)).union(*words.values())
+        places = [one for one in statements if words[one] and not is_step(one)]
+        self.repeats = [one for one in places if id(one) in repeated]
+        first = min((one.lineno for one in self.steps if id(one) in repeated), default=0)
+        early = [one for one in self.repeats if one.lineno < first]  # and not computed anew behind a step
+        self.places = sorted(early or self.repeats or places, key=lambda one: one.lineno)
         self.loop: ast.For | ast.While | None = None
         for loop in loops:
             if loop.lineno in training and (self.loop is None or loop in ast.walk(self.loop)):
                 self.loop = loop  # the innermost one
-        self.repeats = [part for part in self.places if id(part) in repeated]
-        steps = [
-            part.lineno for part in inside if isinstance(part, ast.stmt) and is_step(part) and id(part) in repeated
-        ]
-        early = [
-            part for part in self.repeats if part.lineno < min(steps, default=0)
-        ]  # and not computed anew behind it
-        self.places = sorted(early or self.repeats or self.places, key=lambda part: part.lineno)
 
     def rank(self) -> tuple[int, bool]:
-        return len(self.bound), self.steps
+        return len(self.bound), bool(self.steps)
 
 
 def own_parts(node: ast.AST) -> Iterator[ast.AST]:
