@@ -263,10 +263,12 @@ class Parts(Values):
         return found.axes, self.at_slots(owner, found.slots)
 
     def basic(self, key: Any) -> bool:
-        """Whether a subscript gives a view in numpy."""
+        """Whether a subscript gives a view in numpy; a drawn position is one number."""
         parts = key if isinstance(key, tuple) else (key,)
+        single = (isinstance(part, Traced) and not part.data.ndim and part.data.dtype.kind in "iu" for part in parts)
         return all(
-            part is None or part is Ellipsis or isinstance(part, (int, slice, Turned, Reshaped)) for part in parts
+            one or part is None or part is Ellipsis or isinstance(part, (int, slice, Turned, Reshaped))
+            for one, part in zip(single, parts, strict=True)
         )
 
     def look(self, view: Traced) -> None:

@@ -635,3 +635,18 @@ class Bent(Asked):
 def test_a_call_that_a_class_inherits_is_followed() -> None:
     lifted = lift(lambda x: Bent()(x), [normal(2, 3)])
     assert lines(lifted) == ["result[i,o] = tanh(x[i,o])"]
+
+
+def test_a_row_at_a_drawn_position_is_a_view() -> None:
+    """`P = A[u, :]` shows what is written to A later, as in numpy."""
+    code = """
+import numpy as np
+np.random.seed(0)
+rows = np.random.randint(0, 5, 2)
+A, B = np.random.rand(5, 3), np.random.rand(3)
+u = rows[1]
+P = A[u, :]
+A[u, :] += B
+C = P * 2
+"""
+    assert lines(lift(code))[-1] == "C[i] = 2 A_2[rows[1],i]"
